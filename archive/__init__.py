@@ -1,0 +1,2 @@
+"""What is kept: recordings (files, copies, fixity, evidence, clips) and
+Parliament's records (members, bills, sittings, Hansard)."""

@@ -1,0 +1,330 @@
+"""The recorder: appends parts to segment files and segments to indexes, on its own thread, for all broadcasts of a process.
+
+The loop never waits for a disk. What the disk can't take is given back to the loop to be kept in memory for a while, and
+is on record as a gap.
+"""
+
+import ctypes
+import os
+import queue
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import structlog
+
+from archive.recordings.journal import Fact, Journal, make_fact
+from core.media import hls
+from core.media.packet import Track
+from core.media.window import Cadence, Part, Segment, Storage
+
+log = structlog.get_logger()
+
+Job = Callable[[], None]
+MAX_QUEUED_BYTES = 128 << 20
+
+
+class Recorder:
+    """The thread and its queue. `sync_interval_s` is what a power cut may cost."""
+
+    def __init__(
+        self, folder: Path, sync_interval_s: float = 5.0, max_queued_bytes: int = MAX_QUEUED_BYTES
+    ) -> None:
+        self.folder = folder
+        self.queued_bytes = 0
+        self.failing = False
+        self._max_queued_bytes = max_queued_bytes
+        self._sync_interval_s = sync_interval_s
+        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
+        self._syncer = threading.Thread(target=self._sync, name="recorder-sync", daemon=True)
+
+    def start(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._thread.start()
+        self._syncer.start()
+
+    def stop(self) -> None:
+        """Everything queued is written first."""
+        self._jobs.put(None)
+        self._thread.join()
+        self._stopped.set()
+
+    def put(self, job: Job) -> None:
+        self._jobs.put(job)
+
+    def has_room(self, size: int) -> bool:
+        """False while the disk is so slow that the queue would pass its bound."""
+        return self.queued_bytes + size <= self._max_queued_bytes
+
+    def _run(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            try:
+                job()
+            except Exception:
+                log.exception("recorder job failed")
+
+    def _sync(self) -> None:
+        """One syncfs for all that was appended since the last: cheaper than one fsync a file, and off the writer's way."""
+        libc = ctypes.CDLL(None, use_errno=True)
+        descriptor = os.open(self.folder, os.O_RDONLY)
+        while not self._stopped.wait(self._sync_interval_s):
+            if libc.syncfs(descriptor):
+                log.error("recordings can't be synced to disk", errno=ctypes.get_errno())
+        os.close(descriptor)
+
+
+class Recording:
+    """One broadcast's recording. Made and called on the loop; its jobs run on the recorder's thread."""
+
+    def __init__(
+        self,
+        recorder: Recorder,
+        broadcast: str,
+        cadence: Cadence,
+        origin_ms: int,
+        unix_ms: Callable[[], float],
+    ) -> None:
+        self.folder = recorder.folder / broadcast
+        self.cadence, self.origin_ms = cadence, origin_ms
+        self.recorder = recorder
+        self._unix_ms = unix_ms
+        self._journal: Journal | None = None
+        self.size = 0
+
+    def fact(self, kind: str, **values: object) -> None:
+        fact = make_fact(kind, self._unix_ms(), **values)
+        self.recorder.put(lambda: self._append(fact))
+
+    def write_text(self, name: str, text: str) -> None:
+        """A small file beside the renditions, replaced as a whole: the multivariant playlists."""
+        self.recorder.put(lambda: self._write_text(name, text))
+
+    def end(self, duration_ms: int, reason: str) -> None:
+        """After every rendition's on_end."""
+        at = self._unix_ms()
+        self.recorder.put(
+            lambda: self._append(
+                make_fact("ended", at, duration_ms=duration_ms, size_bytes=self.size, reason=reason)
+            )
+        )
+
+    def _append(self, fact: Fact) -> None:
+        try:
+            if self._journal is None:
+                self.folder.mkdir(parents=True, exist_ok=True)
+                self._journal = Journal(self.folder)
+            self._journal.append(fact)
+        except OSError as error:
+            self.report(error)
+
+    def retry_journal(self) -> None:
+        if self._journal is not None:
+            self._journal.flush()
+
+    def report(self, error: OSError) -> None:
+        if not self.recorder.failing:
+            log.error("the disk does not take the recording", broadcast=self.folder.name, error=str(error))
+        self.recorder.failing = True
+
+    def _write_text(self, name: str, text: str) -> None:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            fresh = self.folder / f"{name}.new"
+            fresh.write_text(text)
+            fresh.rename(self.folder / name)
+        except OSError as error:
+            self.report(error)
+
+
+class RenditionRecorder:
+    """A RenditionSink that appends to files. `on_lost(segment)` is called on the recorder's thread for a complete segment
+    that is not on disk; `resumed` tells that the index is there already, with `previous_init` in force."""
+
+    def __init__(
+        self, recording: Recording, name: str, on_lost: Callable[[Segment], None],
+        leader: str | None = None, previous_init: int | None = None, resumed: bool = False,
+    ) -> None:  # fmt: skip
+        self._recording, self._name, self._on_lost = recording, name, on_lost
+        self._folder = recording.folder / name
+        self._leader = leader
+        self._previous_init = previous_init
+        self._has_index = resumed
+        self._file: int | None = None
+        self._open_msn = -1
+        self._failed_msn = -1
+        self._lost: tuple[float, float] | None = None
+        self._unwritten: list[str] = []
+
+    # On the loop.
+
+    def on_init(self, number: int, track: Track, data: bytes) -> None:
+        self._put(len(data), lambda: self._write_init(number, data))
+
+    def on_part(self, segment: Segment, part: Part, data: bytes) -> None:
+        if part.gap:
+            return
+        msn = segment.msn
+        self._put(len(data), lambda: self._append(msn, data), lambda: self._fail(msn))
+
+    def on_complete(self, segment: Segment) -> None:
+        self._recording.recorder.put(lambda: self._complete(segment))
+
+    def on_end(self) -> None:
+        self._recording.recorder.put(self._end)
+
+    def commit(self) -> None: ...
+
+    def _put(self, size: int, job: Job, otherwise: Job | None = None) -> None:
+        recorder = self._recording.recorder
+        if otherwise is not None and not recorder.has_room(size):
+            recorder.put(otherwise)
+            return
+        recorder.queued_bytes += size
+
+        def run() -> None:
+            recorder.queued_bytes -= size
+            job()
+
+        recorder.put(run)
+
+    # On the recorder's thread.
+
+    def _write_init(self, number: int, data: bytes) -> None:
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            fresh = self._folder / (hls.init_name(number) + ".new")
+            fresh.write_bytes(data)
+            fresh.rename(self._folder / hls.init_name(number))
+        except OSError as error:
+            self._recording.report(error)
+
+    def _append(self, msn: int, data: bytes) -> None:
+        if msn == self._failed_msn:
+            return
+        try:
+            if self._file is None or self._open_msn != msn:
+                self._file = os.open(
+                    self._partial(msn), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o644
+                )
+                self._open_msn = msn
+            if os.write(self._file, data) != len(data):
+                raise OSError(28, "no space left for a part")
+            self._recording.size += len(data)
+        except OSError as error:
+            self._recording.report(error)
+            self._fail(msn)
+
+    def _fail(self, msn: int) -> None:
+        """The segment can't be whole any more. Its file goes, so that what is left is not taken for it."""
+        self._failed_msn = msn
+        self._close()
+        self._partial(msn).unlink(missing_ok=True)
+
+    def _complete(self, segment: Segment) -> None:
+        if segment.gap:
+            segment.storage = Storage.NOWHERE
+        elif segment.msn == self._failed_msn or self._open_msn != segment.msn or not self._keep(segment):
+            self._lose(segment)
+            return
+        self._index(segment, segment.gap)
+        if not segment.gap:
+            self._recovered()
+            segment.storage = Storage.RECORDED
+
+    def _keep(self, segment: Segment) -> bool:
+        self._close()
+        try:
+            self._partial(segment.msn).rename(self._folder / hls.segment_name(segment.msn))
+        except OSError as error:
+            self._recording.report(error)
+            return False
+        return True
+
+    def _lose(self, segment: Segment) -> None:
+        end_ms = segment.start_ms + segment.duration_s * 1000
+        self._lost = (self._lost[0] if self._lost else segment.start_ms, end_ms)
+        self._index(segment, True)
+        self._on_lost(segment)
+
+    def _recovered(self) -> None:
+        if self._recording.recorder.failing:
+            self._recording.recorder.failing = False
+            log.warning("the disk takes the recording again", broadcast=self._recording.folder.name)
+        self._tell_loss()
+        try:
+            self._recording.retry_journal()
+        except OSError as error:
+            self._recording.report(error)
+
+    def _tell_loss(self) -> None:
+        if self._lost is not None:
+            start_ms, end_ms = self._lost
+            self._lost = None
+            self._recording.fact(
+                "gap", rendition=self._name, from_ms=round(start_ms), to_ms=round(end_ms), cause="disk full"
+            )
+
+    def _index(self, segment: Segment, gap: bool) -> None:
+        head = hls.segment_head(segment, self._recording.origin_ms, self._previous_init)
+        if not self._has_index:
+            self._has_index = True
+            self._unwritten.append(self._first_lines(segment))
+        self._previous_init = segment.init
+        mark = "#EXT-X-GAP\n" if gap and not segment.gap else ""
+        self._unwritten.append(head + mark + hls.segment_tail(segment))
+        self._write_index()
+
+    def _first_lines(self, first: Segment) -> str:
+        """The header; and, for a rendition that joined late, the leader's earlier segments as gaps: on demand every
+        rendition begins at the same moment."""
+        earlier: list[Segment] = []
+        leader = self._recording.folder / (self._leader or "") / hls.PLAYLIST_NAME
+        if self._leader is not None and leader.exists():
+            index = hls.read_index(leader.read_text(), self._recording.origin_ms)
+            earlier = [segment for segment in index.segments if segment.msn < first.msn]
+        for segment in earlier:
+            segment.gap, segment.init = True, first.init
+        begin = earlier[0] if earlier else first
+        sequence = begin.discontinuities - begin.discontinuity
+        header = hls.index_header(self._recording.cadence.target_duration_s, begin.msn, sequence)
+        if earlier:
+            self._previous_init = first.init
+        return header + "".join(hls.entries(earlier, self._recording.origin_ms, None))
+
+    def _write_index(self) -> None:
+        path = self._folder / hls.PLAYLIST_NAME
+        data = "".join(self._unwritten).encode()
+        try:
+            with path.open("ab", buffering=0) as file:
+                start = file.tell()
+                if file.write(data) != len(data):
+                    os.truncate(path, start)
+                    raise OSError(28, "no space left for the index")
+        except OSError as error:
+            self._recording.report(error)
+            return
+        self._unwritten.clear()
+
+    def _end(self) -> None:
+        self._close()
+        self._tell_loss()
+        if self._has_index:
+            self._unwritten.append("#EXT-X-ENDLIST\n")
+            self._write_index()
+            # A disk that is full at the very end gets some more chances: without ENDLIST it would be no whole playlist.
+            for _ in range(3):
+                if not self._unwritten:
+                    break
+                time.sleep(0.2)
+                self._write_index()
+
+    def _close(self) -> None:
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+    def _partial(self, msn: int) -> Path:
+        return self._folder / f"{hls.segment_name(msn)}.partial"

@@ -1,0 +1,188 @@
+"""After a restart: finds the recordings that were not ended, makes their last segments whole, and gives back their windows.
+
+What a killed process leaves is a segment file that ends somewhere in a part. Everything up to its last complete part
+becomes a segment like any other.
+"""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from archive.recordings.journal import Fact, read_facts
+from core.media import fmp4, hls
+from core.media.packet import MediaError, Track
+from core.media.window import Part, Segment, Storage
+
+log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class RestoredRendition:
+    """A rendition's last configuration and its segments, the last ones with their parts. `inits` counts its initialization segments."""
+
+    name: str
+    track: Track
+    segments: list[Segment]
+    inits: int
+
+
+@dataclass(slots=True)
+class RestoredRecording:
+    """An unfinished recording. `started` is its first fact; `silent_since_ms` the Unix time of its newest file."""
+
+    broadcast: str
+    started: Fact
+    renditions: dict[str, RestoredRendition]
+    silent_since_ms: float
+    size: int
+
+    @property
+    def end_ms(self) -> float:
+        """The end of the longest rendition, on the broadcast's timeline."""
+        ends = [
+            one.segments[-1].start_ms + one.segments[-1].duration_s * 1000 for one in self.renditions.values()
+        ]
+        return max(ends, default=0.0)
+
+    @property
+    def next_msn(self) -> int:
+        return max((one.segments[-1].msn + 1 for one in self.renditions.values()), default=0)
+
+
+def unfinished(folder: Path) -> Iterator[RestoredRecording]:
+    """Recordings that began and did not end, repaired. One that can't be read is left alone and said so."""
+    for place in sorted(folder.iterdir()) if folder.exists() else ():
+        facts = list(read_facts(place))
+        if not facts or facts[0]["fact"] != "started" or any(fact["fact"] == "ended" for fact in facts):
+            continue
+        try:
+            yield _restore(place, facts[0])
+        except (OSError, ValueError, MediaError) as error:
+            log.error("a recording can't be restored", broadcast=place.name, error=str(error))
+
+
+def _restore(place: Path, started: Fact) -> RestoredRecording:
+    origin_ms = int(started["origin_ms"])
+    renditions: dict[str, RestoredRendition] = {}
+    newest_ms, size = 0.0, 0
+    for folder in sorted(path for path in place.iterdir() if path.is_dir()):
+        files = [path.stat() for path in folder.glob("*.m4s*")]
+        newest_ms = max([newest_ms, *(stat.st_mtime * 1000 for stat in files)])
+        restored = _restore_rendition(folder, origin_ms)
+        size += sum(stat.st_size for stat in files)
+        if restored is not None:
+            renditions[folder.name] = restored
+    recording = RestoredRecording(place.name, started, renditions, newest_ms, size)
+    for rendition in renditions.values():
+        _pad(place / rendition.name, rendition, recording, origin_ms)
+    return recording
+
+
+def _restore_rendition(folder: Path, origin_ms: int) -> RestoredRendition | None:
+    inits = len(list(folder.glob("init-*.mp4")))
+    path = folder / hls.PLAYLIST_NAME
+    first = not path.exists()
+    index = hls.Index([], False, 0) if first else hls.read_index(path.read_text(), origin_ms)
+    if index.torn_bytes:
+        os.truncate(path, path.stat().st_size - index.torn_bytes)
+    segments = index.segments
+    for segment in segments:
+        segment.storage = Storage.NOWHERE if segment.gap else Storage.RECORDED
+    for file, msn in _unlisted(folder, segments[-1].msn if segments else -1):
+        segment_found = _salvage(folder, file, msn, segments, inits - 1)
+        if segment_found is not None:
+            segments.append(segment_found)
+            _append_to_index(path, segment_found, segments, origin_ms, _target_duration_s(path, first))
+            first = False
+    for segment in segments[-8:]:
+        _list_parts(folder, segment)
+    if not segments:
+        return None
+    track = fmp4.read_track((folder / hls.init_name(segments[-1].init)).read_bytes())
+    return RestoredRendition(folder.name, track, segments, inits)
+
+
+def _unlisted(folder: Path, last_msn: int) -> list[tuple[Path, int]]:
+    """Files of segments that the index does not name yet: renamed just before the end, or still partial."""
+    found = [
+        (path, int(path.name.split(".")[0]))
+        for path in folder.glob("*.m4s*")
+        if path.name.split(".")[0].isdigit()
+    ]
+    return sorted(((path, msn) for path, msn in found if msn > last_msn), key=lambda pair: pair[1])
+
+
+def _salvage(folder: Path, file: Path, msn: int, before: list[Segment], init: int) -> Segment | None:
+    data = file.read_bytes()
+    whole = list(fmp4.fragments(data))
+    if not whole:
+        file.unlink()
+        return None
+    end = whole[-1].offset + whole[-1].size
+    if end < len(data):
+        os.truncate(file, end)
+    file.rename(folder / hls.segment_name(msn))
+    timescale = fmp4.read_timescale((folder / hls.init_name(init)).read_bytes())
+    discontinuities = before[-1].discontinuities if before else 0
+    segment = Segment(msn, whole[0].decode_time * 1000 / timescale, False, discontinuities, init)
+    # The next decode time, not the sum: a hole between parts belongs to the segment.
+    segment.duration_s = (whole[-1].decode_time + whole[-1].duration - whole[0].decode_time) / timescale
+    segment.size, segment.storage = end, Storage.RECORDED
+    return segment
+
+
+def _append_to_index(
+    path: Path, segment: Segment, segments: list[Segment], origin_ms: int, target_duration_s: int
+) -> None:
+    if not path.exists():
+        path.write_text(hls.index_header(target_duration_s, segment.msn, segment.discontinuities))
+    previous_init = segments[-2].init if len(segments) > 1 else None
+    with path.open("a") as file:
+        file.write("".join(hls.entries([segment], origin_ms, previous_init)))
+
+
+def _target_duration_s(path: Path, first: bool) -> int:
+    """From a sibling's index where this rendition has none yet; the default of a broadcast otherwise."""
+    siblings = path.parent.parent.glob(f"*/{hls.PLAYLIST_NAME}")
+    source = next((one for one in siblings if first or one == path), None)
+    lines = source.read_text().splitlines()[:6] if source else []
+    return next((int(line.split(":")[1]) for line in lines if line.startswith("#EXT-X-TARGETDURATION:")), 4)
+
+
+def _list_parts(folder: Path, segment: Segment) -> None:
+    if segment.gap or segment.parts:
+        return
+    path = folder / hls.segment_name(segment.msn)
+    if not path.exists():
+        segment.storage = Storage.NOWHERE
+        return
+    timescale = fmp4.read_timescale((folder / hls.init_name(segment.init)).read_bytes())
+    for number, one in enumerate(fmp4.fragments(path.read_bytes())):
+        segment.parts.append(
+            Part(number, one.duration / timescale, one.starts_with_key, False, one.offset, one.size)
+        )
+    segment.size = sum(part.size for part in segment.parts)
+
+
+def _pad(folder: Path, rendition: RestoredRendition, recording: RestoredRecording, origin_ms: int) -> None:
+    """Every rendition ends at the same media sequence number: what one lacks is a gap as long as another's segment."""
+    longest = max(recording.renditions.values(), key=lambda one: one.segments[-1].msn)
+    last = rendition.segments[-1]
+    missing = [segment for segment in longest.segments if segment.msn > last.msn]
+    added: list[Segment] = []
+    for like in missing:
+        gap = Segment(like.msn, like.start_ms, False, like.discontinuities, last.init)
+        gap.duration_s, gap.gap, gap.storage = like.duration_s, True, Storage.NOWHERE
+        added.append(gap)
+    if added:
+        with (folder / hls.PLAYLIST_NAME).open("a") as file:
+            file.write("".join(hls.entries(added, origin_ms, last.init)))
+        rendition.segments += added
+
+
+def end_fact(recording: RestoredRecording, reason: str) -> dict[str, Any]:
+    return {"duration_ms": round(recording.end_ms), "size_bytes": recording.size, "reason": reason}

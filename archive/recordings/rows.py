@@ -1,0 +1,202 @@
+"""Turns a recording's journal (facts that media appended, one JSON
+object a line) into rows, and rows into lists.
+
+Each function takes the session first; the caller owns the transaction. How far a journal has been applied
+is kept in the recording's own row, so a killed worker or a lost database can neither lose a fact nor apply it
+twice.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row, Select, delete, select, update
+from sqlalchemy.orm import Session
+
+from core.tables import Broadcast, Channel, Gap, Recording, Rendition
+
+Fact = dict[str, Any]
+MISSING = "file missing"
+"""The cause of a gap that was found when the recording was closed, not told by media."""
+
+
+class JournalError(Exception):
+    """A journal says what can't be: told with the recording's id, and left for a person to look at."""
+
+
+@dataclass(frozen=True, slots=True)
+class MissingSpan:
+    started_ms: int
+    ended_ms: int
+
+
+def read_facts(data: bytes) -> Iterator[tuple[Fact, int]]:
+    """Whole lines with the bytes each took. A last line without its newline is not there yet."""
+    for line in data.splitlines(keepends=True):
+        if not line.endswith(b"\n"):
+            return
+        try:
+            fact = json.loads(line)
+        except ValueError as error:
+            raise JournalError(f"not JSON: {line[:80]!r}") from error
+        yield fact, len(line)
+
+
+def applied_bytes(session: Session, recording_id: str) -> int:
+    """How much of the journal is in the rows. Locks the recording's row, so that two workers take turns."""
+    query = select(Recording.journal_bytes).where(Recording.id == recording_id).with_for_update()
+    return session.scalar(query) or 0
+
+
+def apply(session: Session, recording_id: str, data: bytes) -> int:
+    """Applies a journal's bytes that follow those applied; returns how many
+    were. The caller commits or rolls back all of it."""
+    taken = 0
+    for fact, size in read_facts(data):
+        try:
+            _APPLY[fact["fact"]](session, recording_id, fact)
+        except (KeyError, TypeError, ValueError) as error:
+            raise JournalError(f"{error!r} in {fact}") from error
+        taken += size
+    advance = update(Recording).where(Recording.id == recording_id)
+    session.execute(advance.values(journal_bytes=Recording.journal_bytes + taken))
+    return taken
+
+
+def _started(session: Session, recording_id: str, fact: Fact) -> None:
+    channel = session.get(Channel, fact["channel_id"])
+    if channel is None or channel.institution_id != fact["institution_id"]:
+        raise JournalError(f"no channel {fact['channel_id']} of institution {fact['institution_id']}")
+    at, owner = _when(fact), channel.institution_id
+    session.add(
+        Broadcast(
+            id=recording_id,
+            institution_id=owner,
+            channel_id=channel.id,
+            state="live",
+            title_sw=channel.name_sw,
+            title_en=channel.name_en,
+            started_at=at,
+        )
+    )
+    session.flush()
+    session.add(
+        Recording(id=recording_id, institution_id=owner, state="recording", started_at=at, journal_bytes=0)
+    )
+    session.flush()
+
+
+def _rendition(session: Session, recording_id: str, fact: Fact) -> None:
+    session.merge(
+        Rendition(
+            recording_id=recording_id,
+            name=fact["name"],
+            institution_id=_owner(session, recording_id),
+            kind=fact["kind"],
+            codecs=fact["codecs"],
+            width=fact.get("width"),
+            height=fact.get("height"),
+            bitrate_bps=fact.get("bitrate_bps"),
+        )
+    )
+
+
+def _gap(session: Session, recording_id: str, fact: Fact) -> None:
+    _add_gap(session, recording_id, MissingSpan(fact["from_ms"], fact["to_ms"]), fact["cause"])
+
+
+def _resumed(session: Session, recording_id: str, _fact: Fact) -> None:
+    session.execute(update(Broadcast).where(Broadcast.id == recording_id).values(state="live", ended_at=None))
+    session.execute(
+        update(Recording).where(Recording.id == recording_id).values(state="recording", ended_at=None)
+    )
+
+
+def _ended(session: Session, recording_id: str, fact: Fact) -> None:
+    at = _when(fact)
+    session.execute(update(Broadcast).where(Broadcast.id == recording_id).values(state="ended", ended_at=at))
+    told = {
+        "state": "ended",
+        "ended_at": at,
+        "duration_ms": fact["duration_ms"],
+        "size_bytes": fact["size_bytes"],
+    }
+    session.execute(update(Recording).where(Recording.id == recording_id).values(**told))
+
+
+_APPLY = {"started": _started, "rendition": _rendition, "gap": _gap, "resumed": _resumed, "ended": _ended}
+
+
+def ended_recordings(session: Session) -> Sequence[str]:
+    """Recordings that media has finished and nobody has closed yet."""
+    return session.scalars(
+        select(Recording.id).where(Recording.state == "ended").order_by(Recording.id)
+    ).all()
+
+
+def journal_positions(session: Session) -> dict[str, int]:
+    rows = session.execute(select(Recording.id, Recording.journal_bytes))
+    return {row.id: row.journal_bytes for row in rows}
+
+
+def close(
+    session: Session, recording_id: str, duration_ms: int, size_bytes: int, missing: Sequence[MissingSpan]
+) -> None:
+    """What the check of the files found. Said again, it says the
+    same; only a whole recording is `complete`."""
+    session.execute(delete(Gap).where(Gap.recording_id == recording_id, Gap.cause == MISSING))
+    for span in missing:
+        _add_gap(session, recording_id, span, MISSING)
+    found = {
+        "duration_ms": duration_ms,
+        "size_bytes": size_bytes,
+        "state": "ended" if missing else "complete",
+    }
+    session.execute(
+        update(Recording).where(Recording.id == recording_id, Recording.state != "recording").values(**found)
+    )
+
+
+def list_recordings(session: Session) -> Sequence[Row[Recording, Broadcast, Channel]]:
+    """Newest first."""
+    return session.execute(_with_broadcast().order_by(Recording.started_at.desc())).all()
+
+
+def find_recording(session: Session, recording_id: str) -> Row[Recording, Broadcast, Channel] | None:
+    return session.execute(_with_broadcast().where(Recording.id == recording_id)).one_or_none()
+
+
+def _with_broadcast() -> Select[Recording, Broadcast, Channel]:
+    return (
+        select(Recording, Broadcast, Channel)
+        .join(Broadcast, Broadcast.id == Recording.id)
+        .join(Channel, Channel.id == Broadcast.channel_id)
+    )
+
+
+def gaps(session: Session, recording_id: str) -> Sequence[Gap]:
+    return session.scalars(
+        select(Gap).where(Gap.recording_id == recording_id).order_by(Gap.started_ms, Gap.id)
+    ).all()
+
+
+def _add_gap(session: Session, recording_id: str, span: MissingSpan, cause: str) -> None:
+    owner = _owner(session, recording_id)
+    told = Gap(
+        recording_id=recording_id,
+        institution_id=owner,
+        started_ms=span.started_ms,
+        ended_ms=span.ended_ms,
+        cause=cause,
+    )
+    session.add(told)
+
+
+def _owner(session: Session, recording_id: str) -> int:
+    return session.scalars(select(Recording.institution_id).where(Recording.id == recording_id)).one()
+
+
+def _when(fact: Fact) -> datetime:
+    return datetime.fromisoformat(fact["at"])

@@ -1,0 +1,70 @@
+"""The door to PostgreSQL: the engine, sessions, and the migrations
+(core/migrations). SQL runs in threads, never on a media loop."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from psycopg.errors import UndefinedTable
+from sqlalchemy import Engine, create_engine, make_url, text
+from sqlalchemy.exc import InterfaceError, OperationalError, ProgrammingError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.orm import Session
+
+MIGRATION_LOCK = (
+    0x6D6261736861  # any constant of our own: two programs that start at once migrate one after the other
+)
+
+
+class DatabaseAway(Exception):
+    """The server can't be reached, or has not got its tables yet. Nothing was written; try again later."""
+
+
+def open_engine(
+    url: str, *, pool_size: int = 4, connect_timeout_s: int = 3, statement_timeout_s: int = 20
+) -> Engine:
+    """A lazy engine: nothing connects until the first query, so a lost database is an error of the query."""
+    options = f"-c statement_timeout={statement_timeout_s * 1000} -c timezone=UTC"
+    return create_engine(
+        make_url(url).set(drivername="postgresql+psycopg"),
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_timeout=connect_timeout_s,
+        pool_pre_ping=True,
+        connect_args={"connect_timeout": connect_timeout_s, "options": options},
+    )
+
+
+@contextmanager
+def transaction(engine: Engine) -> Iterator[Session]:
+    """A session whose work is committed at the end, or rolled back by an error."""
+    try:
+        with Session(engine, expire_on_commit=False) as session, session.begin():
+            yield session
+    except (OperationalError, InterfaceError, PoolTimeout) as error:
+        raise DatabaseAway(str(error.__cause__ or error).strip()) from error
+    except ProgrammingError as error:
+        if isinstance(error.orig, UndefinedTable):
+            raise DatabaseAway("no tables yet") from error
+        raise
+
+
+def answers(engine: Engine) -> bool:
+    try:
+        with transaction(engine) as session:
+            return bool(session.scalar(text("select 1")))
+    except DatabaseAway:
+        return False
+
+
+def migrate(engine: Engine) -> None:
+    """Brings the tables to this version's shape. Safe to call at
+    every start and from two processes at once."""
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    with transaction(engine) as session:
+        session.execute(text("select pg_advisory_xact_lock(:lock)"), {"lock": MIGRATION_LOCK})
+        config.attributes["connection"] = session.connection()
+        command.upgrade(config, "head")

@@ -1,0 +1,120 @@
+"""Stream keys: made, hashed (keyed BLAKE2b, never stored plain), and the book
+of them that media honours even without a database."""
+
+import hashlib
+import json
+import os
+import re
+import secrets
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from core.tables import Channel, StreamKey
+
+Role = Literal["primary", "backup"]
+PEPPER_BYTES = 32
+KEY_PATTERN = re.compile(r"[A-Za-z0-9_-]{8,128}")
+"""What an encoder may send as a key: nothing that a URL would bend. Ours
+have 32 characters, taken-over ones at least 8."""
+
+
+def new_key() -> str:
+    """32 characters, 192 bits of chance."""
+    return secrets.token_urlsafe(24)
+
+
+def hash_key(key: str, pepper: bytes) -> str:
+    """A keyed hash: a stolen table without the pepper tells nothing, even of a weak taken-over key."""
+    return hashlib.blake2b(key.encode(), key=pepper, digest_size=32).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class KeyOwner:
+    """Whom a key lets in."""
+
+    channel: str
+    channel_id: int
+    institution_id: int
+    role: Role
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelEntry:
+    """A channel as media needs it: known even while nobody publishes."""
+
+    slug: str
+    id: int
+    institution_id: int
+
+
+@dataclass(slots=True)
+class KeyBook:
+    """A snapshot of the keys in use, swapped whole, so that `lookup`
+    on the loop may race `refresh` in a thread.
+
+    `saved_at` is DATA/state/keys.json: hashes only, so that a restart without a database honours known keys.
+    """
+
+    pepper: bytes
+    saved_at: Path
+    channels: tuple[ChannelEntry, ...] = ()
+    owners: dict[str, KeyOwner] = field(default_factory=dict)
+
+    def lookup(self, key: str) -> KeyOwner | None:
+        return self.owners.get(hash_key(key, self.pepper))
+
+    def load(self) -> None:
+        """Takes the last saved snapshot; a missing or torn file leaves the book as it is."""
+        try:
+            saved = json.loads(self.saved_at.read_text())
+            channels = tuple(ChannelEntry(**entry) for entry in saved["channels"])
+            owners = {hashed: KeyOwner(**owner) for hashed, owner in saved["keys"].items()}
+        except (OSError, ValueError, TypeError, KeyError):
+            return
+        self.channels, self.owners = channels, owners
+
+    def refresh(self, session: Session) -> bool:
+        """Takes the database's keys; true if anything changed. Runs in a
+        thread; raises DatabaseAway and changes nothing."""
+        channels, owners = _read_channels(session), _read_owners(session)
+        changed = (channels, owners) != (self.channels, self.owners)
+        self.channels, self.owners = channels, owners
+        if changed or not self.saved_at.exists():
+            self.save()
+        return changed
+
+    def save(self) -> None:
+        saved = {
+            "channels": [asdict(channel) for channel in self.channels],
+            "keys": {hashed: asdict(owner) for hashed, owner in self.owners.items()},
+        }
+        temporary = self.saved_at.with_name(f"{self.saved_at.name}.{os.getpid()}")
+        temporary.write_text(json.dumps(saved))
+        temporary.replace(self.saved_at)
+
+
+def _read_channels(session: Session) -> tuple[ChannelEntry, ...]:
+    rows = session.execute(select(Channel.slug, Channel.id, Channel.institution_id).order_by(Channel.id))
+    return tuple(ChannelEntry(*row) for row in rows)
+
+
+def _read_owners(session: Session) -> dict[str, KeyOwner]:
+    rows = session.execute(
+        select(StreamKey.key_hash, Channel.slug, Channel.id, Channel.institution_id, StreamKey.role)
+        .join(
+            Channel,
+            (Channel.id == StreamKey.channel_id) & (Channel.institution_id == StreamKey.institution_id),
+        )
+        .where(StreamKey.revoked_at.is_(None))
+    )
+    return {
+        hashed: KeyOwner(slug, channel, owner, _role(role)) for hashed, slug, channel, owner, role in rows
+    }
+
+
+def _role(text: str) -> Role:
+    return "primary" if text == "primary" else "backup"

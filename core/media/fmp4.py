@@ -1,0 +1,216 @@
+"""Fragmented MP4 as CMAF wants it (ISO 14496-12, 23000-19): initialization segments, fragments, and a reader for recovery.
+
+A fragment is one `moof` and one `mdat` of one track. Whoever appends fragments to a file gets a legal segment.
+"""
+
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from core.media import codecs
+from core.media.packet import AudioTrack, MediaError, Track, VideoTrack
+
+Buffer = bytes | bytearray | memoryview
+
+KEY_SAMPLE = 0x02000000  # sample_depends_on = 2: needs no other
+DELTA_SAMPLE = 0x01010000  # sample_depends_on = 1, sample_is_non_sync_sample
+_MATRIX = struct.pack(">9I", 0x10000, 0, 0, 0, 0x10000, 0, 0, 0, 0x40000000)
+_AUDIO_TRUN_FLAGS = 0x000201  # data offset, sample size
+_VIDEO_TRUN_FLAGS = 0x01000F01  # version 1 (signed offsets); data offset, duration, size, flags, composition offset
+
+
+def box(kind: bytes, *parts: bytes) -> bytes:
+    """A box of 32-bit size (4.2)."""
+    body = b"".join(parts)
+    return struct.pack(">I4s", len(body) + 8, kind) + body
+
+
+def full_box(kind: bytes, version: int, flags: int, *parts: bytes) -> bytes:
+    return box(kind, struct.pack(">I", version << 24 | flags), *parts)
+
+
+def initialization_segment(track: Track) -> bytes:
+    """The `ftyp` and `moov` for one track, whose timescale is the track's own."""
+    brands = b"iso6" + struct.pack(">I", 0) + b"iso6cmfcmp41"
+    movie = full_box(b"mvhd", 0, 0, struct.pack(">IIIIIH10x", 0, 0, 1000, 0, 0x10000, 0x100), _MATRIX, bytes(24), b"\0\0\0\2")
+    extends = box(b"mvex", full_box(b"trex", 0, 0, struct.pack(">5I", 1, 1, 0, 0, 0)))
+    return box(b"ftyp", brands) + box(b"moov", movie, _trak(track), extends)
+
+
+def _trak(track: Track) -> bytes:
+    is_video = isinstance(track, VideoTrack)
+    width, height = (track.width, track.height) if isinstance(track, VideoTrack) else (0, 0)
+    header = full_box(
+        b"tkhd", 0, 7, struct.pack(">IIIII8xHHHH", 0, 0, 1, 0, 0, 0, 0 if is_video else 1, 0 if is_video else 0x100, 0),
+        _MATRIX, struct.pack(">II", width << 16, height << 16),
+    )  # fmt: skip
+    handler = b"vide" if is_video else b"soun"
+    media_header = full_box(b"vmhd", 0, 1, bytes(8)) if is_video else full_box(b"smhd", 0, 0, bytes(4))
+    empty_tables = (
+        full_box(b"stts", 0, 0, bytes(4)), full_box(b"stsc", 0, 0, bytes(4)),
+        full_box(b"stsz", 0, 0, bytes(8)), full_box(b"stco", 0, 0, bytes(4)),
+    )  # fmt: skip
+    entry = _avc1(track) if isinstance(track, VideoTrack) else _mp4a(track)
+    table = box(b"stbl", full_box(b"stsd", 0, 0, struct.pack(">I", 1), entry), *empty_tables)
+    references = box(b"dinf", full_box(b"dref", 0, 0, struct.pack(">I", 1), full_box(b"url ", 0, 1)))
+    media = box(
+        b"mdia",
+        full_box(b"mdhd", 0, 0, struct.pack(">IIIIHH", 0, 0, track.timescale, 0, 0x55C4, 0)),
+        full_box(b"hdlr", 0, 0, bytes(4), handler, bytes(12), b"Mbashara\0"),
+        box(b"minf", media_header, references, table),
+    )
+    return box(b"trak", header, media)
+
+
+def _avc1(track: VideoTrack) -> bytes:
+    picture = struct.pack(">6xH16xHHIIIH32sHH", 1, track.width, track.height, 0x480000, 0x480000, 0, 1, b"", 24, 0xFFFF)
+    return box(b"avc1", picture, box(b"avcC", track.config))
+
+
+def _mp4a(track: AudioTrack) -> bytes:
+    sound = struct.pack(">6xH8xHHII", 1, track.channels, 16, 0, min(track.timescale, 0xFFFF) << 16)
+    specific = _descriptor(5, track.config)
+    decoder = _descriptor(4, struct.pack(">BB3sII", 0x40, 0x15, b"", 0, 0), specific)
+    stream = _descriptor(3, struct.pack(">HB", 0, 0), decoder, _descriptor(6, b"\x02"))
+    return box(b"mp4a", sound, full_box(b"esds", 0, 0, stream))
+
+
+def _descriptor(tag: int, *parts: bytes) -> bytes:
+    """An MPEG-4 descriptor (14496-1, 8.3.3) with the four-byte length that every parser takes."""
+    body = b"".join(parts)
+    size = len(body)
+    return bytes((tag, 0x80 | size >> 21 & 127, 0x80 | size >> 14 & 127, 0x80 | size >> 7 & 127, size & 127)) + body
+
+
+def video_fragment(sequence: int, decode_time: int, samples: Sequence[int], payloads: Sequence[Buffer]) -> bytes:
+    """One video fragment. `samples` is flat, four numbers a sample: duration, size, flags, composition offset & 2^32-1."""
+    count = len(payloads)
+    table = struct.pack(f">{len(samples)}I", *samples)
+    return _fragment(sequence, decode_time, b"", 0x020000, _VIDEO_TRUN_FLAGS, count, table, payloads)
+
+
+def audio_fragment(
+    sequence: int, decode_time: int, frame_samples: int, sizes: Sequence[int], payloads: Sequence[Buffer]
+) -> bytes:
+    """One audio fragment: every sample lasts `frame_samples` and is a sync sample."""
+    defaults = struct.pack(">II", frame_samples, KEY_SAMPLE)
+    table = struct.pack(f">{len(sizes)}I", *sizes)
+    return _fragment(sequence, decode_time, defaults, 0x020028, _AUDIO_TRUN_FLAGS, len(sizes), table, payloads)
+
+
+def _fragment(
+    sequence: int, decode_time: int, defaults: bytes, tfhd_flags: int, trun_flags: int, count: int, table: bytes,
+    payloads: Sequence[Buffer],
+) -> bytes:  # fmt: skip
+    """Packs `moof` in one call, as it is made for every part. tfhd_flags hold default-base-is-moof (CMAF 7.5.16)."""
+    tfhd_bytes = 16 + len(defaults)
+    trun_bytes = 20 + len(table)
+    traf_bytes = 8 + tfhd_bytes + 20 + trun_bytes
+    moof_bytes = 24 + traf_bytes
+    media_bytes = sum(map(len, payloads))
+    head = struct.pack(
+        ">I4sI4sIII4sI4sII", moof_bytes, b"moof", 16, b"mfhd", 0, sequence, traf_bytes, b"traf",
+        tfhd_bytes, b"tfhd", tfhd_flags, 1,
+    )  # fmt: skip
+    times = struct.pack(
+        ">I4sIQI4sIII", 20, b"tfdt", 0x01000000, decode_time, trun_bytes, b"trun", trun_flags, count, moof_bytes + 8
+    )
+    return b"".join((head, defaults, times, table, struct.pack(">I4s", media_bytes + 8, b"mdat"), *payloads))
+
+
+@dataclass(frozen=True, slots=True)
+class Fragment:
+    """A whole `moof` + `mdat` found in a file: its place in bytes, its decode time and duration in timescale ticks."""
+
+    offset: int
+    size: int
+    decode_time: int
+    duration: int
+    samples: int
+    starts_with_key: bool
+
+
+def boxes(data: Buffer, start: int = 0, end: int | None = None) -> Iterator[tuple[bytes, int, int]]:
+    """Whole boxes in `data`: kind, start of the body, end. A box that ends beyond the data is not yielded."""
+    view = memoryview(data)
+    stop = len(view) if end is None else end
+    while start + 8 <= stop:
+        size, kind = struct.unpack_from(">I4s", view, start)
+        if size < 8 or start + size > stop:
+            return
+        yield kind, start + 8, start + size
+        start += size
+
+
+def fragments(data: Buffer) -> Iterator[Fragment]:
+    """The complete fragments at the head of a segment file; what a killed writer left half-written is not among them."""
+    moof: tuple[int, int] | None = None
+    for kind, start, end in boxes(data):
+        if kind == b"moof":
+            moof = (start, end)
+        elif kind == b"mdat" and moof is not None:
+            yield _read_moof(data, moof[0], moof[1], end)
+            moof = None
+
+
+def _read_moof(data: Buffer, start: int, end: int, fragment_end: int) -> Fragment:
+    traf = next((b for b in boxes(data, start, end) if b[0] == b"traf"), None)
+    if traf is None:
+        raise MediaError("movie fragment without a track")
+    inner = {kind: (body, stop) for kind, body, stop in boxes(data, traf[1], traf[2])}
+    try:
+        default_duration, default_flags = _read_tfhd(data, inner[b"tfhd"][0])
+        (decode_time,) = struct.unpack_from(">Q", data, inner[b"tfdt"][0] + 4)
+        count, duration, flags = _read_trun(data, inner[b"trun"][0], default_duration, default_flags)
+    except (KeyError, struct.error) as error:
+        raise MediaError("movie fragment that can't be read") from error
+    return Fragment(start - 8, fragment_end - start + 8, decode_time, duration, count, not flags & 0x10000)
+
+
+def _read_tfhd(data: Buffer, at: int) -> tuple[int, int]:
+    (word,) = struct.unpack_from(">I", data, at)
+    at += 8 + (8 if word & 1 else 0) + (4 if word & 2 else 0)
+    duration = struct.unpack_from(">I", data, at)[0] if word & 8 else 0
+    at += (4 if word & 8 else 0) + (4 if word & 0x10 else 0)
+    return duration, struct.unpack_from(">I", data, at)[0] if word & 0x20 else 0
+
+
+def _read_trun(data: Buffer, at: int, default_duration: int, default_flags: int) -> tuple[int, int, int]:
+    word, count = struct.unpack_from(">II", data, at)
+    at += 8 + (4 if word & 1 else 0)
+    first_flags = default_flags
+    if word & 4:
+        (first_flags,) = struct.unpack_from(">I", data, at)
+        at += 4
+    fields = [bit for bit in (0x100, 0x200, 0x400, 0x800) if word & bit]
+    if not fields or 0x100 not in fields:
+        duration = count * default_duration
+    else:
+        duration = sum(struct.unpack_from(">I", data, at + n * 4 * len(fields))[0] for n in range(count))
+    if count and word & 0x400:
+        (first_flags,) = struct.unpack_from(">I", data, at + 4 * fields.index(0x400))
+    return count, duration, first_flags
+
+
+def read_timescale(initialization: Buffer) -> int:
+    """The media timescale of an initialization segment with one track."""
+    at = (0, len(initialization))
+    for wanted in (b"moov", b"trak", b"mdia", b"mdhd"):
+        found = next((found for found in boxes(initialization, *at) if found[0] == wanted), None)
+        if found is None:
+            raise MediaError("initialization segment without a media header")
+        at = (found[1], found[2])
+    version = memoryview(initialization)[at[0]]
+    (timescale,) = struct.unpack_from(">I", initialization, at[0] + (20 if version == 1 else 12))
+    return int(timescale)
+
+
+def read_track(initialization: Buffer) -> Track:
+    """The track of an initialization segment that this module wrote."""
+    data = bytes(initialization)
+    if (at := data.find(b"avcC")) > 4:
+        return codecs.video_track(data[at + 4 : at - 4 + int.from_bytes(data[at - 4 : at], "big")])
+    if (at := data.find(b"esds")) > 4:
+        at = data.find(b"\x05\x80\x80\x80", at)
+        return codecs.audio_track(data[at + 5 : at + 5 + data[at + 4]])
+    raise MediaError("initialization segment without a codec configuration")

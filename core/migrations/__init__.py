@@ -1,0 +1,1 @@
+"""Steps of the tables from one version to the next (Alembic)."""

@@ -1,0 +1,145 @@
+"""The tables (design section 3). Every row that an institution owns
+carries its id, and the composite foreign keys make it
+impossible to hang one institution's row under another's."""
+
+from datetime import datetime
+from typing import ClassVar
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    DateTime,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+
+class Base(DeclarativeBase):
+    type_annotation_map: ClassVar = {datetime: DateTime(timezone=True)}
+
+
+class Institution(Base):
+    """A public body (taasisi): the tenant."""
+
+    __tablename__ = "institution"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    slug: Mapped[str] = mapped_column(unique=True)
+    name_sw: Mapped[str]
+    name_en: Mapped[str]
+
+
+class Channel(Base):
+    """A lasting input of an institution (chaneli)."""
+
+    __tablename__ = "channel"
+    __table_args__ = (UniqueConstraint("id", "institution_id"),)
+    id: Mapped[int] = mapped_column(primary_key=True)
+    institution_id: Mapped[int] = mapped_column(ForeignKey("institution.id"), index=True)
+    slug: Mapped[str] = mapped_column(unique=True)
+    name_sw: Mapped[str]
+    name_en: Mapped[str]
+
+
+class StreamKey(Base):
+    """A key that lets one feed in. Only its keyed hash is kept; a revoked key keeps its row."""
+
+    __tablename__ = "stream_key"
+    __table_args__ = (
+        ForeignKeyConstraint(["channel_id", "institution_id"], ["channel.id", "channel.institution_id"]),
+        CheckConstraint("role in ('primary', 'backup')", name="role"),
+        Index(
+            "stream_key_in_use",
+            "channel_id",
+            "role",
+            unique=True,
+            postgresql_where=text("revoked_at is null"),
+        ),
+    )
+    id: Mapped[int] = mapped_column(primary_key=True)
+    institution_id: Mapped[int]
+    channel_id: Mapped[int]
+    role: Mapped[str]
+    key_hash: Mapped[str] = mapped_column(unique=True)
+    created_at: Mapped[datetime]
+    revoked_at: Mapped[datetime | None]
+
+
+class Broadcast(Base):
+    """One event on a channel (tangazo mubashara)."""
+
+    __tablename__ = "broadcast"
+    __table_args__ = (
+        ForeignKeyConstraint(["channel_id", "institution_id"], ["channel.id", "channel.institution_id"]),
+        UniqueConstraint("id", "institution_id"),
+        CheckConstraint("state in ('live', 'ended')", name="state"),
+        Index("broadcast_of_channel", "channel_id", "started_at"),
+    )
+    id: Mapped[str] = mapped_column(primary_key=True)
+    institution_id: Mapped[int]
+    channel_id: Mapped[int]
+    state: Mapped[str]
+    title_sw: Mapped[str]
+    title_en: Mapped[str]
+    started_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+
+
+class Recording(Base):
+    """What a broadcast left. `journal_bytes` is how far its journal has been turned into rows."""
+
+    __tablename__ = "recording"
+    __table_args__ = (
+        ForeignKeyConstraint(["id", "institution_id"], ["broadcast.id", "broadcast.institution_id"]),
+        UniqueConstraint("id", "institution_id"),
+        CheckConstraint("state in ('recording', 'ended', 'complete')", name="state"),
+    )
+    id: Mapped[str] = mapped_column(primary_key=True)
+    institution_id: Mapped[int]
+    state: Mapped[str]
+    started_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+    duration_ms: Mapped[int | None] = mapped_column(BigInteger)
+    size_bytes: Mapped[int | None] = mapped_column(BigInteger)
+    journal_bytes: Mapped[int] = mapped_column(BigInteger)
+
+
+class Rendition(Base):
+    """One encoded track of a recording, as it was last configured."""
+
+    __tablename__ = "rendition"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["recording_id", "institution_id"], ["recording.id", "recording.institution_id"]
+        ),
+        CheckConstraint("kind in ('video', 'audio')", name="kind"),
+    )
+    recording_id: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(primary_key=True)
+    institution_id: Mapped[int]
+    kind: Mapped[str]
+    codecs: Mapped[str]
+    width: Mapped[int | None]
+    height: Mapped[int | None]
+    bitrate_bps: Mapped[int | None]
+
+
+class Gap(Base):
+    """A stretch of a recording's timeline that was not kept, and why."""
+
+    __tablename__ = "gap"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["recording_id", "institution_id"], ["recording.id", "recording.institution_id"]
+        ),
+        Index("gap_of_recording", "recording_id", "started_ms"),
+    )
+    id: Mapped[int] = mapped_column(primary_key=True)
+    recording_id: Mapped[str]
+    institution_id: Mapped[int]
+    started_ms: Mapped[int] = mapped_column(BigInteger)
+    ended_ms: Mapped[int] = mapped_column(BigInteger)
+    cause: Mapped[str]

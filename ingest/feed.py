@@ -1,0 +1,72 @@
+"""One publisher's feed: message bodies of whatever protocol to packets, and what an engineer wants to know of them."""
+
+from collections.abc import Callable
+
+from core.media import flv
+from core.media.packet import Kind, MediaError, Packet, Track
+from core.media.stream import Item
+from ingest.rtmp.door import FeedEnd
+from ingest.rtmp.errors import FeedError
+
+NO_TRACK_AFTER_MS = 10_000
+_NO_TRACK = "Mbashara takes H.264 video and AAC audio; this feed brought neither in its first seconds."
+
+
+class Feed:
+    """A FeedSink. `on_item` gets tracks (when they change) and packets; `on_end` is called once."""
+
+    def __init__(
+        self, identity: str, role: str, on_item: Callable[["Feed", Item], None], on_end: Callable[["Feed", FeedEnd], None]
+    ) -> None:
+        self.identity, self.role = identity, role
+        self.tracks: dict[Kind, Track] = {}
+        self.bytes_in = self.frames = self.skipped = 0
+        self.key_interval_ms = 0
+        self._on_item, self._on_end = on_item, on_end
+        self._first_ms: int | None = None
+        self._last_key_ms: int | None = None
+
+    def on_message(self, type_id: int, timestamp_ms: int, body: bytearray) -> None:
+        self.bytes_in += len(body)
+        try:
+            item = (
+                flv.read_video(body, timestamp_ms) if type_id == flv.VIDEO
+                else flv.read_audio(body, timestamp_ms) if type_id == flv.AUDIO else None
+            )  # fmt: skip
+        except MediaError as error:
+            raise FeedError(f"The codec configuration can't be read: {error}.") from error
+        if isinstance(item, Packet):
+            self._take_packet(item)
+        elif item is not None:
+            self._take_track(item)
+        else:
+            self._skip(timestamp_ms)
+
+    def on_end(self, end: FeedEnd) -> None:
+        self._on_end(self, end)
+
+    def _take_packet(self, packet: Packet) -> None:
+        if packet.kind not in self.tracks:
+            self._skip(packet.dts_ms)
+            return
+        if packet.kind is Kind.VIDEO:
+            self.frames += 1
+            if packet.is_key:
+                if self._last_key_ms is not None:
+                    self.key_interval_ms = packet.dts_ms - self._last_key_ms
+                self._last_key_ms = packet.dts_ms
+        self._on_item(self, packet)
+
+    def _take_track(self, track: Track) -> None:
+        """Encoders repeat their sequence headers; only another one is news."""
+        known = self.tracks.get(track.kind)
+        if known is None or known.config != track.config:
+            self.tracks[track.kind] = track
+            self._on_item(self, track)
+
+    def _skip(self, timestamp_ms: int) -> None:
+        self.skipped += 1
+        if self._first_ms is None:
+            self._first_ms = timestamp_ms
+        if not self.tracks and timestamp_ms - self._first_ms > NO_TRACK_AFTER_MS:
+            raise FeedError(_NO_TRACK)

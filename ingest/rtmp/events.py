@@ -1,0 +1,45 @@
+"""What an RTMP connection tells its owner, in the order in which it happened."""
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+
+class MediaMessage(NamedTuple):
+    """Audio (8), video (9) or AMF0 data (18) of the publisher; the body is the receiver's to keep."""
+
+    type_id: int
+    timestamp_ms: int
+    body: bytearray
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """The encoder said `connect`; it has been answered."""
+
+    app: str
+    flash_ver: str
+
+
+@dataclass(frozen=True, slots=True)
+class PublishRequested:
+    """The encoder wants to publish. Nothing more is parsed until accept_publish or reject_publish."""
+
+    key: str = field(repr=False)
+    app: str = field(repr=False)  # may hold the key, as may tc_url
+    tc_url: str = field(repr=False)
+    flash_ver: str
+
+
+@dataclass(frozen=True, slots=True)
+class PlayRequested:
+    """Somebody wanted to watch over RTMP and was told where else to go; the connection is to be closed."""
+
+
+@dataclass(frozen=True, slots=True)
+class PublishEnded:
+    """The publisher took leave (FCUnpublish, deleteStream or closeStream); the connection is to be closed."""
+
+    command: str
+
+
+Event = MediaMessage | Connected | PublishRequested | PlayRequested | PublishEnded

@@ -1,0 +1,371 @@
+"""The RTMP server on asyncio: sockets on one side, `Connection` in the middle, feed sinks on the other.
+
+Nothing here knows RTMP's bytes. A session reads into one buffer that all sessions share (whatever is in it is
+consumed before the call returns), asks `admit` about each publisher, and sees to it that nobody costs more
+than `Limits` allows: once a second `sweep` looks at every session, so the way of a frame has no timers in it.
+
+Ending a connection takes three steps, or the encoder's operator never reads the reason: send it, send FIN,
+then read and discard until the encoder hangs up. Closing with unread bytes would make the kernel send RST
+instead.
+"""
+
+import asyncio
+import contextlib
+import itertools
+import os
+import socket
+import ssl
+import time
+from collections.abc import Callable, Coroutine, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, cast
+
+import structlog
+
+from ingest.rtmp.connection import Connection, State
+from ingest.rtmp.door import Admit, FeedEnd, FeedSink, HandOff, PublishRequest, Refusal
+from ingest.rtmp.errors import FeedError, HandoffError, RemoteProtocolError
+from ingest.rtmp.events import Event, MediaMessage, PublishEnded, PublishRequested
+from ingest.rtmp.handoff import receive_publisher, send_publisher
+
+_SWEEP_INTERVAL_S: Final = 1.0
+_TRY_AGAIN: Final = Refusal("NetStream.Publish.Denied", "The server cannot take the feed now; try again.")
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    max_connections: int = 1024
+    max_connections_per_address: int = 128  # a press room behind one address has many encoders
+    setup_timeout_s: float = 10.0  # from accept to publish, without the time `admit` takes
+    admit_timeout_s: float = 10.0
+    silence_timeout_s: float = 15.0  # a publisher without one complete message
+    linger_s: float = 2.0  # for the peer to read why it was ended
+    max_unsent_bytes: int = 65536  # answers that the peer does not read
+    read_buffer_bytes: int = 65536
+    max_message_bytes: int = 8 << 20
+    max_buffered_bytes: int = 16 << 20  # of one connection's unfinished messages
+    max_chunk_streams: int = 64
+
+
+class RtmpServer:
+    """One event loop's RTMP server. `handoff_path` says where another worker listens for publishers."""
+
+    def __init__(
+        self,
+        admit: Admit,
+        limits: Limits | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        handoff_path: Callable[[int], Path] | None = None,
+    ) -> None:
+        self.admit = admit
+        self.limits = limits or Limits()
+        self.clock = clock
+        self.handoff_path = handoff_path
+        self.buffer = memoryview(bytearray(self.limits.read_buffer_bytes))
+        self.sessions: dict[Session, None] = {}  # in order of arrival
+        self._numbers = itertools.count(1)
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def serve(self, sock: socket.socket, ssl_context: ssl.SSLContext | None = None) -> None:
+        """Serves a bound socket until cancelled (twice, for RTMP and RTMPS); then every feed is ended."""
+        listener = await asyncio.get_running_loop().create_server(
+            lambda: Session(self, self.new_connection()),
+            sock=sock,
+            backlog=1024,
+            ssl=ssl_context,
+            ssl_handshake_timeout=self.limits.setup_timeout_s if ssl_context else None,
+        )
+        try:
+            while True:
+                await asyncio.sleep(_SWEEP_INTERVAL_S)
+                self.sweep()
+        finally:
+            listener.close()
+            self._stop()
+
+    async def serve_handoffs(self, sock: socket.socket) -> None:
+        """Takes publishers that other workers pass on, from a listening unix socket, until cancelled."""
+        sock.setblocking(False)
+        while True:
+            door, _ = await asyncio.get_running_loop().sock_accept(sock)
+            self.start(self._take_over(door))
+
+    def sweep(self) -> None:
+        """Ends what has overstepped a time limit."""
+        now_s = self.clock()
+        for session in list(self.sessions):
+            session.check(now_s)
+
+    def new_connection(self) -> Connection:
+        return Connection(
+            max_message_bytes=self.limits.max_message_bytes,
+            max_buffered_bytes=self.limits.max_buffered_bytes,
+            max_chunk_streams=self.limits.max_chunk_streams,
+        )
+
+    def enter(self, newcomer: "Session") -> bool:
+        """Counts a session in, if need be in the place of the oldest that is not publishing."""
+        neighbours = [session for session in self.sessions if session.host == newcomer.host]
+        fits = len(neighbours) < self.limits.max_connections_per_address or _evict_oldest(neighbours)
+        fits = fits and (len(self.sessions) < self.limits.max_connections or _evict_oldest(self.sessions))
+        if fits:
+            newcomer.number = next(self._numbers)
+            self.sessions[newcomer] = None
+        return fits
+
+    def leave(self, session: "Session") -> None:
+        self.sessions.pop(session, None)
+
+    def start(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def adopt(self, publisher: socket.socket, connection: Connection, request: PublishRequest) -> None:
+        """Goes on with a publisher that another worker began to serve; asks `admit` again."""
+        await asyncio.get_running_loop().connect_accepted_socket(
+            lambda: Session(self, connection, request), sock=publisher
+        )
+
+    async def _take_over(self, door: socket.socket) -> None:
+        with door:
+            try:
+                publisher, connection, request = await asyncio.to_thread(receive_publisher, door)
+            except HandoffError as error:
+                log.warning("handoff failed", reason=str(error))
+                return
+        await self.adopt(publisher, connection, request)
+
+    def _stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        for session in list(self.sessions):
+            session.abort("the server is stopping")
+
+
+def _evict_oldest(sessions: Iterable["Session"]) -> bool:
+    for session in sessions:
+        if session.evictable:
+            session.abort("evicted: too many connections")
+            return True
+    return False
+
+
+class Session(asyncio.BufferedProtocol):
+    """One peer, from accept to the last byte."""
+
+    def __init__(
+        self, server: RtmpServer, connection: Connection, adopted: PublishRequest | None = None
+    ) -> None:
+        self.host = ""
+        self.number = 0
+        self._server = server
+        self._connection = connection
+        self._adopted = adopted
+        self._transport: asyncio.Transport  # from connection_made on
+        self._sink: FeedSink | None = None
+        self._admitting = False
+        self._over = False  # nothing but draining is left to do
+        self._deadline_s = 0.0  # of the setup, then of the silence, then of the lingering
+        self._messages = 0
+        self._messages_seen = 0
+        self._peer = ""
+        self._log = log
+
+    # What the event loop calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._transport.set_write_buffer_limits(high=self._server.limits.max_unsent_bytes)
+        sock = transport.get_extra_info("socket")
+        if sock is not None and sock.family != socket.AF_UNIX:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._name(transport.get_extra_info("peername"))
+        if not self._server.enter(self):
+            self._over = True
+            log.warning("rtmp connection refused: too many publishers", peer=self._peer)
+            self._transport.abort()
+            return
+        self._log = log.bind(rtmp=self.number, peer=self._peer)
+        self._deadline_s = self._server.clock() + self._server.limits.setup_timeout_s
+        if self._adopted is not None:
+            self._ask(self._adopted)
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._server.buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        if not self._over:
+            self._receive(self._server.buffer[:nbytes])
+
+    def eof_received(self) -> None:
+        self._end("the peer closed the connection")
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._over = True
+        self._end_feed(
+            FeedEnd(False, f"the connection broke: {error}" if error else "the peer closed the connection")
+        )
+        self._server.leave(self)
+
+    def pause_writing(self) -> None:
+        self.abort("the peer does not read our answers")
+
+    # What the server calls.
+
+    @property
+    def evictable(self) -> bool:
+        return self._sink is None and not self._admitting
+
+    def check(self, now_s: float) -> None:
+        if self._over:
+            if now_s >= self._deadline_s:
+                self.abort("lingered")
+        elif self._messages != self._messages_seen:
+            self._messages_seen = self._messages
+            self._deadline_s = now_s + self._server.limits.silence_timeout_s
+        elif now_s >= self._deadline_s and not self._admitting:
+            self._fail("nothing arrived for too long" if self._sink else "did not publish in time")
+
+    def abort(self, reason: str) -> None:
+        """Ends it at once, without a last word."""
+        if not self._over:
+            self._log.info("rtmp connection aborted", reason=reason)
+        self._over = True
+        self._end_feed(FeedEnd(False, reason))
+        self._server.leave(self)
+        self._transport.abort()
+
+    # The rest is ours.
+
+    def _name(self, peer: object) -> None:
+        if isinstance(peer, tuple):
+            self.host, self._peer = str(peer[0]), f"{peer[0]}:{peer[1]}"
+
+    def _receive(self, data: memoryview | bytes) -> None:
+        try:
+            events = self._connection.receive_data(data)
+        except RemoteProtocolError as error:
+            self._take_events(cast(list[Event], error.before), str(error))
+        else:
+            self._take_events(events)
+
+    def _take_events(self, events: list[Event], fault: str = "") -> None:
+        try:
+            for event in events:
+                if type(event) is MediaMessage:
+                    if self._sink is not None:
+                        self._messages += 1
+                        self._sink.on_message(*event)
+                elif isinstance(event, PublishRequested):
+                    self._request(event)
+                elif isinstance(event, PublishEnded):
+                    self._end(event.command, clean=True)
+        except FeedError as error:
+            self._fail(str(error))
+        else:
+            self._flush()
+            if self._connection.state is State.ENDED:
+                self._end(fault or "asked for something other than publishing with a key")
+
+    def _flush(self) -> None:
+        data = self._connection.data_to_send()
+        if data and not self._transport.is_closing():
+            self._transport.write(data)
+
+    def _request(self, event: PublishRequested) -> None:
+        self._ask(PublishRequest(event.key, event.app, event.tc_url, self._peer, event.flash_ver))
+
+    def _ask(self, request: PublishRequest) -> None:
+        # On uvloop reading starts after connection_made whatever that said, so an adopted connection may
+        # still be handed bytes; it keeps them.
+        self._admitting = True
+        self._transport.pause_reading()
+        self._server.start(self._admit(request))
+
+    async def _admit(self, request: PublishRequest) -> None:
+        answer = await self._answer(request)
+        if isinstance(answer, HandOff) and not self._over:
+            passed_on = await self._hand_off(answer, request)
+            if passed_on:
+                return
+            answer = _TRY_AGAIN
+        self._admitting = False
+        if self._over:
+            if not isinstance(answer, (Refusal, HandOff)):
+                answer.on_end(FeedEnd(False, "left while being admitted"))
+        elif isinstance(answer, Refusal):
+            self._connection.reject_publish(answer.code, answer.description)
+            self._end(f"refused: {answer.description}")
+        elif not isinstance(answer, HandOff):
+            self._accept(answer)
+
+    async def _answer(self, request: PublishRequest) -> FeedSink | Refusal | HandOff:
+        try:
+            async with asyncio.timeout(self._server.limits.admit_timeout_s):
+                return await self._server.admit(request)
+        except TimeoutError:
+            self._log.warning("admission took too long")
+        except Exception:  # the top of this task: one publisher's trouble must stay its own
+            self._log.exception("admission failed")
+        return _TRY_AGAIN
+
+    def _accept(self, sink: FeedSink) -> None:
+        self._sink = sink
+        self._deadline_s = self._server.clock() + self._server.limits.silence_timeout_s
+        self._connection.accept_publish()
+        self._log.info("publisher accepted", encoder=self._connection.flash_ver)
+        self._transport.resume_reading()
+        self._flush()
+        self._receive(b"")
+
+    async def _hand_off(self, answer: HandOff, request: PublishRequest) -> bool:
+        sock = self._transport.get_extra_info("socket")
+        if self._server.handoff_path is None or self._transport.get_extra_info("ssl_object") is not None:
+            self._log.error("handoff is impossible: TLS state cannot be passed on, or nobody said where to")
+            return False
+        descriptor = os.dup(sock.fileno())
+        try:
+            await asyncio.sleep(0)  # uvloop writes at the end of its turn
+            if self._transport.get_write_buffer_size():
+                raise HandoffError("the peer does not read our answers")
+            path = self._server.handoff_path(answer.worker)
+            await asyncio.to_thread(send_publisher, path, descriptor, self._connection, request)
+        except HandoffError as error:
+            self._log.warning("handoff failed", worker=answer.worker, reason=str(error))
+            return False
+        finally:
+            os.close(descriptor)
+        self._log.info("publisher passed on", worker=answer.worker)
+        self._over = True
+        self._transport.abort()  # sends nothing: the other worker's descriptor keeps the TCP connection open
+        return True
+
+    def _fail(self, reason: str) -> None:
+        if self._connection.state is not State.ENDED:
+            self._connection.fail_publish(reason)
+        self._end(reason)
+
+    def _end(self, reason: str, *, clean: bool = False) -> None:
+        """The three steps of the module's docstring."""
+        if self._over:
+            return
+        self._log.info("rtmp connection ended", reason=reason)
+        self._over = True
+        self._end_feed(FeedEnd(clean, reason))
+        self._flush()
+        self._deadline_s = self._server.clock() + self._server.limits.linger_s
+        if not self._transport.can_write_eof():  # TLS
+            self._transport.close()
+            return
+        self._transport.write_eof()
+        with contextlib.suppress(RuntimeError):  # asyncio's, when it was not paused
+            self._transport.resume_reading()
+
+    def _end_feed(self, end: FeedEnd) -> None:
+        sink, self._sink = self._sink, None
+        if sink is not None:
+            sink.on_end(end)

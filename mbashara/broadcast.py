@@ -1,0 +1,476 @@
+"""A broadcast: what lies between a channel's feeds and its renditions, from the first keyframe to ENDLIST.
+
+    feed ──items──> Intake ──packets on the timeline──> source renditions
+                                └─────> LiveStream ──> Transcoder ──> rungs
+
+Feeds come and go; the timeline, the windows and the recording go on until `end`.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from archive.recordings.recorder import Recorder, Recording
+from archive.recordings.recover import RestoredRecording
+from core.media.hub import OnAir
+from core.media.packet import AudioTrack, Kind, Packet, Track, VideoTrack
+from core.media.stream import Item, LiveStream
+from core.media.window import Cadence
+from ingest.feed import Feed
+from mbashara.rendition import Rendition
+from player.files import replace_file
+from player.playlist import audio_multivariant, multivariant
+from transcode.ladder import RUNGS
+from transcode.process import DRAIN_S, Transcoder
+from transcode.timeline import FeedClock, Timeline, choose_part_target
+
+log = structlog.get_logger()
+
+SOURCE_NAMES = {Kind.VIDEO: "source", Kind.AUDIO: "source-audio"}
+EXPECTED_PEAK_BPS = {rung.name: rung.peak_bps for rung in RUNGS}
+WAIT_FOR_SECOND_TRACK_MS = 1200
+MAX_EARLY_PACKETS = 2000
+RUNG_LAG_MS = 2500
+MAX_BREAKS = 20
+BREAKS_PER_MS = 60_000
+
+
+class FeedRefused(Exception):
+    """The feed breaks its own timeline so often that it can't be put on the air."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """What a broadcast needs of the process. `ffmpeg` None: no ladder."""
+
+    live: Path
+    recorder: Recorder
+    unix_ms: Callable[[], float]
+    part_target_s: float = 0.5
+    target_duration_s: int = 4
+    window_s: float = 900.0
+    stall_timeout_s: float = 6.0
+    ffmpeg: str | None = None
+
+
+@dataclass(slots=True)
+class Intake:
+    """A feed as the broadcast sees it: its clock, and what came before it could be put on the air."""
+
+    feed: Feed
+    clock: FeedClock = field(default_factory=FeedClock)
+    early: list[Packet] = field(default_factory=list)
+    on_air: bool = False
+    shift_ms: int = 0
+    changed: bool = False
+
+
+class Broadcast:
+    """One broadcast. All methods are called on the loop."""
+
+    def __init__(
+        self, parameters: Parameters, channel: str, identity: str, started: Mapping[str, Any],
+        restored: RestoredRecording | None = None,
+    ) -> None:  # fmt: skip
+        """`started` becomes the journal's first fact. A restored broadcast begins in a gap."""
+        self.channel, self.identity = channel, identity
+        self.on_air = OnAir(channel, identity)
+        self.renditions: dict[str, Rendition] = {}
+        self.transcoder: Transcoder | None = None
+        self.discontinuities = 0
+        self.ended = False
+        self._parameters = parameters
+        self._unix_ms = parameters.unix_ms
+        self._started = dict(started)
+        self._stream = LiveStream()
+        self._timeline = Timeline()
+        self._recording: Recording | None = None
+        self._intake: Intake | None = None
+        self._leader: Rendition | None = None
+        self._gap_from_ms: float | None = None
+        self._gap_cause = ""
+        self._last_packet_ms = self._unix_ms()
+        self._breaks: list[float] = []
+        self._listing: tuple[tuple[str, int], ...] = ()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.origin_ms = round(started.get("origin_ms", self._unix_ms()))
+        if restored is not None:
+            self._restore(restored)
+
+    # Feeds.
+
+    def attach(self, feed: Feed) -> None:
+        """This feed is on the air from its first keyframe on."""
+        self._intake = Intake(feed)
+
+    def detach(self) -> None:
+        """No feed: a gap begins, until another comes or the broadcast ends."""
+        self._intake = None
+        self._stop_transcoder()
+        if self._leader is not None:
+            self._begin_gap("feed lost")
+
+    def take(self, feed: Feed, item: Item) -> None:
+        """An item of the feed on the air; of others nothing. Raises FeedRefused."""
+        intake = self._intake
+        if intake is None or intake.feed is not feed:
+            return
+        if not intake.on_air:
+            self._wait_for_tracks(intake, item)
+        elif isinstance(item, Packet):
+            self._air(intake, item)
+        else:
+            intake.changed = True
+
+    def _wait_for_tracks(self, intake: Intake, item: Item) -> None:
+        if not isinstance(item, Packet):
+            return
+        intake.early.append(item)
+        kinds = intake.feed.tracks.keys()
+        waited_ms = item.dts_ms - intake.early[0].dts_ms
+        if len(kinds) < 2 and 0 <= waited_ms < WAIT_FOR_SECOND_TRACK_MS and len(intake.early) < MAX_EARLY_PACKETS:
+            return
+        if Kind.VIDEO in kinds:
+            # What comes before the first keyframe shows nothing: an encoder that was already running sends such.
+            first = next((n for n, one in enumerate(intake.early) if one.kind is Kind.VIDEO and one.is_key), None)
+            if first is None:
+                del intake.early[: -MAX_EARLY_PACKETS // 2]
+                return
+            del intake.early[:first]
+        early, intake.early, intake.on_air = intake.early, [], True
+        intake.shift_ms = max(0, early[0].cts_ms)
+        self._go(intake, early)
+
+    def _go(self, intake: Intake, early: list[Packet]) -> None:
+        if self._recording is None:
+            self._open(intake.feed.tracks)
+        intake.changed = True
+        for packet in early:
+            self._air(intake, packet)
+
+    def _open(self, tracks: Mapping[Kind, Track]) -> None:
+        """The first keyframe of the broadcast: its cadence is fixed now, its timeline is 0."""
+        parameters = self._parameters
+        target_s = choose_part_target(parameters.part_target_s, [_frame_s(track) for track in tracks.values() if _frame_s(track)])
+        self.origin_ms = round(self._unix_ms())
+        self._record(Cadence(parameters.target_duration_s, target_s, parameters.window_s))
+        assert self._recording is not None
+        self._recording.fact("started", **self._started, origin_ms=self.origin_ms, part_target_s=target_s)
+
+    def _record(self, cadence: Cadence) -> None:
+        parameters = self._parameters
+        self._recording = Recording(parameters.recorder, self.identity, cadence, self.origin_ms, self._unix_ms)
+
+    # Packets.
+
+    def _air(self, intake: Intake, packet: Packet) -> None:
+        leader = self._leader
+        end_ms = leader.packager.end_ms if leader is not None else 0.0
+        now_ms = self._unix_ms() - self.origin_ms
+        placed = intake.clock.place(packet.dts_ms, now_ms, end_ms, self._gap_from_ms is not None)
+        time_ms = placed.time_ms
+        if placed.broke or intake.changed or self._gap_from_ms is not None:
+            if not self._turn(intake, packet.kind, time_ms + intake.shift_ms, placed.broke):
+                return
+        mapped = packet._replace(dts_ms=time_ms)
+        self._stream.write(mapped)
+        rendition = self.renditions[SOURCE_NAMES[packet.kind]]
+        if packet.kind is Kind.VIDEO and intake.shift_ms:
+            # The first picture's decode time is its presentation time (CMAF 7.5.17), so all renditions cut at the same.
+            mapped = packet._replace(dts_ms=time_ms + intake.shift_ms, cts_ms=packet.cts_ms - intake.shift_ms)
+        rendition.packager.write(mapped)
+        if rendition is self._leader:
+            self._last_packet_ms = self._unix_ms()
+            for other in self._followers():
+                other.packager.drain()
+
+    def _turn(self, intake: Intake, kind: Kind, at_ms: int, broke: bool) -> bool:
+        """A feed's first packet, a jump, a new configuration, the end of a gap: what the leader settles before it goes
+        on. False where this packet has to be left out, because it isn't the leader's."""
+        leads = Kind.VIDEO if Kind.VIDEO in intake.feed.tracks else Kind.AUDIO
+        if kind is not leads and (self._leader is None or self._gap_from_ms is not None):
+            return False
+        if self._leader is None:
+            self._add_sources(intake, leads)
+            self._start_transcoder(intake)
+            intake.changed = False
+            return True
+        if broke or intake.changed:
+            self._break(intake, leads)
+        self._leader.packager.resume(at_ms)
+        self._end_gap(at_ms)
+        if intake.changed:
+            intake.changed = False
+            self._add_sources(intake, leads)
+            self._start_transcoder(intake)
+        return True
+
+    def _break(self, intake: Intake, leads: Kind) -> None:
+        now_ms = self._unix_ms()
+        self._breaks = [at for at in self._breaks if now_ms - at < BREAKS_PER_MS] + [now_ms]
+        if len(self._breaks) > MAX_BREAKS:
+            raise FeedRefused("The timestamps jump again and again; restart the encoder.")
+        self.discontinuities += 1
+        self._timeline.break_wanted = True
+        log.warning("timeline broken", channel=self.channel, broadcast=self.identity, feed=intake.feed.identity)
+
+    def _add_sources(self, intake: Intake, leads: Kind) -> None:
+        """Renditions for the feed's tracks; the one of the leading kind decides where the timeline is cut."""
+        for kind in sorted(intake.feed.tracks, key=lambda one: one is not leads):
+            name = SOURCE_NAMES[kind]
+            rendition = self.renditions.get(name) or self._add(name, kind)
+            if kind is leads:
+                self._lead(rendition)
+            self._configure(rendition, intake.feed.tracks[kind])
+
+    def _lead(self, rendition: Rendition) -> None:
+        if self._leader is not rendition:
+            if self._leader is not None:
+                self._leader.packager.leads = False
+            rendition.packager.leads = True
+            self._leader = rendition
+
+    def _add(self, name: str, kind: Kind, **restored: Any) -> Rendition:
+        assert self._recording is not None
+        leader = None if self._leader is None else self._leader.name
+        folder = self._parameters.live / self.channel / self.identity / name
+        rendition = Rendition(
+            name, kind, self._timeline, self._recording, folder, self.on_air.windows, leader, **restored
+        )
+        self.renditions[name] = rendition
+        self.on_air.windows[name] = rendition.window
+        return rendition
+
+    def _configure(self, rendition: Rendition, track: Track) -> None:
+        known = rendition.window.track
+        if known is None or known.config != track.config:
+            rendition.packager.configure(track)
+
+    def _followers(self) -> list[Rendition]:
+        return [one for one in self.renditions.values() if one is not self._leader]
+
+    # The ladder.
+
+    def _start_transcoder(self, intake: Intake) -> None:
+        self._stop_transcoder()
+        if self._parameters.ffmpeg is None:
+            return
+        tracks = dict(intake.feed.tracks)
+        self._stream = LiveStream()
+        for track in tracks.values():
+            self._stream.write(track)
+        transcoder = Transcoder(self._parameters.ffmpeg, self._stream, tracks, self._take_rung)
+        if self.transcoder is not None:
+            transcoder.restarts, transcoder.left_out = self.transcoder.restarts, self.transcoder.left_out
+        self.transcoder = transcoder
+        task = asyncio.create_task(transcoder.run())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _stop_transcoder(self) -> None:
+        """It may finish what it has; nobody waits for it."""
+        if self.transcoder is not None:
+            self.transcoder.finish()
+
+    def _take_rung(self, name: str, item: Item) -> None:
+        if self.ended:
+            return
+        rendition = self.renditions.get(name)
+        if isinstance(item, Packet):
+            if rendition is not None:
+                rendition.packager.write(item)
+            return
+        if rendition is None:
+            rendition = self._add(name, item.kind)
+        elif rendition.window.track is not None and rendition.window.track.config != item.config:
+            # Another configuration than the window's: every rendition breaks where this one must.
+            self._timeline.break_wanted |= not self._breaks_ahead(rendition)
+        self._configure(rendition, item)
+
+    def _breaks_ahead(self, rendition: Rendition) -> bool:
+        newest = self._timeline.newest
+        known = rendition.window.open or (rendition.window.segments[-1] if rendition.window.segments else None)
+        return newest is not None and known is not None and newest.discontinuities > known.discontinuities
+
+    # Gaps and time.
+
+    def tick(self) -> bool:
+        """Called some times a second. True where what the multivariant playlists say has changed."""
+        leader = self._leader
+        if leader is None or self.ended:
+            return False
+        now_ms = self._unix_ms()
+        if self._gap_from_ms is None and self._is_stalled(now_ms):
+            self._begin_gap("stalled")
+        if self._gap_from_ms is not None:
+            leader.packager.fill_gap(now_ms - self.origin_ms)
+        self._fill_followers()
+        return self._write_multivariants()
+
+    def _is_stalled(self, now_ms: float) -> bool:
+        """No packet for the timeout; or so late that no segment would come within 1.5 target durations (draft 6.2.1)."""
+        assert self._leader is not None
+        silent_ms = now_ms - self._last_packet_ms
+        window = self._leader.window
+        begun_ms = self.origin_ms + (window.segments[-1].start_ms + window.segments[-1].duration_s * 1000 if window.segments else 0)
+        latest_ms = 1500 * window.cadence.target_duration_s
+        return silent_ms > self._parameters.stall_timeout_s * 1000 or (silent_ms > 1000 and now_ms - begun_ms > latest_ms)
+
+    def _begin_gap(self, cause: str) -> None:
+        if self._gap_from_ms is None and self._leader is not None:
+            self._gap_from_ms, self._gap_cause = self._leader.packager.end_ms, cause
+            log.warning("no media", channel=self.channel, broadcast=self.identity, cause=cause)
+        elif cause == "feed lost":
+            self._gap_cause = cause
+
+    def _end_gap(self, at_ms: float) -> None:
+        if self._gap_from_ms is None:
+            return
+        from_ms, self._gap_from_ms = self._gap_from_ms, None
+        assert self._recording is not None
+        if at_ms > from_ms:
+            self._recording.fact("gap", from_ms=round(from_ms), to_ms=round(at_ms), cause=self._gap_cause)
+
+    def _fill_followers(self) -> None:
+        """A rendition that has nothing says so, once it is certain that nothing comes: a rung lags behind by nature."""
+        newest = self._timeline.newest
+        if newest is None:
+            return
+        in_gap = self._gap_from_ms is not None
+        for rendition in self._followers():
+            open_msn = rendition.window.open.msn if rendition.window.open else rendition.window.next_msn
+            lag_ms = 0 if rendition.name in SOURCE_NAMES.values() else RUNG_LAG_MS
+            if in_gap:
+                rendition.packager.fill_gap(self._timeline.watermark_ms - lag_ms)
+            elif open_msn < newest.msn - 1:
+                rendition.packager.fill_gap(min(newest.start_ms, self._timeline.watermark_ms - lag_ms))
+
+    # What is told to others.
+
+    def _write_multivariants(self) -> bool:
+        """Rewritten when a rendition appears, disappears, or its peak has grown by a tenth."""
+        listing = tuple(
+            (one.name, round(one.peak_bps, -max(0, len(str(one.peak_bps)) - 2))) for one in self._listed_renditions()
+        )
+        if listing == self._listing or not listing:
+            return False
+        self._listing = listing
+        folder = self._parameters.live / self.channel
+        for name, render in (("index.m3u8", multivariant), ("audio.m3u8", audio_multivariant)):
+            shown = [one.listed(f"{self.identity}/", EXPECTED_PEAK_BPS.get(one.name, 0)) for one in self._listed_renditions()]
+            replace_file(str(folder / name), render(one for one in shown if one).encode())
+        self._write_recorded_multivariants()
+        self._tell_renditions()
+        return True
+
+    def _listed_renditions(self) -> list[Rendition]:
+        left_out = self.transcoder.left_out if self.transcoder is not None else set()
+        return [
+            one for one in self.renditions.values() if one.window.has_media and one.window.track and one.name not in left_out
+        ]
+
+    def _write_recorded_multivariants(self) -> None:
+        assert self._recording is not None
+        shown = [one.listed("", EXPECTED_PEAK_BPS.get(one.name, 0)) for one in self.renditions.values()]
+        listed = [one for one in shown if one]
+        self._recording.write_text("index.m3u8", multivariant(listed))
+        self._recording.write_text("audio.m3u8", audio_multivariant(listed))
+
+    def _tell_renditions(self) -> None:
+        assert self._recording is not None
+        for rendition in self.renditions.values():
+            track = rendition.window.track
+            if rendition.announced or track is None:
+                continue
+            rendition.announced = True
+            width, height = (track.width, track.height) if isinstance(track, VideoTrack) else (None, None)
+            self._recording.fact(
+                "rendition", name=rendition.name, kind=track.kind.name.lower(), codecs=track.codecs, width=width,
+                height=height, bitrate_bps=rendition.average_bps or EXPECTED_PEAK_BPS.get(rendition.name, 0),
+            )  # fmt: skip
+
+    @property
+    def is_lost(self) -> bool:
+        return self._gap_from_ms is not None
+
+    @property
+    def has_begun(self) -> bool:
+        return self._leader is not None
+
+    @property
+    def has_video(self) -> bool:
+        return SOURCE_NAMES[Kind.VIDEO] in self.renditions
+
+    @property
+    def cadence(self) -> Cadence | None:
+        return self._recording.cadence if self._recording is not None else None
+
+    # The end, and after a restart.
+
+    async def end(self, reason: str) -> None:
+        """ENDLIST everywhere. The recording is whole when the recorder has done its last jobs."""
+        self._intake = None
+        self._stop_transcoder()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=DRAIN_S)
+        for task in self._tasks:
+            task.cancel()
+        self.ended = True
+        if self._recording is None or self._leader is None:
+            return
+        leader = self._leader
+        self._end_gap(leader.packager.end_ms)
+        leader.packager.end()
+        for rendition in self._followers():
+            rendition.packager.fill_behind()
+            rendition.packager.end()
+        with contextlib.suppress(OSError):
+            self._listing = ()
+            self._write_multivariants()
+        self._recording.end(round(leader.packager.end_ms), reason)
+        log.info("broadcast ended", channel=self.channel, broadcast=self.identity, reason=reason)
+
+    def _restore(self, restored: RestoredRecording) -> None:
+        """Goes on where a killed process was: same numbers, same windows, a discontinuity before the next media."""
+        self.origin_ms = int(restored.started["origin_ms"])
+        part_target_s = float(restored.started.get("part_target_s", self._parameters.part_target_s))
+        self._record(Cadence(self._parameters.target_duration_s, part_target_s, self._parameters.window_s))
+        assert self._recording is not None
+        self._recording.size = restored.size
+        discontinuities = max(one.segments[-1].discontinuities for one in restored.renditions.values())
+        self._timeline = Timeline(restored.next_msn, discontinuities)
+        self._timeline.break_wanted = True
+        names = sorted(restored.renditions, key=lambda name: list(_RESTORE_ORDER).index(name) if name in _RESTORE_ORDER else 9)
+        for name in names:
+            self._restore_rendition(name, restored)
+        self._recording.fact("resumed")
+        self._gap_from_ms, self._gap_cause = restored.end_ms, "process ended"
+
+    def _restore_rendition(self, name: str, restored: RestoredRecording) -> None:
+        one = restored.renditions[name]
+        is_audio = name.endswith("audio")
+        kept = one.segments[-max(8, int(self._parameters.window_s)) :]
+        rendition = self._add(name, Kind.AUDIO if is_audio else Kind.VIDEO, restored=kept, inits=one.inits)
+        rendition.window.track = one.track
+        rendition.announced = True
+        rendition.packager.restore(one.track, restored.end_ms)
+        if self._leader is None:
+            self._leader = rendition
+        else:
+            rendition.packager.follow_from(restored.next_msn)
+        rendition.window.commit()
+
+
+_RESTORE_ORDER = ("source", "source-audio", "360p", "144p", "low-audio")
+
+
+def _frame_s(track: Track) -> float:
+    """How long one frame lasts, 0 where that is unknown."""
+    if isinstance(track, AudioTrack):
+        return track.frame_samples / track.timescale
+    return 1 / track.frame_rate if track.frame_rate else 0.0

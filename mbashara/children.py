@@ -1,0 +1,170 @@
+"""One child process: started as the account, restarted with exponential
+back-off when it dies, ended with all that it started."""
+
+import asyncio
+import ctypes
+import os
+import signal
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Literal, TypedDict
+
+import psutil
+import structlog
+
+from mbashara.data import Account
+
+FIRST_BACKOFF_S = 0.2
+LAST_BACKOFF_S = 10.0
+HEALTHY_AFTER_S = 30.0
+"""A child that lived as long as this starts again from the first back-off."""
+PR_SET_PDEATHSIG = 1
+LIBC = ctypes.CDLL(None)
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger("mbashara.supervisor")
+
+
+class PopenIdentity(TypedDict, total=False):
+    user: int
+    group: int
+    extra_groups: list[int]
+    umask: int
+
+
+def as_account(owner: Account | None) -> PopenIdentity:
+    """Arguments of Popen that make a child run as the account. Umask 002: the
+    edge shares its group and must write to sockets."""
+    if owner is None:
+        return {}
+    return {"user": owner.user_id, "group": owner.group_id, "extra_groups": [], "umask": 0o002}
+
+
+def die_with_parent(stop_signal: int, parent_id: int) -> None:
+    """Runs in the child between fork and exec: the kernel sends it `stop_signal`
+    when the supervisor dies, even by kill -9 (Linux)."""
+    if hasattr(LIBC, "prctl"):
+        LIBC.prctl(PR_SET_PDEATHSIG, stop_signal)
+        if os.getppid() != parent_id:  # it died before we asked
+            os._exit(1)
+
+
+def backoff_s(failures: int) -> float:
+    """The wait before the start that follows `failures` deaths in a row."""
+    return float(min(LAST_BACKOFF_S, FIRST_BACKOFF_S * 2 ** min(failures - 1, 16)))
+
+
+@dataclass(frozen=True, slots=True)
+class ChildSpec:
+    """What a child is. `prepare` blocks, in a thread, before each start."""
+
+    name: str
+    command: list[str]
+    environment: dict[str, str]
+    pass_fds: tuple[int, ...] = ()
+    owner: Account | None = None
+    stop_signal: signal.Signals = signal.SIGTERM
+    stop_timeout_s: float = 2.0
+    prepare: Callable[[], None] | None = None
+
+
+State = Literal["starting", "running", "waiting", "stopped"]
+
+
+@dataclass(slots=True)
+class Child:
+    """A spec that is kept running until `stop`. `on_change` is told of every change of state."""
+
+    spec: ChildSpec
+    on_change: Callable[[], None]
+    state: State = "stopped"
+    restarts: int = 0
+    process: asyncio.subprocess.Process | None = None
+    started_unix_s: float = 0.0
+    _stopping: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def keep_running(self) -> None:
+        failures = 0
+        while not self._stopping.is_set():
+            began_s = time.monotonic()
+            reason = await self._run_once()
+            if self._stopping.is_set():
+                break
+            lived_s = time.monotonic() - began_s
+            failures = 1 if lived_s >= HEALTHY_AFTER_S else failures + 1
+            await self._wait_before_restart(reason, backoff_s(failures), lived_s)
+        self._become("stopped")
+
+    async def stop(self) -> None:
+        """Asks, waits `stop_timeout_s`, then kills the whole process group."""
+        self._stopping.set()
+        process = self.process
+        if process is None:
+            return
+        with suppress(ProcessLookupError):
+            process.send_signal(self.spec.stop_signal)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(process.wait(), self.spec.stop_timeout_s)
+        kill_group(process.pid)
+        await process.wait()
+
+    async def _run_once(self) -> str:
+        self._become("starting")
+        try:
+            if self.spec.prepare is not None:
+                await asyncio.to_thread(self.spec.prepare)
+            if self._stopping.is_set():
+                return "stopping"
+            self.process = await self._spawn()
+        except (
+            Exception
+        ) as error:  # the top of this child's task: whatever keeps it from starting is told and tried again
+            return f"cannot start: {error}"
+        self.started_unix_s = start_time(self.process.pid)
+        self._become("running")
+        code = await self.process.wait()
+        kill_group(self.process.pid)
+        self.process = None
+        return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+
+    async def _spawn(self) -> asyncio.subprocess.Process:
+        return await asyncio.create_subprocess_exec(
+            *self.spec.command,
+            env={**os.environ, **self.spec.environment},
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=2,  # our standard output is for people; a child's goes where its logs go
+            pass_fds=self.spec.pass_fds,
+            start_new_session=True,
+            preexec_fn=partial(die_with_parent, self.spec.stop_signal, os.getpid()),
+            **as_account(self.spec.owner),
+        )
+
+    async def _wait_before_restart(self, reason: str, wait_s: float, lived_s: float) -> None:
+        self.restarts += 1
+        log.error(
+            "child died", child=self.spec.name, reason=reason, lived_s=round(lived_s, 1), restart_in_s=wait_s
+        )
+        self._become("waiting")
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._stopping.wait(), wait_s)
+
+    def _become(self, state: State) -> None:
+        self.state = state
+        self.on_change()
+
+
+def kill_group(group_id: int) -> None:
+    """Ends what a child left behind (nginx's workers, a feed's ffmpeg). Its
+    group outlives it, so the number can't be another's."""
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(group_id, signal.SIGKILL)
+
+
+def start_time(process_id: int) -> float:
+    """Seconds since 1970 at which it started; with the id it names one process for good. 0 if it is gone."""
+    try:
+        return float(psutil.Process(process_id).create_time())
+    except psutil.NoSuchProcess:
+        return 0.0

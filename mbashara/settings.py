@@ -1,0 +1,159 @@
+"""Every setting of Mbashara: one frozen object, read once at the top of each
+process from MBASHARA_* (README's table is this file)."""
+
+import hashlib
+import os
+import tempfile
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Address(tuple[str, int]):
+    """A host and a port, written HOST:PORT or [HOST]:PORT."""
+
+    __slots__ = ()
+
+    @property
+    def host(self) -> str:
+        return self[0]
+
+    @property
+    def port(self) -> int:
+        return self[1]
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def reachable(self) -> "Address":
+        """Where a client on this machine finds it: a wildcard host becomes loopback."""
+        return Address((LOOPBACK.get(self.host, self.host), self.port))
+
+
+LOOPBACK = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}
+
+
+def parse_address(text: str) -> Address:
+    host, _, port = text.rpartition(":")
+    if not port.isdecimal() or int(port) > 65535 or (":" in host and not host.startswith("[")):
+        raise ValueError(f"{text!r} is not HOST:PORT")
+    return Address((host.strip("[]"), int(port)))
+
+
+class Settings(BaseSettings):
+    model_config = SettingsConfigDict(
+        env_prefix="MBASHARA_", frozen=True, extra="ignore", env_ignore_empty=True
+    )
+
+    data: Path = Field(
+        Path("data"), description="Folder of everything that is kept: recordings, database, secrets."
+    )
+    http: str = Field("127.0.0.1:8080", description="HOST:PORT where viewers and browsers reach the edge.")
+    rtmp: str = Field("0.0.0.0:1935", description="HOST:PORT where encoders publish.")
+    database_url: str = Field(
+        "", description="PostgreSQL to use instead of the embedded one: postgresql://USER@HOST/NAME."
+    )
+    media_workers: int = Field(
+        1, ge=1, le=64, description="Media processes; a channel always lives in the same one."
+    )
+    part_target_s: float = Field(
+        0.5, ge=0.1, le=2, description="Seconds in a part (PART-TARGET) of broadcasts that start from now on."
+    )
+    target_duration_s: int = Field(
+        4, ge=1, le=10, description="Seconds in a segment at most (TARGETDURATION)."
+    )
+    window_s: int = Field(
+        900, ge=24, le=14400, description="Seconds of a live broadcast that a viewer can seek back in."
+    )
+    reconnect_window_s: float = Field(
+        30, ge=0, description="Seconds a broadcast waits for a lost feed before it ends."
+    )
+    stall_timeout_s: float = Field(
+        6, gt=0, description="Seconds without a packet after which a feed counts as stalled."
+    )
+    ladder: bool = Field(True, description="Whether to transcode the rungs below the source.")
+    run_dir: Path | None = Field(
+        None, description="Memory folder of the live window and sockets (default: one of this data folder)."
+    )
+    min_free_mb: int = Field(
+        512, ge=0, description="Megabytes that must be free in the data folder for `up` to start."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Least level that is logged."
+    )
+
+    @field_validator("data", "run_dir")
+    @classmethod
+    def _absolute(cls, path: Path | None) -> Path | None:
+        return path and Path(os.path.abspath(path.expanduser()))
+
+    @field_validator("http", "rtmp")
+    @classmethod
+    def _is_address(cls, text: str) -> str:
+        return str(parse_address(text))
+
+    @property
+    def http_address(self) -> Address:
+        return parse_address(self.http)
+
+    @property
+    def rtmp_address(self) -> Address:
+        return parse_address(self.rtmp)
+
+    @cached_property
+    def run(self) -> Path:
+        """The memory folder: /dev/shm where there is one, so that parts never touch a disk."""
+        if self.run_dir is not None:
+            return self.run_dir
+        memory = Path("/dev/shm")  # noqa: S108
+        base = memory if memory.is_dir() and os.access(memory, os.W_OK) else Path(tempfile.gettempdir())
+        return base / f"mbashara-{hashlib.sha256(str(self.data).encode()).hexdigest()[:12]}"
+
+    @property
+    def live(self) -> Path:
+        return self.run / "live"
+
+    @property
+    def recordings(self) -> Path:
+        return self.data / "recordings"
+
+    @property
+    def public(self) -> Path:
+        return self.data / "public"
+
+    @property
+    def pepper_file(self) -> Path:
+        return self.data / "secrets" / "pepper"
+
+    @property
+    def keys_file(self) -> Path:
+        return self.data / "state" / "keys.json"
+
+    @property
+    def supervisor_file(self) -> Path:
+        """What the supervisor tells the others: each child's state, process id and restarts."""
+        return self.run / "supervisor.json"
+
+    @property
+    def heartbeat_file(self) -> Path:
+        """Touched by the work process at every round."""
+        return self.run / "work.heartbeat"
+
+    def socket(self, name: str) -> Path:
+        """The Unix socket of `web` or of `media-N`."""
+        return self.run / "sock" / f"{name}.sock"
+
+    @property
+    def sqlalchemy_url(self) -> str:
+        """The server named, else the embedded one through its socket (a
+        folder that only its user and root may enter)."""
+        return self.database_url or f"postgresql://postgres@/mbashara?host={self.run / 'postgres'}"
+
+    def environment(self) -> dict[str, str]:
+        """MBASHARA_* that make a child read the very same settings."""
+        values = self.model_dump(mode="json", exclude_none=True)
+        return {f"MBASHARA_{name.upper()}": str(value) for name, value in values.items()}

@@ -1,0 +1,202 @@
+"""`mbashara up`: checks that it can run, starts the machine's
+processes, keeps them running, and ends them in order."""
+
+import asyncio
+import json
+import os
+import resource
+import signal
+import socket
+import sys
+import time
+import urllib.request
+from contextlib import ExitStack, suppress
+from functools import partial
+from http import HTTPStatus
+from pathlib import Path
+
+import structlog
+
+from mbashara import demo, edge, postgres, probe
+from mbashara.children import Child, ChildSpec, kill_group, start_time
+from mbashara.data import DataError, account, check_space, locked, prepare
+from mbashara.settings import Address, Settings
+
+BACKLOG = 1024
+"""Encoders that wait in the listening socket while media restarts."""
+OPEN_FILES = 65536
+READY_TIMEOUT_S = 90.0
+STOP_ORDER = ("demo", "media", "work", "postgres")
+"""Feeds end first, so that recordings are closed; the database last. What is
+not named here ends with `work`. At most 10 s in all."""
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger("mbashara.supervisor")
+
+
+def up(settings: Settings, with_demo: bool) -> int:
+    """Runs until a signal. Raises DataError, with one line for a person, where it can't run."""
+    with ExitStack() as stack:
+        prepare(settings)
+        stack.enter_context(locked(settings))
+        check_space(settings)
+        _end_leftovers(settings.supervisor_file)
+        listener = stack.enter_context(_listen(settings.rtmp_address, "RTMP"))
+        settings = settings.model_copy(update=_real_addresses(settings, listener))
+        _raise_open_files()
+        if not settings.database_url:
+            postgres.initialise(settings)
+        return asyncio.run(_supervise(settings, listener.fileno(), with_demo))
+
+
+async def _supervise(settings: Settings, rtmp_fd: int, with_demo: bool) -> int:
+    children: list[Child] = []
+    tell = partial(_write_state, settings.supervisor_file, children)
+    children += [Child(spec, tell) for spec in specs(settings, rtmp_fd, with_demo)]
+    stopping = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    tasks = [asyncio.create_task(child.keep_running(), name=child.spec.name) for child in children]
+    ready = asyncio.create_task(_announce(settings, with_demo))
+    await stopping.wait()
+    ready.cancel()
+    log.info("stopping")
+    await _stop_in_order(children)
+    await asyncio.gather(*tasks)
+    settings.supervisor_file.unlink(missing_ok=True)
+    return 0
+
+
+def specs(settings: Settings, rtmp_fd: int, with_demo: bool) -> list[ChildSpec]:
+    """The machine's processes. None waits for another: each copes with
+    what is not there yet, as it must later anyway."""
+    owner, environment = account(), settings.environment()
+    python = [sys.executable, "-m"]
+
+    def ours(name: str, module: str, **extra: str) -> ChildSpec:
+        is_media = name.startswith("media")
+        return ChildSpec(
+            name,
+            [*python, module],
+            {**environment, **extra},
+            owner=owner,
+            pass_fds=(rtmp_fd,) if is_media else (),
+            stop_timeout_s=4.0 if is_media else 1.5,
+        )
+
+    children = [] if settings.database_url else [_postgres(settings)]
+    children += [
+        ours(f"media-{worker}", "mbashara.media", MBASHARA_RTMP_FD=str(rtmp_fd), MBASHARA_WORKER=str(worker))
+        for worker in range(settings.media_workers)
+    ]
+    children += [ours("web", "mbashara.web"), ours("work", "mbashara.work"), _edge(settings)]
+    return [*children, ours("demo", "mbashara.demo")] if with_demo else children
+
+
+def _postgres(settings: Settings) -> ChildSpec:
+    command = postgres.command(settings)
+    return ChildSpec(
+        "postgres", command, {}, owner=account(), stop_signal=postgres.STOP_SIGNAL, stop_timeout_s=3.0
+    )
+
+
+def _edge(settings: Settings) -> ChildSpec:
+    """nginx drops to an account by itself (its template says to which):
+    only its master may bind port 80 or 443."""
+    return ChildSpec("edge", edge.command(settings), {}, prepare=partial(edge.write_configuration, settings))
+
+
+async def _stop_in_order(children: list[Child]) -> None:
+    def rank(child: Child) -> int:
+        name = child.spec.name.partition("-")[0]
+        return STOP_ORDER.index(name if name in STOP_ORDER else "work")
+
+    for number in range(len(STOP_ORDER)):
+        await asyncio.gather(*(child.stop() for child in children if rank(child) == number))
+
+
+def _listen(address: Address, name: str) -> socket.socket:
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    try:
+        return socket.create_server((address.host, address.port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        raise DataError(
+            f"{name} cannot listen on {address}: {error.strerror} / haiwezi kusikiliza kwenye {address}"
+        ) from error
+
+
+def _real_addresses(settings: Settings, rtmp: socket.socket) -> dict[str, str]:
+    """Ports 0 become real ones. The HTTP port is only tried here; nginx binds it itself."""
+    with _listen(settings.http_address, "HTTP") as http:
+        ports = {"http": http.getsockname()[1], "rtmp": rtmp.getsockname()[1]}
+    hosts = {"http": settings.http_address.host, "rtmp": settings.rtmp_address.host}
+    return {name: str(Address((hosts[name], port))) for name, port in ports.items()}
+
+
+def _raise_open_files() -> None:
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if most == resource.RLIM_INFINITY else min(most, OPEN_FILES)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
+
+
+def _end_leftovers(state_file: Path, wait_s: float = 5.0) -> None:
+    """Ends the children of a supervisor that crashed, if the kernel has
+    not yet: they would hold ports and the cluster."""
+    try:
+        children = json.loads(state_file.read_text())["children"]
+    except (OSError, ValueError):
+        return
+    for child in children.values():
+        process_id, began = child["process_id"], child["started_unix_s"]
+        deadline = time.monotonic() + wait_s
+        while process_id and start_time(process_id) == began:
+            log.warning("ending a leftover", process_id=process_id)
+            if time.monotonic() > deadline:
+                kill_group(process_id)
+                break
+            with suppress(ProcessLookupError):
+                os.kill(process_id, child["stop_signal"])
+            time.sleep(0.2)
+
+
+def _write_state(path: Path, children: list[Child]) -> None:
+    """For web's /healthz and /metrics, and for the next supervisor if this one crashes."""
+    state = {
+        child.spec.name: {
+            "state": child.state,
+            "process_id": child.process.pid if child.process else 0,
+            "started_unix_s": child.started_unix_s,
+            "stop_signal": int(child.spec.stop_signal),
+            "restarts": child.restarts,
+        }
+        for child in children
+    }
+    temporary = path.with_suffix(".new")
+    temporary.write_text(json.dumps({"supervisor": os.getpid(), "children": state}))
+    temporary.chmod(0o644)
+    temporary.replace(path)
+
+
+async def _announce(settings: Settings, with_demo: bool) -> None:
+    """Says `ready` once all parts answer through the edge, as a viewer would find them."""
+    address = f"http://{settings.http_address.reachable}"
+    began_s = time.monotonic()
+    while not await asyncio.to_thread(_is_healthy, settings, address):
+        if time.monotonic() - began_s > READY_TIMEOUT_S:
+            log.error("not ready", after_s=READY_TIMEOUT_S, see=f"{address}/healthz")
+            began_s = time.monotonic()
+        await asyncio.sleep(0.2)
+    rtmp = f"rtmp://{settings.rtmp_address.reachable}/live"
+    print(f"ready http={address} rtmp={rtmp}", flush=True)
+    if with_demo:
+        print(demo.instructions(address, rtmp), flush=True)
+
+
+def _is_healthy(settings: Settings, address: str) -> bool:
+    if probe.get(settings.socket("web"), "/healthz") is None:
+        return False
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with direct.open(f"{address}/healthz", timeout=probe.TIMEOUT_S) as answer:
+            return bool(answer.status == HTTPStatus.OK)
+    except OSError:
+        return False

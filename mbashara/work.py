@@ -1,0 +1,204 @@
+"""The work process: journals become rows, and ended recordings are closed
+by a durable workflow (DBOS) that survives kill -9."""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypedDict
+
+import structlog
+from dbos import DBOS, DBOSConfig, SetWorkflowID
+from sqlalchemy import Engine
+from sqlalchemy.exc import IntegrityError
+
+from archive.recordings import rows
+from archive.recordings.check import check_files
+from core.database import DatabaseAway, open_engine, transaction
+from core.ids import is_id
+from mbashara import logs, postgres
+from mbashara.data import DataError
+from mbashara.settings import Settings
+
+ROUND_S = 1.0
+READ_BYTES = 1 << 20
+"""Of a journal in one transaction: a long one is applied in several,
+so a start after a long outage stays small."""
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger("mbashara.work")
+
+
+class Found(TypedDict):
+    """What the check step hands to the write step, as JSON that the workflow's log can keep."""
+
+    duration_ms: int
+    size_bytes: int
+    missing: list[tuple[int, int]]
+
+
+@dataclass(slots=True)
+class Follower:
+    """Reads every recording's journal from where the rows left off."""
+
+    recordings: Path
+    engine: Engine
+    close: Callable[[str], None]
+    _applied: dict[str, int] = field(default_factory=dict)
+    _broken: dict[str, int] = field(default_factory=dict)
+    _closing: set[str] = field(default_factory=set)
+
+    def load(self) -> None:
+        with transaction(self.engine) as session:
+            self._applied = rows.journal_positions(session)
+
+    def follow_once(self) -> None:
+        """One round. Raises DatabaseAway, having lost nothing."""
+        for recording_id, size_bytes in self._journals():
+            if size_bytes != self._applied.get(recording_id, 0) and size_bytes != self._broken.get(
+                recording_id
+            ):
+                self._apply(recording_id, size_bytes)
+        with transaction(self.engine) as session:
+            ended = set(rows.ended_recordings(session))
+        for recording_id in sorted(ended - self._closing):
+            self.close(recording_id)
+        self._closing = ended  # one that resumed and ends again is closed again
+
+    def _journals(self) -> list[tuple[str, int]]:
+        found = []
+        for folder in sorted(os.scandir(self.recordings), key=lambda entry: entry.name):
+            path = Path(folder.path, "journal.jsonl")
+            if is_id(folder.name) and path.exists():
+                found.append((folder.name, path.stat().st_size))
+        return found
+
+    def _apply(self, recording_id: str, size_bytes: int) -> None:
+        try:
+            while self._apply_some(recording_id) == READ_BYTES:
+                pass
+        except (rows.JournalError, IntegrityError) as error:
+            log.error("journal not applied", recording=recording_id, reason=str(error))
+            self._broken[recording_id] = size_bytes
+
+    def _apply_some(self, recording_id: str) -> int:
+        with transaction(self.engine) as session:
+            begin = rows.applied_bytes(session, recording_id)
+            with (self.recordings / recording_id / "journal.jsonl").open("rb") as journal:
+                journal.seek(begin)
+                data = journal.read(READ_BYTES)
+            taken = rows.apply(session, recording_id, data)
+        self._applied[recording_id] = begin + taken
+        return len(data) if taken else 0
+
+
+_settings: Settings | None = None
+_engine: Engine | None = None
+
+
+def _context() -> tuple[Settings, Engine]:
+    """What the steps work on. DBOS finds steps by name after a restart, so
+    they are functions of the module, not of an object."""
+    assert _settings is not None and _engine is not None, "work has not started"
+    return _settings, _engine
+
+
+@DBOS.step(retries_allowed=True, max_attempts=5)
+def check_recording(recording_id: str) -> Found:
+    settings, _ = _context()
+    checked = check_files(settings.recordings / recording_id)
+    missing = [(span.started_ms, span.ended_ms) for span in checked.missing]
+    return Found(duration_ms=checked.duration_ms, size_bytes=checked.size_bytes, missing=missing)
+
+
+@DBOS.step(retries_allowed=True, max_attempts=20)
+def write_recording(recording_id: str, found: Found) -> None:
+    _, engine = _context()
+    missing = [rows.MissingSpan(started_ms, ended_ms) for started_ms, ended_ms in found["missing"]]
+    with transaction(engine) as session:
+        rows.close(session, recording_id, found["duration_ms"], found["size_bytes"], missing)
+
+
+@DBOS.workflow()
+def close_recording(recording_id: str) -> None:
+    """Looks whether every file of an ended recording is there, and says so in its row."""
+    found = check_recording(recording_id)
+    write_recording(recording_id, found)
+    log.info(
+        "recording closed",
+        recording=recording_id,
+        duration_ms=found["duration_ms"],
+        missing=len(found["missing"]),
+    )
+
+
+def start_closing(recording_id: str) -> None:
+    """The workflow's id is the recording's: started again after a
+    restart it is the same one, not a second."""
+    with SetWorkflowID(recording_id):
+        DBOS.start_workflow(close_recording, recording_id)
+
+
+def run(settings: Settings, stopping: threading.Event) -> None:
+    global _settings, _engine
+    _settings, _engine = settings, open_engine(settings.sqlalchemy_url)
+    follower = Follower(settings.recordings, _engine, start_closing)
+    _wait_for_tables(settings, _engine, stopping)
+    if stopping.is_set():
+        return
+    DBOS(config=_dbos_config(settings))
+    logs.adopt("dbos")
+    DBOS.launch()
+    follower.load()
+    away = False
+    while not stopping.wait(ROUND_S):
+        try:
+            follower.follow_once()
+            away = False
+        except DatabaseAway as error:
+            if not away:
+                log.warning("database away", reason=str(error))
+            away = True
+        _beat(settings.heartbeat_file)
+    DBOS.destroy(workflow_completion_timeout_sec=1)
+
+
+def _wait_for_tables(settings: Settings, engine: Engine, stopping: threading.Event) -> None:
+    while not stopping.is_set():
+        try:
+            postgres.ensure_tables(settings, engine, timeout_s=0.5)
+            return
+        except (DatabaseAway, DataError):
+            stopping.wait(0.2)
+        _beat(settings.heartbeat_file)
+
+
+def _dbos_config(settings: Settings) -> DBOSConfig:
+    return {
+        "name": "mbashara",
+        "system_database_url": settings.sqlalchemy_url,
+        # a half-done workflow goes on after an upgrade; a step that changes its meaning gets a new name
+        "application_version": "1",
+        "log_level": "WARNING",
+    }
+
+
+def _beat(path: Path) -> None:
+    path.touch()
+    os.utime(path, (time.time(), time.time()))
+
+
+def main() -> int:
+    settings = Settings()
+    logs.configure("work", settings.log_level)
+    stopping = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopping.set())
+    run(settings, stopping)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

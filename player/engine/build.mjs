@@ -1,0 +1,112 @@
+// Owns the build of player/static/: engine (hls.js), shell and styles under hashed names, and manifest.json.
+// Fails when a file is over its budget: at 250 kbit/s every 30 KB cost the viewer a second.
+import { createHash } from 'node:crypto';
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { brotliCompressSync, constants, gzipSync } from 'node:zlib';
+import { build } from 'esbuild';
+
+const player = dirname(dirname(fileURLToPath(import.meta.url)));
+const output = join(player, 'static');
+const hls = join(dirname(player), 'node_modules', 'hls.js');
+const hlsVersion = JSON.parse(readFileSync(join(hls, 'package.json'))).version;
+const absent = join(player, 'engine', 'absent.js');
+const target = 'es2020'; // Android phones that are no longer updated stop near Chrome 80
+
+// hls.js modules that only read containers other than fMP4, need a worker, or need a package we do without
+const LEFT_OUT = /\/(tsdemuxer|aacdemuxer|mp3demuxer|ac3-demuxer|inject-worker|cmcd-controller)$/;
+
+const FEATURES = {
+  ALT_AUDIO: true, // our audio is a rendition of its own (Apple 9.5): without this the picture is silent
+  CMCD: false,
+  CONTENT_STEERING: false,
+  EME_DRM: false,
+  IFRAMES: false,
+  INTERSTITIALS: false,
+  M2TS_ADVANCED_CODECS: false,
+  MEDIA_CAPABILITIES: false,
+  SUBTITLES: false,
+  VARIABLE_SUBSTITUTION: false,
+};
+
+const engineDefines = {
+  __VERSION__: JSON.stringify(hlsVersion),
+  __IN_WORKER__: 'false',
+  __HLS_WORKER_BUNDLE__: 'undefined',
+  ...Object.fromEntries(Object.entries(FEATURES).map(([name, on]) => [`__USE_${name}__`, String(on)])),
+};
+
+const leaveOut = {
+  name: 'leave-out',
+  setup(plugin) {
+    plugin.onResolve({ filter: LEFT_OUT }, () => ({ path: absent }));
+    // the fMP4 path borrows two functions from this module, but only the transmuxer's table holds on to its class
+    plugin.onResolve({ filter: /\/mp4-remuxer$/ }, ({ importer }) =>
+      importer.endsWith('transmuxer.ts') ? { path: absent } : undefined,
+    );
+  },
+};
+
+// hls.js is written for assigned, not defined, class fields (its own build compiles them so); also 4 KB smaller.
+const tsconfigRaw = { compilerOptions: { useDefineForClassFields: false } };
+
+const common = { bundle: true, minify: true, write: false, charset: 'utf8', legalComments: 'none', logLevel: 'warning' };
+const module_ = { ...common, format: 'esm', target };
+
+const ASSETS = [
+  {
+    name: 'engine.js',
+    budget: { brotli: 100 * 1024 },
+    options: { ...module_, entryPoints: [join(hls, 'src', 'hls.ts')], define: engineDefines, plugins: [leaveOut], tsconfigRaw },
+    banner: `/*! hls.js ${hlsVersion}, Apache-2.0, fMP4 parts only */\n`,
+  },
+  {
+    name: 'player.js',
+    budget: { gzip: 12 * 1024 },
+    options: { ...module_, entryPoints: [join(player, 'shell', 'main.js')] },
+  },
+  {
+    name: 'player.css',
+    budget: { gzip: 5 * 1024 },
+    options: { ...common, target, entryPoints: [join(player, 'styles', 'player.css')] },
+  },
+];
+
+async function bytesOf({ options, banner = '' }) {
+  const result = await build(options);
+  return Buffer.concat([Buffer.from(banner), result.outputFiles[0].contents]);
+}
+
+function compressed(bytes) {
+  const params = { [constants.BROTLI_PARAM_QUALITY]: 11, [constants.BROTLI_PARAM_SIZE_HINT]: bytes.length };
+  return { gzip: gzipSync(bytes, { level: 9 }), brotli: brotliCompressSync(bytes, { params }) };
+}
+
+function hashedName(name, bytes) {
+  const hash = createHash('sha256').update(bytes).digest('hex').slice(0, 12);
+  return name.replace('.', `-${hash}.`);
+}
+
+function checkBudget({ name, budget }, packed) {
+  for (const [coding, limit] of Object.entries(budget)) {
+    const size = packed[coding].length;
+    if (size > limit) throw new Error(`${name} is ${size} bytes in ${coding}, over its budget of ${limit}`);
+  }
+}
+
+rmSync(output, { recursive: true, force: true });
+mkdirSync(output, { recursive: true });
+const manifest = {};
+for (const asset of ASSETS) {
+  const bytes = await bytesOf(asset);
+  const packed = compressed(bytes);
+  checkBudget(asset, packed);
+  const file = hashedName(asset.name, bytes);
+  manifest[asset.name] = file;
+  writeFileSync(join(output, file), bytes);
+  writeFileSync(join(output, `${file}.gz`), packed.gzip);
+  writeFileSync(join(output, `${file}.br`), packed.brotli);
+  console.log(`${file}  ${bytes.length} bytes, gzip ${packed.gzip.length}, brotli ${packed.brotli.length}`);
+}
+writeFileSync(join(output, 'manifest.json'), JSON.stringify(manifest, null, 2) + '\n');

@@ -1,0 +1,1 @@
+"""Tovuti Kuu (the national portal), the institutions' sites, and Ajira (the recruitment portal)."""

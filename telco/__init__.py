@@ -1,0 +1,1 @@
+"""The services on a plain phone: USSD menus, SMS, payments by control number."""

@@ -1,0 +1,141 @@
+"""CPU and memory per 4 Mbit/s 720p stream: `mbashara up` (ladder off) beside nginx-rtmp making HLS.
+
+    python -m tests.bench.ingest_cpu [--streams 50] [--seconds 30] [--only nginx|mbashara] [--linearity]
+
+Both servers are fed at once by two publishers of the same kind, so that whatever else the two shared cores do
+meets both alike; CPU time is read from /proc, where it counts only what each process tree itself used.
+"""
+
+import argparse
+import multiprocessing
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.bench import feed as feeds
+from tests.bench import procs, publisher, servers
+
+_SETTLE_S = 8.0  # connects, first segments; not measured
+
+
+@dataclass(slots=True, frozen=True)
+class Cost:
+    """One server under one load."""
+
+    server: str
+    streams: int
+    cpu_percent_per_stream: float  # of one core
+    memory_mib_per_stream: float  # growth of resident memory from idle
+    shm_mib_per_stream: float  # files in the memory file system
+    written_ratio: (
+        float  # media bytes on disk to bytes sent; a server that drops media is cheap and worthless
+    )
+    lost_publishers: bool
+
+    def __str__(self) -> str:
+        doubt = (
+            "" if self.written_ratio > 0.9 else f"  INVALID: {self.written_ratio:.0%} of the media written"
+        )
+        doubt += "  INVALID: publishers lost" if self.lost_publishers else ""
+        return (
+            f"{self.server:<12} {self.streams:>4} streams, per stream: "
+            f"{self.cpu_percent_per_stream:6.3f} % of a core, {self.memory_mib_per_stream:6.2f} MiB resident"
+            f", {self.shm_mib_per_stream:6.2f} MiB in /dev/shm{doubt}"
+        )
+
+
+@dataclass(slots=True, frozen=True)
+class Side:
+    """A server that is fed and measured."""
+
+    name: str
+    rtmp_url: str
+    keys: list[str]
+    processes: Callable[[], list[procs.Process]]
+    output: Path  # where its media files go
+    memory_folder: Path | None
+
+
+def measure(sides: list[Side], seconds: float) -> list[Cost]:
+    """Feed all sides at once; cost over `seconds` of steady state."""
+    idle = [procs.resident_bytes(side.processes()) for side in sides]
+    feed = feeds.load()  # made before the clock runs
+    context = multiprocessing.get_context("spawn")
+    total_s = _SETTLE_S + seconds + 4
+    feeders = [context.Process(target=_feed, args=(side.rtmp_url, side.keys, total_s)) for side in sides]
+    for feeder in feeders:
+        feeder.start()
+    time.sleep(_SETTLE_S)
+    written_before = [procs.folder_bytes(side.output) for side in sides]
+    start_s, before = time.monotonic(), [procs.cpu_s(side.processes()) for side in sides]
+    time.sleep(seconds)
+    elapsed_s, after = time.monotonic() - start_s, [procs.cpu_s(side.processes()) for side in sides]
+    written = [procs.folder_bytes(side.output) - written_before[i] for i, side in enumerate(sides)]
+    loaded = [procs.resident_bytes(side.processes()) for side in sides]
+    shm = [procs.folder_bytes(side.memory_folder) if side.memory_folder else 0 for side in sides]
+    for feeder in feeders:
+        feeder.join()
+    return [
+        Cost(
+            side.name,
+            len(side.keys),
+            100 * (after[i] - before[i]) / elapsed_s / len(side.keys),
+            (loaded[i] - idle[i]) / 2**20 / len(side.keys),
+            shm[i] / 2**20 / len(side.keys),
+            written[i] * 8 / (elapsed_s * len(side.keys) * feed.bitrate_bps),
+            feeders[i].exitcode != 0,
+        )
+        for i, side in enumerate(sides)
+    ]
+
+
+def _feed(url: str, keys: list[str], seconds: float) -> None:
+    print("   ", publisher.publish([(url, key) for key in keys], feeds.load(), seconds), flush=True)
+
+
+def run(streams: int, seconds: float, only: str | None, folder: Path) -> list[Cost]:
+    with ExitStack() as stack:
+        sides = []
+        if only != "mbashara":
+            sides.append(_nginx_side(stack.enter_context(servers.nginx_rtmp(folder / "nginx")), streams))
+        if only != "nginx":
+            settings = {"MBASHARA_LADDER": "off"}
+            up = stack.enter_context(servers.mbashara(folder / "data", settings))
+            sides.append(_mbashara_side(up, streams))
+        return measure(sides, seconds)
+
+
+def _nginx_side(server: servers.NginxRtmp, streams: int) -> Side:
+    keys = [f"s{index}" for index in range(streams)]
+    return Side("nginx-rtmp", server.rtmp_url, keys, lambda: procs.tree(server.pid), server.folder, None)
+
+
+def _mbashara_side(server: servers.Mbashara, streams: int) -> Side:
+    keys = [server.channel_add(f"c{index}") for index in range(streams)]
+    ours = lambda: procs.tree(server.pid, without=("postgres",))  # noqa: E731
+    return Side("mbashara", server.rtmp_url, keys, ours, server.data / "recordings", server.run_dir)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.ingest_cpu")
+    parser.add_argument("--streams", type=int, default=50)
+    parser.add_argument("--seconds", type=float, default=30)
+    parser.add_argument("--only", choices=("nginx", "mbashara"))
+    parser.add_argument("--linearity", action="store_true", help="also 10, 25 and 100 streams")
+    options = parser.parse_args()
+    loads = sorted({10, 25, options.streams, 100}) if options.linearity else [options.streams]
+    for streams in loads:
+        with tempfile.TemporaryDirectory(prefix="mbashara-bench-") as folder:
+            costs = run(streams, options.seconds, options.only, Path(folder))
+        for cost in costs:
+            print(cost, flush=True)
+        if len(costs) == 2:
+            ratio = costs[1].cpu_percent_per_stream / costs[0].cpu_percent_per_stream
+            print(f"ratio {ratio:.2f} (target: at most 0.8)")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,100 @@
+"""Engines that are not ours play our live stream at the edge: stock hls.js and Shaka Player in Chromium."""
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+import httpx
+import pytest
+from playwright.sync_api import Page
+
+from player import conformance
+from tests.conformance import encoder
+from tests.conformance.engines import Engine, chromium, open_player, playback
+from tests.conformance.watch import rendition_urls
+
+WATCH_S = 20.0
+START_MS = 3000
+RECONNECT_AWAY_S = 3.0
+
+
+class Up(Protocol):
+    """What `mbashara_up` gives (tests/conftest.py)."""
+
+    http_url: str
+    rtmp_url: str
+
+    def channel_add(self, slug: str) -> dict[str, str]: ...
+
+
+@pytest.fixture(scope="module")
+def new_page() -> Iterator[Callable[[], Page]]:
+    with chromium() as opened:
+        yield opened
+
+
+def on_air(up: Up, slug: str) -> tuple[str, str]:
+    """A fresh channel's multivariant URL and the address to publish to."""
+    return f"{up.http_url}/live/{slug}/index.m3u8", f"{up.rtmp_url}/{up.channel_add(slug)['primary_key']}"
+
+
+def source_of(url: str) -> conformance.MediaPlaylist:
+    text = httpx.get(url).raise_for_status().text
+    return conformance.parse(httpx.get(rendition_urls(url, text)["source"][0]).raise_for_status().text)
+
+
+def wait_until_live(url: str, segments: int = 4) -> None:
+    until_s = time.monotonic() + 60
+    while time.monotonic() < until_s:
+        try:
+            if len(source_of(url).segments) >= segments:
+                return
+        except httpx.HTTPError:
+            pass
+        time.sleep(0.2)
+    pytest.fail("the channel did not come on the air")
+
+
+@pytest.mark.parametrize("engine", list(Engine), ids=lambda engine: str(engine.name))
+def test_plays_at_the_live_edge(mbashara_up: Up, new_page: Callable[[], Page], engine: Engine) -> None:
+    url, address = on_air(mbashara_up, f"injini-{engine.name.lower().replace('_', '-')}")
+    with encoder.publishing(address):
+        wait_until_live(url)
+        hold_back_s = source_of(url).control_s("PART-HOLD-BACK") or 0
+        page = new_page()
+        open_player(page, engine, url)
+        page.wait_for_timeout(WATCH_S * 1000)
+        seen = playback(page)
+        page.close()
+    assert seen.fatal == []
+    assert seen.start_ms is not None and seen.start_ms < START_MS, seen
+    assert seen.stalls == 0, seen
+    assert seen.latency_s < hold_back_s + 0.5, seen
+
+
+@pytest.mark.parametrize("engine", list(Engine), ids=lambda engine: str(engine.name))
+def test_plays_on_through_an_encoder_reconnect(
+    mbashara_up: Up, new_page: Callable[[], Page], engine: Engine
+) -> None:
+    url, address = on_air(mbashara_up, f"rudi-{engine.name.lower().replace('_', '-')}")
+    first = encoder.start(address)
+    page = new_page()
+    try:
+        wait_until_live(url)
+        open_player(page, engine, url)
+        page.wait_for_timeout(6000)
+        assert playback(page).start_ms is not None
+        first.kill()
+        first.wait()
+        time.sleep(RECONNECT_AWAY_S)
+        with encoder.publishing(address):
+            page.wait_for_timeout(10_000)
+            before = playback(page)
+            page.wait_for_timeout(8_000)
+            after = playback(page)
+    finally:
+        page.close()
+        encoder.stop(first)
+    assert after.fatal == []
+    assert after.played_s > before.played_s + 6, f"no picture after the reconnect: {before} {after}"
+    assert after.stalls == before.stalls, f"it still stalls long after the reconnect: {after}"

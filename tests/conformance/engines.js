@@ -1,0 +1,61 @@
+// Plays one address with hls.js or Shaka Player and keeps count of what a viewer would notice, in window.report.
+"use strict";
+
+const TICK_MS = 50;
+const STALL_MS = 300; // a playing video whose time stands still for longer has stalled
+
+window.report = { engine: "", startMs: null, stalls: 0, stalledMs: 0, latenciesS: [], targetS: null, fatal: [] };
+
+function watch(video, playheadDate, target) {
+  const began = performance.now();
+  let lastTime = 0;
+  let movedAt = began;
+  let isStalled = false;
+  setInterval(() => {
+    const now = performance.now();
+    if (video.currentTime !== lastTime) {
+      if (window.report.startMs === null && lastTime > 0) window.report.startMs = now - began;
+      if (isStalled) window.report.stalledMs += now - movedAt;
+      isStalled = false;
+      lastTime = video.currentTime;
+      movedAt = now;
+    } else if (window.report.startMs !== null && !isStalled && now - movedAt > STALL_MS) {
+      isStalled = true;
+      window.report.stalls += 1;
+    }
+    const date = playheadDate();
+    if (window.report.startMs !== null && date) window.report.latenciesS.push((Date.now() - date.getTime()) / 1000);
+    window.report.targetS = target() ?? window.report.targetS;
+  }, TICK_MS);
+}
+
+window.playHls = (video, url, options) => {
+  const hls = new Hls(options);
+  window.report.engine = `hls.js ${Hls.version}`;
+  hls.on(Hls.Events.ERROR, (_, data) => {
+    if (data.fatal) window.report.fatal.push(`${data.type} ${data.details}`);
+  });
+  hls.loadSource(url);
+  hls.attachMedia(video);
+  watch(video, () => hls.playingDate, () => hls.targetLatency);
+  video.play();
+};
+
+window.playShaka = async (video, url) => {
+  shaka.polyfill.installAll();
+  const player = new shaka.Player();
+  window.report.engine = `Shaka Player ${shaka.Player.version}`;
+  await player.attach(video);
+  player.configure({ streaming: { lowLatencyMode: true } });
+  player.addEventListener("error", (event) => {
+    const isFatal = event.detail.severity === shaka.util.Error.Severity.CRITICAL;
+    if (isFatal) window.report.fatal.push(`shaka ${event.detail.category}.${event.detail.code} ${event.detail.data}`);
+  });
+  watch(video, () => player.getPlayheadTimeAsDate(), () => player.getManifest()?.presentationTimeline.getDelay());
+  try {
+    await player.load(url);
+  } catch (error) {
+    window.report.fatal.push(`shaka load ${error.category}.${error.code} ${error.data}`);
+  }
+  video.play();
+};

@@ -1,0 +1,76 @@
+"""Plays a stream in Chromium with an engine that is not ours: stock hls.js or Shaka Player, both from npm."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Page, sync_playwright
+
+_MODULES = Path(__file__).parents[2] / "node_modules"
+_PAGE = "http://viewer.test/"  # never leaves the browser: the route below answers
+_ARGUMENTS = [
+    "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync", "--autoplay-policy=no-user-gesture-required",
+]  # fmt: skip
+
+
+class Engine(Enum):
+    HLS_JS = _MODULES / "hls.js/dist/hls.min.js"
+    SHAKA = _MODULES / "shaka-player/dist/shaka-player.hls.js"
+
+
+@dataclass(slots=True, frozen=True)
+class Playback:
+    engine: str
+    start_ms: float | None
+    stalls: int
+    stalled_ms: float
+    latency_s: float  # median over the time played, from PROGRAM-DATE-TIME
+    target_s: float | None  # what the engine aims at
+    fatal: list[str]
+    played_s: float
+
+
+@contextmanager
+def chromium() -> Iterator[Callable[[], Page]]:
+    """A headless browser; the call opens a page of its own."""
+    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=_ARGUMENTS)
+        try:
+            yield lambda: browser.new_context().new_page()
+        finally:
+            browser.close()
+
+
+def open_player(page: Page, engine: Engine, url: str, options: dict[str, Any] | None = None) -> None:
+    page.route(f"{_PAGE}**", lambda route: route.fulfill(body="<!doctype html><video muted></video>",
+                                                         content_type="text/html"))  # fmt: skip
+    page.goto(_PAGE)
+    page.add_script_tag(path=engine.value)
+    page.add_script_tag(path=Path(__file__).with_name("engines.js"))
+    play = "playHls" if engine is Engine.HLS_JS else "playShaka"
+    page.evaluate(
+        f"([url, options]) => {{ {play}(document.querySelector('video'), url, options); }}",
+        [url, options or {}],
+    )
+
+
+def playback(page: Page, settle_s: float = 4.0) -> Playback:
+    """What was seen so far; the latency leaves out the first `settle_s` seconds, in which an engine catches up."""
+    report = page.evaluate("window.report")
+    latencies = sorted(report["latenciesS"][int(settle_s * 20) :]) or [float("inf")]
+    return Playback(
+        report["engine"],
+        report["startMs"],
+        report["stalls"],
+        report["stalledMs"],
+        latencies[len(latencies) // 2],
+        report["targetS"],
+        report["fatal"],
+        page.evaluate("document.querySelector('video').currentTime"),
+    )

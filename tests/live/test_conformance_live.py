@@ -1,0 +1,371 @@
+"""HLS and LL-HLS rules against the running system: a strict client on every rendition, and each HTTP rule by name."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+from urllib.parse import urljoin
+
+import httpx
+import pytest
+
+from player import conformance
+from tests.conformance import encoder, strict
+from tests.conformance.watch import Watched, judge, rendition_urls, watch
+
+STEADY_S = 20.0
+THROUGH_FAULTS_S = float(os.environ.get("MBASHARA_CONFORMANCE_S", "40"))  # 120 for the long run
+SEGMENTS_BEFORE = 4  # whole segments before a test begins
+
+
+class Up(Protocol):
+    """What tests/live/conftest.py's `mbashara_up` gives."""
+
+    http_url: str
+    rtmp_url: str
+    data: Path
+
+    def channel_add(self, slug: str) -> dict[str, str]: ...
+
+
+@dataclass(slots=True)
+class Live:
+    """A channel that is on the air."""
+
+    multivariant_url: str
+    publish_url: str
+    encoder: subprocess.Popen[bytes]
+    data: Path
+
+    def urls(self) -> dict[str, str]:
+        text = httpx.get(self.multivariant_url).raise_for_status().text
+        return {name: url for name, (url, _) in rendition_urls(self.multivariant_url, text).items()}
+
+    @property
+    def source_url(self) -> str:
+        return self.urls()["source"]
+
+    def now(self) -> conformance.MediaPlaylist:
+        return conformance.parse(httpx.get(self.source_url).raise_for_status().text)
+
+    def get(self, uri: str = "", **directives: int | str) -> httpx.Response:
+        """The source's playlist with _HLS_ directives, or a file beside it."""
+        params = {f"_HLS_{name}": str(value) for name, value in directives.items()}
+        return httpx.get(urljoin(self.source_url, uri), params=params, timeout=40)
+
+
+def wait_for(what: Callable[[], bool], within_s: float, why: str) -> None:
+    until_s = time.monotonic() + within_s
+    while time.monotonic() < until_s:
+        try:
+            if what():
+                return
+        except (httpx.HTTPError, KeyError):
+            pass
+        time.sleep(0.2)
+    pytest.fail(f"not within {within_s:.0f} s: {why}")
+
+
+def go_live(up: Up, slug: str) -> Live:
+    publish_url = f"{up.rtmp_url}/{up.channel_add(slug)['primary_key']}"
+    live = Live(f"{up.http_url}/live/{slug}/index.m3u8", publish_url, encoder.start(publish_url), up.data)
+    try:
+        wait_for(lambda: len(live.now().segments) >= SEGMENTS_BEFORE, 60, "the channel is on the air")
+        wait_for(lambda: len(live.urls()) >= 4, 30, "the ladder is there")
+    except BaseException:
+        encoder.stop(live.encoder)
+        raise
+    return live
+
+
+@pytest.fixture(scope="module")
+def live(mbashara_up: Up) -> Iterator[Live]:
+    channel = go_live(mbashara_up, "kanuni")
+    yield channel
+    encoder.stop(channel.encoder)
+
+
+def assert_conforms(seen: Watched, slack_s: float = 1.0) -> None:
+    assert judge(seen, slack_s) == []
+    assert strict.rejected(seen.texts) == []
+
+
+# --- a strict client ---
+
+
+def test_every_part_of_every_rendition_conforms(live: Live) -> None:
+    seen = asyncio.run(watch(live.multivariant_url, STEADY_S))
+    assert len(seen.renditions) >= 4
+    for name, rendition in seen.renditions.items():
+        parts = STEADY_S / (conformance.parse(rendition.reloads[0].text).part_target_s or 0)
+        assert len(rendition.reloads) > 0.8 * parts, f"{name} was not followed part by part"
+        assert rendition.deltas, f"{name} gave no deltas to compare"
+    assert_conforms(seen)
+
+
+def test_rules_hold_through_an_encoder_reconnect_and_a_transcoder_death(mbashara_up: Up) -> None:
+    """kill -9 of the encoder and a new one within the reconnect window; later kill -9 of the ladder's ffmpeg."""
+    channel = go_live(mbashara_up, "vurugu")
+    faults = threading.Thread(target=_make_trouble, args=(channel, THROUGH_FAULTS_S))
+    faults.start()
+    try:
+        seen = asyncio.run(watch(channel.multivariant_url, THROUGH_FAULTS_S))
+    finally:
+        faults.join()
+        encoder.stop(channel.encoder)
+    source = conformance.parse(seen.renditions["source"].reloads[-1].text)
+    assert not source.is_ended, "the broadcast did not survive the reconnect"
+    assert source.segments[-1].discontinuity > source.segments[0].discontinuity, "the reconnect left no mark"
+    rung = conformance.parse(seen.renditions["360p"].reloads[-1].text)
+    assert not rung.segments[-1].is_gap, "the rungs did not come back"
+    assert_conforms(seen, slack_s=2.0)
+
+
+def _make_trouble(channel: Live, seconds: float) -> None:
+    time.sleep(seconds * 0.2)
+    channel.encoder.kill()
+    channel.encoder.wait()
+    time.sleep(3)
+    channel.encoder = encoder.start(channel.publish_url)
+    time.sleep(seconds * 0.3)
+    for pid in transcoders(channel.data):
+        os.kill(pid, signal.SIGKILL)
+
+
+def transcoders(data: Path) -> list[int]:
+    """ffmpeg children of this data folder's media process, told apart by the environment that they inherit."""
+    mark, found = f"MBASHARA_DATA={data}".encode(), []
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit() and b"ffmpeg" in (entry / "cmdline").read_bytes().split(b"\0")[0]:
+                if mark in (entry / "environ").read_bytes().split(b"\0"):
+                    found.append(int(entry.name))
+        except OSError:
+            continue
+    assert found, "no transcoder is running"
+    return found
+
+
+# --- blocking reload (6.2.5.2) ---
+
+
+def test_a_reload_is_held_until_its_part_is_there(live: Live) -> None:
+    msn, part = next_part(live.now())
+    started_s = time.monotonic()
+    answer = live.get(msn=msn, part=part + 1)
+    waited_s = time.monotonic() - started_s
+    assert answer.status_code == 200
+    assert next_part(conformance.parse(answer.text)) > (msn, part)
+    assert 0.2 < waited_s < 3
+
+
+def next_part(now: conformance.MediaPlaylist) -> tuple[int, int]:
+    return now.open.msn, len(now.open.parts)
+
+
+def test_a_part_without_its_segment_is_400(live: Live) -> None:
+    assert live.get(part=0).status_code == 400
+
+
+@pytest.mark.parametrize(
+    "query", ["_HLS_msn=x", "_HLS_msn=-1", "_HLS_msn=1.5", "_HLS_msn=1&_HLS_part=x", "_HLS_msn="]
+)
+def test_a_directive_that_is_no_number_is_400(live: Live, query: str) -> None:
+    assert httpx.get(f"{live.source_url}?{query}").status_code == 400
+
+
+def test_a_segment_too_far_ahead_is_400_at_once(live: Live) -> None:
+    started_s = time.monotonic()
+    assert live.get(msn=live.now().segments[-1].msn + 4).status_code == 400
+    assert time.monotonic() - started_s < 0.5
+
+
+def test_a_part_beyond_the_advance_limit_is_400_at_once(live: Live) -> None:
+    now = live.now()
+    msn, part = next_part(now)
+    limit = 3 / (now.part_target_s or 1)
+    started_s = time.monotonic()
+    assert live.get(msn=msn, part=part + int(limit) + 2).status_code == 400
+    assert time.monotonic() - started_s < 0.5
+
+
+def test_a_stale_number_gets_the_current_playlist(live: Live) -> None:
+    started_s = time.monotonic()
+    answer = live.get(msn=0, part=0)
+    assert answer.status_code == 200
+    assert time.monotonic() - started_s < 0.5
+    assert conformance.check_reload(live.get().text, answer.text, 0) == [] or answer.text
+
+
+def test_a_segment_without_a_part_is_held_until_the_segment_is_whole(live: Live) -> None:
+    """Safari asks so; an answer at once would make it spin (OvenMediaEngine PR 2207)."""
+    msn = live.now().open.msn
+    answer = live.get(msn=msn)
+    assert answer.status_code == 200
+    assert conformance.parse(answer.text).segments[-1].msn >= msn
+
+
+def test_a_part_past_the_end_of_a_segment_is_part_0_of_the_next(live: Live) -> None:
+    """hls.js asks for the part after the last one even when the segment is finished (hls.js 3571, 5608)."""
+    done = live.now().segments[-1]
+    answer = live.get(msn=done.msn, part=len(done.parts))
+    now = conformance.parse(answer.text)
+    assert answer.status_code == 200
+    assert next_part(now) >= (done.msn + 1, 1) or now.segments[-1].msn > done.msn
+
+
+def test_a_delta_is_shorter_and_merges(live: Live) -> None:
+    wait_for(
+        lambda: live.now().duration_s > 9 * live.now().target_duration_s, 60, "a window beyond the boundary"
+    )
+    before = live.get().text
+    delta = live.get(skip="YES")
+    assert len(delta.text) < len(before)
+    assert conformance.check_delta(before, delta.text) == []
+    assert live.get(skip="v2").text.count("#EXT-X-SKIP") == 1
+
+
+# --- files ---
+
+
+def test_the_hinted_part_is_held_until_it_is_whole(live: Live) -> None:
+    now = live.now()
+    hint = now.hints[0][1]["URI"]
+    answer = live.get(hint)
+    assert answer.status_code in (200, 404), (
+        "a hint that a segment's end overtook may be dropped, nothing else"
+    )
+    listed = {part.uri: part for segment in live.now().listed for part in segment.parts}
+    assert (hint in listed) == (answer.status_code == 200)
+    if answer.status_code == 200:
+        assert len(answer.content) == int(answer.headers["content-length"])
+        assert answer.content[4:8] == b"moof"
+
+
+def test_an_unknown_part_is_404_at_once(live: Live) -> None:
+    msn, part = next_part(live.now())
+    started_s = time.monotonic()
+    assert live.get(f"{msn}.{part + 5}.m4s").status_code == 404
+    assert live.get(f"{msn + 3}.0.m4s").status_code == 404
+    assert live.get(f"{msn + 3}.m4s").status_code == 404
+    assert live.get("nothing.m4s").status_code == 404
+    assert time.monotonic() - started_s < 1
+
+
+def test_files_are_immutable_and_typed(live: Live) -> None:
+    now = live.now()
+    segment = now.segments[-1]
+    for uri in (segment.uri, segment.parts[0].uri, segment.map_uri or ""):
+        answer = live.get(uri)
+        assert answer.status_code == 200, uri
+        assert answer.headers["content-type"] == "video/mp4"
+        assert "immutable" in answer.headers["cache-control"]
+        assert max_age_s(answer) >= 3 * now.target_duration_s
+
+
+def test_a_part_outlives_its_line_by_three_target_durations(live: Live) -> None:
+    wait_for(lambda: live.now().duration_s > 7 * live.now().target_duration_s, 60, "a long enough window")
+    now = live.now()
+    unlisted = next(segment for segment in reversed(now.segments) if not segment.parts)
+    assert live.get(f"{unlisted.msn}.0.m4s").status_code == 200
+
+
+def max_age_s(answer: httpx.Response) -> int:
+    found = [part for part in answer.headers["cache-control"].split(",") if "max-age=" in part]
+    return int(found[0].split("=")[1]) if found else 0
+
+
+# --- headers ---
+
+
+def test_playlists_are_typed_and_gzipped(live: Live) -> None:
+    for url in (live.multivariant_url, live.source_url, f"{live.source_url}?_HLS_msn=0"):
+        answer = httpx.get(url, headers={"accept-encoding": "gzip"})
+        assert answer.headers["content-type"].split(";")[0] == "application/vnd.apple.mpegurl"
+        assert answer.headers["content-encoding"] == "gzip"
+        assert httpx.get(url, headers={"accept-encoding": "identity"}).text.startswith("#EXTM3U\n")
+
+
+def test_playlists_give_no_byte_ranges(live: Live) -> None:
+    for url in (live.source_url, f"{live.source_url}?_HLS_msn=0"):
+        answer = httpx.get(url, headers={"range": "bytes=0-9", "accept-encoding": "identity"})
+        assert answer.status_code == 200
+        assert answer.headers.get("accept-ranges", "none") == "none"
+
+
+def test_plain_playlists_are_cached_shortly_and_blocking_ones_long(live: Live) -> None:
+    now = live.now()
+    msn, part = next_part(now)
+    assert max_age_s(live.get()) <= now.target_duration_s / 2
+    assert max_age_s(live.get(msn=msn, part=part)) >= now.target_duration_s
+    assert max_age_s(live.get(msn=msn + 9)) <= 4 * now.target_duration_s
+
+
+@pytest.mark.parametrize(
+    "path", ["multivariant", "playlist", "blocking", "part", "segment", "init", "refusal"]
+)
+def test_any_origin_may_read_and_sees_age_and_date(live: Live, path: str) -> None:
+    segment = live.now().segments[-1]
+    url = {
+        "multivariant": live.multivariant_url,
+        "playlist": live.source_url,
+        "blocking": f"{live.source_url}?_HLS_msn=0",
+        "part": urljoin(live.source_url, segment.parts[0].uri),
+        "segment": urljoin(live.source_url, segment.uri),
+        "init": urljoin(live.source_url, segment.map_uri or ""),
+        "refusal": f"{live.source_url}?_HLS_part=0",
+    }[path]
+    answer = httpx.get(url, headers={"origin": "https://taasisi.example"})
+    assert answer.headers["access-control-allow-origin"] == "*"
+    exposed = {name.strip().lower() for name in answer.headers["access-control-expose-headers"].split(",")}
+    assert exposed >= {"age", "date"}
+    assert "date" in answer.headers
+
+
+def test_no_redirects(live: Live) -> None:
+    segment = live.now().segments[-1]
+    for url in (live.multivariant_url, live.source_url, urljoin(live.source_url, segment.uri)):
+        assert httpx.get(url, follow_redirects=False).status_code == 200
+
+
+# --- time ---
+
+
+def test_program_date_time_is_the_wall_clock(live: Live) -> None:
+    """The newest part's end lies at most a second before now (Apple 8.4)."""
+    now = live.now()
+    segment = now.listed[-1]
+    assert segment.starts_at_s is not None
+    behind_s = time.time() - segment.starts_at_s - segment.length_s
+    assert -0.2 < behind_s < 2.0
+
+
+# --- the end ---
+
+
+def test_directives_are_ignored_after_the_end_and_segments_stay(mbashara_up: Up) -> None:
+    channel = go_live(mbashara_up, "mwisho")
+    url, first = channel.source_url, channel.now().segments[0]
+    encoder.stop(channel.encoder)
+    wait_for(lambda: "#EXT-X-ENDLIST" in httpx.get(url).text, 60, "ENDLIST")
+    ended = httpx.get(url).text
+    last = conformance.parse(ended).segments[-1].msn
+    assert conformance.check_media_playlist(ended) == []
+    for query in (
+        f"_HLS_msn={last + 50}",
+        f"_HLS_msn={last + 1}&_HLS_part=3",
+        "_HLS_msn=0&_HLS_part=99",
+        "_HLS_skip=YES",
+    ):
+        started_s = time.monotonic()
+        answer = httpx.get(f"{url}?{query}", timeout=20)
+        assert (answer.status_code, answer.text) == (200, ended), query
+        assert time.monotonic() - started_s < 0.5
+    assert httpx.get(urljoin(url, first.uri)).status_code == 200
+    assert strict.rejected([ended]) == []

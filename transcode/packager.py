@@ -1,0 +1,454 @@
+"""The packager: packets of one rendition to CMAF parts and segments (8216bis 4.4.4.9, ISO 23000-19). No IO, no clock.
+
+A part is cut before the packet that would pass the part target, a segment at the leading rendition's keyframes. The
+leader decides where the timeline is cut; a follower holds each packet until the timeline is known that far, and cuts at
+its first frame at or after the cut. Where there is no media it says so in gap parts, so durations always add up.
+"""
+
+from collections import deque
+
+from core.media import fmp4
+from core.media.packet import AudioTrack, Packet, Track, VideoTrack
+from core.media.window import Cadence, Part, RenditionSink, Segment
+from transcode.timeline import Cut, Timeline
+
+SEGMENT_MIN_MS = 1500
+LEADING_AUDIO_SEGMENT_MS = 2000
+FULL_PART = 0.85
+DRIFT_TOLERANCE_MS = 60
+MAX_HELD = 1024
+DEFAULT_FRAME_MS = 40
+
+
+class Packager:
+    """What audio and video have in common: segments, cuts, gaps. Times inside are ticks of the track's timescale."""
+
+    def __init__(self, timeline: Timeline, cadence: Cadence, sink: RenditionSink, leads: bool, next_init: int = 0) -> None:
+        self.leads = leads
+        self.dropped = 0
+        self._timeline, self._cadence, self._sink = timeline, cadence, sink
+        self._init = next_init - 1
+        self._segment: Segment | None = None
+        self._timescale = 1000
+        self._part_ticks = 0
+        self._end = 0
+        self._part_start = 0
+        self._sequence = 0
+        self._dirty = False
+        self._begun = False
+        self._follows_msn: int | None = None
+        self._next_track: Track | None = None
+        self._payloads: list[fmp4.Buffer] = []
+        self._held: deque[Packet] = deque()
+
+    # What the broadcast calls.
+
+    @property
+    def end_ms(self) -> float:
+        """The end of what was packaged."""
+        return self._end * 1000 / self._timescale
+
+    def configure(self, track: Track) -> None:
+        """A new configuration, in force from the next segment: the caller breaks the timeline where it differs."""
+        self._next_track = track
+        if self._segment is None:
+            self._apply_track()
+
+    @property
+    def awaits_cut(self) -> bool:
+        """A configuration waits for the next segment; packets until then belong to none."""
+        return self._next_track is not None
+
+    def _apply_track(self) -> None:
+        track, self._next_track = self._next_track, None
+        if track is None:
+            return
+        end_ms = self.end_ms
+        self._set_track(track)
+        self._timescale = track.timescale
+        self._part_ticks = int(self._cadence.part_target_s * track.timescale + 1e-6)
+        self._end = self._part_start = round(end_ms * track.timescale / 1000)
+        self._init += 1
+        self._sink.on_init(self._init, track, fmp4.initialization_segment(track))
+
+    def _set_track(self, track: Track) -> None:
+        """What audio or video wants to know of a track that comes into force."""
+        raise NotImplementedError
+
+    def write(self, packet: Packet) -> None:
+        """Takes a packet whose dts is already on the timeline."""
+        if self.leads:
+            self._take(packet)
+            self._timeline.watermark_ms = max(self._timeline.watermark_ms, packet.dts_ms)
+            self._commit()
+            return
+        if len(self._held) >= MAX_HELD:
+            self._held.popleft()
+            self.dropped += 1
+        self._held.append(packet)
+        self.drain()
+
+    def drain(self) -> None:
+        """A follower takes what it holds up to where the timeline is known."""
+        held, known_ms = self._held, self._timeline.watermark_ms
+        while held and held[0].dts_ms <= known_ms:
+            self._take(held.popleft())
+        self._commit()
+
+    def fill_gap(self, until_ms: float) -> None:
+        """There is no media until then: whole gap parts only, so that later calls go on from there."""
+        self._flush()
+        if self.leads and self._segment is not None and not self._all_gap(self._segment):
+            self._complete()
+        self._gap_until(self._ticks(until_ms), exactly=False)
+        if self.leads:
+            self._timeline.watermark_ms = max(self._timeline.watermark_ms, self.end_ms)
+        self._commit()
+
+    def resume(self, at_ms: float) -> None:
+        """The leader ends a gap, or breaks the timeline: the segment before is completed, the next begins at `at_ms`."""
+        self._flush()
+        at = self._ticks(at_ms)
+        if self._begun and at - self._end > self._hole_ticks():
+            self._gap_until(at, exactly=True)
+        self._complete()
+        self._commit()
+
+    def restore(self, track: Track, at_ms: float) -> None:
+        """After a restart: what was packaged before, in this configuration, ends there."""
+        self._begun = True
+        self._timescale = track.timescale
+        self._part_ticks = int(self._cadence.part_target_s * track.timescale + 1e-6)
+        self._set_track(track)
+        self._end = self._part_start = self._ticks(at_ms)
+
+    def fill_behind(self) -> None:
+        """At the end a follower says what it lacks up to the leader's last cut."""
+        while self._held:
+            self._take(self._held.popleft())
+        newest = self._timeline.newest
+        if newest is not None and (self._segment is None or self._segment.msn < newest.msn):
+            self._flush()
+            self._gap_until(self._ticks(newest.start_ms), exactly=True)
+
+    def end(self) -> None:
+        """Everything that is held becomes the last segment."""
+        while self._held:
+            self._take(self._held.popleft())
+        self._flush()
+        self._complete()
+        self._sink.on_end()
+        self._dirty = True
+        self._commit()
+
+    # What audio and video each do.
+
+    def _take(self, packet: Packet) -> None:
+        raise NotImplementedError
+
+    def _flush(self) -> None:
+        """Ends the open part, with what is pending in it."""
+        raise NotImplementedError
+
+    def _fragment(self) -> tuple[bytes, bool]:
+        """The open part's bytes, and whether it holds an independent frame. Empties it."""
+        raise NotImplementedError
+
+    # Segments and parts.
+
+    def _ticks(self, time_ms: float) -> int:
+        return round(time_ms * self._timescale / 1000)
+
+    def _begin(self, cut: Cut, at: int) -> None:
+        at_ms = at * 1000 / self._timescale
+        if self._next_track is not None:
+            self._apply_track()
+            at = self._ticks(at_ms)
+        self._end = self._part_start = at
+        # The first segment of a playlist needs no tag: its discontinuity sequence says it.
+        discontinuity = cut.discontinuity and self._begun
+        self._begun = True
+        self._segment = Segment(cut.msn, at_ms, discontinuity, cut.discontinuities, self._init)
+
+    def _close_part(self) -> None:
+        if not self._payloads:
+            return
+        assert self._segment is not None
+        self._sequence += 1
+        duration = self._end - self._part_start
+        data, independent = self._fragment()
+        self._add_part(duration, independent, False, data)
+        self._part_start = self._end
+
+    def _add_part(self, duration: int, independent: bool, gap: bool, data: bytes) -> None:
+        segment = self._segment
+        assert segment is not None
+        part = Part(len(segment.parts), duration / self._timescale, independent, gap, segment.size, len(data))
+        segment.parts.append(part)
+        segment.size += part.size
+        self._sink.on_part(segment, part, data)
+        self._dirty = True
+
+    def _complete(self) -> None:
+        segment, self._segment = self._segment, None
+        if segment is None:
+            return
+        if not segment.parts:
+            # Nothing fell into it. A segment without duration is not legal: the next one takes its place.
+            self._segment = segment
+            self._add_part(1, False, True, b"")
+            self._segment = None
+            self._end = self._part_start = self._end + 1
+        segment.duration_s = segment.content_s
+        segment.gap = self._all_gap(segment)
+        self._sink.on_complete(segment)
+        self._dirty = True
+
+    def _commit(self) -> None:
+        if self._dirty:
+            self._dirty = False
+            self._sink.commit()
+
+    @staticmethod
+    def _all_gap(segment: Segment) -> bool:
+        return all(part.gap for part in segment.parts)
+
+    # Following and gaps.
+
+    def _follow_to(self, time_ms: float) -> bool:
+        """A follower completes each segment whose end is at or before the time. False before its first cut."""
+        if self._segment is None:
+            cut = self._timeline.get(self._follows_msn) if self._follows_msn is not None else self._timeline.at(time_ms)
+            if cut is None or cut.start_ms > time_ms:
+                return False
+            self._begin(cut, max(self._ticks(cut.start_ms), self._end))
+        while (cut := self._next_cut()) is not None and cut.start_ms <= time_ms:
+            self._advance(cut)
+        return True
+
+    def follow_from(self, msn: int) -> None:
+        """After a restart: the first segment to make, so that no number is missed."""
+        self._follows_msn = msn
+
+    def _next_cut(self) -> Cut | None:
+        return self._timeline.get(self._segment.msn + 1) if self._segment is not None else None
+
+    def _advance(self, cut: Cut) -> None:
+        self._flush()
+        start = self._ticks(cut.start_ms)
+        if start - self._end > self._hole_ticks():
+            self._gap_parts(start, exactly=True)
+        self._complete()
+        self._begin(cut, max(start, self._end))
+
+    def _hole_ticks(self) -> int:
+        return self._ticks(DRIFT_TOLERANCE_MS * 2)
+
+    def _gap_until(self, until: int, exactly: bool) -> None:
+        if self.leads:
+            self._lead_gap(until, exactly)
+            return
+        if not self._follow_to(until * 1000 / self._timescale):
+            return
+        self._gap_parts(until, exactly)
+
+    def _lead_gap(self, until: int, exactly: bool) -> None:
+        """Gap segments as long as the target duration."""
+        longest = self._cadence.target_duration_s * self._timescale
+        while self._end < until:
+            if self._segment is None:
+                self._begin(self._timeline.cut(self.end_ms), self._end)
+            assert self._segment is not None
+            limit = self._ticks(self._segment.start_ms) + longest
+            before = self._end
+            self._gap_parts(min(until, limit), exactly or until >= limit)
+            if self._end >= limit:
+                self._complete()
+            elif self._end == before:
+                return
+
+    def _gap_parts(self, until: int, exactly: bool) -> None:
+        while (left := until - self._end) > 0 and (exactly or left >= self._part_ticks):
+            step = min(self._part_ticks, left)
+            self._add_part(step, False, True, b"")
+            self._end = self._part_start = self._end + step
+
+
+class VideoPackager(Packager):
+    """H.264. A sample's duration is the distance to the next one, so one sample is always pending."""
+
+    def __init__(self, timeline: Timeline, cadence: Cadence, sink: RenditionSink, leads: bool, next_init: int = 0) -> None:
+        super().__init__(timeline, cadence, sink, leads, next_init)
+        self._pending: Packet | None = None
+        self._frame_ms = DEFAULT_FRAME_MS
+        self._samples: list[int] = []
+        self._has_key = False
+        self._needs_key = True
+        self._longest_ms = cadence.target_duration_s * 1000 + 499
+
+    def _set_track(self, track: Track) -> None:
+        assert isinstance(track, VideoTrack)
+        if track.frame_rate:
+            self._frame_ms = max(1, round(1000 / track.frame_rate))
+
+    def _take(self, packet: Packet) -> None:
+        pending = self._pending
+        if pending is not None:
+            if packet.dts_ms <= pending.dts_ms:
+                # Decoding times must grow (14496-12, 8.6.1.2): move this one and keep its presentation time.
+                moved_ms = pending.dts_ms + 1
+                packet = packet._replace(dts_ms=moved_ms, cts_ms=packet.cts_ms + packet.dts_ms - moved_ms)
+            self._settle(pending, packet.dts_ms)
+        elif packet.dts_ms < self._end:
+            self.dropped += 1
+            return
+        time_ms = packet.dts_ms
+        if not self.leads and not self._follows(packet):
+            self.dropped += 1
+            return
+        if time_ms > self._end and self._segment is not None:
+            self._close_part()
+            self._gap_until(time_ms, exactly=True)
+        if self.leads and (self._segment is None or self._wants_cut(packet)):
+            self._cut(time_ms)
+        self._pending = packet
+
+    def _follows(self, packet: Packet) -> bool:
+        if self._needs_key and not packet.is_key:
+            return False
+        if not self._follow_to(packet.dts_ms) or self.awaits_cut:
+            return False
+        self._needs_key = False
+        return packet.dts_ms >= self._end
+
+    def _settle(self, pending: Packet, next_ms: int) -> None:
+        """The pending sample's duration is known now: into this part or, where that would pass the target, the next."""
+        duration = next_ms - pending.dts_ms
+        if duration > self._part_ticks:
+            duration = self._frame_ms
+        else:
+            self._frame_ms = duration
+        self._append(pending, duration)
+
+    def _append(self, sample: Packet, duration: int) -> None:
+        filled = sample.dts_ms + duration - self._part_start
+        if filled > self._part_ticks and self._payloads:
+            self._close_part()
+            filled = duration
+        payload = sample.payload
+        self._has_key |= sample.is_key
+        flags = fmp4.KEY_SAMPLE if sample.is_key else fmp4.DELTA_SAMPLE
+        self._samples += (duration, len(payload), flags, sample.cts_ms & 0xFFFFFFFF)
+        self._payloads.append(payload)
+        self._end = sample.dts_ms + duration
+        self._pending = None
+        if filled + duration > self._part_ticks and filled >= FULL_PART * self._part_ticks:
+            self._close_part()
+
+    def _wants_cut(self, packet: Packet) -> bool:
+        """At a keyframe, but not at each of a feed that sends many; at the latest before EXTINF would round above the
+        target duration (draft 4.4.3.1), keyframe or not."""
+        assert self._segment is not None
+        elapsed_ms = packet.dts_ms - self._segment.start_ms
+        if packet.is_key and (elapsed_ms >= SEGMENT_MIN_MS or self._timeline.break_wanted):
+            return True
+        return elapsed_ms + self._frame_ms > self._longest_ms
+
+    def _cut(self, time_ms: int) -> None:
+        self._close_part()
+        self._complete()
+        self._begin(self._timeline.cut(time_ms), time_ms)
+
+    def _flush(self) -> None:
+        if self._pending is not None:
+            self._append(self._pending, self._frame_ms)
+        self._close_part()
+        self._needs_key = True
+
+    def _advance(self, cut: Cut) -> None:
+        needs_key = self._needs_key
+        super()._advance(cut)
+        self._needs_key = needs_key
+
+    def _fragment(self) -> tuple[bytes, bool]:
+        data = fmp4.video_fragment(self._sequence, self._part_start, self._samples, self._payloads)
+        independent, self._has_key = self._has_key, False
+        self._samples, self._payloads = [], []
+        return data, independent
+
+
+class AudioPackager(Packager):
+    """AAC. Frames are counted, not timed: durations are exact, and only a real hole or overlap moves the count."""
+
+    def __init__(self, timeline: Timeline, cadence: Cadence, sink: RenditionSink, leads: bool, next_init: int = 0) -> None:
+        super().__init__(timeline, cadence, sink, leads, next_init)
+        self._frame = 1024
+        self._anchored = False
+        self._sizes: list[int] = []
+
+    def _set_track(self, track: Track) -> None:
+        assert isinstance(track, AudioTrack)
+        self._frame = track.frame_samples
+
+    def _take(self, packet: Packet) -> None:
+        time = self._ticks(packet.dts_ms)
+        tolerance = self._ticks(DRIFT_TOLERANCE_MS)
+        counted = self._anchored and abs(time - self._end) <= tolerance
+        start = self._end if counted else time
+        if not counted and start < self._end - self._frame // 2:
+            self.dropped += 1
+            return
+        if self.leads:
+            self._lead(start)
+        elif not self._follow_to(start * 1000 / self._timescale) or self.awaits_cut:
+            self.dropped += 1
+            return
+        if start - self._end > tolerance:
+            self._close_part()
+            self._gap_until(start, exactly=True)
+            if self.leads and self._segment is None:
+                self._begin(self._timeline.cut(self.end_ms), self._end)
+        if not self._anchored:
+            self._anchor(start)
+        self._append(packet.payload)
+
+    def _lead(self, start: int) -> None:
+        if self._segment is None:
+            self._begin(self._timeline.cut(start * 1000 / self._timescale), start)
+        elif self.end_ms - self._segment.start_ms >= LEADING_AUDIO_SEGMENT_MS or self._timeline.break_wanted:
+            self._close_part()
+            self._complete()
+            self._begin(self._timeline.cut(self.end_ms), self._end)
+
+    def _anchor(self, start: int) -> None:
+        """The first frame after a hole stands where its timestamp says, to the sample; counting goes on from it."""
+        assert self._segment is not None
+        self._anchored = True
+        if start > self._end:
+            self._close_part()
+            self._end = self._part_start = start
+        if not self._segment.parts:
+            self._segment.start_ms = self.end_ms
+
+    def _add_part(self, duration: int, independent: bool, gap: bool, data: bytes) -> None:
+        super()._add_part(duration, independent, gap, data)
+        self._anchored &= not gap
+
+    def _advance(self, cut: Cut) -> None:
+        super()._advance(cut)
+        self._anchored &= not cut.discontinuity
+
+    def _append(self, payload: fmp4.Buffer) -> None:
+        self._sizes.append(len(payload))
+        self._payloads.append(payload)
+        self._end += self._frame
+        if self._end - self._part_start + self._frame > self._part_ticks:
+            self._close_part()
+
+    def _flush(self) -> None:
+        self._close_part()
+
+    def _fragment(self) -> tuple[bytes, bool]:
+        data = fmp4.audio_fragment(self._sequence, self._part_start, self._frame, self._sizes, self._payloads)
+        self._sizes, self._payloads = [], []
+        return data, True

@@ -1,0 +1,176 @@
+"""Runs one feed's ffmpeg: starts it, feeds it, reads its rungs, starts it again when it dies, drops rungs when it is too slow."""
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Callable, Mapping, Sequence
+
+import structlog
+
+from core.media import flv
+from core.media.packet import Kind, MediaError, Packet, Track
+from core.media.stream import Item, LiveStream, QueueReader
+from transcode.ladder import Rung, choose_rungs, ffmpeg_command
+
+log = structlog.get_logger()
+
+MAX_LAG_MS = 4000
+LAG_CHECK_S = 1.0
+FIRST_BACKOFF_S, LAST_BACKOFF_S = 0.25, 8.0
+DRAIN_S = 3.0
+_FLV_HAS = {Kind.AUDIO: 4, Kind.VIDEO: 1}
+
+
+class TooSlow(Exception):
+    """The child falls behind the feed by more than the bound."""
+
+
+class Transcoder:
+    """One feed's ladder. `on_item(rung name, item)` is called on the loop with packets on the feed's own timeline.
+
+    It reads the stream with a bounded queue: whatever happens here, the stream's writer never waits.
+    """
+
+    def __init__(
+        self, executable: str, stream: LiveStream, tracks: Mapping[Kind, Track],
+        on_item: Callable[[str, Item], None], max_lag_ms: int = MAX_LAG_MS,
+    ) -> None:  # fmt: skip
+        self.restarts = 0
+        self.dropped = 0
+        self.left_out: set[str] = set()
+        self.process_id: int | None = None
+        self._executable, self._stream, self._tracks = executable, stream, tracks
+        self._on_item, self._max_lag_ms = on_item, max_lag_ms
+        self._reader = QueueReader()
+        self._ending = False
+        self._in_ms = self._out_ms = 0
+        # The children's first reader stands in the stream before the first packet does.
+        stream.add(self._reader)
+
+    async def run(self) -> None:
+        """Until `finish` was called and everything is out, or it is cancelled."""
+        backoff_s = FIRST_BACKOFF_S
+        while rungs := choose_rungs(self._tracks, self.left_out):
+            began = asyncio.get_running_loop().time()
+            try:
+                await self._run_once(rungs)
+            except TooSlow:
+                log.warning("the machine is too slow for a rung", rung=rungs[0].name)
+                self.left_out.add(rungs[0].name)
+            except (OSError, MediaError) as error:
+                log.error("transcoder failed", error=str(error))
+            if self._ending:
+                break
+            self.restarts += 1
+            if asyncio.get_running_loop().time() - began > LAST_BACKOFF_S:
+                backoff_s = FIRST_BACKOFF_S
+            log.warning("transcoder ended; it is started again", after_s=backoff_s, restarts=self.restarts)
+            self._take_out()
+            await asyncio.sleep(backoff_s)
+            backoff_s = min(2 * backoff_s, LAST_BACKOFF_S)
+            self._reader = QueueReader()
+            self._stream.add(self._reader)
+        self._take_out()
+
+    def finish(self) -> None:
+        """The feed is over: what is inside comes out, then `run` returns."""
+        self._ending = True
+        self._reader.close()
+
+    def _take_out(self) -> None:
+        self._stream.remove(self._reader)
+        self.dropped += self._reader.dropped
+
+    async def _run_once(self, rungs: Sequence[Rung]) -> None:
+        self._in_ms = self._out_ms = 0
+        pipes = [os.pipe() for _ in rungs]
+        writers = [write for _, write in pipes]
+        try:
+            command = ffmpeg_command(self._executable, rungs, writers)
+            child = await asyncio.create_subprocess_exec(
+                *command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.DEVNULL,
+                stderr=asyncio.subprocess.PIPE, pass_fds=writers,
+            )  # fmt: skip
+        except BaseException:
+            for read, _ in pipes:
+                os.close(read)
+            raise
+        finally:
+            for write in writers:
+                os.close(write)
+        self.process_id = child.pid
+        try:
+            await self._attend(child, [(rung.name, read) for rung, (read, _) in zip(rungs, pipes, strict=True)])
+        finally:
+            self.process_id = None
+            await _end_child(child)
+
+    async def _attend(self, child: asyncio.subprocess.Process, outputs: list[tuple[str, int]]) -> None:
+        """Feeding, reading and watching, until the child closes its outputs."""
+        assert child.stdin is not None and child.stderr is not None
+        helpers = [
+            asyncio.create_task(self._feed(child.stdin)),
+            asyncio.create_task(_log_lines(child.stderr)),
+        ]
+        watch = asyncio.create_task(self._watch_lag())
+        readers = asyncio.gather(*(self._read(name, descriptor) for name, descriptor in outputs))
+        try:
+            await asyncio.wait([readers, watch], return_when=asyncio.FIRST_COMPLETED)
+            if watch.done():
+                watch.result()
+            if readers.done():
+                readers.result()
+        finally:
+            for task in (*helpers, watch):
+                task.cancel()
+            readers.cancel()
+            await asyncio.gather(*helpers, watch, readers, return_exceptions=True)
+
+    async def _feed(self, stdin: asyncio.StreamWriter) -> None:
+        flags = sum(_FLV_HAS[kind] for kind in self._tracks)
+        stdin.write(flv.FILE_HEADER[:4] + bytes([flags]) + flv.FILE_HEADER[5:])
+        waits_for_key = Kind.VIDEO in self._tracks
+        with contextlib.suppress(ConnectionError):
+            while (item := await self._reader.get()) is not None:
+                if isinstance(item, Packet):
+                    if waits_for_key and not (item.kind is Kind.VIDEO and item.is_key):
+                        continue
+                    waits_for_key = False
+                    self._in_ms = item.dts_ms
+                stdin.writelines(flv.write_tag(item, self._in_ms))
+                await stdin.drain()
+            stdin.close()
+
+    async def _read(self, name: str, descriptor: int) -> None:
+        loop = asyncio.get_running_loop()
+        reader = asyncio.StreamReader()
+        transport, _ = await loop.connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(descriptor, "rb", buffering=0)
+        )
+        tags = flv.TagReader()
+        try:
+            while data := await reader.read(1 << 16):
+                for item in tags.feed(data):
+                    if isinstance(item, Packet):
+                        self._out_ms = max(self._out_ms, item.dts_ms)
+                    self._on_item(name, item)
+        finally:
+            transport.close()
+
+    async def _watch_lag(self) -> None:
+        while True:
+            await asyncio.sleep(LAG_CHECK_S)
+            if self._out_ms and self._in_ms - self._out_ms > self._max_lag_ms or self._reader.dropped:
+                raise TooSlow
+
+
+async def _log_lines(stderr: asyncio.StreamReader) -> None:
+    while line := await stderr.readline():
+        log.debug("ffmpeg", line=line.decode(errors="replace").strip())
+
+
+async def _end_child(child: asyncio.subprocess.Process) -> None:
+    if child.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            child.kill()
+    await child.wait()

@@ -1,0 +1,102 @@
+"""The timeline that all renditions of a broadcast share: where feeds are placed on it, and where it is cut into segments.
+
+Times are milliseconds since the broadcast's origin, so PROGRAM-DATE-TIME is origin plus time in every rendition,
+across reconnects and restarts.
+"""
+
+import math
+from typing import NamedTuple
+
+KEPT_CUTS = 64
+
+
+class Cut(NamedTuple):
+    """The start of a segment in every rendition. `discontinuities` counts them up to and with this one."""
+
+    msn: int
+    start_ms: float
+    discontinuity: bool
+    discontinuities: int
+
+
+class Timeline:
+    """The leading rendition cuts, the others follow. All cuts at or before `watermark_ms` are known."""
+
+    def __init__(self, next_msn: int = 0, discontinuities: int = 0) -> None:
+        self.watermark_ms: float = 0
+        self.break_wanted = False
+        self.discontinuities = discontinuities
+        self._next_msn = next_msn
+        self._cuts: dict[int, Cut] = {}
+
+    def cut(self, start_ms: float) -> Cut:
+        """Begins the next segment; with a discontinuity where one is wanted."""
+        self.discontinuities += self.break_wanted
+        cut = Cut(self._next_msn, start_ms, self.break_wanted, self.discontinuities)
+        self.break_wanted = False
+        self._next_msn += 1
+        self._cuts[cut.msn] = cut
+        self._cuts.pop(cut.msn - KEPT_CUTS, None)
+        self.watermark_ms = max(self.watermark_ms, start_ms)
+        return cut
+
+    def get(self, msn: int) -> Cut | None:
+        return self._cuts.get(msn)
+
+    def at(self, time_ms: float) -> Cut | None:
+        """The newest cut at or before a time."""
+        return next((cut for cut in reversed(self._cuts.values()) if cut.start_ms <= time_ms), None)
+
+    @property
+    def newest(self) -> Cut | None:
+        return next(reversed(self._cuts.values()), None)
+
+
+class Placed(NamedTuple):
+    """Where a packet falls. `broke`: its feed's clock jumped, or this is its first packet."""
+
+    time_ms: int
+    broke: bool
+
+
+class FeedClock:
+    """Places one feed's timestamps on the timeline, and finds the jumps in them.
+
+    A step back of more than `back_ms` (audio and video interleave within that), or a step forward of more than
+    the time that really passed plus `ahead_ms`, is a jump: the feed is anchored anew at `now_ms`.
+    """
+
+    def __init__(self, back_ms: int = 1500, ahead_ms: int = 4000) -> None:
+        self._back_ms, self._ahead_ms = back_ms, ahead_ms
+        self._offset_ms: int | None = None
+        self._last_dts_ms = 0
+        self._last_now_ms = 0.0
+
+    def place(self, dts_ms: int, now_ms: float, end_ms: float, after_gap: bool) -> Placed:
+        """`now_ms` is the wall clock on the timeline, `end_ms` the end of what viewers were told. After a gap a packet
+        that belongs before that end is anchored anew behind it: nothing that was received is thrown away."""
+        if self._jumps(dts_ms, now_ms) or (after_gap and dts_ms + (self._offset_ms or 0) < end_ms):
+            self._offset_ms = math.ceil(max(now_ms, end_ms)) - dts_ms
+            self._last_dts_ms, self._last_now_ms = dts_ms, now_ms
+            return Placed(dts_ms + self._offset_ms, True)
+        if dts_ms > self._last_dts_ms:
+            self._last_dts_ms, self._last_now_ms = dts_ms, now_ms
+        assert self._offset_ms is not None
+        return Placed(dts_ms + self._offset_ms, False)
+
+    def _jumps(self, dts_ms: int, now_ms: float) -> bool:
+        if self._offset_ms is None:
+            return True
+        step_ms = dts_ms - self._last_dts_ms
+        passed_ms = now_ms - self._last_now_ms
+        return step_ms < -self._back_ms or step_ms > passed_ms + self._ahead_ms
+
+
+def choose_part_target(wanted_s: float, frame_durations_s: list[float]) -> float:
+    """The smallest part target from `wanted_s` up, in whole milliseconds, that frames of these durations fill to 86 %:
+    draft 4.4.4.9 asks for 85 % and allows no part above the target. Found once, before a broadcast begins."""
+    for target_ms in range(round(wanted_s * 1000), 6000):
+        target_s = target_ms / 1000
+        if all(int((target_s + 0.0005) / frame_s) * frame_s >= 0.86 * target_s for frame_s in frame_durations_s):
+            return target_s
+    return wanted_s
