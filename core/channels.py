@@ -41,8 +41,7 @@ class ChannelName:
 def check_slug(slug: str) -> str:
     if not SLUG_PATTERN.fullmatch(slug):
         raise ChannelError(
-            f"{slug!r} is no slug: 1 to 40 of a-z, 0-9 and - / "
-            "si jina fupi sahihi: herufi 1 hadi 40 za a-z, 0-9 na -"
+            f"{slug!r} is no slug: 1 to 40 of a-z, 0-9 and - / si jina fupi sahihi: herufi 1 hadi 40 za a-z, 0-9 na -"
         )
     return slug
 
@@ -119,13 +118,10 @@ def rotate_keys(session: Session, slug: str, *, pepper: bytes, now: datetime) ->
 def _check_taken_over(session: Session, key: str, pepper: bytes) -> None:
     if not KEY_PATTERN.fullmatch(key):
         raise ChannelError(
-            "a key has 8 to 128 of A-Z, a-z, 0-9, - and _ / "
-            "ufunguo una herufi 8 hadi 128 za A-Z, a-z, 0-9, - na _"
+            "a key has 8 to 128 of A-Z, a-z, 0-9, - and _ / ufunguo una herufi 8 hadi 128 za A-Z, a-z, 0-9, - na _"
         )
     if session.scalar(select(StreamKey.id).where(StreamKey.key_hash == hash_key(key, pepper))) is not None:
-        raise ChannelError(
-            "this key is or was another channel's / ufunguo huu ni au ulikuwa wa chaneli nyingine"
-        )
+        raise ChannelError("this key is or was another channel's / ufunguo huu ni au ulikuwa wa chaneli nyingine")
 
 
 def _add_key(session: Session, channel: Channel, role: Role, key: str, pepper: bytes, now: datetime) -> str:

@@ -13,18 +13,14 @@ from sqlalchemy.exc import InterfaceError, OperationalError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
-MIGRATION_LOCK = (
-    0x6D6261736861  # any constant of our own: two programs that start at once migrate one after the other
-)
+MIGRATION_LOCK = 0x6D6261736861  # any constant of our own: two programs that start at once migrate one after the other
 
 
 class DatabaseAway(Exception):
     """The server can't be reached, or has not got its tables yet. Nothing was written; try again later."""
 
 
-def open_engine(
-    url: str, *, pool_size: int = 4, connect_timeout_s: int = 3, statement_timeout_s: int = 20
-) -> Engine:
+def open_engine(url: str, *, pool_size: int = 4, connect_timeout_s: int = 3, statement_timeout_s: int = 20) -> Engine:
     """A lazy engine: nothing connects until the first query, so a lost database is an error of the query."""
     options = f"-c statement_timeout={statement_timeout_s * 1000} -c timezone=UTC"
     return create_engine(

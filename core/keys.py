@@ -111,9 +111,7 @@ def _read_owners(session: Session) -> dict[str, KeyOwner]:
         )
         .where(StreamKey.revoked_at.is_(None))
     )
-    return {
-        hashed: KeyOwner(slug, channel, owner, _role(role)) for hashed, slug, channel, owner, role in rows
-    }
+    return {hashed: KeyOwner(slug, channel, owner, _role(role)) for hashed, slug, channel, owner, role in rows}
 
 
 def _role(text: str) -> Role:

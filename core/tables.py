@@ -112,9 +112,7 @@ class Rendition(Base):
 
     __tablename__ = "rendition"
     __table_args__ = (
-        ForeignKeyConstraint(
-            ["recording_id", "institution_id"], ["recording.id", "recording.institution_id"]
-        ),
+        ForeignKeyConstraint(["recording_id", "institution_id"], ["recording.id", "recording.institution_id"]),
         CheckConstraint("kind in ('video', 'audio')", name="kind"),
     )
     recording_id: Mapped[str] = mapped_column(primary_key=True)
@@ -132,9 +130,7 @@ class Gap(Base):
 
     __tablename__ = "gap"
     __table_args__ = (
-        ForeignKeyConstraint(
-            ["recording_id", "institution_id"], ["recording.id", "recording.institution_id"]
-        ),
+        ForeignKeyConstraint(["recording_id", "institution_id"], ["recording.id", "recording.institution_id"]),
         Index("gap_of_recording", "recording_id", "started_ms"),
     )
     id: Mapped[int] = mapped_column(primary_key=True)

@@ -16,12 +16,19 @@ class Feed:
     """A FeedSink. `on_item` gets tracks (when they change) and packets; `on_end` is called once."""
 
     def __init__(
-        self, identity: str, role: str, on_item: Callable[["Feed", Item], None], on_end: Callable[["Feed", FeedEnd], None]
+        self,
+        identity: str,
+        role: str,
+        on_item: Callable[["Feed", Item], None],
+        on_end: Callable[["Feed", FeedEnd], None],
     ) -> None:
         self.identity, self.role = identity, role
+        self.channel = ""
         self.tracks: dict[Kind, Track] = {}
         self.bytes_in = self.frames = self.skipped = 0
         self.key_interval_ms = 0
+        self.bitrate_bps = self.frames_per_s = 0.0
+        self._sampled = (0, 0, 0.0)
         self._on_item, self._on_end = on_item, on_end
         self._first_ms: int | None = None
         self._last_key_ms: int | None = None
@@ -44,6 +51,15 @@ class Feed:
 
     def on_end(self, end: FeedEnd) -> None:
         self._on_end(self, end)
+
+    def sample(self, now_s: float) -> None:
+        """Rates since the last sample."""
+        bytes_in, frames, at_s = self._sampled
+        passed_s = now_s - at_s
+        if at_s and passed_s > 0:
+            self.bitrate_bps = (self.bytes_in - bytes_in) * 8 / passed_s
+            self.frames_per_s = (self.frames - frames) / passed_s
+        self._sampled = (self.bytes_in, self.frames, now_s)
 
     def _take_packet(self, packet: Packet) -> None:
         if packet.kind not in self.tracks:

@@ -156,7 +156,9 @@ class Broadcast:
     def _open(self, tracks: Mapping[Kind, Track]) -> None:
         """The first keyframe of the broadcast: its cadence is fixed now, its timeline is 0."""
         parameters = self._parameters
-        target_s = choose_part_target(parameters.part_target_s, [_frame_s(track) for track in tracks.values() if _frame_s(track)])
+        target_s = choose_part_target(
+            parameters.part_target_s, [_frame_s(track) for track in tracks.values() if _frame_s(track)]
+        )
         self.origin_ms = round(self._unix_ms())
         self._record(Cadence(parameters.target_duration_s, target_s, parameters.window_s))
         assert self._recording is not None
@@ -317,9 +319,13 @@ class Broadcast:
         assert self._leader is not None
         silent_ms = now_ms - self._last_packet_ms
         window = self._leader.window
-        begun_ms = self.origin_ms + (window.segments[-1].start_ms + window.segments[-1].duration_s * 1000 if window.segments else 0)
+        begun_ms = self.origin_ms + (
+            window.segments[-1].start_ms + window.segments[-1].duration_s * 1000 if window.segments else 0
+        )
         latest_ms = 1500 * window.cadence.target_duration_s
-        return silent_ms > self._parameters.stall_timeout_s * 1000 or (silent_ms > 1000 and now_ms - begun_ms > latest_ms)
+        return silent_ms > self._parameters.stall_timeout_s * 1000 or (
+            silent_ms > 1000 and now_ms - begun_ms > latest_ms
+        )
 
     def _begin_gap(self, cause: str) -> None:
         if self._gap_from_ms is None and self._leader is not None:
@@ -362,7 +368,9 @@ class Broadcast:
         self._listing = listing
         folder = self._parameters.live / self.channel
         for name, render in (("index.m3u8", multivariant), ("audio.m3u8", audio_multivariant)):
-            shown = [one.listed(f"{self.identity}/", EXPECTED_PEAK_BPS.get(one.name, 0)) for one in self._listed_renditions()]
+            shown = [
+                one.listed(f"{self.identity}/", EXPECTED_PEAK_BPS.get(one.name, 0)) for one in self._listed_renditions()
+            ]
             replace_file(str(folder / name), render(one for one in shown if one).encode())
         self._write_recorded_multivariants()
         self._tell_renditions()
@@ -371,7 +379,9 @@ class Broadcast:
     def _listed_renditions(self) -> list[Rendition]:
         left_out = self.transcoder.left_out if self.transcoder is not None else set()
         return [
-            one for one in self.renditions.values() if one.window.has_media and one.window.track and one.name not in left_out
+            one
+            for one in self.renditions.values()
+            if one.window.has_media and one.window.track and one.name not in left_out
         ]
 
     def _write_recorded_multivariants(self) -> None:
@@ -435,6 +445,11 @@ class Broadcast:
         self._recording.end(round(leader.packager.end_ms), reason)
         log.info("broadcast ended", channel=self.channel, broadcast=self.identity, reason=reason)
 
+    def pause(self) -> None:
+        """Cuts what is pending into parts."""
+        for rendition in self.renditions.values():
+            rendition.packager.flush()
+
     def _restore(self, restored: RestoredRecording) -> None:
         """Goes on where a killed process was: same numbers, same windows, a discontinuity before the next media."""
         self.origin_ms = int(restored.started["origin_ms"])
@@ -445,7 +460,9 @@ class Broadcast:
         discontinuities = max(one.segments[-1].discontinuities for one in restored.renditions.values())
         self._timeline = Timeline(restored.next_msn, discontinuities)
         self._timeline.break_wanted = True
-        names = sorted(restored.renditions, key=lambda name: list(_RESTORE_ORDER).index(name) if name in _RESTORE_ORDER else 9)
+        names = sorted(
+            restored.renditions, key=lambda name: list(_RESTORE_ORDER).index(name) if name in _RESTORE_ORDER else 9
+        )
         for name in names:
             self._restore_rendition(name, restored)
         self._recording.fact("resumed")

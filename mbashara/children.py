@@ -143,9 +143,7 @@ class Child:
 
     async def _wait_before_restart(self, reason: str, wait_s: float, lived_s: float) -> None:
         self.restarts += 1
-        log.error(
-            "child died", child=self.spec.name, reason=reason, lived_s=round(lived_s, 1), restart_in_s=wait_s
-        )
+        log.error("child died", child=self.spec.name, reason=reason, lived_s=round(lived_s, 1), restart_in_s=wait_s)
         self._become("waiting")
         with suppress(TimeoutError):
             await asyncio.wait_for(self._stopping.wait(), wait_s)

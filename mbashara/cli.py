@@ -75,12 +75,8 @@ def parser() -> ArgumentParser:
     rotate.add_argument("slug", metavar="SLUG")
     _with_json(rotate)
 
-    recording = areas.add_parser("recording", help="list recordings").add_subparsers(
-        required=True, metavar="COMMAND"
-    )
-    _with_json(
-        _command(recording.add_parser("list", help="list the recordings, newest first"), recording_list)
-    )
+    recording = areas.add_parser("recording", help="list recordings").add_subparsers(required=True, metavar="COMMAND")
+    _with_json(_command(recording.add_parser("list", help="list the recordings, newest first"), recording_list))
     return whole
 
 
@@ -196,9 +192,7 @@ def _print_list(found: Sequence[Mapping[str, object]], as_json: bool) -> int:
         print(json.dumps(found, ensure_ascii=False))
     else:
         for entry in found:
-            print(
-                "  ".join(str(len(value) if isinstance(value, list) else value) for value in entry.values())
-            )
+            print("  ".join(str(len(value) if isinstance(value, list) else value) for value in entry.values()))
     return 0
 
 

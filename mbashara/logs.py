@@ -7,9 +7,7 @@ import sys
 import structlog
 from structlog.types import EventDict, Processor, WrappedLogger
 
-SECRET_NAMES = frozenset(
-    {"key", "stream_key", "primary_key", "backup_key", "password", "token", "pepper", "secret"}
-)
+SECRET_NAMES = frozenset({"key", "stream_key", "primary_key", "backup_key", "password", "token", "pepper", "secret"})
 QUIET = ("alembic", "dbos", "httpx", "uvicorn.access")
 """Libraries of which only warnings are news."""
 
@@ -43,9 +41,7 @@ def configure(process: str, level: str) -> None:
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=_renderers())
-    )
+    handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=_renderers()))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     for name in QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)

@@ -83,9 +83,7 @@ def wait_until_up(settings: Settings, timeout_s: float = START_TIMEOUT_S) -> Non
             return
         except psycopg.OperationalError as error:
             if time.monotonic() > deadline:
-                raise DataError(
-                    f"the database does not answer: {str(error).strip().splitlines()[-1]}"
-                ) from error
+                raise DataError(f"the database does not answer: {str(error).strip().splitlines()[-1]}") from error
             time.sleep(0.1)
 
 

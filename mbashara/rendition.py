@@ -23,9 +23,11 @@ class Rendition:
     ) -> None:  # fmt: skip
         window = LiveWindow(name, kind, recording.cadence, recording.origin_ms, restored)
         self.name, self.window = name, window
+        self._unix_ms = recording.unix_ms
         self.files = RenditionFiles(folder, window, siblings)
         self.announced = False
         self.peak_bps = 0
+        self.part_delay_s = 0.0
         self._bytes = 0
         self._seconds = 0.0
         previous_init = restored[-1].init if restored else None
@@ -34,9 +36,7 @@ class Rendition:
         )
         window.on_dropped = self.files.drop_segment
         make = VideoPackager if kind is Kind.VIDEO else AudioPackager
-        self.packager: Packager = make(
-            timeline, recording.cadence, self, leads=leader is None, next_init=inits
-        )
+        self.packager: Packager = make(timeline, recording.cadence, self, leads=leader is None, next_init=inits)
 
     @property
     def average_bps(self) -> int:
@@ -64,6 +64,8 @@ class Rendition:
         self.files.on_part(segment, part, data)
         self._recorder.on_part(segment, part, data)
         self.window.on_part(segment, part, data)
+        if not part.gap:
+            self.part_delay_s = (self._unix_ms() - self.window.origin_ms - self.packager.end_ms) / 1000
 
     def on_complete(self, segment: Segment) -> None:
         self.files.on_complete(segment)

@@ -45,33 +45,23 @@ def parse_address(text: str) -> Address:
 
 
 class Settings(BaseSettings):
-    model_config = SettingsConfigDict(
-        env_prefix="MBASHARA_", frozen=True, extra="ignore", env_ignore_empty=True
-    )
+    model_config = SettingsConfigDict(env_prefix="MBASHARA_", frozen=True, extra="ignore", env_ignore_empty=True)
 
-    data: Path = Field(
-        Path("data"), description="Folder of everything that is kept: recordings, database, secrets."
-    )
+    data: Path = Field(Path("data"), description="Folder of everything that is kept: recordings, database, secrets.")
     http: str = Field("127.0.0.1:8080", description="HOST:PORT where viewers and browsers reach the edge.")
     rtmp: str = Field("0.0.0.0:1935", description="HOST:PORT where encoders publish.")
     database_url: str = Field(
         "", description="PostgreSQL to use instead of the embedded one: postgresql://USER@HOST/NAME."
     )
-    media_workers: int = Field(
-        1, ge=1, le=64, description="Media processes; a channel always lives in the same one."
-    )
+    media_workers: int = Field(1, ge=1, le=64, description="Media processes; a channel always lives in the same one.")
     part_target_s: float = Field(
         0.5, ge=0.1, le=2, description="Seconds in a part (PART-TARGET) of broadcasts that start from now on."
     )
-    target_duration_s: int = Field(
-        4, ge=1, le=10, description="Seconds in a segment at most (TARGETDURATION)."
-    )
+    target_duration_s: int = Field(4, ge=1, le=10, description="Seconds in a segment at most (TARGETDURATION).")
     window_s: int = Field(
         900, ge=24, le=14400, description="Seconds of a live broadcast that a viewer can seek back in."
     )
-    reconnect_window_s: float = Field(
-        30, ge=0, description="Seconds a broadcast waits for a lost feed before it ends."
-    )
+    reconnect_window_s: float = Field(30, ge=0, description="Seconds a broadcast waits for a lost feed before it ends.")
     stall_timeout_s: float = Field(
         6, gt=0, description="Seconds without a packet after which a feed counts as stalled."
     )
@@ -79,12 +69,8 @@ class Settings(BaseSettings):
     run_dir: Path | None = Field(
         None, description="Memory folder of the live window and sockets (default: one of this data folder)."
     )
-    min_free_mb: int = Field(
-        512, ge=0, description="Megabytes that must be free in the data folder for `up` to start."
-    )
-    log_level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", description="Least level that is logged."
-    )
+    min_free_mb: int = Field(512, ge=0, description="Megabytes that must be free in the data folder for `up` to start.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
 
     @field_validator("data", "run_dir")
     @classmethod

@@ -94,9 +94,7 @@ def specs(settings: Settings, rtmp_fd: int, with_demo: bool) -> list[ChildSpec]:
 
 def _postgres(settings: Settings) -> ChildSpec:
     command = postgres.command(settings)
-    return ChildSpec(
-        "postgres", command, {}, owner=account(), stop_signal=postgres.STOP_SIGNAL, stop_timeout_s=3.0
-    )
+    return ChildSpec("postgres", command, {}, owner=account(), stop_signal=postgres.STOP_SIGNAL, stop_timeout_s=3.0)
 
 
 def _edge(settings: Settings) -> ChildSpec:

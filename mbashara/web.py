@@ -127,9 +127,7 @@ def media_names(settings: Settings) -> list[str]:
 def read_children(settings: Settings) -> dict[str, dict[str, str | int | float]]:
     """What the supervisor last wrote; empty where each process is run by something else (containers)."""
     try:
-        children: dict[str, dict[str, str | int | float]] = json.loads(settings.supervisor_file.read_text())[
-            "children"
-        ]
+        children: dict[str, dict[str, str | int | float]] = json.loads(settings.supervisor_file.read_text())["children"]
     except (OSError, ValueError):
         return {}
     return children
@@ -142,9 +140,7 @@ async def _answers(path: Path) -> bool:
 def labelled(families: Iterable[Metric], worker: str) -> list[Metric]:
     """The same metrics with one more label, so that those of several processes can stand in one page."""
     for family in families:
-        family.samples = [
-            sample._replace(labels={**sample.labels, "worker": worker}) for sample in family.samples
-        ]
+        family.samples = [sample._replace(labels={**sample.labels, "worker": worker}) for sample in family.samples]
     return list(families)
 
 

@@ -57,9 +57,7 @@ class Follower:
     def follow_once(self) -> None:
         """One round. Raises DatabaseAway, having lost nothing."""
         for recording_id, size_bytes in self._journals():
-            if size_bytes != self._applied.get(recording_id, 0) and size_bytes != self._broken.get(
-                recording_id
-            ):
+            if size_bytes != self._applied.get(recording_id, 0) and size_bytes != self._broken.get(recording_id):
                 self._apply(recording_id, size_bytes)
         with transaction(self.engine) as session:
             ended = set(rows.ended_recordings(session))

@@ -69,7 +69,11 @@ class Delivery:
     """The ASGI application. `playlists` gives a window's renderer; `recordings` is the folder of recordings."""
 
     def __init__(
-        self, hub: Hub, playlist_of: Callable[[LiveWindow], MediaPlaylist | None], recordings: Path, limits: Limits = Limits()
+        self,
+        hub: Hub,
+        playlist_of: Callable[[LiveWindow], MediaPlaylist | None],
+        recordings: Path,
+        limits: Limits = Limits(),
     ) -> None:
         self.waiting = 0
         self._hub, self._playlist_of, self._recordings, self._limits = hub, playlist_of, recordings, limits

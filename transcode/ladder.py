@@ -29,7 +29,7 @@ RUNGS = (
     Rung("144p", Kind.VIDEO, 80_000, 100_000, 144, (("profile:v", "baseline"), ("threads", 1))),
     Rung("low-audio", Kind.AUDIO, 32_000, 36_000, 0, (("ac", 1), ("ar", 24_000))),
 )
-"""Best first. 144p with its audio stays below the 192 kbit/s that Apple's 9.21 asks of one variant on mobile networks."""
+"""Best first. 144p with its audio stays below the 192 kbit/s that Apple's 9.21 asks of one variant on cellular."""
 
 _INPUT = {"format": "flv", "flags": "low_delay", "threads": 1, "analyzeduration": 300_000, "copyts": None}
 _OUTPUT = {"format": "flv", "flvflags": "no_duration_filesize", "flush_packets": 1}
@@ -47,8 +47,7 @@ def choose_rungs(tracks: Mapping[Kind, Track], left_out: Collection[str] = ()) -
     return [
         rung
         for rung in RUNGS
-        if rung.name not in left_out
-        and (rung.height < height if rung.kind is Kind.VIDEO else Kind.AUDIO in tracks)
+        if rung.name not in left_out and (rung.height < height if rung.kind is Kind.VIDEO else Kind.AUDIO in tracks)
     ]
 
 

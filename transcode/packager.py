@@ -23,7 +23,9 @@ DEFAULT_FRAME_MS = 40
 class Packager:
     """What audio and video have in common: segments, cuts, gaps. Times inside are ticks of the track's timescale."""
 
-    def __init__(self, timeline: Timeline, cadence: Cadence, sink: RenditionSink, leads: bool, next_init: int = 0) -> None:
+    def __init__(
+        self, timeline: Timeline, cadence: Cadence, sink: RenditionSink, leads: bool, next_init: int = 0
+    ) -> None:
         self.leads = leads
         self.dropped = 0
         self._timeline, self._cadence, self._sink = timeline, cadence, sink
@@ -106,7 +108,7 @@ class Packager:
         self._commit()
 
     def resume(self, at_ms: float) -> None:
-        """The leader ends a gap, or breaks the timeline: the segment before is completed, the next begins at `at_ms`."""
+        """The leader ends a gap or breaks the timeline: the segment before is completed; the next begins at `at_ms`."""
         self._flush()
         at = self._ticks(at_ms)
         if self._begun and at - self._end > self._hole_ticks():
@@ -130,6 +132,12 @@ class Packager:
         if newest is not None and (self._segment is None or self._segment.msn < newest.msn):
             self._flush()
             self._gap_until(self._ticks(newest.start_ms), exactly=True)
+
+    def flush(self) -> None:
+        """What is pending becomes a part now."""
+        if self._segment is not None:
+            self._flush()
+            self._commit()
 
     def end(self) -> None:
         """Everything that is held becomes the last segment."""
@@ -277,7 +285,9 @@ class Packager:
 class VideoPackager(Packager):
     """H.264. A sample's duration is the distance to the next one, so one sample is always pending."""
 
-    def __init__(self, timeline: Timeline, cadence: Cadence, sink: RenditionSink, leads: bool, next_init: int = 0) -> None:
+    def __init__(
+        self, timeline: Timeline, cadence: Cadence, sink: RenditionSink, leads: bool, next_init: int = 0
+    ) -> None:
         super().__init__(timeline, cadence, sink, leads, next_init)
         self._pending: Packet | None = None
         self._frame_ms = DEFAULT_FRAME_MS
@@ -380,7 +390,9 @@ class VideoPackager(Packager):
 class AudioPackager(Packager):
     """AAC. Frames are counted, not timed: durations are exact, and only a real hole or overlap moves the count."""
 
-    def __init__(self, timeline: Timeline, cadence: Cadence, sink: RenditionSink, leads: bool, next_init: int = 0) -> None:
+    def __init__(
+        self, timeline: Timeline, cadence: Cadence, sink: RenditionSink, leads: bool, next_init: int = 0
+    ) -> None:
         super().__init__(timeline, cadence, sink, leads, next_init)
         self._frame = 1024
         self._anchored = False

@@ -1,9 +1,10 @@
-"""Runs one feed's ffmpeg: starts it, feeds it, reads its rungs, starts it again when it dies, drops rungs when it is too slow."""
+"""Runs one feed's ffmpeg: starts it, feeds it, reads its rungs, starts it again, drops rungs when it is too slow."""
 
 import asyncio
 import contextlib
 import os
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import structlog
 
@@ -115,7 +116,8 @@ class Transcoder:
         watch = asyncio.create_task(self._watch_lag())
         readers = asyncio.gather(*(self._read(name, descriptor) for name, descriptor in outputs))
         try:
-            await asyncio.wait([readers, watch], return_when=asyncio.FIRST_COMPLETED)
+            waited: set[asyncio.Future[Any]] = {readers, watch}
+            await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
             if watch.done():
                 watch.result()
             if readers.done():
@@ -160,7 +162,7 @@ class Transcoder:
     async def _watch_lag(self) -> None:
         while True:
             await asyncio.sleep(LAG_CHECK_S)
-            if self._out_ms and self._in_ms - self._out_ms > self._max_lag_ms or self._reader.dropped:
+            if (self._out_ms and self._in_ms - self._out_ms > self._max_lag_ms) or self._reader.dropped:
                 raise TooSlow
 
 

@@ -1,4 +1,4 @@
-"""The timeline that all renditions of a broadcast share: where feeds are placed on it, and where it is cut into segments.
+"""The timeline that all renditions of a broadcast share: where feeds are placed on it, where it is cut into segments.
 
 Times are milliseconds since the broadcast's origin, so PROGRAM-DATE-TIME is origin plus time in every rendition,
 across reconnects and restarts.

@@ -32,9 +32,7 @@ def check_files(folder: Path) -> CheckedFiles:
             duration_ms += segment.duration * 1000
         durations_ms.append(round(duration_ms))
     size_bytes = sum(path.stat().st_size for path in files if path.exists())
-    return CheckedFiles(
-        max(durations_ms), size_bytes, tuple(sorted(set(missing), key=lambda span: span.started_ms))
-    )
+    return CheckedFiles(max(durations_ms), size_bytes, tuple(sorted(set(missing), key=lambda span: span.started_ms)))
 
 
 def _files_of(segment: m3u8.Segment, folder: Path) -> list[Path]:

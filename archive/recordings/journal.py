@@ -12,10 +12,10 @@ JOURNAL_NAME = "journal.jsonl"
 Fact = dict[str, Any]
 
 
-def make_fact(kind: str, unix_ms: float, **values: Any) -> Fact:
+def make_fact(fact: str, unix_ms: float, **values: Any) -> Fact:
     """A fact with the time at which it became one."""
     return {
-        "fact": kind,
+        "fact": fact,
         "at": datetime.fromtimestamp(unix_ms / 1000, UTC).isoformat(timespec="milliseconds"),
         **values,
     }

@@ -28,9 +28,7 @@ MAX_QUEUED_BYTES = 128 << 20
 class Recorder:
     """The thread and its queue. `sync_interval_s` is what a power cut may cost."""
 
-    def __init__(
-        self, folder: Path, sync_interval_s: float = 5.0, max_queued_bytes: int = MAX_QUEUED_BYTES
-    ) -> None:
+    def __init__(self, folder: Path, sync_interval_s: float = 5.0, max_queued_bytes: int = MAX_QUEUED_BYTES) -> None:
         self.folder = folder
         self.queued_bytes = 0
         self.failing = False
@@ -90,13 +88,13 @@ class Recording:
         self.folder = recorder.folder / broadcast
         self.cadence, self.origin_ms = cadence, origin_ms
         self.recorder = recorder
-        self._unix_ms = unix_ms
+        self.unix_ms = unix_ms
         self._journal: Journal | None = None
         self.size = 0
 
-    def fact(self, kind: str, **values: object) -> None:
-        fact = make_fact(kind, self._unix_ms(), **values)
-        self.recorder.put(lambda: self._append(fact))
+    def fact(self, fact: str, **values: object) -> None:
+        made = make_fact(fact, self.unix_ms(), **values)
+        self.recorder.put(lambda: self._append(made))
 
     def write_text(self, name: str, text: str) -> None:
         """A small file beside the renditions, replaced as a whole: the multivariant playlists."""
@@ -104,11 +102,9 @@ class Recording:
 
     def end(self, duration_ms: int, reason: str) -> None:
         """After every rendition's on_end."""
-        at = self._unix_ms()
+        at = self.unix_ms()
         self.recorder.put(
-            lambda: self._append(
-                make_fact("ended", at, duration_ms=duration_ms, size_bytes=self.size, reason=reason)
-            )
+            lambda: self._append(make_fact("ended", at, duration_ms=duration_ms, size_bytes=self.size, reason=reason))
         )
 
     def _append(self, fact: Fact) -> None:
@@ -206,9 +202,7 @@ class RenditionRecorder:
             return
         try:
             if self._file is None or self._open_msn != msn:
-                self._file = os.open(
-                    self._partial(msn), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o644
-                )
+                self._file = os.open(self._partial(msn), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o644)
                 self._open_msn = msn
             if os.write(self._file, data) != len(data):
                 raise OSError(28, "no space left for a part")

@@ -8,11 +8,10 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import structlog
 
-from archive.recordings.journal import Fact, read_facts
+from archive.recordings.journal import Fact, Journal, make_fact, read_facts
 from core.media import fmp4, hls
 from core.media.packet import MediaError, Track
 from core.media.window import Part, Segment, Storage
@@ -43,9 +42,7 @@ class RestoredRecording:
     @property
     def end_ms(self) -> float:
         """The end of the longest rendition, on the broadcast's timeline."""
-        ends = [
-            one.segments[-1].start_ms + one.segments[-1].duration_s * 1000 for one in self.renditions.values()
-        ]
+        ends = [one.segments[-1].start_ms + one.segments[-1].duration_s * 1000 for one in self.renditions.values()]
         return max(ends, default=0.0)
 
     @property
@@ -109,9 +106,7 @@ def _restore_rendition(folder: Path, origin_ms: int) -> RestoredRendition | None
 def _unlisted(folder: Path, last_msn: int) -> list[tuple[Path, int]]:
     """Files of segments that the index does not name yet: renamed just before the end, or still partial."""
     found = [
-        (path, int(path.name.split(".")[0]))
-        for path in folder.glob("*.m4s*")
-        if path.name.split(".")[0].isdigit()
+        (path, int(path.name.split(".")[0])) for path in folder.glob("*.m4s*") if path.name.split(".")[0].isdigit()
     ]
     return sorted(((path, msn) for path, msn in found if msn > last_msn), key=lambda pair: pair[1])
 
@@ -162,9 +157,7 @@ def _list_parts(folder: Path, segment: Segment) -> None:
         return
     timescale = fmp4.read_timescale((folder / hls.init_name(segment.init)).read_bytes())
     for number, one in enumerate(fmp4.fragments(path.read_bytes())):
-        segment.parts.append(
-            Part(number, one.duration / timescale, one.starts_with_key, False, one.offset, one.size)
-        )
+        segment.parts.append(Part(number, one.duration / timescale, one.starts_with_key, False, one.offset, one.size))
     segment.size = sum(part.size for part in segment.parts)
 
 
@@ -184,5 +177,12 @@ def _pad(folder: Path, rendition: RestoredRendition, recording: RestoredRecordin
         rendition.segments += added
 
 
-def end_fact(recording: RestoredRecording, reason: str) -> dict[str, Any]:
-    return {"duration_ms": round(recording.end_ms), "size_bytes": recording.size, "reason": reason}
+def finish(place: Path, restored: RestoredRecording, reason: str, unix_ms: float) -> None:
+    """Ends a recording whose broadcast does not go on: what is there becomes a whole playlist."""
+    for name in restored.renditions:
+        with (place / name / hls.PLAYLIST_NAME).open("a") as file:
+            file.write("#EXT-X-ENDLIST\n")
+    journal = Journal(place)
+    journal.append(
+        make_fact("ended", unix_ms, duration_ms=round(restored.end_ms), size_bytes=restored.size, reason=reason)
+    )

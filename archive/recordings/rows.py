@@ -82,9 +82,7 @@ def _started(session: Session, recording_id: str, fact: Fact) -> None:
         )
     )
     session.flush()
-    session.add(
-        Recording(id=recording_id, institution_id=owner, state="recording", started_at=at, journal_bytes=0)
-    )
+    session.add(Recording(id=recording_id, institution_id=owner, state="recording", started_at=at, journal_bytes=0))
     session.flush()
 
 
@@ -109,9 +107,7 @@ def _gap(session: Session, recording_id: str, fact: Fact) -> None:
 
 def _resumed(session: Session, recording_id: str, _fact: Fact) -> None:
     session.execute(update(Broadcast).where(Broadcast.id == recording_id).values(state="live", ended_at=None))
-    session.execute(
-        update(Recording).where(Recording.id == recording_id).values(state="recording", ended_at=None)
-    )
+    session.execute(update(Recording).where(Recording.id == recording_id).values(state="recording", ended_at=None))
 
 
 def _ended(session: Session, recording_id: str, fact: Fact) -> None:
@@ -131,9 +127,7 @@ _APPLY = {"started": _started, "rendition": _rendition, "gap": _gap, "resumed": 
 
 def ended_recordings(session: Session) -> Sequence[str]:
     """Recordings that media has finished and nobody has closed yet."""
-    return session.scalars(
-        select(Recording.id).where(Recording.state == "ended").order_by(Recording.id)
-    ).all()
+    return session.scalars(select(Recording.id).where(Recording.state == "ended").order_by(Recording.id)).all()
 
 
 def journal_positions(session: Session) -> dict[str, int]:
@@ -177,9 +171,7 @@ def _with_broadcast() -> Select[Recording, Broadcast, Channel]:
 
 
 def gaps(session: Session, recording_id: str) -> Sequence[Gap]:
-    return session.scalars(
-        select(Gap).where(Gap.recording_id == recording_id).order_by(Gap.started_ms, Gap.id)
-    ).all()
+    return session.scalars(select(Gap).where(Gap.recording_id == recording_id).order_by(Gap.started_ms, Gap.id)).all()
 
 
 def _add_gap(session: Session, recording_id: str, span: MissingSpan, cause: str) -> None:

@@ -32,7 +32,9 @@ def full_box(kind: bytes, version: int, flags: int, *parts: bytes) -> bytes:
 def initialization_segment(track: Track) -> bytes:
     """The `ftyp` and `moov` for one track, whose timescale is the track's own."""
     brands = b"iso6" + struct.pack(">I", 0) + b"iso6cmfcmp41"
-    movie = full_box(b"mvhd", 0, 0, struct.pack(">IIIIIH10x", 0, 0, 1000, 0, 0x10000, 0x100), _MATRIX, bytes(24), b"\0\0\0\2")
+    movie = full_box(
+        b"mvhd", 0, 0, struct.pack(">IIIIIH10x", 0, 0, 1000, 0, 0x10000, 0x100), _MATRIX, bytes(24), b"\0\0\0\2"
+    )
     extends = box(b"mvex", full_box(b"trex", 0, 0, struct.pack(">5I", 1, 1, 0, 0, 0)))
     return box(b"ftyp", brands) + box(b"moov", movie, _trak(track), extends)
 

@@ -42,7 +42,6 @@ def segment_tail(segment: Segment) -> str:
     return f"{gap}#EXTINF:{segment.duration_s:.5f},\n{segment_name(segment.msn)}\n"
 
 
-
 def index_header(target_duration_s: int, media_sequence: int, discontinuity_sequence: int) -> str:
     """The head of an append-only playlist: EVENT while it grows, complete with its ENDLIST (4.3.3.5)."""
     return (
@@ -60,7 +59,9 @@ class Index:
     torn_bytes: int
 
 
-_TAGS = re.compile(r"#EXT-X-(MEDIA-SEQUENCE|DISCONTINUITY-SEQUENCE|MAP:URI=\"init|PROGRAM-DATE-TIME):?-?(.*?)(?:\.mp4\")?$")
+_TAGS = re.compile(
+    r"#EXT-X-(MEDIA-SEQUENCE|DISCONTINUITY-SEQUENCE|MAP:URI=\"init|PROGRAM-DATE-TIME):?-?(.*?)(?:\.mp4\")?$"
+)
 
 
 def read_index(text: str, origin_ms: int) -> Index:
@@ -72,7 +73,9 @@ def read_index(text: str, origin_ms: int) -> Index:
         position += len(line)
         if reader.take(line.strip()):
             end = position
-    return Index(reader.segments, reader.ended, len(text.encode()) - len(text[:end].encode()) if not reader.ended else 0)
+    return Index(
+        reader.segments, reader.ended, len(text.encode()) - len(text[:end].encode()) if not reader.ended else 0
+    )
 
 
 class _IndexReader:

@@ -121,9 +121,7 @@ class ChunkReader:
                 self._finish_message(stream, body, messages)
         self._chunk_left = left
 
-    def _take_run(
-        self, stream: _ChunkStream, body: bytearray, data: memoryview | bytes, at: int, end: int
-    ) -> int:
+    def _take_run(self, stream: _ChunkStream, body: bytearray, data: memoryview | bytes, at: int, end: int) -> int:
         """Takes the full chunks of one message that follow each other from `at`; returns where they end."""
         if len(stream.continuation) > 1:
             return at
@@ -178,9 +176,7 @@ class ChunkReader:
         self._start_message(stream)
         return stop
 
-    def _read_type_3(
-        self, csid: int, stream: _ChunkStream | None, data: memoryview | bytes, at: int, end: int
-    ) -> int:
+    def _read_type_3(self, csid: int, stream: _ChunkStream | None, data: memoryview | bytes, at: int, end: int) -> int:
         if stream is None:
             raise RemoteProtocolError(f"chunk stream {csid} starts with a type 3 header")
         if stream.extended:
@@ -208,9 +204,7 @@ class ChunkReader:
 
     def _start_message(self, stream: _ChunkStream) -> None:
         if stream.length > self._max_message_bytes:
-            raise RemoteProtocolError(
-                f"message of {stream.length} bytes; the limit is {self._max_message_bytes}"
-            )
+            raise RemoteProtocolError(f"message of {stream.length} bytes; the limit is {self._max_message_bytes}")
         self._buffered_bytes += stream.length
         if self._buffered_bytes > self._max_buffered_bytes:
             raise RemoteProtocolError(f"unfinished messages of more than {self._max_buffered_bytes} bytes")
@@ -299,9 +293,7 @@ class ChunkWriter:
         self._sent[csid] = _Sent(message, stamp_ms)
         extended = stamp_ms.to_bytes(4, "big") if stamp_ms >= _EXTENDED else b""
         header = _basic_header(fmt, csid) + _message_header(fmt, message, min(stamp_ms, _EXTENDED)) + extended
-        return self._cut(
-            message.body, header, _basic_header(3, csid) + (extended if self._repeat_extended else b"")
-        )
+        return self._cut(message.body, header, _basic_header(3, csid) + (extended if self._repeat_extended else b""))
 
     def _cut(self, body: bytearray | bytes, first: bytes, following: bytes) -> bytes:
         size = self._chunk_size

@@ -264,9 +264,7 @@ class Connection:
         self._send_control(message.set_peer_bandwidth(WINDOW_BYTES))
         self._out.append(self._writer.set_chunk_size(OFFERED_CHUNK_SIZE))
         info = _info("status", "NetConnection.Connect.Success", "Connection succeeded.")
-        self._send_result(
-            command, {"fmsVer": "FMS/3,0,1,123", "capabilities": 31.0}, info | {"objectEncoding": 0.0}
-        )
+        self._send_result(command, {"fmsVer": "FMS/3,0,1,123", "capabilities": 31.0}, info | {"objectEncoding": 0.0})
         events.append(Connected(self.app, self.flash_ver))
 
     def _publish(self, command: Command, stream_id: int, events: list[Event]) -> None:

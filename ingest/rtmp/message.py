@@ -12,9 +12,7 @@ UINT32 = 0xFFFFFFFF
 _U32 = struct.Struct(">I")
 _USER_CONTROL = struct.Struct(">HI")
 _PEER_BANDWIDTH = struct.Struct(">IB")
-_TAG_HEADER = struct.Struct(
-    ">IIxxx"
-)  # of an FLV tag: type and size, timestamp (its high byte last), stream id
+_TAG_HEADER = struct.Struct(">IIxxx")  # of an FLV tag: type and size, timestamp (its high byte last), stream id
 _BACK_POINTER_BYTES = 4
 _MAX_AGGREGATED = 4096  # a tag of no bytes costs its sender 15 bytes and us an object
 

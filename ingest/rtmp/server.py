@@ -157,9 +157,7 @@ def _evict_oldest(sessions: Iterable["Session"]) -> bool:
 class Session(asyncio.BufferedProtocol):
     """One peer, from accept to the last byte."""
 
-    def __init__(
-        self, server: RtmpServer, connection: Connection, adopted: PublishRequest | None = None
-    ) -> None:
+    def __init__(self, server: RtmpServer, connection: Connection, adopted: PublishRequest | None = None) -> None:
         self.host = ""
         self.number = 0
         self._server = server
@@ -206,9 +204,7 @@ class Session(asyncio.BufferedProtocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self._over = True
-        self._end_feed(
-            FeedEnd(False, f"the connection broke: {error}" if error else "the peer closed the connection")
-        )
+        self._end_feed(FeedEnd(False, f"the connection broke: {error}" if error else "the peer closed the connection"))
         self._server.leave(self)
 
     def pause_writing(self) -> None:

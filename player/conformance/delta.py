@@ -26,9 +26,7 @@ def apply_delta(previous_full: str, delta: str) -> str:
     if not all(msn in blocks for msn in range(first, last + 1)):
         raise DeltaError(f"skips segments {first} to {last}, of which the last full playlist lacks some")
     at = update.line_of("EXT-X-SKIP")
-    kept = [
-        line for msn in range(first, last + 1) for line in blocks[msn] if not line.startswith("#EXT-X-PART:")
-    ]
+    kept = [line for msn in range(first, last + 1) for line in blocks[msn] if not line.startswith("#EXT-X-PART:")]
     carried = next((s.map_uri for s in old.segments if s.msn == first), None)
     if carried and not any(line.startswith("#EXT-X-MAP") for line in blocks[first]):
         kept.insert(0, f'#EXT-X-MAP:URI="{carried}"')
@@ -59,9 +57,7 @@ def check_delta(previous_full: str, delta: str, full: str | None = None) -> Iter
         return
     kept_s = sum(segment.duration_s for segment in update.segments)
     if kept_s < boundary_s - TIME_SLACK_S:
-        yield Violation(
-            line, "6.2.5.1-boundary", f"only {kept_s:.3f} s are left, the skip boundary is {boundary_s} s"
-        )
+        yield Violation(line, "6.2.5.1-boundary", f"only {kept_s:.3f} s are left, the skip boundary is {boundary_s} s")
     try:
         merged = apply_delta(previous_full, delta)
     except DeltaError as error:

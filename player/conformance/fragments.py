@@ -57,9 +57,7 @@ def _check_part_bytes(part: Part, data: bytes, timescale: int, is_video: bool) -
     first = next(iter(_fragments(data)), None)
     if is_video and first and first.starts_with_key != part.is_independent:
         has = "starts" if first.starts_with_key else "does not start"
-        yield Violation(
-            part.line, "4.4.4.9-idr", f"INDEPENDENT={part.is_independent}, but it {has} with a key frame"
-        )
+        yield Violation(part.line, "4.4.4.9-idr", f"INDEPENDENT={part.is_independent}, but it {has} with a key frame")
 
 
 def _fragments(data: bytes) -> list[fmp4.Fragment]:
@@ -83,9 +81,7 @@ def _check_fragments(line: int, data: bytes, clock: Clock, duration_s: float) ->
     yield from _check_times(line, _fragments(data), clock, duration_s)
 
 
-def _check_times(
-    line: int, fragments: list[fmp4.Fragment], clock: Clock, duration_s: float
-) -> Iterator[Violation]:
+def _check_times(line: int, fragments: list[fmp4.Fragment], clock: Clock, duration_s: float) -> Iterator[Violation]:
     expected = clock.next_decode_time
     for fragment in fragments:
         if expected is not None and fragment.decode_time != expected:

@@ -49,9 +49,7 @@ def _check_wall_clock(playlist: MediaPlaylist) -> Iterator[Violation]:
             drift_s = segment.starts_at_s - before.starts_at_s - before.duration_s
             if segment.follows_discontinuity:
                 if drift_s < -_OVERLAP_SLACK_S:
-                    yield Violation(
-                        segment.line, "6.2.1-date-overlap", f"wall clock goes back {-drift_s:.3f} s"
-                    )
+                    yield Violation(segment.line, "6.2.1-date-overlap", f"wall clock goes back {-drift_s:.3f} s")
             elif abs(drift_s) > TIME_SLACK_S:
                 reason = f"wall clock is {drift_s:+.3f} s off the segment's place"
                 yield Violation(segment.line, "4.4.4.6-date-jump", reason)
@@ -80,24 +78,18 @@ def _check_parts(playlist: MediaPlaylist) -> Iterator[Violation]:
         if segment.uri and segment.parts:
             total_s = sum(part.duration_s for part in segment.parts)
             if abs(total_s - segment.duration_s) > TIME_SLACK_S:
-                yield Violation(
-                    segment.line, "4.4.4.9-sum", f"parts last {total_s:.3f} s, EXTINF {segment.duration_s}"
-                )
+                yield Violation(segment.line, "4.4.4.9-sum", f"parts last {total_s:.3f} s, EXTINF {segment.duration_s}")
         first = segment.parts[0] if segment.parts else None
         independent = "EXT-X-INDEPENDENT-SEGMENTS" in playlist.tag_lines
         if first and independent and not first.is_gap and not first.is_independent:
-            yield Violation(
-                first.line, "4.4.2.1-independent", "INDEPENDENT-SEGMENTS, but a first part is not"
-            )
+            yield Violation(first.line, "4.4.2.1-independent", "INDEPENDENT-SEGMENTS, but a first part is not")
     yield from _check_part_names(playlist)
 
 
 def _check_part_durations(segment: Segment, target_s: float) -> Iterator[Violation]:
     for index, part in enumerate(segment.parts):
         if part.duration_s > target_s:
-            yield Violation(
-                part.line, "4.4.4.9-part-long", f"part of {part.duration_s} s, PART-TARGET {target_s}"
-            )
+            yield Violation(part.line, "4.4.4.9-part-long", f"part of {part.duration_s} s, PART-TARGET {target_s}")
         is_last = index == len(segment.parts) - 1
         before_gap = not is_last and segment.parts[index + 1].is_gap
         # The newest part of the open segment may yet be its parent's last one: only the next list can tell.
@@ -128,9 +120,7 @@ def _check_gaps(playlist: MediaPlaylist) -> Iterator[Violation]:
 
 def _check_live(playlist: MediaPlaylist) -> Iterator[Violation]:
     if playlist.kind == "VOD":
-        yield Violation(
-            playlist.line_of("EXT-X-PLAYLIST-TYPE"), "4.4.3.5-vod", "PLAYLIST-TYPE=VOD without ENDLIST"
-        )
+        yield Violation(playlist.line_of("EXT-X-PLAYLIST-TYPE"), "4.4.3.5-vod", "PLAYLIST-TYPE=VOD without ENDLIST")
     if playlist.part_target_s is None:
         yield Violation(0, "4.4.3.7-missing", "a live playlist without PART-INF")
         return
@@ -138,11 +128,7 @@ def _check_live(playlist: MediaPlaylist) -> Iterator[Violation]:
     yield from _check_part_span(playlist)
     yield from _check_hints(playlist)
     for line, report in playlist.reports:
-        if (
-            "URI" not in report
-            or not report.get("LAST-MSN", "").isdigit()
-            or not report.get("LAST-PART", "").isdigit()
-        ):
+        if "URI" not in report or not report.get("LAST-MSN", "").isdigit() or not report.get("LAST-PART", "").isdigit():
             yield Violation(line, "4.4.5.4-attributes", "RENDITION-REPORT needs URI, LAST-MSN and LAST-PART")
         elif "//" in report["URI"] or report["URI"].startswith("/"):
             yield Violation(line, "4.4.5.4-relative", "RENDITION-REPORT's URI is not relative")

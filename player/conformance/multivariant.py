@@ -36,9 +36,7 @@ def check_multivariant(text: str, for_cellular: bool = False) -> Iterator[Violat
         yield Violation(0, "apple-9.21-cellular", "no variant of at most 192 kbit/s")
 
 
-def _check_media_tag(
-    number: int, attributes: dict[str, str], group: list[dict[str, str]]
-) -> Iterator[Violation]:
+def _check_media_tag(number: int, attributes: dict[str, str], group: list[dict[str, str]]) -> Iterator[Violation]:
     if not {"TYPE", "GROUP-ID", "NAME"} <= attributes.keys():
         yield Violation(number, "4.4.6.1-attributes", "MEDIA needs TYPE, GROUP-ID and NAME")
     if sum(other.get("NAME") == attributes.get("NAME") for other in group) > 1:
@@ -60,9 +58,7 @@ def _check_variant(
         yield Violation(number, "4.4.6.2-uri", "STREAM-INF without a URI on the next line")
     elif "//" in uri:
         yield Violation(number, "appendix-b-authority", "a variant on another authority")
-    needed = {"BANDWIDTH", "AVERAGE-BANDWIDTH", "CODECS"} | (
-        {"RESOLUTION", "FRAME-RATE"} if is_video else set()
-    )
+    needed = {"BANDWIDTH", "AVERAGE-BANDWIDTH", "CODECS"} | ({"RESOLUTION", "FRAME-RATE"} if is_video else set())
     if missing := sorted(needed - attributes.keys()):
         yield Violation(number, "apple-9-attributes", f"STREAM-INF without {', '.join(missing)}")
     peak, mean = decimal(attributes.get("BANDWIDTH")), decimal(attributes.get("AVERAGE-BANDWIDTH"))
@@ -71,24 +67,16 @@ def _check_variant(
     for kind in ("AUDIO", "VIDEO", "SUBTITLES"):
         if kind in attributes and attributes[kind] not in groups:
             yield Violation(number, "4.4.6.2-group", f"no MEDIA of group {attributes[kind]}")
-    if "AUDIO" in attributes and not any(
-        codec.startswith(("mp4a", "Opus", "ac-3", "ec-3")) for codec in codecs
-    ):
-        yield Violation(
-            number, "4.4.6.2-codecs", "CODECS names no audio codec although there is an AUDIO group"
-        )
+    if "AUDIO" in attributes and not any(codec.startswith(("mp4a", "Opus", "ac-3", "ec-3")) for codec in codecs):
+        yield Violation(number, "4.4.6.2-codecs", "CODECS names no audio codec although there is an AUDIO group")
 
 
 @in_line_order
-def check_bitrates(
-    bandwidth_bps: int, average_bps: int, segments: Sequence[tuple[int, float]]
-) -> Iterator[Violation]:
+def check_bitrates(bandwidth_bps: int, average_bps: int, segments: Sequence[tuple[int, float]]) -> Iterator[Violation]:
     """(bytes, seconds) of a variant's segments, audio included, against its STREAM-INF (Apple 1.28, 1.29)."""
     peak_bps = max(size * 8 / duration_s for size, duration_s in segments)
     if peak_bps > 1.25 * bandwidth_bps:
         yield Violation(0, "apple-1.28-peak", f"a segment of {peak_bps:.0f} bit/s, BANDWIDTH {bandwidth_bps}")
     mean_bps = sum(size for size, _ in segments) * 8 / sum(duration_s for _, duration_s in segments)
     if mean_bps > 1.1 * average_bps:
-        yield Violation(
-            0, "apple-1.29-mean", f"{mean_bps:.0f} bit/s on average, AVERAGE-BANDWIDTH {average_bps}"
-        )
+        yield Violation(0, "apple-1.29-mean", f"{mean_bps:.0f} bit/s on average, AVERAGE-BANDWIDTH {average_bps}")

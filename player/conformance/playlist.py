@@ -140,9 +140,7 @@ def _read_tag(playlist: MediaPlaylist, number: int, name: str, value: str) -> No
     if name in _ONCE and name in playlist.tag_lines:
         playlist.broken("4.4.3-once", number, f"{name} stands a second time")
     if name in _HEAD_ONLY and (playlist.listed or playlist.skipped or playlist.open.follows_discontinuity):
-        playlist.broken(
-            _HEAD_ONLY[name], number, f"{name} stands after the first segment, DISCONTINUITY or SKIP"
-        )
+        playlist.broken(_HEAD_ONLY[name], number, f"{name} stands after the first segment, DISCONTINUITY or SKIP")
     playlist.tag_lines.setdefault(name, number)
     if name in _WITH_ATTRIBUTES:
         attributes = attribute_list(value)
@@ -153,9 +151,7 @@ def _read_tag(playlist: MediaPlaylist, number: int, name: str, value: str) -> No
         _WITH_VALUE[name](playlist, number, value)
 
 
-def _read_integer(
-    name: str, store: Callable[[MediaPlaylist, int], None]
-) -> Callable[[MediaPlaylist, int, str], None]:
+def _read_integer(name: str, store: Callable[[MediaPlaylist, int], None]) -> Callable[[MediaPlaylist, int, str], None]:
     def read(playlist: MediaPlaylist, number: int, value: str) -> None:
         if not value.isdigit():
             return playlist.broken("4.2-integer", number, f"{name} is not a decimal integer")

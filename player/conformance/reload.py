@@ -22,19 +22,13 @@ def check_reload(previous: str, current: str, elapsed_s: float, slack_s: float =
 
 def _check_constants(old: MediaPlaylist, new: MediaPlaylist) -> Iterator[Violation]:
     if old.target_duration_s != new.target_duration_s:
-        yield Violation(
-            new.line_of("EXT-X-TARGETDURATION"), "6.2.1-target-duration", "TARGETDURATION changed"
-        )
+        yield Violation(new.line_of("EXT-X-TARGETDURATION"), "6.2.1-target-duration", "TARGETDURATION changed")
     if new.is_ended:
         return  # an ended playlist needs no delivery directives any more
     if old.part_target_s != new.part_target_s:
-        yield Violation(
-            new.line_of("EXT-X-PART-INF"), "mbashara-part-target", "PART-TARGET changed (CoreMedia -12642)"
-        )
+        yield Violation(new.line_of("EXT-X-PART-INF"), "mbashara-part-target", "PART-TARGET changed (CoreMedia -12642)")
     if old.server_control != new.server_control:
-        yield Violation(
-            new.line_of("EXT-X-SERVER-CONTROL"), "mbashara-server-control", "SERVER-CONTROL changed"
-        )
+        yield Violation(new.line_of("EXT-X-SERVER-CONTROL"), "mbashara-server-control", "SERVER-CONTROL changed")
 
 
 def _check_sequences(old: MediaPlaylist, new: MediaPlaylist) -> Iterator[Violation]:
@@ -68,9 +62,7 @@ def _check_kept(old: MediaPlaylist, new: MediaPlaylist) -> Iterator[Violation]:
         elif before.uri and before.facts() != after.facts():
             yield from _say_changed(before, after)
         elif before.discontinuity != after.discontinuity:
-            yield Violation(
-                after.line, "6.2.2-discontinuity", f"segment {before.msn} changed its discontinuity number"
-            )
+            yield Violation(after.line, "6.2.2-discontinuity", f"segment {before.msn} changed its discontinuity number")
         yield from _check_parts_kept(before, after)
 
 
@@ -93,9 +85,7 @@ def _check_parts_kept(before: Segment, after: Segment) -> Iterator[Violation]:
         yield Violation(after.line, "6.2.1-part", f"segment {before.msn} got parts after it was finished")
 
 
-def _check_pace(
-    old: MediaPlaylist, new: MediaPlaylist, elapsed_s: float, slack_s: float
-) -> Iterator[Violation]:
+def _check_pace(old: MediaPlaylist, new: MediaPlaylist, elapsed_s: float, slack_s: float) -> Iterator[Violation]:
     """A new part within one PART-TARGET of the last, a new segment within 1.5 x TD (6.2.2)."""
     if new.is_ended or new.part_target_s is None:
         return

@@ -30,9 +30,7 @@ def check_renditions(
 
 def _check_pair(one: MediaPlaylist, two: MediaPlaylist, slack_s: float) -> Iterator[Violation]:
     if one.target_duration_s != two.target_duration_s:
-        yield Violation(
-            two.line_of("EXT-X-TARGETDURATION"), "6.2.4-target-duration", "another TARGETDURATION"
-        )
+        yield Violation(two.line_of("EXT-X-TARGETDURATION"), "6.2.4-target-duration", "another TARGETDURATION")
     if not one.is_ended and not two.is_ended:
         if one.server_control != two.server_control:
             yield Violation(two.line_of("EXT-X-SERVER-CONTROL"), "4.4.3.8-same", "another SERVER-CONTROL")
@@ -50,9 +48,7 @@ def _check_twins(one: Segment, two: Segment, slack_s: float) -> Iterator[Violati
         yield Violation(two.line, "6.2.4-discontinuity", reason)
     if one.starts_at_s is None or two.starts_at_s is None:
         if one.starts_at_s != two.starts_at_s:
-            yield Violation(
-                two.line, "6.2.4-date", f"segment {two.msn}: PROGRAM-DATE-TIME in one rendition only"
-            )
+            yield Violation(two.line, "6.2.4-date", f"segment {two.msn}: PROGRAM-DATE-TIME in one rendition only")
     elif abs(one.starts_at_s - two.starts_at_s) > slack_s:
         reason = f"segment {two.msn} starts {two.starts_at_s - one.starts_at_s:+.3f} s apart"
         yield Violation(two.line, "apple-8.15-boundary", reason)

@@ -56,7 +56,7 @@ export class Controls {
     }
     this.time.textContent = isAtLive ? at : `−${duration(behindS)}`;
     const words = say(isAtLive ? 'positionLive' : 'positionBehind', { behind: duration(behindS), clock: at });
-    this.seek.setAttribute('aria-valuetext', words);
+    this.seek.setAttribute('aria-valuetext', at ? words : words.replace(/,? *$/, '')); // no date, no clock
   }
 
   showQualities(levels, chosen, shown) {

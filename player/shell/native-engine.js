@@ -5,6 +5,7 @@ export class NativeEngine extends EventTarget {
   level = -1;
   shownLevel = -1;
   targetS = null;
+  latencyS = null; // without a date nothing tells the delay
 
   constructor(video, { startPosition }) {
     super();
@@ -33,10 +34,6 @@ export class NativeEngine extends EventTarget {
   get dateMs() {
     const startMs = this.video.getStartDate?.().getTime();
     return startMs ? startMs + this.video.currentTime * 1000 : null;
-  }
-
-  get latencyS() {
-    return Math.max(0, this.endS - this.video.currentTime);
   }
 
   get startS() {

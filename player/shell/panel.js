@@ -29,11 +29,13 @@ export class Panel {
   constructor(player) {
     const find = (name) => player.querySelector(`[data-panel=${name}]`);
     this.root = find('root');
+    this.next = player.querySelector('.bar [data-do=toggle]');
     [this.icon, this.title, this.text] = [find('icon'), find('title'), find('text')];
     [this.button, this.recording, this.link] = [find('button'), find('recording'), find('link')];
   }
 
   show(view) {
+    const focused = this.root.contains(document.activeElement) && document.activeElement;
     const [icon, title, text, button] = faceOf(view);
     this.root.dataset.icon = icon ?? '';
     this.icon.firstElementChild.setAttribute('href', `#i-${icon ?? 'play'}`);
@@ -44,6 +46,7 @@ export class Panel {
     const hasRecording = view.state === 'ended' && !view.isRecording && Boolean(view.recordingPage);
     this.recording.hidden = this.link.hidden = !hasRecording;
     if (hasRecording) this.link.href = view.recordingPage;
+    if (focused?.hidden) this.next.focus({ preventScroll: true }); // or the keyboard would fall out of the player
   }
 }
 

@@ -15,9 +15,7 @@ def _ingest(seconds: float, loads: list[int]) -> list[str]:
             costs = ingest_cpu.run(streams, seconds, None, Path(folder))
         lines += [str(cost) for cost in costs]
         ratio = costs[1].cpu_percent_per_stream / costs[0].cpu_percent_per_stream
-        lines.append(
-            f"             {streams:>4} streams, mbashara to nginx-rtmp: {ratio:.2f} (target: at most 0.8)"
-        )
+        lines.append(f"             {streams:>4} streams, mbashara to nginx-rtmp: {ratio:.2f} (target: at most 0.8)")
     return lines
 
 

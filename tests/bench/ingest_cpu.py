@@ -30,15 +30,11 @@ class Cost:
     cpu_percent_per_stream: float  # of one core
     memory_mib_per_stream: float  # growth of resident memory from idle
     shm_mib_per_stream: float  # files in the memory file system
-    written_ratio: (
-        float  # media bytes on disk to bytes sent; a server that drops media is cheap and worthless
-    )
+    written_ratio: float  # media bytes on disk to bytes sent; a server that drops media is cheap and worthless
     lost_publishers: bool
 
     def __str__(self) -> str:
-        doubt = (
-            "" if self.written_ratio > 0.9 else f"  INVALID: {self.written_ratio:.0%} of the media written"
-        )
+        doubt = "" if self.written_ratio > 0.9 else f"  INVALID: {self.written_ratio:.0%} of the media written"
         doubt += "  INVALID: publishers lost" if self.lost_publishers else ""
         return (
             f"{self.server:<12} {self.streams:>4} streams, per stream: "

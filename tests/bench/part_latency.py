@@ -25,9 +25,7 @@ _TARGET_MS = 30.0
 
 @dataclass(slots=True)
 class Probe:
-    above_ms: list[float] = field(
-        default_factory=list
-    )  # first picture's sending to download, less the duration
+    above_ms: list[float] = field(default_factory=list)  # first picture's sending to download, less the duration
     last_picture_ms: list[float] = field(default_factory=list)  # last picture's sending to download
     dropped_hints: int = 0
     cpu_s: float = 0.0

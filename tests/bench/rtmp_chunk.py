@@ -58,7 +58,9 @@ def receive_all(reads: list[memoryview]) -> int:
 def main() -> None:
     messages = feed_messages()
     megabits = sum(len(message.body) for message in messages) * 8 / 1e6
-    print(f"{'chunk':>6} {'what':<12} {'ns/chunk':>9} {'ns/message':>11} {'Gbit/s':>7} {'% of a core per 4 Mbit/s':>25}")
+    print(
+        f"{'chunk':>6} {'what':<12} {'ns/chunk':>9} {'ns/message':>11} {'Gbit/s':>7} {'% of a core per 4 Mbit/s':>25}"
+    )
     for chunk_size in (128, 4096, 65536):
         reads, chunks = wire(messages, chunk_size)
         for what, run in (("reader", read_all), ("connection", receive_all)):

@@ -99,9 +99,7 @@ def mbashara(
     command = [sys.executable, "-m", "mbashara", "up", "--data", str(data), "--http", http, "--rtmp", rtmp]
     log = (data.parent / "up.log").open("wb")
     environment = {**os.environ, **(environment or {})}
-    process = subprocess.Popen(
-        [*command, *arguments], stdout=subprocess.PIPE, stderr=log, text=True, env=environment
-    )
+    process = subprocess.Popen([*command, *arguments], stdout=subprocess.PIPE, stderr=log, text=True, env=environment)
     with log, _ended(process):
         _await_ready(process, log.name)
         yield Mbashara(process.pid, f"rtmp://{rtmp}/live", f"http://{http}", data)

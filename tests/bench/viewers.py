@@ -28,9 +28,7 @@ class Load:
     requests: int = 0
     received_bytes: int = 0
     failures: int = 0
-    answered: dict[str, list[float]] = field(
-        default_factory=dict
-    )  # newest part's name -> wall clocks of answers
+    answered: dict[str, list[float]] = field(default_factory=dict)  # newest part's name -> wall clocks of answers
     cpu_s: float = 0.0
 
     async def get(self, client: wire.Client, path: str, keep: bool = False) -> wire.Answer:

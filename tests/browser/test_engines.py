@@ -73,9 +73,7 @@ def test_plays_at_the_live_edge(mbashara_up: Up, new_page: Callable[[], Page], e
 
 
 @pytest.mark.parametrize("engine", list(Engine), ids=lambda engine: str(engine.name))
-def test_plays_on_through_an_encoder_reconnect(
-    mbashara_up: Up, new_page: Callable[[], Page], engine: Engine
-) -> None:
+def test_plays_on_through_an_encoder_reconnect(mbashara_up: Up, new_page: Callable[[], Page], engine: Engine) -> None:
     url, address = on_air(mbashara_up, f"rudi-{engine.name.lower().replace('_', '-')}")
     first = encoder.start(address)
     page = new_page()

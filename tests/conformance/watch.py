@@ -29,9 +29,7 @@ class Rendition:
     url: str
     is_video: bool
     reloads: list[Load] = field(default_factory=list)  # full playlists by blocking reload, in order
-    deltas: list[tuple[str, str, str]] = field(
-        default_factory=list
-    )  # last full one, delta, full one of the instant
+    deltas: list[tuple[str, str, str]] = field(default_factory=list)  # last full one, delta, full one of the instant
     files: dict[str, bytes] = field(default_factory=dict)  # inits, parts, segments by URI
     refused: list[str] = field(default_factory=list)  # answers that were no playlist or no media
 
@@ -40,9 +38,7 @@ class Rendition:
 class Watched:
     multivariant: str = ""
     renditions: dict[str, Rendition] = field(default_factory=dict)
-    together: list[dict[str, str]] = field(
-        default_factory=list
-    )  # plain loads of all renditions at one moment
+    together: list[dict[str, str]] = field(default_factory=list)  # plain loads of all renditions at one moment
     ended: bool = False
 
     @property
@@ -108,9 +104,7 @@ async def _reload(client: httpx.AsyncClient, rendition: Rendition, text: str) ->
     return full.text
 
 
-async def _fetch_news(
-    client: httpx.AsyncClient, rendition: Rendition, now: conformance.MediaPlaylist
-) -> None:
+async def _fetch_news(client: httpx.AsyncClient, rendition: Rendition, now: conformance.MediaPlaylist) -> None:
     """Fetch parts, segments and maps that are listed and not yet here; gaps have nothing to fetch."""
     recent = now.listed[-4:]
     wanted = [part.uri for segment in recent for part in segment.parts if not part.is_gap]
@@ -129,9 +123,7 @@ async def _load_together(client: httpx.AsyncClient, seen: Watched, until_s: floa
     while time.monotonic() < until_s:
         names = list(seen.renditions)
         answers = await asyncio.gather(*(client.get(seen.renditions[name].url) for name in names))
-        seen.together.append(
-            {name: a.text for name, a in zip(names, answers, strict=True) if a.status_code == 200}
-        )
+        seen.together.append({name: a.text for name, a in zip(names, answers, strict=True) if a.status_code == 200})
         await asyncio.sleep(0.9)
 
 
@@ -158,9 +150,7 @@ def _judge_reloads(rendition: Rendition, slack_s: float) -> list[str]:
         if _last_msn(after.text) != _last_msn(segment_seen.text):
             segment_seen = after
         # A segment's lateness only shows against the load in which the last one was new.
-        late = conformance.check_reload(
-            segment_seen.text, after.text, after.at_s - segment_seen.at_s, slack_s
-        )
+        late = conformance.check_reload(segment_seen.text, after.text, after.at_s - segment_seen.at_s, slack_s)
         found += [str(violation) for violation in late if violation.rule == "6.2.2-segment-late"]
     return found
 
@@ -171,9 +161,7 @@ def _last_msn(text: str) -> int:
 
 def judge_bytes(rendition: Rendition) -> list[Violation]:
     """Initialization segments, parts and whole segments that were fetched, against the lines that named them."""
-    segments = {
-        s.msn: s for load in rendition.reloads for s in conformance.parse(load.text).segments if s.parts
-    }
+    segments = {s.msn: s for load in rendition.reloads for s in conformance.parse(load.text).segments if s.parts}
     found: list[Violation] = []
     clock: conformance.Clock | None = None
     before: conformance.Segment | None = None
@@ -188,9 +176,7 @@ def judge_bytes(rendition: Rendition) -> list[Violation]:
             found += conformance.check_init(init)
         if clock is None or fresh:
             clock = conformance.Clock(timescale(init))
-        violations, clock = conformance.check_segment(
-            segment, data, rendition.files, clock, rendition.is_video
-        )
+        violations, clock = conformance.check_segment(segment, data, rendition.files, clock, rendition.is_video)
         found += violations
         before = segment
     return found

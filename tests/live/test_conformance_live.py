@@ -173,9 +173,7 @@ def test_a_part_without_its_segment_is_400(live: Live) -> None:
     assert live.get(part=0).status_code == 400
 
 
-@pytest.mark.parametrize(
-    "query", ["_HLS_msn=x", "_HLS_msn=-1", "_HLS_msn=1.5", "_HLS_msn=1&_HLS_part=x", "_HLS_msn="]
-)
+@pytest.mark.parametrize("query", ["_HLS_msn=x", "_HLS_msn=-1", "_HLS_msn=1.5", "_HLS_msn=1&_HLS_part=x", "_HLS_msn="])
 def test_a_directive_that_is_no_number_is_400(live: Live, query: str) -> None:
     assert httpx.get(f"{live.source_url}?{query}").status_code == 400
 
@@ -221,9 +219,7 @@ def test_a_part_past_the_end_of_a_segment_is_part_0_of_the_next(live: Live) -> N
 
 
 def test_a_delta_is_shorter_and_merges(live: Live) -> None:
-    wait_for(
-        lambda: live.now().duration_s > 9 * live.now().target_duration_s, 60, "a window beyond the boundary"
-    )
+    wait_for(lambda: live.now().duration_s > 9 * live.now().target_duration_s, 60, "a window beyond the boundary")
     before = live.get().text
     delta = live.get(skip="YES")
     assert len(delta.text) < len(before)
@@ -238,9 +234,7 @@ def test_the_hinted_part_is_held_until_it_is_whole(live: Live) -> None:
     now = live.now()
     hint = now.hints[0][1]["URI"]
     answer = live.get(hint)
-    assert answer.status_code in (200, 404), (
-        "a hint that a segment's end overtook may be dropped, nothing else"
-    )
+    assert answer.status_code in (200, 404), "a hint that a segment's end overtook may be dropped, nothing else"
     listed = {part.uri: part for segment in live.now().listed for part in segment.parts}
     assert (hint in listed) == (answer.status_code == 200)
     if answer.status_code == 200:
@@ -307,9 +301,7 @@ def test_plain_playlists_are_cached_shortly_and_blocking_ones_long(live: Live) -
     assert max_age_s(live.get(msn=msn + 9)) <= 4 * now.target_duration_s
 
 
-@pytest.mark.parametrize(
-    "path", ["multivariant", "playlist", "blocking", "part", "segment", "init", "refusal"]
-)
+@pytest.mark.parametrize("path", ["multivariant", "playlist", "blocking", "part", "segment", "init", "refusal"])
 def test_any_origin_may_read_and_sees_age_and_date(live: Live, path: str) -> None:
     segment = live.now().segments[-1]
     url = {

@@ -86,9 +86,7 @@ def test_not_served_and_soon_forgotten(edge: str, path: str) -> None:
     assert_cors(headers)
 
 
-@pytest.mark.parametrize(
-    "path", ["/live/%2e%2e/secrets/pepper", "/recordings/../secrets/pepper", "/VERSION", "/lock"]
-)
+@pytest.mark.parametrize("path", ["/live/%2e%2e/secrets/pepper", "/recordings/../secrets/pepper", "/VERSION", "/lock"])
 def test_no_way_out_of_the_public_folder(edge: str, path: str) -> None:
     assert get(edge + path)[0] in (400, 404)
 

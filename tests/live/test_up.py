@@ -79,9 +79,9 @@ def test_a_stop_leaves_no_process_and_keeps_the_data(number: signal.Signals) -> 
             assert up.stop(number) == 0
             assert alive(processes) == []
         with running(data) as up:
-            assert [
-                entry["slug"] for entry in json.loads(command(data, "channel", "list", "--json").stdout)
-            ] == ["bunge"]
+            assert [entry["slug"] for entry in json.loads(command(data, "channel", "list", "--json").stdout)] == [
+                "bunge"
+            ]
 
 
 def test_a_killed_supervisor_takes_its_children_along_and_can_start_again() -> None:
@@ -146,9 +146,7 @@ def test_a_folder_of_other_things_is_refused_and_left_alone() -> None:
 
 def test_commands_work_without_up() -> None:
     with data_folder() as data:
-        added = command(
-            data, "channel", "add", "ikulu", "--name-sw", "Ikulu", "--name-en", "State House", "--json"
-        )
+        added = command(data, "channel", "add", "ikulu", "--name-sw", "Ikulu", "--name-en", "State House", "--json")
         assert set(json.loads(added.stdout)) >= {"primary_key", "backup_key"}, added.stderr
         again = command(data, "channel", "add", "ikulu", "--name-sw", "Ikulu", "--name-en", "State House")
         assert (again.returncode, again.stderr.count("\n")) == (2, 1)
@@ -163,9 +161,7 @@ def test_a_taken_over_key_and_an_institution(mbashara_up: Up) -> None:
     keys = mbashara_up.channel_add("inec", "--institution", "tume", "--key", "ufunguo-wa-zamani-1")
     assert keys.primary_key == "ufunguo-wa-zamani-1"
     assert len(keys.backup_key) >= 26
-    twice = command(
-        mbashara_up.data, "channel", "add", "x", "--name-sw=X", "--name-en=X", f"--key={keys.primary_key}"
-    )
+    twice = command(mbashara_up.data, "channel", "add", "x", "--name-sw=X", "--name-en=X", f"--key={keys.primary_key}")
     assert twice.returncode == 2
     assert "another channel's" in twice.stderr
 

@@ -15,9 +15,7 @@ Mutation = Callable[[str], str]
 
 
 def segment_lines(msn: int, with_parts: bool) -> str:
-    moment = (
-        (START + timedelta(seconds=msn * SEGMENT_S)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    )
+    moment = (START + timedelta(seconds=msn * SEGMENT_S)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     return f"#EXT-X-PROGRAM-DATE-TIME:{moment}\n" + (part_lines(msn, PARTS) if with_parts else "")
 
 
@@ -27,9 +25,7 @@ def part_lines(msn: int, count: int) -> str:
     return "".join([first, *rest][:count])
 
 
-def playlist(
-    first: int = 20, last: int = 31, open_parts: int = 3, skipped: int = 0, ended: bool = False
-) -> str:
+def playlist(first: int = 20, last: int = 31, open_parts: int = 3, skipped: int = 0, ended: bool = False) -> str:
     """Segments first..last and an open one with `open_parts` parts; the source's report on "360p" and back."""
     lines = [f"#EXTM3U\n#EXT-X-VERSION:9\n#EXT-X-TARGETDURATION:{TD_S}\n"]
     if not ended:
@@ -37,9 +33,7 @@ def playlist(
             "#EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES,CAN-SKIP-UNTIL=24.0,HOLD-BACK=12.0,PART-HOLD-BACK=1.501\n"
             f"#EXT-X-PART-INF:PART-TARGET={PT_S}\n"
         )
-    lines.append(
-        f"#EXT-X-MEDIA-SEQUENCE:{first}\n#EXT-X-DISCONTINUITY-SEQUENCE:2\n#EXT-X-INDEPENDENT-SEGMENTS\n"
-    )
+    lines.append(f"#EXT-X-MEDIA-SEQUENCE:{first}\n#EXT-X-DISCONTINUITY-SEQUENCE:2\n#EXT-X-INDEPENDENT-SEGMENTS\n")
     lines.append('#EXT-X-MAP:URI="init-0.mp4"\n')
     if skipped:
         lines.append(f"#EXT-X-SKIP:SKIPPED-SEGMENTS={skipped}\n")
@@ -51,9 +45,7 @@ def playlist(
     if open_parts:
         lines.append(segment_lines(last + 1, False) + part_lines(last + 1, open_parts))
     lines.append(f'#EXT-X-PRELOAD-HINT:TYPE=PART,URI="{last + 1}.{open_parts}.m4s"\n')
-    report = (
-        f"LAST-MSN={last + 1},LAST-PART={open_parts - 1}" if open_parts else f"LAST-MSN={last},LAST-PART=7"
-    )
+    report = f"LAST-MSN={last + 1},LAST-PART={open_parts - 1}" if open_parts else f"LAST-MSN={last},LAST-PART=7"
     return "".join([*lines, f'#EXT-X-RENDITION-REPORT:URI="../360p/index.m3u8",{report}\n'])
 
 
@@ -169,9 +161,7 @@ DELTA_TAG_MUTATIONS: list[tuple[str, Mutation]] = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("rule", "mutate"), DELTA_TAG_MUTATIONS, ids=[rule for rule, _ in DELTA_TAG_MUTATIONS]
-)
+@pytest.mark.parametrize(("rule", "mutate"), DELTA_TAG_MUTATIONS, ids=[rule for rule, _ in DELTA_TAG_MUTATIONS])
 def test_a_broken_delta_is_caught(rule: str, mutate: Mutation) -> None:
     assert rule in rules(conformance.check_delta(playlist(open_parts=1), mutate(playlist(skipped=5))))
 
@@ -231,9 +221,7 @@ RELOADS: list[tuple[str, str, str, float]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("rule", "previous", "current", "elapsed_s"), RELOADS, ids=[case[0] for case in RELOADS]
-)
+@pytest.mark.parametrize(("rule", "previous", "current", "elapsed_s"), RELOADS, ids=[case[0] for case in RELOADS])
 def test_a_forbidden_change_is_caught(rule: str, previous: str, current: str, elapsed_s: float) -> None:
     assert rule in rules(conformance.check_reload(previous, current, elapsed_s))
 
@@ -268,9 +256,7 @@ RENDITION_MUTATIONS: list[tuple[str, Mutation]] = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("rule", "mutate"), RENDITION_MUTATIONS, ids=[rule for rule, _ in RENDITION_MUTATIONS]
-)
+@pytest.mark.parametrize(("rule", "mutate"), RENDITION_MUTATIONS, ids=[rule for rule, _ in RENDITION_MUTATIONS])
 def test_renditions_that_disagree_are_caught(rule: str, mutate: Mutation) -> None:
     assert rule in rules(conformance.check_renditions(pair(mutate)))
 
@@ -329,7 +315,7 @@ MULTIVARIANT = """#EXTM3U
 01/144p/index.m3u8
 #EXT-X-STREAM-INF:BANDWIDTH=4500000,AVERAGE-BANDWIDTH=4200000,CODECS="avc1.64001f,mp4a.40.2",RESOLUTION=1280x720,FRAME-RATE=30.000,AUDIO="audio"
 01/source/index.m3u8
-"""  # noqa: E501
+"""
 
 
 def test_a_good_multivariant_playlist_passes() -> None:
@@ -359,9 +345,7 @@ MULTIVARIANT_MUTATIONS: list[tuple[str, Mutation]] = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("rule", "mutate"), MULTIVARIANT_MUTATIONS, ids=[rule for rule, _ in MULTIVARIANT_MUTATIONS]
-)
+@pytest.mark.parametrize(("rule", "mutate"), MULTIVARIANT_MUTATIONS, ids=[rule for rule, _ in MULTIVARIANT_MUTATIONS])
 def test_a_broken_multivariant_playlist_is_caught(rule: str, mutate: Mutation) -> None:
     assert rule in rules(conformance.check_multivariant(mutate(MULTIVARIANT), for_cellular=True))
 
@@ -369,9 +353,7 @@ def test_a_broken_multivariant_playlist_is_caught(rule: str, mutate: Mutation) -
 def test_bitrates_against_stream_inf() -> None:
     steady = [(500_000, 4.0)] * 10
     assert conformance.check_bitrates(1_000_000, 1_000_000, steady) == []
-    assert rules(conformance.check_bitrates(1_000_000, 1_000_000, [*steady, (700_000, 4.0)])) == {
-        "apple-1.28-peak"
-    }
+    assert rules(conformance.check_bitrates(1_000_000, 1_000_000, [*steady, (700_000, 4.0)])) == {"apple-1.28-peak"}
     assert rules(conformance.check_bitrates(1_000_000, 900_000, steady)) == {"apple-1.29-mean"}
 
 
@@ -380,9 +362,7 @@ def test_bitrates_against_stream_inf() -> None:
 TIMESCALE = 1000
 
 
-def video_part(
-    sequence: int, decode_time: int, is_key: bool, frames: int = 5, frame_ticks: int = 100
-) -> bytes:
+def video_part(sequence: int, decode_time: int, is_key: bool, frames: int = 5, frame_ticks: int = 100) -> bytes:
     samples: list[int] = []
     for index in range(frames):
         flags = fmp4.KEY_SAMPLE if is_key and not index else fmp4.DELTA_SAMPLE
@@ -393,8 +373,7 @@ def video_part(
 def segment_and_parts() -> tuple[conformance.Segment, dict[str, bytes]]:
     segment = conformance.parse(playlist()).segments[-1]
     parts = {
-        part.uri: video_part(index, 8000 + index * 500, is_key=not index)
-        for index, part in enumerate(segment.parts)
+        part.uri: video_part(index, 8000 + index * 500, is_key=not index) for index, part in enumerate(segment.parts)
     }
     return segment, parts
 

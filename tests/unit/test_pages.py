@@ -128,9 +128,7 @@ def test_names_cannot_break_out(client: TestClient) -> None:
     assert 'data-name="State &#34;House&#34;"' in english
 
 
-@pytest.mark.parametrize(
-    ("path", "base"), [(PAGES[0], "/live/ikulu"), (PAGES[3], f"/recordings/{RECORDING_ID}")]
-)
+@pytest.mark.parametrize(("path", "base"), [(PAGES[0], "/live/ikulu"), (PAGES[3], f"/recordings/{RECORDING_ID}")])
 def test_plays_sound_without_scripts(client: TestClient, path: str, base: str) -> None:
     text = client.get(path).text
     assert f'<audio controls preload="none" src="{base}/audio.m3u8"' in text

@@ -54,9 +54,7 @@ def upgrade() -> None:
         sa.Column("id", sa.String, primary_key=True),
         sa.Column("institution_id", sa.Integer, nullable=False),
         sa.Column("channel_id", sa.Integer, nullable=False),
-        sa.Column(
-            "state", sa.String, sa.CheckConstraint("state in ('live', 'ended')", name="state"), nullable=False
-        ),
+        sa.Column("state", sa.String, sa.CheckConstraint("state in ('live', 'ended')", name="state"), nullable=False),
         sa.Column("title_sw", sa.String, nullable=False),
         sa.Column("title_en", sa.String, nullable=False),
         sa.Column("started_at", WHEN, nullable=False),
@@ -88,16 +86,12 @@ def upgrade() -> None:
         sa.Column("recording_id", sa.String, primary_key=True),
         sa.Column("name", sa.String, primary_key=True),
         sa.Column("institution_id", sa.Integer, nullable=False),
-        sa.Column(
-            "kind", sa.String, sa.CheckConstraint("kind in ('video', 'audio')", name="kind"), nullable=False
-        ),
+        sa.Column("kind", sa.String, sa.CheckConstraint("kind in ('video', 'audio')", name="kind"), nullable=False),
         sa.Column("codecs", sa.String, nullable=False),
         sa.Column("width", sa.Integer),
         sa.Column("height", sa.Integer),
         sa.Column("bitrate_bps", sa.Integer),
-        sa.ForeignKeyConstraint(
-            ["recording_id", "institution_id"], ["recording.id", "recording.institution_id"]
-        ),
+        sa.ForeignKeyConstraint(["recording_id", "institution_id"], ["recording.id", "recording.institution_id"]),
     )
     op.create_table(
         "gap",
@@ -107,8 +101,6 @@ def upgrade() -> None:
         sa.Column("started_ms", sa.BigInteger, nullable=False),
         sa.Column("ended_ms", sa.BigInteger, nullable=False),
         sa.Column("cause", sa.String, nullable=False),
-        sa.ForeignKeyConstraint(
-            ["recording_id", "institution_id"], ["recording.id", "recording.institution_id"]
-        ),
+        sa.ForeignKeyConstraint(["recording_id", "institution_id"], ["recording.id", "recording.institution_id"]),
     )
     op.create_index("gap_of_recording", "gap", ["recording_id", "started_ms"])

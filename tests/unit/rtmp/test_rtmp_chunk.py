@@ -140,7 +140,9 @@ def test_set_chunk_size_holds_for_the_next_chunk_in_the_same_buffer() -> None:
 
 def test_set_chunk_size_between_the_chunks_of_a_message() -> None:
     payload, resize = body(400), chunk(0, 2, 0, (200).to_bytes(4, "big"), type_id=1)
-    data = chunk(0, 6, 0, payload[:128], 400) + resize + chunk(3, 6, 0, payload[128:328]) + chunk(3, 6, 0, payload[328:])
+    data = (
+        chunk(0, 6, 0, payload[:128], 400) + resize + chunk(3, 6, 0, payload[128:328]) + chunk(3, 6, 0, payload[328:])
+    )
     assert [bytes(one.body) for one in read(data)] == [payload]
 
 

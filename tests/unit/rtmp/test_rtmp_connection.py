@@ -307,9 +307,7 @@ def test_our_own_mistakes_are_local_errors() -> None:
 
 def test_every_state_but_the_last_can_fail() -> None:
     assert set(TRANSITIONS) == set(State)
-    assert [state for state, steps in TRANSITIONS.items() if State.ENDED not in steps.values()] == [
-        State.ENDED
-    ]
+    assert [state for state, steps in TRANSITIONS.items() if State.ENDED not in steps.values()] == [State.ENDED]
 
 
 # Waiting for the answer to publish.
@@ -366,7 +364,9 @@ WHOLE = C0_C1_C2 + CONNECT + call("createStream", 4, None) + PUBLISH + MEDIA * 3
 
 @pytest.mark.parametrize("seed", range(10))
 def test_random_cuts_equal_whole(seed: int) -> None:
-    assert receive_in_pieces(Connection(), cuts(WHOLE, seed)) == receive_in_pieces(Connection(), iter([memoryview(WHOLE)]))
+    assert receive_in_pieces(Connection(), cuts(WHOLE, seed)) == receive_in_pieces(
+        Connection(), iter([memoryview(WHOLE)])
+    )
 
 
 @settings(max_examples=200, deadline=None)

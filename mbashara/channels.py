@@ -1,0 +1,308 @@
+"""The channels of one media worker: who may publish, which feed is on the air, when a broadcast begins and ends."""
+
+import asyncio
+import secrets
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from archive.recordings.recover import RestoredRecording, finish, unfinished
+from core.ids import RANDOM_BYTES, ulid
+from core.keys import KeyBook, KeyOwner
+from core.media.hub import Hub
+from core.media.stream import Item
+from core.media.window import LiveWindow
+from core.workers import channel_worker
+from ingest.feed import Feed
+from ingest.rtmp.door import FeedEnd, FeedSink, HandOff, PublishRequest, Refusal
+from ingest.rtmp.errors import FeedError
+from mbashara.broadcast import Broadcast, FeedRefused, Parameters
+from player.files import write_state
+from player.playlist import MediaPlaylist
+
+log = structlog.get_logger()
+
+TICK_S = 0.2
+GUESSES_PER_MINUTE = 10
+
+
+class GuessLimit:
+    """Wrong keys per address: whoever guesses is refused unheard for a while; keys that are right are not counted."""
+
+    def __init__(self, per_minute: int = GUESSES_PER_MINUTE, max_addresses: int = 10_000) -> None:
+        self._per_minute, self._max_addresses = per_minute, max_addresses
+        self._wrong: dict[str, list[float]] = {}
+
+    def is_exceeded(self, address: str, now_s: float) -> bool:
+        recent = [at for at in self._wrong.get(address, ()) if now_s - at < 60]
+        return len(recent) >= self._per_minute
+
+    def count(self, address: str, now_s: float) -> None:
+        recent = [at for at in self._wrong.pop(address, ()) if now_s - at < 60]
+        self._wrong[address] = [*recent, now_s][-self._per_minute :]
+        while len(self._wrong) > self._max_addresses:
+            del self._wrong[next(iter(self._wrong))]
+
+
+@dataclass(slots=True)
+class Channel:
+    """A channel with at most one feed a role, and at most one broadcast."""
+
+    slug: str
+    channel_id: int
+    institution_id: int
+    feeds: dict[str, Feed] = field(default_factory=dict)
+    on_air: Feed | None = None
+    broadcast: Broadcast | None = None
+    last: Broadcast | None = None
+    lost_since_s: float | None = None
+    ending: asyncio.Task[None] | None = None
+    told: dict[str, Any] = field(default_factory=dict)
+
+
+class Channels:
+    """All of it runs on the loop; `refresh` is awaited where an unknown key may be a new one."""
+
+    def __init__(
+        self, parameters: Parameters, hub: Hub, book: KeyBook, refresh: Callable[[], Any],
+        worker: int = 0, workers: int = 1, reconnect_window_s: float = 30.0,
+        clock_s: Callable[[], float] = time.monotonic,
+    ) -> None:  # fmt: skip
+        self.channels: dict[str, Channel] = {}
+        self.ended_broadcasts = 0
+        self._parameters, self._hub, self._book, self._refresh = parameters, hub, book, refresh
+        self._worker, self._workers = worker, workers
+        self._reconnect_window_s = reconnect_window_s
+        self._clock_s = clock_s
+        self._guesses = GuessLimit()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    # Admission.
+
+    async def admit(self, request: PublishRequest) -> FeedSink | Refusal | HandOff:
+        address = request.peer.rpartition(":")[0] or request.peer
+        owner = self._book.lookup(request.key)
+        if owner is None:
+            if self._guesses.is_exceeded(address, self._clock_s()):
+                return Refusal(
+                    "NetStream.Publish.Denied", "Too many wrong stream keys from this address; wait a minute."
+                )
+            await self._refresh()
+            owner = self._book.lookup(request.key)
+        if owner is None:
+            self._guesses.count(address, self._clock_s())
+            log.warning("publisher refused", peer=request.peer, reason="unknown key")
+            return Refusal("NetStream.Publish.Denied", "This stream key is wrong or was revoked.")
+        lives_in = channel_worker(owner.channel, self._workers)
+        if lives_in != self._worker:
+            return HandOff(lives_in)
+        return self._accept(owner, request)
+
+    def _accept(self, owner: KeyOwner, request: PublishRequest) -> FeedSink | Refusal:
+        channel = self._channel(owner)
+        if owner.role in channel.feeds:
+            log.warning(
+                "publisher refused", channel=owner.channel, role=owner.role, peer=request.peer, reason="key in use"
+            )
+            return Refusal("NetStream.Publish.BadName", "This stream key is in use by another encoder.")
+        feed = Feed(secrets.token_hex(4), owner.role, self._take, self._end_feed)
+        channel.feeds[owner.role] = feed
+        feed.channel = channel.slug
+        log.info(
+            "feed",
+            channel=channel.slug,
+            feed=feed.identity,
+            role=feed.role,
+            peer=request.peer,
+            encoder=request.flash_ver,
+        )
+        if channel.on_air is None:
+            self._put_on_air(channel, feed)
+        return feed
+
+    def _channel(self, owner: KeyOwner) -> Channel:
+        if owner.channel not in self.channels:
+            self.channels[owner.channel] = Channel(owner.channel, owner.channel_id, owner.institution_id)
+        return self.channels[owner.channel]
+
+    # Feeds.
+
+    def _put_on_air(self, channel: Channel, feed: Feed) -> None:
+        if channel.broadcast is None:
+            channel.broadcast = self._new_broadcast(channel)
+        channel.on_air, channel.lost_since_s = feed, None
+        channel.broadcast.attach(feed)
+
+    def _new_broadcast(self, channel: Channel) -> Broadcast:
+        identity = ulid(round(self._parameters.unix_ms()), secrets.token_bytes(RANDOM_BYTES))
+        started = {
+            "broadcast": identity, "channel": channel.slug, "channel_id": channel.channel_id,
+            "institution_id": channel.institution_id,
+        }  # fmt: skip
+        broadcast = Broadcast(self._parameters, channel.slug, identity, started)
+        self._hub.add(broadcast.on_air)
+        return broadcast
+
+    def _take(self, feed: Feed, item: Item) -> None:
+        channel = self.channels[feed.channel]
+        if channel.on_air is not feed or channel.broadcast is None:
+            return
+        try:
+            channel.broadcast.take(feed, item)
+        except FeedRefused as refused:
+            raise FeedError(str(refused)) from refused
+
+    def _end_feed(self, feed: Feed, end: FeedEnd) -> None:
+        channel = self.channels[feed.channel]
+        channel.feeds.pop(feed.role, None)
+        log.info("feed ended", channel=channel.slug, feed=feed.identity, clean=end.clean, reason=end.reason)
+        if channel.on_air is not feed or channel.broadcast is None:
+            return
+        channel.on_air = None
+        other = next(iter(channel.feeds.values()), None)
+        channel.broadcast.detach()
+        if other is not None:
+            self._put_on_air(channel, other)
+        elif end.clean or not channel.broadcast.has_begun:
+            self._end(channel, "feed ended")
+        else:
+            channel.lost_since_s = self._clock_s()
+            self._tell(channel)
+
+    # The life of broadcasts.
+
+    async def run(self) -> None:
+        """Ticks until cancelled, then ends nothing: a process that is stopped leaves its broadcasts to the next one."""
+        while True:
+            await asyncio.sleep(TICK_S)
+            for channel in self.channels.values():
+                try:
+                    self._tick(channel)
+                except OSError as error:
+                    log.error("the memory folder refuses", channel=channel.slug, error=str(error))
+
+    def _tick(self, channel: Channel) -> None:
+        broadcast = channel.broadcast
+        if broadcast is not None and channel.ending is None:
+            broadcast.tick()
+            lost_s = 0 if channel.lost_since_s is None else self._clock_s() - channel.lost_since_s
+            if lost_s > self._reconnect_window_s:
+                self._end(channel, "feed lost")
+        self._tell(channel)
+
+    def _end(self, channel: Channel, reason: str) -> None:
+        if channel.ending is None and channel.broadcast is not None:
+            channel.ending = asyncio.create_task(self._finish(channel, channel.broadcast, reason))
+
+    async def _finish(self, channel: Channel, broadcast: Broadcast, reason: str) -> None:
+        try:
+            await broadcast.end(reason)
+        except OSError as error:
+            log.error("a broadcast could not be ended", broadcast=broadcast.identity, error=str(error))
+        channel.ending = channel.lost_since_s = None
+        channel.broadcast, channel.last = None, broadcast if broadcast.has_begun else channel.last
+        self.ended_broadcasts += 1
+        self._later(self._clean_up(broadcast))
+        waiting = next(iter(channel.feeds.values()), None)
+        if waiting is not None and channel.on_air is None:
+            self._put_on_air(channel, waiting)
+        self._tell(channel)
+
+    async def _clean_up(self, broadcast: Broadcast) -> None:
+        """Players still read the end of the playlist; a presentation is removed a window later (8216bis 6.2.1)."""
+        await asyncio.sleep(self._parameters.window_s if broadcast.has_begun else 0)
+        self._hub.remove(broadcast.on_air)
+        folder = self._parameters.live / broadcast.channel / broadcast.identity
+        await asyncio.to_thread(shutil.rmtree, folder, True)
+
+    def _later(self, work: Any) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # After a restart.
+
+    def restore(self, recordings: Path) -> None:
+        """Takes up the broadcasts that a killed process left; ends those whose feed could not come back any more."""
+        for restored in unfinished(recordings):
+            started = restored.started
+            slug = str(started["channel"])
+            if channel_worker(slug, self._workers) != self._worker:
+                continue
+            silent_s = (self._parameters.unix_ms() - restored.silent_since_ms) / 1000
+            owner = KeyOwner(slug, started["channel_id"], started["institution_id"], "primary")
+            channel = self._channel(owner)
+            if not restored.renditions or silent_s > self._reconnect_window_s or channel.broadcast is not None:
+                finish(recordings / restored.broadcast, restored, "process ended", self._parameters.unix_ms())
+                log.warning("broadcast ended after a restart", channel=slug, broadcast=restored.broadcast)
+                continue
+            self._resume(channel, restored)
+
+    def _resume(self, channel: Channel, restored: RestoredRecording) -> None:
+        broadcast = Broadcast(self._parameters, channel.slug, restored.broadcast, restored.started, restored)
+        self._hub.add(broadcast.on_air)
+        channel.broadcast, channel.lost_since_s = broadcast, self._clock_s()
+        log.warning("broadcast resumed", channel=channel.slug, broadcast=broadcast.identity)
+
+    # What players poll.
+
+    def know(self) -> None:
+        """Channels of the key book that nobody has published on yet have a state too."""
+        for entry in self._book.channels:
+            if channel_worker(entry.slug, self._workers) == self._worker and entry.slug not in self.channels:
+                self.channels[entry.slug] = Channel(entry.slug, entry.id, entry.institution_id)
+
+    def _tell(self, channel: Channel) -> None:
+        state = self._state(channel)
+        if state == channel.told:
+            return
+        channel.told = state
+        now = datetime.fromtimestamp(self._parameters.unix_ms() / 1000, UTC).isoformat(timespec="milliseconds")
+        write_state(self._parameters.live / channel.slug, {**state, "updated_at": now})
+        log.info("channel", channel=channel.slug, state=state["state"], broadcast=state["broadcast"])
+
+    def _state(self, channel: Channel) -> dict[str, Any]:
+        shown = channel.broadcast if channel.broadcast is not None and channel.broadcast.has_begun else channel.last
+        if shown is None or shown.cadence is None:
+            return {"state": "offline", "broadcast": None, "recording": None, "audio_only": False, "started_at": None}
+        state = "ended" if shown.ended else "lost" if shown.is_lost else "live"
+        return {
+            "state": state,
+            "broadcast": shown.identity,
+            "recording": f"/recordings/{shown.identity}/index.m3u8" if shown.ended else None,
+            "audio_only": not shown.has_video,
+            "part_target_s": shown.cadence.part_target_s,
+            "part_hold_back_s": shown.cadence.part_hold_back_s,
+            "hold_back_s": shown.cadence.hold_back_s,
+            "started_at": datetime.fromtimestamp(shown.origin_ms / 1000, UTC).isoformat(timespec="milliseconds"),
+        }
+
+    def feeds(self) -> list[tuple[Channel, Feed]]:
+        return [(channel, feed) for channel in self.channels.values() for feed in channel.feeds.values()]
+
+    def sample(self) -> None:
+        """Once a second: the rates that engineers look at."""
+        now_s = self._clock_s()
+        for _, feed in self.feeds():
+            feed.sample(now_s)
+
+    def playlist_of(self, window: LiveWindow) -> MediaPlaylist | None:
+        """The renderer of a window that the hub knows."""
+        for channel in self.channels.values():
+            for broadcast in (channel.broadcast, channel.last):
+                rendition = broadcast.renditions.get(window.name) if broadcast is not None else None
+                if rendition is not None and rendition.window is window:
+                    return rendition.files.playlist
+        return None
+
+    def pause(self) -> None:
+        """The process is asked to stop: what came in is cut into parts, so that the next process loses nothing."""
+        for channel in self.channels.values():
+            if channel.broadcast is not None:
+                channel.broadcast.pause()

@@ -1,0 +1,200 @@
+"""A media process: ingest, transcode, recorder and the player's delivery, on one uvloop. It starts and runs without a database."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import structlog
+import uvicorn
+import uvloop
+
+from archive.recordings.recorder import Recorder
+from core.database import DatabaseAway, open_engine, transaction
+from core.keys import KeyBook
+from core.media.hub import Hub
+from core.media.window import LiveWindow
+from ingest.rtmp.server import RtmpServer
+from mbashara import logs
+from mbashara.broadcast import Parameters
+from mbashara.channels import Channels
+from mbashara.metrics import MediaMetrics
+from mbashara.settings import Settings
+from player.delivery import Delivery, Message, Receive, Scope, Send
+from player.playlist import MediaPlaylist
+
+KEYS_REFRESH_S = 2.0
+SAMPLE_S = 1.0
+PARAMETERS_FROM_SETTINGS = ("part_target_s", "target_duration_s", "window_s", "stall_timeout_s")
+
+log = structlog.get_logger("mbashara.media")
+
+
+class Keys:
+    """The key book and its thread: a lost database is only older news."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.book = KeyBook(settings.pepper_file.read_bytes(), settings.keys_file)
+        self.book.load()
+        self._engine = open_engine(settings.sqlalchemy_url, pool_size=1)
+        self._away = False
+        self._refreshing: asyncio.Task[None] | None = None
+
+    async def refresh(self) -> None:
+        """Those who ask while a refresh is under way share it."""
+        if self._refreshing is None or self._refreshing.done():
+            self._refreshing = asyncio.create_task(asyncio.to_thread(self._refresh))
+        await asyncio.shield(self._refreshing)
+
+    def _refresh(self) -> None:
+        try:
+            with transaction(self._engine) as session:
+                self.book.refresh(session)
+        except (DatabaseAway, OSError) as error:
+            if not self._away:
+                log.warning("the database is away; known keys are honoured", reason=str(error))
+            self._away = True
+            return
+        if self._away:
+            log.info("the database is back")
+        self._away = False
+
+
+class Application:
+    """What the process answers over HTTP: its health, its metrics, and what must wait."""
+
+    def __init__(self, delivery: Delivery, metrics: MediaMetrics, recorder: Recorder) -> None:
+        self._delivery, self._metrics, self._recorder = delivery, metrics, recorder
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        if scope["path"] == "/metrics":
+            await _answer(send, 200, self._metrics.render(), b"text/plain; version=0.0.4; charset=utf-8")
+        elif scope["path"] == "/healthz":
+            failing = self._recorder.failing
+            await _answer(
+                send, 503 if failing else 200, b"disk refuses recordings" if failing else b"ok", b"text/plain"
+            )
+        else:
+            await self._delivery(scope, receive, send)
+
+
+async def _answer(send: Send, status: int, body: bytes, content_type: bytes) -> None:
+    headers = [(b"content-type", content_type), (b"content-length", b"%d" % len(body))]
+    start: Message = {"type": "http.response.start", "status": status, "headers": headers}
+    await send(start)
+    await send({"type": "http.response.body", "body": body})
+
+
+class _HttpServer(uvicorn.Server):
+    """uvicorn inside our loop: signals are ours."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def http_server(application: Any, path: Path) -> _HttpServer:
+    config = uvicorn.Config(
+        application, uds=str(path), http="httptools", ws="none", lifespan="off", log_config=None, access_log=False,
+        timeout_keep_alive=75, backlog=4096, server_header=False, timeout_graceful_shutdown=1,
+    )  # fmt: skip
+    return _HttpServer(config)
+
+
+def unix_ms() -> float:
+    return time.time() * 1000
+
+
+def find_ffmpeg() -> str:
+    import imageio_ffmpeg
+
+    return str(imageio_ffmpeg.get_ffmpeg_exe())
+
+
+async def serve(settings: Settings, worker: int, rtmp: socket.socket) -> None:
+    """Until SIGTERM or SIGINT. Broadcasts are left as they are: the next process takes them up."""
+    stopping = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    recorder = Recorder(settings.recordings)
+    recorder.start()
+    keys, hub = Keys(settings), Hub()
+    parameters = Parameters(
+        settings.live, recorder, unix_ms, ffmpeg=find_ffmpeg() if settings.ladder else None,
+        **{name: getattr(settings, name) for name in PARAMETERS_FROM_SETTINGS},
+    )  # fmt: skip
+    channels = Channels(
+        parameters, hub, keys.book, keys.refresh, worker, settings.media_workers, settings.reconnect_window_s
+    )
+    channels.restore(settings.recordings)
+    delivery = Delivery(hub, _playlists(channels), settings.recordings)
+    application = Application(delivery, MediaMetrics(channels, delivery, recorder), recorder)
+    server = http_server(application, settings.socket(f"media-{worker}"))
+    rtmp_server = RtmpServer(channels.admit, handoff_path=lambda other: _handoff_path(settings, other))
+    tasks: list[asyncio.Task[Any]] = [
+        asyncio.create_task(work)
+        for work in (
+            rtmp_server.serve(rtmp),
+            rtmp_server.serve_handoffs(_handoff_socket(settings, worker)),
+            server.serve(),
+            channels.run(),
+            _repeat(KEYS_REFRESH_S, keys.refresh, channels.know),
+            _repeat(SAMPLE_S, _nothing, channels.sample),
+        )  # fmt: skip
+    ]
+    stop: asyncio.Task[Any] = asyncio.create_task(stopping.wait())
+    done, _ = await asyncio.wait([stop, *tasks], return_when=asyncio.FIRST_COMPLETED)
+    channels.pause()
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    await asyncio.to_thread(recorder.stop)
+    for task in done - {stop}:
+        task.result()
+
+
+def _playlists(channels: Channels) -> Callable[[LiveWindow], MediaPlaylist | None]:
+    return channels.playlist_of
+
+
+async def _repeat(interval_s: float, work: Callable[[], Awaitable[None]], then: Callable[[], None]) -> None:
+    while True:
+        await work()
+        then()
+        await asyncio.sleep(interval_s)
+
+
+async def _nothing() -> None: ...
+
+
+def _handoff_path(settings: Settings, worker: int) -> Path:
+    return settings.run / "sock" / f"media-{worker}.handoff"
+
+
+def _handoff_socket(settings: Settings, worker: int) -> socket.socket:
+    path = _handoff_path(settings, worker)
+    path.unlink(missing_ok=True)
+    door = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    door.bind(str(path))
+    door.listen(64)
+    return door
+
+
+def main() -> None:
+    settings = Settings()
+    worker = int(os.environ["MBASHARA_WORKER"])
+    logs.configure(f"media-{worker}", settings.log_level)
+    rtmp = socket.socket(fileno=int(os.environ["MBASHARA_RTMP_FD"]))
+    rtmp.setblocking(False)
+    uvloop.run(serve(settings, worker, rtmp))
+
+
+if __name__ == "__main__":
+    main()

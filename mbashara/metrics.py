@@ -1,0 +1,82 @@
+"""What a media process tells Prometheus. Everything is read when it is asked for: the way of a frame counts nothing twice."""
+
+from collections.abc import Iterator
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from archive.recordings.recorder import Recorder
+from mbashara.channels import Channel, Channels
+from player.delivery import Delivery
+
+
+class MediaMetrics(Collector):
+    """Units are in the names; labels are channel, role of the feed, rendition."""
+
+    def __init__(self, channels: Channels, delivery: Delivery, recorder: Recorder) -> None:
+        self._channels, self._delivery, self._recorder = channels, delivery, recorder
+        self._registry = CollectorRegistry()
+        self._registry.register(self)
+
+    def render(self) -> bytes:
+        return generate_latest(self._registry)
+
+    def describe(self) -> list[Metric]:
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        yield from self._of_feeds()
+        yield from self._of_renditions()
+        yield GaugeMetricFamily("mbashara_waiting_requests", "Requests that wait for a part.", self._delivery.waiting)
+        yield GaugeMetricFamily(
+            "mbashara_disk_refuses", "1 while the disk does not take recordings: an alarm.", self._recorder.failing
+        )
+        yield GaugeMetricFamily(
+            "mbashara_recorder_queued_bytes", "Bytes on the way to the disk.", self._recorder.queued_bytes
+        )
+
+    def _of_feeds(self) -> Iterator[Metric]:
+        labels = ["channel", "role"]
+        feeds = GaugeMetricFamily("mbashara_feed_connected", "1 for each feed that is connected.", labels=labels)
+        received = CounterMetricFamily("mbashara_feed_received_bytes", "Media bytes received.", labels=labels)
+        bitrate = GaugeMetricFamily("mbashara_feed_bitrate_bps", "Bit/s over the last second.", labels=labels)
+        rate = GaugeMetricFamily("mbashara_feed_frames_per_second", "Video frames over the last second.", labels=labels)
+        interval = GaugeMetricFamily("mbashara_feed_keyframe_interval_seconds", "Between keyframes.", labels=labels)
+        skipped = CounterMetricFamily(
+            "mbashara_feed_skipped_messages", "Messages with no media we take.", labels=labels
+        )
+        for channel, feed in self._channels.feeds():
+            at = [channel.slug, feed.role]
+            feeds.add_metric(at, 1)
+            received.add_metric(at, feed.bytes_in)
+            bitrate.add_metric(at, feed.bitrate_bps)
+            rate.add_metric(at, feed.frames_per_s)
+            interval.add_metric(at, feed.key_interval_ms / 1000)
+            skipped.add_metric(at, feed.skipped)
+        yield from (feeds, received, bitrate, rate, interval, skipped)
+
+    def _of_renditions(self) -> Iterator[Metric]:
+        on_air = GaugeMetricFamily("mbashara_broadcast_on_air", "1 live, 0 while its feed is away.", labels=["channel"])
+        breaks = CounterMetricFamily("mbashara_discontinuities", "Breaks of the timeline.", labels=["channel"])
+        restarts = CounterMetricFamily("mbashara_transcoder_restarts", "Starts again of ffmpeg.", labels=["channel"])
+        labels = ["channel", "rendition"]
+        delay = GaugeMetricFamily(
+            "mbashara_part_delay_seconds",
+            "From the end of a part's media to its publication, last part.",
+            labels=labels,
+        )
+        dropped = CounterMetricFamily("mbashara_dropped_packets", "Packets that fit no segment.", labels=labels)
+        for channel in self._broadcasting():
+            broadcast = channel.broadcast
+            assert broadcast is not None
+            on_air.add_metric([channel.slug], 0 if broadcast.is_lost else 1)
+            breaks.add_metric([channel.slug], broadcast.discontinuities)
+            restarts.add_metric([channel.slug], broadcast.transcoder.restarts if broadcast.transcoder else 0)
+            for name, rendition in broadcast.renditions.items():
+                delay.add_metric([channel.slug, name], rendition.part_delay_s)
+                dropped.add_metric([channel.slug, name], rendition.packager.dropped)
+        yield from (on_air, breaks, restarts, delay, dropped)
+
+    def _broadcasting(self) -> list[Channel]:
+        return [channel for channel in self._channels.channels.values() if channel.broadcast is not None]
