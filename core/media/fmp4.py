@@ -216,3 +216,16 @@ def read_track(initialization: Buffer) -> Track:
         at = data.find(b"\x05\x80\x80\x80", at)
         return codecs.audio_track(data[at + 5 : at + 5 + data[at + 4]])
     raise MediaError("initialization segment without a codec configuration")
+
+
+def sample_sizes(data: Buffer, fragment: Fragment) -> list[int]:
+    """The sizes in bytes of a fragment's samples, which end where the fragment ends."""
+    end = fragment.offset + fragment.size
+    _, moof, moof_end = next(boxes(data, fragment.offset, end))
+    _, traf, traf_end = next(found for found in boxes(data, moof, moof_end) if found[0] == b"traf")
+    _, trun, _ = next(found for found in boxes(data, traf, traf_end) if found[0] == b"trun")
+    word, count = struct.unpack_from(">II", data, trun)
+    at = trun + 8 + (4 if word & 1 else 0) + (4 if word & 4 else 0)
+    fields = [bit for bit in (0x100, 0x200, 0x400, 0x800) if word & bit]
+    step, place = 4 * len(fields), 4 * fields.index(0x200)
+    return [struct.unpack_from(">I", data, at + number * step + place)[0] for number in range(count)]

@@ -1,0 +1,172 @@
+"""What was sent is kept: through a clean end, a lost encoder, a killed media process, a killed ffmpeg, a full disk."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from core.media.packet import Kind
+from tests.live import media_files
+from tests.up import Up, data_folder, get, running, until
+
+
+@pytest.fixture(scope="module")
+def feed_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return media_files.make_flv(tmp_path_factory.mktemp("feed") / "feed.flv", 60)
+
+
+def state(up: Up, channel: str) -> dict[str, object]:
+    status, body, _ = get(f"{up.http_url}/live/{channel}/state.json")
+    return dict(json.loads(body)) if status == 200 else {"state": None}
+
+
+def wait_for(up: Up, channel: str, wanted: str, timeout_s: float = 20) -> str:
+    until(lambda: state(up, channel)["state"] == wanted, f"never {wanted}", timeout_s)
+    return str(state(up, channel)["broadcast"])
+
+
+@contextlib.contextmanager
+def publishing(path: Path, url: str) -> Iterator["subprocess.Popen[bytes]"]:
+    encoder = media_files.publish(path, url)
+    try:
+        yield encoder
+    finally:
+        encoder.kill()
+        encoder.wait()
+
+
+def media_playlist(up: Up, channel: str, broadcast: str, rendition: str) -> str:
+    return get(f"{up.http_url}/live/{channel}/{broadcast}/{rendition}/index.m3u8")[1].decode()
+
+
+def wait_for_parts(up: Up, channel: str, broadcast: str, rendition: str, segments: int) -> None:
+    until(
+        lambda: media_playlist(up, channel, broadcast, rendition).count("#EXTINF") >= segments,
+        f"{rendition} has no {segments} segments",
+    )
+
+
+def is_run_of(kept: list[str], sent: list[str]) -> bool:
+    """Kept frames are consecutive sent frames."""
+    return bool(kept) and kept[0] in sent and sent[sent.index(kept[0]) :][: len(kept)] == kept
+
+
+def told_s(playlist: str) -> float:
+    """Seconds of media that a playlist names: its segments, and the parts after the last of them."""
+    whole, _, rest = playlist.rpartition("#EXTINF:")
+    segments = [line[8:].rstrip(",") for line in playlist.splitlines() if line.startswith("#EXTINF:")]
+    parts = [line[22:].split(",")[0] for line in rest.splitlines() if line.startswith("#EXT-X-PART:DURATION=")]
+    return sum(map(float, segments)) + sum(map(float, parts)) if whole else 0.0
+
+
+def test_clean_end_is_on_demand_at_once_and_complete(mbashara_up: Up, tmp_path: Path) -> None:
+    short = media_files.make_flv(tmp_path / "short.flv", 7, b_frames=2)
+    key = mbashara_up.channel_add("rec-clean").primary_key
+    encoder = media_files.publish(short, f"{mbashara_up.rtmp_url}/{key}")
+    broadcast = wait_for(mbashara_up, "rec-clean", "live")
+    assert encoder.wait(30) == 0
+    ended_s = time.monotonic()
+    wait_for(mbashara_up, "rec-clean", "ended")
+    url = f"{mbashara_up.http_url}/recordings/{broadcast}"
+    until(lambda: b"#EXT-X-ENDLIST" in get(f"{url}/source/index.m3u8")[1], "no ENDLIST")
+    assert time.monotonic() - ended_s < 5
+    folder = mbashara_up.data / "recordings" / broadcast
+    assert media_files.kept_frames(folder / "source") == media_files.sent_frames(short, Kind.VIDEO)
+    sound = media_files.sent_frames(short, Kind.AUDIO)
+    assert media_files.kept_frames(folder / "source-audio") == sound[-len(media_files.kept_frames(folder / "source-audio")) :]
+    assert len(media_files.kept_frames(folder / "source-audio")) >= len(sound) - 4
+    assert get(f"{url}/index.m3u8")[0] == 200
+    probe = [media_files.FFMPEG, "-v", "error", "-i", f"{url}/index.m3u8", "-map", "0:v:0", "-f", "null", "-"]
+    played = subprocess.run(probe, capture_output=True, text=True, timeout=60)
+    assert (played.returncode, played.stderr) == (0, "")
+
+
+def test_killed_media_process_loses_at_most_a_part(feed_file: Path) -> None:
+    with data_folder() as data, running(data) as up:
+        key = up.channel_add("crash").primary_key
+        sent = media_files.sent_frames(feed_file, Kind.VIDEO)
+        with publishing(feed_file, f"{up.rtmp_url}/{key}"):
+            broadcast = wait_for(up, "crash", "live")
+            wait_for_parts(up, "crash", broadcast, "source", 3)
+            listed = media_playlist(up, "crash", broadcast, "source")
+            old = up.kill("media-0")
+            killed_s = time.monotonic()
+        up.wait_restarted("media-0", old)
+        with publishing(feed_file, f"{up.rtmp_url}/{key}") as encoder:
+            until(lambda: "#EXT-X-DISCONTINUITY\n" in media_playlist(up, "crash", broadcast, "source"), "never resumed", 30)
+            assert time.monotonic() - killed_s < 20
+            wait_for_parts(up, "crash", broadcast, "source", listed.count("#EXTINF") + 4)
+            assert state(up, "crash")["broadcast"] == broadcast
+            encoder.send_signal(signal.SIGTERM)
+            encoder.wait(10)
+        wait_for(up, "crash", "ended")
+        folder = up.data / "recordings" / broadcast / "source"
+        until(lambda: "ENDLIST" in (folder / "index.m3u8").read_text(), "no ENDLIST")
+        segments = media_files.kept_segments(folder)
+        turn = next(n for n, one in enumerate(segments) if one.discontinuity)
+        before = [f for one in segments[:turn] if not one.gap for f in media_files.segment_frames(folder, one)]
+        after = [f for one in segments[turn:] if not one.gap for f in media_files.segment_frames(folder, one)]
+        assert before == sent[: len(before)], "what was kept before the kill is what was sent, from its first frame on"
+        assert len(before) / 25 >= told_s(listed) - 0.001, "every part that viewers were told is kept"
+        assert is_run_of(after, sent) and after[0] == sent[0]
+        assert [one.msn for one in segments] == list(range(len(segments)))
+        names = {name: media_files.kept_segments(folder.parent / name) for name in ("source-audio", "360p", "144p", "low-audio") if (folder.parent / name).exists()}
+        assert {name: [s.msn for s in found if s.discontinuity] for name, found in names.items()} == {
+            name: [segments[turn].msn] for name in names
+        }
+        facts = [json.loads(line) for line in (folder.parent / "journal.jsonl").read_text().splitlines()]
+        gap = next(fact for fact in facts if fact["fact"] == "gap")
+        assert gap["cause"] == "process ended" and 0 < gap["to_ms"] - gap["from_ms"] < 20_000
+
+
+def test_lost_encoder_is_a_gap_and_comes_back(mbashara_up: Up, feed_file: Path) -> None:
+    key = mbashara_up.channel_add("lost").primary_key
+    with publishing(feed_file, f"{mbashara_up.rtmp_url}/{key}"):
+        broadcast = wait_for(mbashara_up, "lost", "live")
+        wait_for_parts(mbashara_up, "lost", broadcast, "source", 2)
+    wait_for(mbashara_up, "lost", "lost")
+    until(lambda: "GAP=YES" in media_playlist(mbashara_up, "lost", broadcast, "source"), "no gap parts")
+    with publishing(feed_file, f"{mbashara_up.rtmp_url}/{key}") as encoder:
+        assert wait_for(mbashara_up, "lost", "live") == broadcast
+        until(lambda: media_playlist(mbashara_up, "lost", broadcast, "144p").count("#EXT-X-DISCONTINUITY\n") == 1, "rungs")
+        for rendition in ("source", "source-audio"):
+            assert media_playlist(mbashara_up, "lost", broadcast, rendition).count("#EXT-X-DISCONTINUITY\n") == 1
+        encoder.send_signal(signal.SIGTERM)
+        encoder.wait(10)
+    wait_for(mbashara_up, "lost", "ended")
+
+
+def test_killed_transcoder_leaves_the_source_alone(mbashara_up: Up, feed_file: Path) -> None:
+    key = mbashara_up.channel_add("rungs").primary_key
+    with publishing(feed_file, f"{mbashara_up.rtmp_url}/{key}") as encoder:
+        broadcast = wait_for(mbashara_up, "rungs", "live")
+        wait_for_parts(mbashara_up, "rungs", broadcast, "144p", 2)
+        media = mbashara_up.process_id("media-0")
+        for child in transcoders(media):
+            os.kill(child, signal.SIGKILL)
+        before = media_playlist(mbashara_up, "rungs", broadcast, "144p").count("#EXTINF")
+        wait_for_parts(mbashara_up, "rungs", broadcast, "144p", before + 3)
+        until(lambda: "INDEPENDENT=YES" in media_playlist(mbashara_up, "rungs", broadcast, "144p").split("GAP=YES")[-1], "back")
+        source = media_playlist(mbashara_up, "rungs", broadcast, "source")
+        assert "GAP" not in source and "DISCONTINUITY\n" not in source
+        assert "GAP=YES" in media_playlist(mbashara_up, "rungs", broadcast, "144p")
+        encoder.send_signal(signal.SIGTERM)
+        encoder.wait(10)
+    wait_for(mbashara_up, "rungs", "ended")
+
+
+def transcoders(media: int) -> list[int]:
+    """The media process's ffmpeg children."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            fields = path.read_text().rpartition(")")[2].split()
+            if int(fields[1]) == media:
+                found.append(int(path.parent.name))
+    return found
