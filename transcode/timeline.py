@@ -93,10 +93,14 @@ class FeedClock:
 
 
 def choose_part_target(wanted_s: float, frame_durations_s: list[float]) -> float:
-    """The smallest part target from `wanted_s` up, in whole milliseconds, that frames of these durations fill to 86 %:
-    draft 4.4.4.9 asks for 85 % and allows no part above the target. Found once, before a broadcast begins."""
+    """The smallest part target from `wanted_s` up, in whole milliseconds, that frames of these durations fill.
+
+    Draft 4.4.4.9 asks for 85 % and allows no part above the target; one millisecond is left to timestamps that are
+    rounded to milliseconds. Found once, before a broadcast begins.
+    """
     for target_ms in range(round(wanted_s * 1000), 6000):
         target_s = target_ms / 1000
-        if all(int((target_s + 0.0005) / frame_s) * frame_s >= 0.86 * target_s for frame_s in frame_durations_s):
+        full_s = (int((target_s - 0.001) / frame_s) * frame_s for frame_s in frame_durations_s)
+        if all(one_s - 0.001 >= 0.85 * target_s for one_s in full_s):
             return target_s
     return wanted_s
