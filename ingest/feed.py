@@ -13,23 +13,18 @@ _NO_TRACK = "Mbashara takes H.264 video and AAC audio; this feed brought neither
 
 
 class Feed:
-    """A FeedSink. `on_item` gets tracks (when they change) and packets; `on_end` is called once."""
+    """A FeedSink. `on_item` gets tracks (when they change) and packets, from when it is set; `on_end` is called once."""
 
-    def __init__(
-        self,
-        identity: str,
-        role: str,
-        on_item: Callable[["Feed", Item], None],
-        on_end: Callable[["Feed", FeedEnd], None],
-    ) -> None:
+    def __init__(self, identity: str, role: str, on_end: Callable[["Feed", FeedEnd], None]) -> None:
         self.identity, self.role = identity, role
+        self.on_item: Callable[[Feed, Item], None] | None = None
         self.channel = ""
         self.tracks: dict[Kind, Track] = {}
         self.bytes_in = self.frames = self.skipped = 0
         self.key_interval_ms = 0
         self.bitrate_bps = self.frames_per_s = 0.0
         self._sampled = (0, 0, 0.0)
-        self._on_item, self._on_end = on_item, on_end
+        self._on_end = on_end
         self._first_ms: int | None = None
         self._last_key_ms: int | None = None
 
@@ -71,14 +66,16 @@ class Feed:
                 if self._last_key_ms is not None:
                     self.key_interval_ms = packet.dts_ms - self._last_key_ms
                 self._last_key_ms = packet.dts_ms
-        self._on_item(self, packet)
+        if self.on_item is not None:
+            self.on_item(self, packet)
 
     def _take_track(self, track: Track) -> None:
         """Encoders repeat their sequence headers; only another one is news."""
         known = self.tracks.get(track.kind)
         if known is None or known.config != track.config:
             self.tracks[track.kind] = track
-            self._on_item(self, track)
+            if self.on_item is not None:
+                self.on_item(self, track)
 
     def _skip(self, timestamp_ms: int) -> None:
         self.skipped += 1

@@ -22,10 +22,12 @@ from core.media.packet import AudioTrack, Kind, Packet, Track, VideoTrack
 from core.media.stream import Item, LiveStream
 from core.media.window import Cadence
 from ingest.feed import Feed
+from ingest.rtmp.errors import FeedError
 from mbashara.rendition import Rendition
 from player.files import replace_file
 from player.playlist import audio_multivariant, multivariant
 from transcode.ladder import RUNGS
+from transcode.packager import Packager
 from transcode.process import DRAIN_S, Transcoder
 from transcode.timeline import FeedClock, Timeline, choose_part_target
 
@@ -38,10 +40,6 @@ MAX_EARLY_PACKETS = 2000
 RUNG_LAG_MS = 2500
 MAX_BREAKS = 20
 BREAKS_PER_MS = 60_000
-
-
-class FeedRefused(Exception):
-    """The feed breaks its own timeline so often that it can't be put on the air."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +94,8 @@ class Broadcast:
         self._gap_cause = ""
         self._last_packet_ms = self._unix_ms()
         self._breaks: list[float] = []
+        self._followers: tuple[Packager, ...] = ()
+        self._ticked_msn = -1
         self._listing: tuple[tuple[str, int], ...] = ()
         self._tasks: set[asyncio.Task[None]] = set()
         self.origin_ms = round(started.get("origin_ms", self._unix_ms()))
@@ -116,7 +116,7 @@ class Broadcast:
             self._begin_gap("feed lost")
 
     def take(self, feed: Feed, item: Item) -> None:
-        """An item of the feed on the air; of others nothing. Raises FeedRefused."""
+        """An item of the feed on the air; of others nothing. Raises FeedError."""
         intake = self._intake
         if intake is None or intake.feed is not feed:
             return
@@ -171,25 +171,38 @@ class Broadcast:
     # Packets.
 
     def _air(self, intake: Intake, packet: Packet) -> None:
-        leader = self._leader
-        end_ms = leader.packager.end_ms if leader is not None else 0.0
-        now_ms = self._unix_ms() - self.origin_ms
-        placed = intake.clock.place(packet.dts_ms, now_ms, end_ms, self._gap_from_ms is not None)
-        time_ms = placed.time_ms
-        if placed.broke or intake.changed or self._gap_from_ms is not None:
-            if not self._turn(intake, packet.kind, time_ms + intake.shift_ms, placed.broke):
+        """The way of every packet. What happens seldom is in `_settle`."""
+        kind, dts_ms, cts_ms, is_key, payload = packet
+        now_ms = self._unix_ms()
+        time_ms = None
+        if self._gap_from_ms is None and not intake.changed:
+            time_ms = intake.clock.steady(dts_ms, now_ms)
+        if time_ms is None:
+            time_ms = self._settle(intake, packet, now_ms)
+            if time_ms is None:
                 return
-        mapped = packet._replace(dts_ms=time_ms)
-        self._stream.write(mapped)
-        rendition = self.renditions[SOURCE_NAMES[packet.kind]]
-        if packet.kind is Kind.VIDEO and intake.shift_ms:
-            # The first picture's decode time is its presentation time (CMAF 7.5.17), so all renditions cut at the same.
-            mapped = packet._replace(dts_ms=time_ms + intake.shift_ms, cts_ms=packet.cts_ms - intake.shift_ms)
+        if self._parameters.ffmpeg is not None:
+            self._stream.write(Packet(kind, time_ms, cts_ms, is_key, payload))
+        shift_ms = intake.shift_ms if kind is Kind.VIDEO else 0
+        # The first picture's decode time is its presentation time (CMAF 7.5.17): all renditions cut at the same.
+        mapped = Packet(kind, time_ms + shift_ms, cts_ms - shift_ms, is_key, payload)
+        rendition = self.renditions[SOURCE_NAMES[kind]]
         rendition.packager.write(mapped)
         if rendition is self._leader:
-            self._last_packet_ms = self._unix_ms()
-            for other in self._followers():
-                other.packager.drain()
+            self._last_packet_ms = now_ms
+            for other in self._followers:
+                other.drain()
+
+    def _settle(self, intake: Intake, packet: Packet, now_ms: float) -> int | None:
+        """Places a packet that is a feed's first, jumps, brings a new configuration or ends a gap. None: it is left out,
+        because it isn't the leader's."""
+        end_ms = self._leader.packager.end_ms if self._leader is not None else 0.0
+        in_gap = self._gap_from_ms is not None
+        time_ms, broke = intake.clock.place(packet.dts_ms, now_ms - self.origin_ms, end_ms, in_gap)
+        if broke or intake.changed or in_gap:
+            if not self._turn(intake, packet.kind, time_ms + intake.shift_ms, broke):
+                return None
+        return time_ms
 
     def _turn(self, intake: Intake, kind: Kind, at_ms: int, broke: bool) -> bool:
         """A feed's first packet, a jump, a new configuration, the end of a gap: what the leader settles before it goes
@@ -216,7 +229,7 @@ class Broadcast:
         now_ms = self._unix_ms()
         self._breaks = [at for at in self._breaks if now_ms - at < BREAKS_PER_MS] + [now_ms]
         if len(self._breaks) > MAX_BREAKS:
-            raise FeedRefused("The timestamps jump again and again; restart the encoder.")
+            raise FeedError("The timestamps jump again and again; restart the encoder.")
         self.discontinuities += 1
         self._timeline.break_wanted = True
         log.warning("timeline broken", channel=self.channel, broadcast=self.identity, feed=intake.feed.identity)
@@ -236,6 +249,12 @@ class Broadcast:
                 self._leader.packager.leads = False
             rendition.packager.leads = True
             self._leader = rendition
+        self._note_followers()
+
+    def _note_followers(self) -> None:
+        """Only a source rendition holds packets: rungs lag behind what they follow."""
+        names = SOURCE_NAMES.values()
+        self._followers = tuple(one.packager for one in self._others() if one.name in names)
 
     def _add(self, name: str, kind: Kind, **restored: Any) -> Rendition:
         assert self._recording is not None
@@ -246,15 +265,16 @@ class Broadcast:
         )
         self.renditions[name] = rendition
         self.on_air.windows[name] = rendition.window
+        self._note_followers()
         return rendition
+
+    def _others(self) -> list[Rendition]:
+        return [one for one in self.renditions.values() if one is not self._leader]
 
     def _configure(self, rendition: Rendition, track: Track) -> None:
         known = rendition.window.track
         if known is None or known.config != track.config:
             rendition.packager.configure(track)
-
-    def _followers(self) -> list[Rendition]:
-        return [one for one in self.renditions.values() if one is not self._leader]
 
     # The ladder.
 
@@ -311,6 +331,10 @@ class Broadcast:
             self._begin_gap("stalled")
         if self._gap_from_ms is not None:
             leader.packager.fill_gap(now_ms - self.origin_ms)
+        msn = leader.window.next_msn
+        if msn == self._ticked_msn and self._gap_from_ms is None and len(self._listing) == len(self.renditions):
+            return False
+        self._ticked_msn = msn
         self._fill_followers()
         return self._write_multivariants()
 
@@ -318,6 +342,8 @@ class Broadcast:
         """No packet for the timeout; or so late that no segment would come within 1.5 target durations (draft 6.2.1)."""
         assert self._leader is not None
         silent_ms = now_ms - self._last_packet_ms
+        if silent_ms <= 1000:
+            return False
         window = self._leader.window
         begun_ms = self.origin_ms + (
             window.segments[-1].start_ms + window.segments[-1].duration_s * 1000 if window.segments else 0
@@ -348,7 +374,7 @@ class Broadcast:
         if newest is None:
             return
         in_gap = self._gap_from_ms is not None
-        for rendition in self._followers():
+        for rendition in self._others():
             open_msn = rendition.window.open.msn if rendition.window.open else rendition.window.next_msn
             lag_ms = 0 if rendition.name in SOURCE_NAMES.values() else RUNG_LAG_MS
             if in_gap:
@@ -436,7 +462,7 @@ class Broadcast:
         leader = self._leader
         self._end_gap(leader.packager.end_ms)
         leader.packager.end()
-        for rendition in self._followers():
+        for rendition in self._others():
             rendition.packager.fill_behind()
             rendition.packager.end()
         with contextlib.suppress(OSError):

@@ -16,13 +16,11 @@ from archive.recordings.recover import RestoredRecording, finish, unfinished
 from core.ids import RANDOM_BYTES, ulid
 from core.keys import KeyBook, KeyOwner
 from core.media.hub import Hub
-from core.media.stream import Item
 from core.media.window import LiveWindow
 from core.workers import channel_worker
 from ingest.feed import Feed
 from ingest.rtmp.door import FeedEnd, FeedSink, HandOff, PublishRequest, Refusal
-from ingest.rtmp.errors import FeedError
-from mbashara.broadcast import Broadcast, FeedRefused, Parameters
+from mbashara.broadcast import Broadcast, Parameters
 from player.files import write_state
 from player.playlist import MediaPlaylist
 
@@ -63,7 +61,7 @@ class Channel:
     last: Broadcast | None = None
     lost_since_s: float | None = None
     ending: asyncio.Task[None] | None = None
-    told: dict[str, Any] = field(default_factory=dict)
+    told: object = ()
 
 
 class Channels:
@@ -111,7 +109,7 @@ class Channels:
                 "publisher refused", channel=owner.channel, role=owner.role, peer=request.peer, reason="key in use"
             )
             return Refusal("NetStream.Publish.BadName", "This stream key is in use by another encoder.")
-        feed = Feed(secrets.token_hex(4), owner.role, self._take, self._end_feed)
+        feed = Feed(secrets.token_hex(4), owner.role, self._end_feed)
         channel.feeds[owner.role] = feed
         feed.channel = channel.slug
         log.info(
@@ -138,6 +136,7 @@ class Channels:
             channel.broadcast = self._new_broadcast(channel)
         channel.on_air, channel.lost_since_s = feed, None
         channel.broadcast.attach(feed)
+        feed.on_item = channel.broadcast.take
 
     def _new_broadcast(self, channel: Channel) -> Broadcast:
         identity = ulid(round(self._parameters.unix_ms()), secrets.token_bytes(RANDOM_BYTES))
@@ -148,15 +147,6 @@ class Channels:
         broadcast = Broadcast(self._parameters, channel.slug, identity, started)
         self._hub.add(broadcast.on_air)
         return broadcast
-
-    def _take(self, feed: Feed, item: Item) -> None:
-        channel = self.channels[feed.channel]
-        if channel.on_air is not feed or channel.broadcast is None:
-            return
-        try:
-            channel.broadcast.take(feed, item)
-        except FeedRefused as refused:
-            raise FeedError(str(refused)) from refused
 
     def _end_feed(self, feed: Feed, end: FeedEnd) -> None:
         channel = self.channels[feed.channel]
@@ -259,10 +249,12 @@ class Channels:
                 self.channels[entry.slug] = Channel(entry.slug, entry.id, entry.institution_id)
 
     def _tell(self, channel: Channel) -> None:
-        state = self._state(channel)
-        if state == channel.told:
+        broadcast = channel.broadcast
+        brief = (broadcast, broadcast is not None and (broadcast.has_begun, broadcast.is_lost, broadcast.has_video))
+        if brief == channel.told:
             return
-        channel.told = state
+        channel.told = brief
+        state = self._state(channel)
         now = datetime.fromtimestamp(self._parameters.unix_ms() / 1000, UTC).isoformat(timespec="milliseconds")
         write_state(self._parameters.live / channel.slug, {**state, "updated_at": now})
         log.info("channel", channel=channel.slug, state=state["state"], broadcast=state["broadcast"])

@@ -29,21 +29,36 @@ def live_header(cadence: Cadence, version: int, media_sequence: int, discontinui
 
 
 class MediaPlaylist:
-    """Renders one window. `siblings` are the renditions of the same broadcast, for the rendition reports."""
+    """Renders one window. `siblings` are the renditions of the same broadcast, for the rendition reports.
+
+    Three texts are kept: segments whose parts are no longer listed, complete segments with their parts, the open one.
+    """
 
     def __init__(self, window: LiveWindow, siblings: Mapping[str, LiveWindow]) -> None:
         self._window, self._siblings = window, siblings
+        self._header = ""
         self._old: list[str] = []
         self._old_text = ""
-        self._old_first = self._old_end = -1
-        self._part_lines: dict[int, list[str]] = {}
+        self._old_end = -1
+        self._recent: dict[int, str] = {}
+        self._recent_text = ""
+        self._open_msn = -1
+        self._open_parts = 0
+        self._open_text = ""
+        self._range = (-1, -1)
+        self._rendered_version = -1
+        self._rendered = ""
 
     def full(self) -> str:
-        """The whole playlist, as it is now."""
+        """The whole playlist, as it is now. Rendered once per version of the window."""
         window = self._window
-        self._settle_old()
-        header = live_header(window.cadence, VERSION, window.media_sequence, window.discontinuity_sequence)
-        return header + self._old_text + self._recent(self._old_end) + self._end()
+        if self._rendered_version != window.version:
+            if self._range != (window.media_sequence, window.next_msn):
+                self._advance()
+            self._extend_open()
+            self._rendered = self._header + self._old_text + self._recent_text + self._open_text + self._end()
+            self._rendered_version = window.version
+        return self._rendered
 
     def delta(self) -> str | None:
         """A playlist delta update (4.4.5.2). None while no segment is past the skip boundary: then the full one serves.
@@ -53,11 +68,12 @@ class MediaPlaylist:
         skipped = self._skippable()
         if not skipped or window.ended:
             return None
+        self.full()
         first = window.segments[skipped]
         header = live_header(window.cadence, VERSION_WITH_SKIP, window.media_sequence, window.discontinuity_sequence)
         state = f'#EXT-X-MAP:URI="{init_name(first.init)}"\n' if not first.discontinuity else ""
-        skip = f"#EXT-X-SKIP:SKIPPED-SEGMENTS={skipped}\n"
-        return header + state + skip + self._recent(first.msn) + self._end()
+        kept = "".join(self._recent.get(msn) or self._lines(msn, False) for msn in range(first.msn, window.next_msn))
+        return f"{header}{state}#EXT-X-SKIP:SKIPPED-SEGMENTS={skipped}\n{kept}{self._open_text}{self._end()}"
 
     def _skippable(self) -> int:
         """Segments whose end is farther from the playlist's end than the skip boundary."""
@@ -71,70 +87,73 @@ class MediaPlaylist:
             count += 1
         return count
 
-    def _settle_old(self) -> None:
-        """Moves segments whose parts are no longer listed into the kept text, and drops what left the window."""
+    def _advance(self) -> None:
+        """A segment was completed or left the window: the kept texts move on."""
         window = self._window
-        first = window.media_sequence
-        if self._old_first != first or not self._old:
-            gone = max(0, first - self._old_first) if self._old else 0
-            del self._old[:gone]
-            self._old_first = first
-            self._old_end = max(self._old_end, first)
+        first, end = window.media_sequence, window.next_msn
+        if self._old and first > self._range[0]:
+            del self._old[: first - self._range[0]]
             if self._old:
-                self._old[0] = self._lines(first, with_parts=False)
-            self._old_text = "".join(self._old)
-        while self._old_end < window.next_msn and not self._lists_parts(self._old_end):
-            self._old.append(self._lines(self._old_end, with_parts=False))
-            self._old_text += self._old[-1]
-            self._part_lines.pop(self._old_end, None)
+                self._old[0] = self._lines(first, False)
+        self._old_end = max(self._old_end, first)
+        for msn in range(max(first, self._range[1]), end):
+            self._recent[msn] = self._lines(msn, True)
+        listed_from = self._listed_from()
+        while self._old_end < listed_from:
+            self._old.append(self._lines(self._old_end, False))
+            self._recent.pop(self._old_end, None)
             self._old_end += 1
+        self._range = (first, end)
+        self._old_text = "".join(self._old)
+        self._recent_text = "".join(self._recent.values())
+        self._header = live_header(window.cadence, VERSION, first, window.discontinuity_sequence)
 
-    def _lists_parts(self, msn: int) -> bool:
+    def _listed_from(self) -> int:
         """Parts are listed for as long as the end of their segment is within three target durations of the edge."""
         window = self._window
-        after_s = window.open.content_s if window.open else 0.0
+        after_s = 0.0
         for segment in reversed(window.segments):
-            if segment.msn == msn:
-                return after_s < window.cadence.parts_listed_s
+            if after_s >= window.cadence.parts_listed_s:
+                return segment.msn + 1
             after_s += segment.duration_s
-        return True
+        return window.media_sequence
 
-    def _recent(self, first_msn: int) -> str:
-        window = self._window
-        text = "".join(self._lines(msn, with_parts=msn >= self._old_end) for msn in range(first_msn, window.next_msn))
-        if window.open is not None:
-            text += self._head(window.open) + self._parts(window.open)
-        return text
+    def _extend_open(self) -> None:
+        segment = self._window.open
+        if segment is None:
+            self._open_msn, self._open_text = -1, ""
+            return
+        if segment.msn != self._open_msn:
+            self._open_msn, self._open_parts, self._open_text = segment.msn, 0, self._head(segment)
+        for part in segment.parts[self._open_parts :]:
+            self._open_text += part_line(segment.msn, part)
+        self._open_parts = len(segment.parts)
 
     def _lines(self, msn: int, with_parts: bool) -> str:
         segment = self._window.find(msn)
         assert segment is not None
-        return self._head(segment) + (self._parts(segment) if with_parts else "") + segment_tail(segment)
+        parts = "".join([part_line(msn, part) for part in segment.parts]) if with_parts else ""
+        return self._head(segment) + parts + segment_tail(segment)
 
     def _head(self, segment: Segment) -> str:
         before = self._window.find(segment.msn - 1)
         return segment_head(segment, self._window.origin_ms, before.init if before else None)
-
-    def _parts(self, segment: Segment) -> str:
-        lines = self._part_lines.setdefault(segment.msn, [])
-        for part in segment.parts[len(lines) :]:
-            lines.append(part_line(segment.msn, part))
-        return "".join(lines)
 
     def _end(self) -> str:
         window = self._window
         if window.ended:
             return "#EXT-X-ENDLIST\n"
         msn, part = (window.open.msn, len(window.open.parts)) if window.open else (window.next_msn, 0)
-        reports = "".join(_report(other) for other in self._siblings.values() if other is not window)
+        reports = "".join([_report(other) for other in self._siblings.values() if other is not window])
         return f'#EXT-X-PRELOAD-HINT:TYPE=PART,URI="{part_name(msn, part)}"\n{reports}'
 
 
 def _report(window: LiveWindow) -> str:
-    if window.edge is None:
+    edge = window.edge
+    if edge is None:
         return ""
     uri = f"../{window.name}/{PLAYLIST_NAME}"
-    return f'#EXT-X-RENDITION-REPORT:URI="{uri}",LAST-MSN={window.edge.msn},LAST-PART={window.edge.part}\n'
+    return f'#EXT-X-RENDITION-REPORT:URI="{uri}",LAST-MSN={edge.msn},LAST-PART={edge.part}\n'
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,6 +72,15 @@ class FeedClock:
         self._last_dts_ms = 0
         self._last_now_ms = 0.0
 
+    def steady(self, dts_ms: int, now_ms: float) -> int | None:
+        """Where a packet falls that follows the last one closely, which is nearly all of them; None: ask `place`."""
+        step_ms = dts_ms - self._last_dts_ms
+        if self._offset_ms is None or not -self._back_ms <= step_ms <= self._ahead_ms:
+            return None
+        if step_ms > 0:
+            self._last_dts_ms, self._last_now_ms = dts_ms, now_ms
+        return dts_ms + self._offset_ms
+
     def place(self, dts_ms: int, now_ms: float, end_ms: float, after_gap: bool) -> Placed:
         """`now_ms` is the wall clock on the timeline, `end_ms` the end of what viewers were told. After a gap a packet
         that belongs before that end is anchored anew behind it: nothing that was received is thrown away."""

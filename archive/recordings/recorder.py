@@ -26,14 +26,19 @@ MAX_QUEUED_BYTES = 128 << 20
 
 
 class Recorder:
-    """The thread and its queue. `sync_interval_s` is what a power cut may cost."""
+    """The thread and its queue. `sync_interval_s` is what a power cut may cost; parts younger than
+    `batch_s` are still only in the memory folder, from where a restart takes them."""
 
-    def __init__(self, folder: Path, sync_interval_s: float = 5.0, max_queued_bytes: int = MAX_QUEUED_BYTES) -> None:
+    def __init__(
+        self, folder: Path, sync_interval_s: float = 5.0, max_queued_bytes: int = MAX_QUEUED_BYTES,
+        batch_s: float = 0.03,
+    ) -> None:  # fmt: skip
         self.folder = folder
         self.queued_bytes = 0
         self.failing = False
         self._max_queued_bytes = max_queued_bytes
         self._sync_interval_s = sync_interval_s
+        self._batch_s = batch_s
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
@@ -58,11 +63,14 @@ class Recorder:
         return self.queued_bytes + size <= self._max_queued_bytes
 
     def _run(self) -> None:
+        """In batches: a thread that woke for each part would cost the loop its lock a thousand times a second."""
         while (job := self._jobs.get()) is not None:
             try:
                 job()
             except Exception:
                 log.exception("recorder job failed")
+            if self._jobs.empty():
+                time.sleep(self._batch_s)
 
     def _sync(self) -> None:
         """One syncfs for all that was appended since the last: cheaper than one fsync a file, and off the writer's way."""
