@@ -8,6 +8,7 @@ import secrets
 import shutil
 import stat
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -46,9 +47,11 @@ class Account:
 
     user_id: int
     group_id: int
+    may_enter: bool = True
+    """False where the program or the data lies in a folder that only root may enter."""
 
 
-def account() -> Account | None:
+def account(settings: Settings) -> Account | None:
     """The account to drop to, made if new; None if we are not root and stay who we are."""
     if os.geteuid() != 0:
         return None
@@ -68,7 +71,13 @@ def account() -> Account | None:
         if made.returncode:
             raise DataError(f"cannot make the user {ACCOUNT}: {made.stderr.strip()}") from None
         entry = pwd.getpwnam(ACCOUNT)
-    return Account(entry.pw_uid, entry.pw_gid)
+    places = (Path(sys.executable), Path(sys.prefix), Path(__file__), settings.data)
+    may_enter = all(_may_enter(folder) for place in places for folder in place.absolute().parents)
+    return Account(entry.pw_uid, entry.pw_gid, may_enter)
+
+
+def _may_enter(folder: Path) -> bool:
+    return not folder.exists() or bool(folder.stat().st_mode & stat.S_IXOTH)
 
 
 def prepare(settings: Settings) -> None:
@@ -76,7 +85,7 @@ def prepare(settings: Settings) -> None:
     try:
         settings.data.mkdir(parents=True, exist_ok=True)
         _check_version(settings.data / "VERSION")
-        owner = account()
+        owner = account(settings)
         _make(settings.data, FOLDERS, owner)
         _make(settings.run, RUN_FOLDERS, owner)
         _make_pepper(settings.pepper_file, owner)

@@ -15,7 +15,7 @@ import psycopg
 from sqlalchemy import Engine
 
 from core.database import migrate
-from mbashara.children import as_account, die_with_parent
+from mbashara.children import as_account, die_with_parent, lowered
 from mbashara.data import DataError, account, open_lock, prepare, try_lock
 from mbashara.settings import Settings
 
@@ -50,7 +50,9 @@ def initialise(settings: Settings) -> None:
         "-D",
         str(cluster),
     ]
-    made = subprocess.run(command, capture_output=True, text=True, cwd="/", **as_account(account()))
+    made = subprocess.run(
+        lowered(command, account(settings)), capture_output=True, text=True, cwd="/", **as_account(account(settings))
+    )
     if made.returncode:
         raise DataError(f"cannot make the database: {made.stderr.strip().splitlines()[-1]}")
 
@@ -123,12 +125,12 @@ def running(settings: Settings) -> Iterator[None]:
 def _started(settings: Settings) -> Iterator[None]:
     initialise(settings)
     server = subprocess.Popen(
-        command(settings),
+        lowered(command(settings), account(settings)),
         cwd="/",
         stderr=subprocess.DEVNULL,
         start_new_session=True,
         preexec_fn=partial(die_with_parent, STOP_SIGNAL, os.getpid()),
-        **as_account(account()),
+        **as_account(account(settings)),
     )
     try:
         yield

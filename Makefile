@@ -1,0 +1,68 @@
+# Mbashara: `make run` and `make test` are all that a fresh machine needs; both set up what they use.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := .make
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: run test check format lint types unit bench clean requirements
+
+run: $(STAMP)/run $(STAMP)/player ## Sets up, starts everything with a demo feed, prints the addresses. Ctrl-C ends it.
+	$(BIN)/mbashara up --demo
+
+test: $(STAMP)/test $(STAMP)/player $(STAMP)/system check ## Sets up, checks format, lint and types, runs every test.
+	$(BIN)/python -m pytest
+
+check: $(STAMP)/test
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+	$(BIN)/mypy .
+
+format: $(STAMP)/test
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lint: $(STAMP)/test
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+
+types: $(STAMP)/test
+	$(BIN)/mypy .
+
+unit: $(STAMP)/test ## The quick tests alone.
+	$(BIN)/python -m pytest tests/unit
+
+bench: $(STAMP)/test $(STAMP)/player $(STAMP)/system ## Figures beside nginx-rtmp, in one run.
+	$(BIN)/python -m tests.bench
+
+clean:
+	rm -rf $(VENV) $(STAMP) node_modules player/static
+
+requirements: ## Pins anew, after a change of requirements*.in. Needs uv.
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
+		--no-emit-find-links requirements.in -o requirements.txt
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
+		--no-emit-find-links requirements-test.in -o requirements-test.txt
+
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit("Mbashara needs Python 3.11 or newer" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+
+$(STAMP)/run: $(VENV)/bin/python requirements.txt pyproject.toml
+	$(BIN)/python -m pip install -q --require-hashes -r requirements.txt
+	$(BIN)/python -m pip install -q --no-deps --no-build-isolation -e .
+	@mkdir -p $(STAMP) && touch $@
+
+$(STAMP)/test: $(STAMP)/run requirements-test.txt
+	$(BIN)/python -m pip install -q --require-hashes -r requirements-test.txt
+	@touch $@
+
+$(STAMP)/player: package-lock.json $(shell find player/shell player/engine player/styles -type f)
+	npm ci --ignore-scripts --no-audit --no-fund
+	npm run build
+	@mkdir -p $(STAMP) && touch $@
+
+$(STAMP)/system: docker/install-test-packages
+	sh docker/install-test-packages
+	@mkdir -p $(STAMP) && touch $@
