@@ -13,7 +13,7 @@ _NO_TRACK = "Mbashara takes H.264 video and AAC audio; this feed brought neither
 
 
 class Feed:
-    """A FeedSink. `on_item` gets tracks (when they change) and packets, from when it is set; `on_end` is called once."""
+    """A FeedSink. Once set, `on_item` gets packets, and tracks when they change; `on_end` is called once."""
 
     def __init__(self, identity: str, role: str, on_end: Callable[["Feed", FeedEnd], None]) -> None:
         self.identity, self.role = identity, role

@@ -194,14 +194,14 @@ class Broadcast:
                 other.drain()
 
     def _settle(self, intake: Intake, packet: Packet, now_ms: float) -> int | None:
-        """Places a packet that is a feed's first, jumps, brings a new configuration or ends a gap. None: it is left out,
-        because it isn't the leader's."""
+        """Places a packet that is a feed's first, jumps, brings a new configuration or ends a gap. None: it is
+        left out, because it isn't the leader's."""
         end_ms = self._leader.packager.end_ms if self._leader is not None else 0.0
         in_gap = self._gap_from_ms is not None
         time_ms, broke = intake.clock.place(packet.dts_ms, now_ms - self.origin_ms, end_ms, in_gap)
-        if broke or intake.changed or in_gap:
-            if not self._turn(intake, packet.kind, time_ms + intake.shift_ms, broke):
-                return None
+        turns = broke or intake.changed or in_gap
+        if turns and not self._turn(intake, packet.kind, time_ms + intake.shift_ms, broke):
+            return None
         return time_ms
 
     def _turn(self, intake: Intake, kind: Kind, at_ms: int, broke: bool) -> bool:
@@ -339,7 +339,7 @@ class Broadcast:
         return self._write_multivariants()
 
     def _is_stalled(self, now_ms: float) -> bool:
-        """No packet for the timeout; or so late that no segment would come within 1.5 target durations (draft 6.2.1)."""
+        """No packet for the timeout, or no segment for 1.5 target durations (draft 6.2.1)."""
         assert self._leader is not None
         silent_ms = now_ms - self._last_packet_ms
         if silent_ms <= 1000:

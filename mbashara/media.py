@@ -1,4 +1,4 @@
-"""A media process: ingest, transcode, recorder and the player's delivery, on one uvloop. It starts and runs without a database."""
+"""A media process: ingest, transcode, recorder and delivery on one uvloop. It runs without a database too."""
 
 import asyncio
 import contextlib
@@ -148,7 +148,7 @@ async def serve(settings: Settings, worker: int, rtmp: socket.socket) -> None:
             channels.run(),
             _repeat(KEYS_REFRESH_S, keys.refresh, channels.know),
             _repeat(SAMPLE_S, _nothing, channels.sample),
-        )  # fmt: skip
+        )
     ]
     stop: asyncio.Task[Any] = asyncio.create_task(stopping.wait())
     done, _ = await asyncio.wait([stop, *tasks], return_when=asyncio.FIRST_COMPLETED)

@@ -1,4 +1,4 @@
-"""What a media process tells Prometheus. Everything is read when it is asked for: the way of a frame counts nothing twice."""
+"""What a media process tells Prometheus, read when it is asked for: the way of a frame counts nothing twice."""
 
 from collections.abc import Iterator
 

@@ -84,7 +84,7 @@ class Rendition:
         self.window.commit()
 
     def _keep_in_memory(self, segment: Segment) -> None:
-        """On the recorder's thread. The parts are still files: they are listed for longer than a disk takes to refuse."""
+        """On the recorder's thread. The parts are still files: they are kept longer than a disk takes to refuse."""
         try:
             self.files.keep_in_memory(segment, self.files.read_parts(segment))
         except OSError:

@@ -35,12 +35,6 @@ _STORED_POLL_S = 0.005
 _STATUS = {Answer.READY: 200, Answer.BAD_REQUEST: 400}
 
 
-class Limits(NamedTuple):
-    """`max_waiting` bounds the requests that wait in this process; one more gets 503."""
-
-    max_waiting: int = 20_000
-
-
 class _Body(NamedTuple):
     plain: bytes
     gzipped: bytes
@@ -66,17 +60,18 @@ class _Rendered:
 
 
 class Delivery:
-    """The ASGI application. `playlists` gives a window's renderer; `recordings` is the folder of recordings."""
+    """The ASGI application. `playlists` gives a window's renderer; `recordings` is
+    the folder of recordings; of more than `max_waiting` requests that wait at once one gets 503."""
 
     def __init__(
         self,
         hub: Hub,
         playlist_of: Callable[[LiveWindow], MediaPlaylist | None],
         recordings: Path,
-        limits: Limits = Limits(),
+        max_waiting: int = 20_000,
     ) -> None:
         self.waiting = 0
-        self._hub, self._playlist_of, self._recordings, self._limits = hub, playlist_of, recordings, limits
+        self._hub, self._playlist_of, self._recordings, self._max_waiting = hub, playlist_of, recordings, max_waiting
         self._rendered: dict[LiveWindow, _Rendered] = {}
 
     def forget(self, window: LiveWindow) -> None:
@@ -87,7 +82,7 @@ class Delivery:
         window = self._hub.window(address["channel"], address["broadcast"], address["rendition"]) if address else None
         if address is None or window is None:
             await _refuse(send, 404, 1)
-        elif self.waiting >= self._limits.max_waiting:
+        elif self.waiting >= self._max_waiting:
             await _refuse(send, 503, None)
         elif address["playlist"]:
             await self._answer_playlist(scope, send, window)
@@ -169,7 +164,7 @@ class Delivery:
         return msn == window.next_msn and part == 0
 
     async def _answer_part(self, send: Send, window: LiveWindow, segment: Segment, part: int, path: str) -> None:
-        """The edge's, while it is a file; after that a slice of the segment's file, as long as the window holds that."""
+        """The edge's while it is a file; then a slice of the segment's file, for as long as the window holds that."""
         listed_s = window.cadence.parts_listed_s
         edge_ms = (window.open or window.segments[-1]).start_ms
         if segment.storage is not Storage.RECORDED or edge_ms - segment.start_ms < listed_s * 1000:

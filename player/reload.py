@@ -1,4 +1,4 @@
-"""Decides what a blocking playlist reload is answered (RFC 8216bis 6.2.5.2). Pure; the route loops on it with a deadline."""
+"""Decides what a blocking playlist reload is answered (RFC 8216bis 6.2.5.2). Pure; the route loops on it."""
 
 import math
 from dataclasses import dataclass

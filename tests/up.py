@@ -1,4 +1,4 @@
-"""A whole `mbashara up` for tests: real processes, real PostgreSQL, real nginx, on free ports, in a folder of its own."""
+"""A whole `mbashara up` for tests: real processes, PostgreSQL, nginx, on free ports, in a folder of its own."""
 
 import json
 import os

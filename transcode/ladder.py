@@ -1,7 +1,7 @@
 """The ladder: which rungs a feed gets below its source, and the ffmpeg command that makes them all from one decode.
 
-FLV goes in on stdin and comes out on one pipe a rung. With these options every rung keeps the source's timestamps to the
-millisecond and has its keyframes where the source has them, so the packager cuts all renditions at the same places.
+FLV goes in on stdin and comes out on one pipe a rung. With these options every rung keeps the source's timestamps
+to the millisecond and has its keyframes where the source has them, so all renditions are cut at the same places.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -14,7 +14,7 @@ from core.media.packet import Kind, Track, VideoTrack
 
 @dataclass(frozen=True, slots=True)
 class Rung:
-    """One step. `height` in pixels (0: audio); bitrates in bit/s. `codec_options` are x264's or aac's, as ffmpeg names them."""
+    """One step. `height` in pixels (0: audio); bitrates in bit/s; `codec_options` as ffmpeg names them."""
 
     name: str
     kind: Kind

@@ -1,5 +1,8 @@
-"""A recording's journal: one JSON object a line, appended only. The rows in PostgreSQL are read from it, never the reverse,
-so a broadcast goes on without a database and rows can be made again."""
+"""A recording's journal: one JSON object a line, appended only.
+
+Rows in PostgreSQL are read from it, never the reverse, so a broadcast goes on
+without a database and rows can be made again.
+"""
 
 import json
 import os

@@ -1,7 +1,7 @@
-"""The recorder: appends parts to segment files and segments to indexes, on its own thread, for all broadcasts of a process.
+"""The recorder: appends parts to segment files and segments to indexes, on its own thread, for a process's broadcasts.
 
-The loop never waits for a disk. What the disk can't take is given back to the loop to be kept in memory for a while, and
-is on record as a gap.
+The loop never waits for a disk. What the disk can't take is given back to be kept in memory for a while, and is on
+record as a gap.
 """
 
 import ctypes
@@ -73,7 +73,7 @@ class Recorder:
                 time.sleep(self._batch_s)
 
     def _sync(self) -> None:
-        """One syncfs for all that was appended since the last: cheaper than one fsync a file, and off the writer's way."""
+        """One syncfs for all that was appended since the last: cheaper than an fsync a file, off the writer's way."""
         libc = ctypes.CDLL(None, use_errno=True)
         descriptor = os.open(self.folder, os.O_RDONLY)
         while not self._stopped.wait(self._sync_interval_s):
@@ -144,8 +144,8 @@ class Recording:
 
 
 class RenditionRecorder:
-    """A RenditionSink that appends to files. `on_lost(segment)` is called on the recorder's thread for a complete segment
-    that is not on disk; `resumed` tells that the index is there already, with `previous_init` in force."""
+    """A RenditionSink that appends to files. `on_lost(segment)` is called on the recorder's thread for a complete
+    segment that is not on disk; `resumed` tells that the index is there already, with `previous_init` in force."""
 
     def __init__(
         self, recording: Recording, name: str, on_lost: Callable[[Segment], None],

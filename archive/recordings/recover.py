@@ -1,4 +1,4 @@
-"""After a restart: finds the recordings that were not ended, makes their last segments whole, and gives back their windows.
+"""After a restart: finds recordings that were not ended, makes their last segments whole, gives back their windows.
 
 What a killed process leaves is a segment file that ends somewhere in a part. Everything up to its last complete part
 becomes a segment like any other.
@@ -21,7 +21,7 @@ log = structlog.get_logger()
 
 @dataclass(slots=True)
 class RestoredRendition:
-    """A rendition's last configuration and its segments, the last ones with their parts. `inits` counts its initialization segments."""
+    """A rendition's last configuration and its segments, the last with their parts; `inits` counts init segments."""
 
     name: str
     track: Track

@@ -1,4 +1,4 @@
-"""Reads codec configurations: H.264 avcC with its SPS (ITU-T H.264 7.3.2.1.1), AAC AudioSpecificConfig (ISO 14496-3)."""
+"""Reads codec configurations: H.264 avcC with its SPS (ITU-T H.264 7.3.2.1.1), AudioSpecificConfig (ISO 14496-3)."""
 
 from core.media.packet import AudioTrack, MediaError, VideoTrack
 

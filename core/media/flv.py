@@ -1,4 +1,4 @@
-"""FLV (Adobe FLV 10.1, annex E): message bodies to packets and tracks, and the tag stream to and from ffmpeg's pipes."""
+"""FLV (Adobe FLV 10.1, annex E): message bodies to packets and tracks; the tag stream of ffmpeg's pipes."""
 
 import struct
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Fragmented MP4 as CMAF wants it (ISO 14496-12, 23000-19): initialization segments, fragments, and a reader for recovery.
+"""Fragmented MP4 as CMAF wants it (ISO 14496-12, 23000-19): initialization segments, fragments, a reader of both.
 
 A fragment is one `moof` and one `mdat` of one track. Whoever appends fragments to a file gets a legal segment.
 """
@@ -85,7 +85,7 @@ def _descriptor(tag: int, *parts: bytes) -> bytes:
 
 
 def video_fragment(sequence: int, decode_time: int, samples: Sequence[int], payloads: Sequence[Buffer]) -> bytes:
-    """One video fragment. `samples` is flat, four numbers a sample: duration, size, flags, composition offset & 2^32-1."""
+    """One video fragment. `samples` is flat, four a sample: duration, size, flags, composition offset & 2^32-1."""
     count = len(payloads)
     table = struct.pack(f">{len(samples)}I", *samples)
     return _fragment(sequence, decode_time, b"", 0x020000, _VIDEO_TRUN_FLAGS, count, table, payloads)
@@ -145,7 +145,7 @@ def boxes(data: Buffer, start: int = 0, end: int | None = None) -> Iterator[tupl
 
 
 def fragments(data: Buffer) -> Iterator[Fragment]:
-    """The complete fragments at the head of a segment file; what a killed writer left half-written is not among them."""
+    """The complete fragments at the head of a segment file, without what a killed writer left half-written."""
     moof: tuple[int, int] | None = None
     for kind, start, end in boxes(data):
         if kind == b"moof":

@@ -52,7 +52,7 @@ def index_header(target_duration_s: int, media_sequence: int, discontinuity_sequ
 
 @dataclass(slots=True)
 class Index:
-    """What an index says. `torn_bytes` is the length of an unfinished entry at its end, as a killed writer leaves it."""
+    """What an index says. `torn_bytes` is the length of an unfinished entry at its end."""
 
     segments: list[Segment]
     ended: bool

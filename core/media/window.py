@@ -15,7 +15,7 @@ from core.media.packet import Kind, Track
 
 
 class Part(NamedTuple):
-    """One partial segment, the `number`th of its parent. `offset` and `size` are its place, in bytes, in the file of its parent segment."""
+    """Partial segment `number` of its parent. `offset` and `size` are its place in the parent's file, in bytes."""
 
     number: int
     duration_s: float

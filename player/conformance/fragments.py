@@ -42,9 +42,9 @@ def check_segment(
     """A finished segment's bytes against its lines; `parts` has the bytes of its parts that were fetched."""
     found = list(_check_fragments(segment.line, data, clock, segment.duration_s))
     fragments = _fragments(data)
-    if segment.parts and all(part.uri in parts for part in segment.parts):
-        if b"".join(parts[part.uri] for part in segment.parts) != data:
-            found.append(Violation(segment.line, "3.2-parts", "the parts put together are not the segment"))
+    complete = segment.parts and all(part.uri in parts for part in segment.parts)
+    if complete and b"".join(parts[part.uri] for part in segment.parts) != data:
+        found.append(Violation(segment.line, "3.2-parts", "the parts put together are not the segment"))
     for part in segment.parts:
         if part.uri in parts:
             found += _check_part_bytes(part, parts[part.uri], clock.timescale, is_video)

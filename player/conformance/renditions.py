@@ -82,7 +82,7 @@ def _check_reports(
 
 def _parts_between(playlist: MediaPlaylist, msn: int, part: int) -> int:
     """How many parts lie between a reported position and the playlist's newest part."""
-    last_msn, last_part = playlist.last_part
+    last_msn, _last_part = playlist.last_part
     if msn > last_msn:
         return part + 1 + 1000 * (msn - last_msn - 1)
     behind = sum(len(segment.parts) for segment in playlist.listed if segment.msn >= msn) - 1 - part

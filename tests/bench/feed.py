@@ -71,10 +71,29 @@ def _encode(path: Path, bitrate_bps: int) -> None:
     # Noise, because a plain test card would not fill 4 Mbit/s.
     picture = "testsrc2=size=1280x720:rate=30,noise=alls=24:allf=t"
     subprocess.run(
-        [imageio_ffmpeg.get_ffmpeg_exe(), "-y", "-v", "error", "-f", "lavfi", "-i", picture]
-        + ["-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000", "-t", "16.2"]
-        + ["-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency", "-pix_fmt", "yuv420p"]
-        + [
+        [
+            imageio_ffmpeg.get_ffmpeg_exe(),
+            "-y",
+            "-v",
+            "error",
+            "-f",
+            "lavfi",
+            "-i",
+            picture,
+            "-f",
+            "lavfi",
+            "-i",
+            "sine=frequency=440:sample_rate=48000",
+            "-t",
+            "16.2",
+            "-c:v",
+            "libx264",
+            "-preset",
+            "ultrafast",
+            "-tune",
+            "zerolatency",
+            "-pix_fmt",
+            "yuv420p",
             "-b:v",
             rate,
             "-maxrate",
@@ -87,8 +106,16 @@ def _encode(path: Path, bitrate_bps: int) -> None:
             "60",
             "-sc_threshold",
             "0",
-        ]
-        + ["-c:a", "aac", "-b:a", "128k", "-ac", "2", "-f", "flv", str(part)],
+            "-c:a",
+            "aac",
+            "-b:a",
+            "128k",
+            "-ac",
+            "2",
+            "-f",
+            "flv",
+            str(part),
+        ],
         check=True,
     )
     part.replace(path)

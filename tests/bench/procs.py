@@ -1,5 +1,6 @@
 """Reads what a process tree costs from /proc: CPU seconds, resident memory, who is whose child (proc(5))."""
 
+import contextlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,8 +64,6 @@ def folder_bytes(folder: Path) -> int:
     total = 0
     for path, _, names in os.walk(folder):
         for name in names:
-            try:
+            with contextlib.suppress(OSError):
                 total += os.stat(os.path.join(path, name), follow_symlinks=False).st_blocks * 512
-            except OSError:
-                pass
     return total

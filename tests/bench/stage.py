@@ -49,7 +49,7 @@ def read_url(url: str) -> str:
 def on_air(streams: int, seconds: float, segments: int = 3) -> Iterator[Stage]:
     """Channels c0.. on the air for at least `seconds` after each has `segments` segments."""
     feeds.load()
-    with tempfile.TemporaryDirectory(prefix="mbashara-bench-") as folder:
+    with tempfile.TemporaryDirectory(prefix="mbashara-bench-") as folder:  # noqa: SIM117
         with servers.mbashara(Path(folder) / "data", {"MBASHARA_LADDER": "false"}) as up:
             channels = [f"c{index}" for index in range(streams)]
             keys = [up.channel_add(channel) for channel in channels]

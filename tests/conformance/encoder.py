@@ -10,12 +10,45 @@ import imageio_ffmpeg
 def start(url: str) -> subprocess.Popen[bytes]:
     """640x360 at 30 fps, a key frame each 2 s, AAC at 48 kHz; whoever starts it ends it."""
     return subprocess.Popen(
-        [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-re"]
-        + ["-f", "lavfi", "-i", "testsrc2=size=640x360:rate=30"]
-        + ["-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000"]
-        + ["-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency", "-pix_fmt", "yuv420p"]
-        + ["-b:v", "800k", "-maxrate", "800k", "-bufsize", "800k", "-g", "60", "-sc_threshold", "0"]
-        + ["-c:a", "aac", "-b:a", "96k", "-f", "flv", url],
+        [
+            imageio_ffmpeg.get_ffmpeg_exe(),
+            "-v",
+            "error",
+            "-re",
+            "-f",
+            "lavfi",
+            "-i",
+            "testsrc2=size=640x360:rate=30",
+            "-f",
+            "lavfi",
+            "-i",
+            "sine=frequency=440:sample_rate=48000",
+            "-c:v",
+            "libx264",
+            "-preset",
+            "ultrafast",
+            "-tune",
+            "zerolatency",
+            "-pix_fmt",
+            "yuv420p",
+            "-b:v",
+            "800k",
+            "-maxrate",
+            "800k",
+            "-bufsize",
+            "800k",
+            "-g",
+            "60",
+            "-sc_threshold",
+            "0",
+            "-c:a",
+            "aac",
+            "-b:a",
+            "96k",
+            "-f",
+            "flv",
+            url,
+        ],
         stdin=subprocess.DEVNULL,
     )
 

@@ -16,10 +16,39 @@ FFMPEG = imageio_ffmpeg.get_ffmpeg_exe()
 def make_flv(path: Path, seconds: int, b_frames: int = 0) -> Path:
     """A pre-encoded feed whose every picture differs, so that frames are known by their hash."""
     subprocess.run(
-        [FFMPEG, "-v", "error", "-y", "-f", "lavfi", "-i", f"testsrc2=size=320x180:rate=25:duration={seconds}"]
-        + ["-f", "lavfi", "-i", f"anoisesrc=sample_rate=48000:duration={seconds}:amplitude=0.2"]
-        + ["-c:v", "libx264", "-preset", "ultrafast", "-bf", str(b_frames), "-g", "50", "-sc_threshold", "0"]
-        + ["-pix_fmt", "yuv420p", "-c:a", "aac", "-b:a", "96k", "-f", "flv", str(path)],
+        [
+            FFMPEG,
+            "-v",
+            "error",
+            "-y",
+            "-f",
+            "lavfi",
+            "-i",
+            f"testsrc2=size=320x180:rate=25:duration={seconds}",
+            "-f",
+            "lavfi",
+            "-i",
+            f"anoisesrc=sample_rate=48000:duration={seconds}:amplitude=0.2",
+            "-c:v",
+            "libx264",
+            "-preset",
+            "ultrafast",
+            "-bf",
+            str(b_frames),
+            "-g",
+            "50",
+            "-sc_threshold",
+            "0",
+            "-pix_fmt",
+            "yuv420p",
+            "-c:a",
+            "aac",
+            "-b:a",
+            "96k",
+            "-f",
+            "flv",
+            str(path),
+        ],
         check=True,
         timeout=60,
     )

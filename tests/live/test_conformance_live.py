@@ -143,9 +143,9 @@ def transcoders(data: Path) -> list[int]:
     mark, found = f"MBASHARA_DATA={data}".encode(), []
     for entry in Path("/proc").iterdir():
         try:
-            if entry.name.isdigit() and b"ffmpeg" in (entry / "cmdline").read_bytes().split(b"\0")[0]:
-                if mark in (entry / "environ").read_bytes().split(b"\0"):
-                    found.append(int(entry.name))
+            is_ffmpeg = entry.name.isdigit() and b"ffmpeg" in (entry / "cmdline").read_bytes().split(b"\0")[0]
+            if is_ffmpeg and mark in (entry / "environ").read_bytes().split(b"\0"):
+                found.append(int(entry.name))
         except OSError:
             continue
     assert found, "no transcoder is running"

@@ -1,5 +1,7 @@
 """The packager's rules (8216bis 4.4.4.9, 6.2), on packets that break in the ways feeds break."""
 
+import itertools
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -46,7 +48,9 @@ def test_segments_begin_at_keyframes_and_only_first_parts_are_independent() -> N
     for packet in pictures(10):
         packager.write(packet)
     assert [segment.start_ms for segment in sink.segments] == [0, 2000, 4000, 6000]
-    assert all([part.independent for part in segment.parts] == [True, False, False, False, False] for segment in sink.segments)
+    assert all(
+        [part.independent for part in segment.parts] == [True, False, False, False, False] for segment in sink.segments
+    )
     assert all(segment.duration_s == 2.0 for segment in sink.segments)
 
 
@@ -106,7 +110,9 @@ def test_audio_follows_the_leaders_cuts_within_a_frame() -> None:
     assert len(follower_sink.segments) >= 8
     for segment in follower_sink.segments:
         assert 0 <= segment.start_ms - segment.msn * 2000 < 21.4
-    assert sum(one.duration_s for one in follower_sink.segments) == pytest.approx(2 * len(follower_sink.segments), abs=0.022)
+    assert sum(one.duration_s for one in follower_sink.segments) == pytest.approx(
+        2 * len(follower_sink.segments), abs=0.022
+    )
 
 
 def test_audio_ahead_of_video_waits_for_the_cut() -> None:
@@ -234,7 +240,7 @@ def test_no_order_of_timestamps_breaks_the_packager(items: list[tuple[int, bool,
         packager.write(picture(placed.time_ms, key, cts_ms))
     packager.end()
     fragments = list(fmp4.fragments(sink.data))
-    for one, following in zip(fragments, fragments[1:], strict=False):
+    for one, following in itertools.pairwise(fragments):
         assert one.decode_time + one.duration <= following.decode_time
     assert all(0 < part.duration_s <= 0.5 for _, part in sink.parts)
     assert [segment.msn for segment in sink.segments] == list(range(len(sink.segments)))

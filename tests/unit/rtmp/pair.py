@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Iterator
+from typing import Any
 
 from ingest.rtmp.client import ClientConnection, PublishStarted, Refused
 from ingest.rtmp.connection import Connection, State
@@ -41,7 +42,7 @@ class Pair:
         return self
 
 
-def accepted_connection(**limits: int) -> Connection:
+def accepted_connection(**limits: Any) -> Connection:
     """A server connection that publishes; what it receives next is a new client's chunks at 128 bytes."""
     connection = Connection(**limits)
     opening = command_chunk(command("connect", 1, {"app": "live", "tcUrl": TC_URL}))
@@ -56,8 +57,8 @@ def accepted_connection(**limits: int) -> Connection:
 def command_chunk(message: Message) -> bytes:
     """A message as one chunk after a Set Chunk Size that makes it fit, and back to 128."""
     size = len(message.body)
-    head = chunk(0, 2, 0, set_chunk_size(0xFFFFFF).body, type_id=1)
-    return head + chunk(0, 3, 0, message.body, size, message.type_id, message.stream_id) + SIZE_128
+    head = chunk(0, 2, 0, bytes(set_chunk_size(0xFFFFFF).body), type_id=1)
+    return head + chunk(0, 3, 0, bytes(message.body), size, message.type_id, message.stream_id) + SIZE_128
 
 
 def chunk(

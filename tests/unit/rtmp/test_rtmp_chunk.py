@@ -275,7 +275,8 @@ def test_any_chunks_end_the_same_way_however_they_are_cut(
 
 
 def outcome(pieces: list[memoryview]) -> tuple[list[object], str]:
-    reader, messages = ChunkReader(), []  # type: ignore[var-annotated]
+    reader = ChunkReader()
+    messages: list[object] = []
     try:
         for piece in pieces:
             messages += reader.feed(piece)

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +76,9 @@ def test_a_publication_from_the_first_byte_to_the_last() -> None:
     pair.client.unpublish()
     data, video, audio, end = pair.pump()
     assert isinstance(data, MediaMessage) and data.type_id == 18 and data.body[:3] == b"\x02\x00\x0d"
-    assert video == (9, 0, b"\x17\x01" + bytes(9000)) and audio == (8, 3, b"\xaf\x01abc")
+    assert isinstance(video, MediaMessage) and isinstance(audio, MediaMessage)
+    assert video == MediaMessage(9, 0, bytearray(b"\x17\x01" + bytes(9000)))
+    assert audio == MediaMessage(8, 3, bytearray(b"\xaf\x01abc"))
     assert end == PublishEnded("FCUnpublish") and pair.server.state is State.ENDED
 
 
@@ -177,7 +180,9 @@ def test_amf3_framed_commands_and_data() -> None:
     assert events[1] == PublishRequested(KEY, "live", f'"{TC_URL}"', "")
     connection.accept_publish()
     metadata = encode("onMetaData", {})
-    assert connection.receive_data(chunk(0, 4, 5, b"\0" + metadata, type_id=15)) == [(18, 5, metadata)]
+    assert connection.receive_data(chunk(0, 4, 5, b"\0" + metadata, type_id=15)) == [
+        MediaMessage(18, 5, bytearray(metadata))
+    ]
 
 
 def test_media_before_publish_and_empty_media_are_passed_over() -> None:
@@ -295,10 +300,11 @@ def test_what_was_whole_before_the_fault_is_kept() -> None:
 
 
 def test_our_own_mistakes_are_local_errors() -> None:
-    for mistake in (
+    mistakes: tuple[Callable[[Connection], object], ...] = (
         lambda one: one.accept_publish(),
         lambda one: one.reject_publish("NetStream.Publish.Denied", ""),
-    ):
+    )
+    for mistake in mistakes:
         with pytest.raises(LocalProtocolError):
             mistake(connected())
     with pytest.raises(LocalProtocolError):
