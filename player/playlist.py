@@ -46,6 +46,7 @@ class MediaPlaylist:
         self._open_parts = 0
         self._open_text = ""
         self._range = (-1, -1)
+        self._after_first_s = 0.0
         self._rendered_version = -1
         self._rendered = ""
 
@@ -56,6 +57,7 @@ class MediaPlaylist:
             if self._range != (window.media_sequence, window.next_msn):
                 self._advance()
             self._extend_open()
+            self._retire()
             self._rendered = self._header + self._old_text + self._recent_text + self._open_text + self._end()
             self._rendered_version = window.version
         return self._rendered
@@ -98,25 +100,24 @@ class MediaPlaylist:
         self._old_end = max(self._old_end, first)
         for msn in range(max(first, self._range[1]), end):
             self._recent[msn] = self._lines(msn, True)
-        listed_from = self._listed_from()
-        while self._old_end < listed_from:
-            self._old.append(self._lines(self._old_end, False))
-            self._recent.pop(self._old_end, None)
-            self._old_end += 1
         self._range = (first, end)
+        self._after_first_s = sum(one.duration_s for one in window.segments if one.msn > self._old_end)
         self._old_text = "".join(self._old)
         self._recent_text = "".join(self._recent.values())
         self._header = live_header(window.cadence, VERSION, first, window.discontinuity_sequence)
 
-    def _listed_from(self) -> int:
+    def _retire(self) -> None:
         """Parts are listed for as long as the end of their segment is within three target durations of the edge."""
         window = self._window
-        after_s = 0.0
-        for segment in reversed(window.segments):
-            if after_s >= window.cadence.parts_listed_s:
-                return segment.msn + 1
-            after_s += segment.duration_s
-        return window.media_sequence
+        open_s = window.open.content_s if window.open is not None else 0.0
+        while self._recent and self._after_first_s + open_s > window.cadence.parts_listed_s:
+            self._old.append(self._lines(self._old_end, False))
+            del self._recent[self._old_end]
+            self._old_end += 1
+            following = window.find(self._old_end)
+            self._after_first_s -= following.duration_s if following is not None else 0.0
+            self._old_text = "".join(self._old)
+            self._recent_text = "".join(self._recent.values())
 
     def _extend_open(self) -> None:
         segment = self._window.open

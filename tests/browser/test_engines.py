@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Iterator
-from typing import Protocol
 
 import httpx
 import pytest
@@ -12,19 +11,11 @@ from player import conformance
 from tests.conformance import encoder
 from tests.conformance.engines import Engine, chromium, open_player, playback
 from tests.conformance.watch import rendition_urls
+from tests.up import Up
 
 WATCH_S = 20.0
 START_MS = 3000
 RECONNECT_AWAY_S = 3.0
-
-
-class Up(Protocol):
-    """What `mbashara_up` gives (tests/conftest.py)."""
-
-    http_url: str
-    rtmp_url: str
-
-    def channel_add(self, slug: str) -> dict[str, str]: ...
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +26,7 @@ def new_page() -> Iterator[Callable[[], Page]]:
 
 def on_air(up: Up, slug: str) -> tuple[str, str]:
     """A fresh channel's multivariant URL and the address to publish to."""
-    return f"{up.http_url}/live/{slug}/index.m3u8", f"{up.rtmp_url}/{up.channel_add(slug)['primary_key']}"
+    return f"{up.http_url}/live/{slug}/index.m3u8", f"{up.rtmp_url}/{up.channel_add(slug).primary_key}"
 
 
 def source_of(url: str) -> conformance.MediaPlaylist:

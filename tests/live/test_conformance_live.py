@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 from urllib.parse import urljoin
 
 import httpx
@@ -18,20 +17,11 @@ import pytest
 from player import conformance
 from tests.conformance import encoder, strict
 from tests.conformance.watch import Watched, judge, rendition_urls, watch
+from tests.up import Up
 
 STEADY_S = 20.0
 THROUGH_FAULTS_S = float(os.environ.get("MBASHARA_CONFORMANCE_S", "40"))  # 120 for the long run
 SEGMENTS_BEFORE = 4  # whole segments before a test begins
-
-
-class Up(Protocol):
-    """What tests/live/conftest.py's `mbashara_up` gives."""
-
-    http_url: str
-    rtmp_url: str
-    data: Path
-
-    def channel_add(self, slug: str) -> dict[str, str]: ...
 
 
 @dataclass(slots=True)
@@ -73,7 +63,7 @@ def wait_for(what: Callable[[], bool], within_s: float, why: str) -> None:
 
 
 def go_live(up: Up, slug: str) -> Live:
-    publish_url = f"{up.rtmp_url}/{up.channel_add(slug)['primary_key']}"
+    publish_url = f"{up.rtmp_url}/{up.channel_add(slug).primary_key}"
     live = Live(f"{up.http_url}/live/{slug}/index.m3u8", publish_url, encoder.start(publish_url), up.data)
     try:
         wait_for(lambda: len(live.now().segments) >= SEGMENTS_BEFORE, 60, "the channel is on the air")
@@ -122,7 +112,7 @@ def test_rules_hold_through_an_encoder_reconnect_and_a_transcoder_death(mbashara
     source = conformance.parse(seen.renditions["source"].reloads[-1].text)
     assert not source.is_ended, "the broadcast did not survive the reconnect"
     assert source.segments[-1].discontinuity > source.segments[0].discontinuity, "the reconnect left no mark"
-    rung = conformance.parse(seen.renditions["360p"].reloads[-1].text)
+    rung = conformance.parse(seen.renditions["144p"].reloads[-1].text)
     assert not rung.segments[-1].is_gap, "the rungs did not come back"
     assert_conforms(seen, slack_s=2.0)
 
@@ -335,7 +325,7 @@ def test_program_date_time_is_the_wall_clock(live: Live) -> None:
     segment = now.listed[-1]
     assert segment.starts_at_s is not None
     behind_s = time.time() - segment.starts_at_s - segment.length_s
-    assert -0.2 < behind_s < 2.0
+    assert -0.7 < behind_s < 2.0  # ffmpeg -re sends its first half second at once
 
 
 # --- the end ---

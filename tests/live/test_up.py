@@ -21,7 +21,14 @@ def other_up() -> Iterator[Up]:
 
 
 def alive(processes: list[psutil.Process]) -> list[str]:
-    return [str(process) for process in processes if process.is_running() and process.status() != "zombie"]
+    return [str(process) for process in processes if is_alive(process)]
+
+
+def is_alive(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def family(up: Up) -> list[psutil.Process]:
