@@ -39,23 +39,7 @@ def as_account(owner: Account | None) -> PopenIdentity:
     edge shares its group and must write to sockets."""
     if owner is None:
         return {}
-    if not owner.may_enter:
-        return {"umask": 0o002}
     return {"user": owner.user_id, "group": owner.group_id, "extra_groups": [], "umask": 0o002}
-
-
-def lowered(command: list[str], owner: Account | None) -> list[str]:
-    """The command as the account runs it. Where the account may not enter the folder of the program or its data (root's
-    own, say), it keeps the one capability that lets it read there; everything else of root is gone."""
-    if owner is None or owner.may_enter:
-        return command
-    identity = [f"--reuid={owner.user_id}", f"--regid={owner.group_id}", "--clear-groups"]
-    kept = [
-        "--inh-caps=-all,+dac_read_search",
-        "--ambient-caps=+dac_read_search",
-        "--bounding-set=-all,+dac_read_search",
-    ]
-    return ["setpriv", *identity, *kept, "--pdeathsig=TERM", "--", *command]
 
 
 def die_with_parent(stop_signal: int, parent_id: int) -> None:
@@ -147,7 +131,7 @@ class Child:
 
     async def _spawn(self) -> asyncio.subprocess.Process:
         return await asyncio.create_subprocess_exec(
-            *lowered(self.spec.command, self.spec.owner),
+            *self.spec.command,
             env={**os.environ, **self.spec.environment},
             stdin=asyncio.subprocess.DEVNULL,
             stdout=2,  # our standard output is for people; a child's goes where its logs go

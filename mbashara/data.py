@@ -8,7 +8,6 @@ import secrets
 import shutil
 import stat
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -32,6 +31,8 @@ FOLDERS = {
     "recordings": 0o755,
     "public": 0o755,
 }
+PROGRAM_FILES = (Path(__file__), Path(structlog.__file__), Path(os.__file__))
+"""One each of ours, of the packages and of Python's own: what the account must reach to run at all."""
 RUN_FOLDERS = {"live": 0o755, "sock": 0o755, "nginx": 0o755, "postgres": 0o700}
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("mbashara.data")
@@ -47,11 +48,9 @@ class Account:
 
     user_id: int
     group_id: int
-    may_enter: bool = True
-    """False where the program or the data lies in a folder that only root may enter."""
 
 
-def account(settings: Settings) -> Account | None:
+def account() -> Account | None:
     """The account to drop to, made if new; None if we are not root and stay who we are."""
     if os.geteuid() != 0:
         return None
@@ -71,13 +70,7 @@ def account(settings: Settings) -> Account | None:
         if made.returncode:
             raise DataError(f"cannot make the user {ACCOUNT}: {made.stderr.strip()}") from None
         entry = pwd.getpwnam(ACCOUNT)
-    places = (Path(sys.executable), Path(sys.prefix), Path(__file__), settings.data)
-    may_enter = all(_may_enter(folder) for place in places for folder in place.absolute().parents)
-    return Account(entry.pw_uid, entry.pw_gid, may_enter)
-
-
-def _may_enter(folder: Path) -> bool:
-    return not folder.exists() or bool(folder.stat().st_mode & stat.S_IXOTH)
+    return Account(entry.pw_uid, entry.pw_gid)
 
 
 def prepare(settings: Settings) -> None:
@@ -85,16 +78,16 @@ def prepare(settings: Settings) -> None:
     try:
         settings.data.mkdir(parents=True, exist_ok=True)
         _check_version(settings.data / "VERSION")
-        owner = account(settings)
+        owner = account()
         _make(settings.data, FOLDERS, owner)
         _make(settings.run, RUN_FOLDERS, owner)
         _make_pepper(settings.pepper_file, owner)
         _link(settings.public / "live", settings.live)
         _link(settings.public / "recordings", Path("../recordings"))
         if owner is not None:
-            _open_the_way_to(settings.data)
-            _open_the_way_to(Path(os.__file__))
-            _open_the_way_to(Path(structlog.__file__))
+            for place in (settings.data, *PROGRAM_FILES):
+                _open_the_way_to(place)
+            _check_readable(Path(__file__))
     except OSError as error:
         raise DataError(f"cannot use the data folder: {error.strerror}: {error.filename}") from error
 
@@ -188,3 +181,10 @@ def _open_the_way_to(path: Path) -> None:
         if not mode & stat.S_IXOTH:
             log.warning("folder opened for passing through", folder=str(folder), account=ACCOUNT)
             folder.chmod(mode | stat.S_IXOTH)
+
+
+def _check_readable(path: Path) -> None:
+    """A checkout made under umask 077 is closed to the account, file by file: its owner's to open, not ours."""
+    if not path.stat().st_mode & stat.S_IROTH:
+        root = path.parent.parent
+        raise DataError(f"user {ACCOUNT} cannot read {root}: chmod -R o+rX {root} / haiwezi kusomwa na {ACCOUNT}")

@@ -56,9 +56,7 @@ def render(settings: Settings, *, user: str, open_files: int) -> str:
 
 def write_configuration(settings: Settings) -> None:
     open_files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    configuration_file(settings).write_text(
-        render(settings, user=worker_user(account(settings)), open_files=open_files)
-    )
+    configuration_file(settings).write_text(render(settings, user=worker_user(account()), open_files=open_files))
 
 
 def worker_user(owner: Account | None) -> str:
@@ -66,7 +64,5 @@ def worker_user(owner: Account | None) -> str:
     that it may talk to the sockets and not read secrets."""
     if owner is None:
         return ""
-    if not owner.may_enter:
-        return "root"  # nobody else can read what it has to serve
     names = {entry.pw_name for entry in pwd.getpwall()}
     return f"{'www-data' if 'www-data' in names else 'nobody'} {grp.getgrgid(owner.group_id).gr_name}"

@@ -15,7 +15,7 @@ import psycopg
 from sqlalchemy import Engine
 
 from core.database import migrate
-from mbashara.children import as_account, die_with_parent, lowered
+from mbashara.children import as_account, die_with_parent
 from mbashara.data import DataError, account, open_lock, prepare, try_lock
 from mbashara.settings import Settings
 
@@ -50,9 +50,7 @@ def initialise(settings: Settings) -> None:
         "-D",
         str(cluster),
     ]
-    made = subprocess.run(
-        lowered(command, account(settings)), capture_output=True, text=True, cwd="/", **as_account(account(settings))
-    )
+    made = subprocess.run(command, capture_output=True, text=True, cwd="/", **as_account(account()))
     if made.returncode:
         raise DataError(f"cannot make the database: {made.stderr.strip().splitlines()[-1]}")
 
@@ -125,12 +123,12 @@ def running(settings: Settings) -> Iterator[None]:
 def _started(settings: Settings) -> Iterator[None]:
     initialise(settings)
     server = subprocess.Popen(
-        lowered(command(settings), account(settings)),
+        command(settings),
         cwd="/",
         stderr=subprocess.DEVNULL,
         start_new_session=True,
         preexec_fn=partial(die_with_parent, STOP_SIGNAL, os.getpid()),
-        **as_account(account(settings)),
+        **as_account(account()),
     )
     try:
         yield

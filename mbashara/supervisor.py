@@ -69,7 +69,7 @@ async def _supervise(settings: Settings, rtmp_fd: int, with_demo: bool) -> int:
 def specs(settings: Settings, rtmp_fd: int, with_demo: bool) -> list[ChildSpec]:
     """The machine's processes. None waits for another: each copes with
     what is not there yet, as it must later anyway."""
-    owner, environment = account(settings), settings.environment()
+    owner, environment = account(), settings.environment()
     python = [sys.executable, "-m"]
 
     def ours(name: str, module: str, **extra: str) -> ChildSpec:
@@ -94,9 +94,7 @@ def specs(settings: Settings, rtmp_fd: int, with_demo: bool) -> list[ChildSpec]:
 
 def _postgres(settings: Settings) -> ChildSpec:
     command = postgres.command(settings)
-    return ChildSpec(
-        "postgres", command, {}, owner=account(settings), stop_signal=postgres.STOP_SIGNAL, stop_timeout_s=3.0
-    )
+    return ChildSpec("postgres", command, {}, owner=account(), stop_signal=postgres.STOP_SIGNAL, stop_timeout_s=3.0)
 
 
 def _edge(settings: Settings) -> ChildSpec:

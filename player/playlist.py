@@ -47,6 +47,7 @@ class MediaPlaylist:
         self._open_text = ""
         self._range = (-1, -1)
         self._after_first_s = 0.0
+        self._end_text = ""
         self._rendered_version = -1
         self._rendered = ""
 
@@ -58,7 +59,8 @@ class MediaPlaylist:
                 self._advance()
             self._extend_open()
             self._retire()
-            self._rendered = self._header + self._old_text + self._recent_text + self._open_text + self._end()
+            self._end_text = self._end()
+            self._rendered = self._header + self._old_text + self._recent_text + self._open_text + self._end_text
             self._rendered_version = window.version
         return self._rendered
 
@@ -75,12 +77,12 @@ class MediaPlaylist:
         header = live_header(window.cadence, VERSION_WITH_SKIP, window.media_sequence, window.discontinuity_sequence)
         state = f'#EXT-X-MAP:URI="{init_name(first.init)}"\n' if not first.discontinuity else ""
         kept = "".join(self._recent.get(msn) or self._lines(msn, False) for msn in range(first.msn, window.next_msn))
-        return f"{header}{state}#EXT-X-SKIP:SKIPPED-SEGMENTS={skipped}\n{kept}{self._open_text}{self._end()}"
+        return f"{header}{state}#EXT-X-SKIP:SKIPPED-SEGMENTS={skipped}\n{kept}{self._open_text}{self._end_text}"
 
     def _skippable(self) -> int:
-        """Segments whose end is farther from the playlist's end than the skip boundary."""
+        """Segments whose end is farther from the end of the last segment than the skip boundary (6.2.5.1)."""
         window = self._window
-        past_s = window.duration_s + (window.open.content_s if window.open else 0) - window.cadence.skip_until_s
+        past_s = window.duration_s - window.cadence.skip_until_s
         count = 0
         for segment in window.segments:
             past_s -= segment.duration_s

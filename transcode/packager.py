@@ -38,6 +38,7 @@ class Packager:
         self._sequence = 0
         self._dirty = False
         self._begun = False
+        self._first_msn = -1
         self._follows_msn: int | None = None
         self._next_track: Track | None = None
         self._payloads: list[fmp4.Buffer] = []
@@ -111,7 +112,7 @@ class Packager:
         """The leader ends a gap or breaks the timeline: the segment before is completed; the next begins at `at_ms`."""
         self._flush()
         at = self._ticks(at_ms)
-        if self._begun and at - self._end > self._hole_ticks():
+        if self._begun and at - self._end > (0 if self._segment is not None else self._hole_ticks()):
             self._gap_until(at, exactly=True)
         self._complete()
         self._commit()
@@ -175,6 +176,8 @@ class Packager:
         self._end = self._part_start = at
         # The first segment of a playlist needs no tag: its discontinuity sequence says it.
         discontinuity = cut.discontinuity and self._begun
+        if not self._begun:
+            self._first_msn = cut.msn
         self._begun = True
         self._segment = Segment(cut.msn, at_ms, discontinuity, cut.discontinuities, self._init)
 
@@ -244,8 +247,7 @@ class Packager:
     def _advance(self, cut: Cut) -> None:
         self._flush()
         start = self._ticks(cut.start_ms)
-        if start - self._end > self._hole_ticks():
-            self._gap_parts(start, exactly=True)
+        self._gap_parts(start, exactly=True)
         self._complete()
         self._begin(cut, max(start, self._end))
 
@@ -434,13 +436,16 @@ class AudioPackager(Packager):
 
     def _anchor(self, start: int) -> None:
         """The first frame after a hole stands where its timestamp says, to the sample; counting goes on from it."""
-        assert self._segment is not None
-        self._anchored = True
+        segment = self._segment
+        assert segment is not None
         if start > self._end:
             self._close_part()
-            self._end = self._part_start = start
-        if not self._segment.parts:
-            self._segment.start_ms = self.end_ms
+            if segment.parts or not (segment.discontinuity or segment.msn == self._first_msn):
+                self._gap_parts(start, exactly=True)
+            else:
+                self._end = self._part_start = start
+                segment.start_ms = self.end_ms
+        self._anchored = True
 
     def _add_part(self, duration: int, independent: bool, gap: bool, data: bytes) -> None:
         super()._add_part(duration, independent, gap, data)

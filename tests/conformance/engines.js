@@ -30,7 +30,8 @@ function watch(video, playheadDate, target) {
 }
 
 window.playHls = (video, url, options) => {
-  const hls = new Hls(options);
+  // hls.js leaves catching up to who integrates it (maxLiveSyncPlaybackRate is 1 by default), and starts late by what it loads.
+  const hls = new Hls({ maxLiveSyncPlaybackRate: 1.2, ...options });
   window.report.engine = `hls.js ${Hls.version}`;
   hls.on(Hls.Events.ERROR, (_, data) => {
     if (data.fatal) window.report.fatal.push(`${data.type} ${data.details}`);

@@ -13,6 +13,7 @@ from playwright.sync_api import Page, sync_playwright
 _MODULES = Path(__file__).parents[2] / "node_modules"
 _PAGE = "http://viewer.test/"  # never leaves the browser: the route below answers
 _ARGUMENTS = [
+    "--disable-features=LocalNetworkAccessChecks",
     "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync", "--autoplay-policy=no-user-gesture-required",
 ]  # fmt: skip

@@ -82,7 +82,8 @@ def live(mbashara_up: Up) -> Iterator[Live]:
 
 
 def assert_conforms(seen: Watched, slack_s: float = 1.0) -> None:
-    assert judge(seen, slack_s) == []
+    found = judge(seen, slack_s)
+    assert not found, "\n".join(found[:12])
     assert strict.rejected(seen.texts) == []
 
 

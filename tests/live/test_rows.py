@@ -1,0 +1,209 @@
+"""Journals become rows in a real PostgreSQL: whole lines alone, once each, and never under another institution."""
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import psycopg
+import pytest
+from sqlalchemy import Engine, select, text
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from archive.recordings import rows
+from core.channels import ChannelError, ChannelKeys, add_channel, find_channel, list_channels, rotate_keys
+from core.database import DatabaseAway, migrate, open_engine, transaction
+from core.keys import KeyBook
+from core.tables import Broadcast, Recording, Rendition
+from mbashara.work import Follower
+from tests.up import Up
+
+NOW = datetime(2026, 11, 24, 9, tzinfo=UTC)
+PEPPER = b"p" * 32
+ID = "01jdx00000000000000000000a"
+
+
+@pytest.fixture(scope="module")
+def engine(mbashara_up: Up) -> Iterator[Engine]:
+    """A database of its own in the shared program's server."""
+    folder = str(mbashara_up.run / "postgres")
+    with psycopg.connect(host=folder, user="postgres", dbname="postgres", autocommit=True) as server:
+        server.execute("create database rows_test")
+        engine = open_engine(f"postgresql://postgres@/rows_test?host={folder}")
+        migrate(engine)
+        yield engine
+        engine.dispose()
+        server.execute("drop database rows_test")
+
+
+@pytest.fixture
+def session(engine: Engine) -> Iterator[Session]:
+    """What a test writes is rolled back."""
+    with Session(engine) as session:
+        yield session
+        session.rollback()
+
+
+def add(session: Session, slug: str = "bunge", institution: str = "bunge") -> tuple[int, int]:
+    add_channel(session, slug, name_sw="Bunge", name_en="Parliament", pepper=PEPPER, now=NOW, institution=institution)
+    channel = find_channel(session, slug)
+    assert channel is not None
+    return channel.id, channel.institution_id
+
+
+def facts(channel_id: int, institution_id: int) -> list[dict[str, object]]:
+    started = {"broadcast": ID, "channel": "bunge", "channel_id": channel_id, "institution_id": institution_id}
+    video = {"name": "source", "kind": "video", "codecs": "avc1.64001f", "width": 1280, "height": 720}
+    return [
+        {"fact": "started", "at": "2026-11-24T09:00:00.000+00:00", **started},
+        {"fact": "rendition", "at": "2026-11-24T09:00:00.500+00:00", "bitrate_bps": None, **video},
+        {"fact": "gap", "at": "2026-11-24T09:01:00.000+00:00", "from_ms": 50000, "to_ms": 58000, "cause": "feed lost"},
+        {"fact": "resumed", "at": "2026-11-24T09:01:00.000+00:00"},
+        {"fact": "ended", "at": "2026-11-24T09:02:00.000+00:00", "duration_ms": 120000, "size_bytes": 1000},
+    ]
+
+
+def journal(*told: dict[str, object]) -> bytes:
+    return b"".join(json.dumps(fact, ensure_ascii=False).encode() + b"\n" for fact in told)
+
+
+def recording(session: Session) -> Recording:
+    return session.scalars(select(Recording).where(Recording.id == ID)).one()
+
+
+def test_facts_become_rows(session: Session) -> None:
+    told = journal(*facts(*add(session)))
+    assert rows.apply(session, ID, told) == len(told)
+    found = recording(session)
+    session.refresh(found)
+    assert (found.state, found.duration_ms, found.size_bytes, found.journal_bytes) == ("ended", 120000, 1000, len(told))
+    assert (found.started_at, found.ended_at) == (NOW, NOW.replace(minute=2))
+    assert session.scalars(select(Broadcast.state)).all() == ["ended"]
+    assert session.scalars(select(Broadcast.title_sw)).all() == ["Bunge"]
+    rendition = session.scalars(select(Rendition)).one()
+    assert (rendition.name, rendition.width, rendition.height) == ("source", 1280, 720)
+    assert [(gap.started_ms, gap.ended_ms, gap.cause) for gap in rows.gaps(session, ID)] == [
+        (50000, 58000, "feed lost")
+    ]
+    assert rows.ended_recordings(session) == [ID]
+
+
+def test_a_torn_line_is_not_there_yet_at_any_byte(session: Session) -> None:
+    first, *rest = facts(*add(session))
+    whole = journal(first)
+    assert rows.apply(session, ID, whole) == len(whole)
+    line = journal(rest[0])
+    for end in range(0, len(line), 7):
+        assert rows.apply(session, ID, line[:end]) == 0
+    assert rows.applied_bytes(session, ID) == len(whole)
+    assert rows.apply(session, ID, line) == len(line)
+
+
+def test_a_rendition_told_again_is_the_same_row(session: Session) -> None:
+    started, rendition, *_ = facts(*add(session))
+    rows.apply(session, ID, journal(started, rendition, {**rendition, "width": 1920, "height": 1080}))
+    assert [(one.width, one.height) for one in session.scalars(select(Rendition))] == [(1920, 1080)]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        b"not json\n", b"{}\n", b"[]\n", b'{"fact":"unheard"}\n',
+        b'{"fact":"gap","at":"2026-11-24T09:00:00+00:00","from_ms":1}\n',
+    ],
+)  # fmt: skip
+def test_what_makes_no_sense_is_told_and_nothing_is_written(session: Session, wrong: bytes) -> None:
+    rows.apply(session, ID, journal(facts(*add(session))[0]))
+    before = rows.applied_bytes(session, ID)
+    with pytest.raises(rows.JournalError):
+        rows.apply(session, ID, wrong)
+    assert rows.applied_bytes(session, ID) == before
+
+
+def test_a_journal_cannot_name_another_institutions_channel(session: Session) -> None:
+    channel_id, _ = add(session)
+    _, other_institution = add(session, "ikulu", "ikulu")
+    with pytest.raises(rows.JournalError, match="no channel"):
+        rows.apply(session, ID, journal(facts(channel_id, other_institution)[0]))
+
+
+def test_the_database_itself_refuses_to_cross_institutions(session: Session) -> None:
+    rows.apply(session, ID, journal(facts(*add(session))[0]))
+    _, other_institution = add(session, "ikulu", "ikulu")
+    with pytest.raises(IntegrityError):
+        session.execute(text("update recording set institution_id = :other"), {"other": other_institution})
+
+
+def test_closing_tells_what_is_missing_and_can_be_done_again(session: Session) -> None:
+    rows.apply(session, ID, journal(*facts(*add(session))))
+    lost = [rows.MissingSpan(4000, 8000)]
+    for _ in range(2):  # a step that a killed worker had done is done once more
+        rows.close(session, ID, 119_960, 900, lost)
+    assert [gap.cause for gap in rows.gaps(session, ID)] == [rows.MISSING, "feed lost"]
+    session.refresh(recording(session))
+    assert (recording(session).state, recording(session).duration_ms) == ("ended", 119_960)
+    rows.close(session, ID, 119_960, 1000, [])
+    session.refresh(recording(session))
+    assert recording(session).state == "complete"
+
+
+def test_a_recording_that_goes_on_is_not_closed(session: Session) -> None:
+    rows.apply(session, ID, journal(*facts(*add(session))[:2]))
+    rows.close(session, ID, 1, 1, [])
+    assert recording(session).state == "recording"
+
+
+def test_a_follower_takes_a_growing_journal_once(engine: Engine, tmp_path: Path) -> None:
+    """Two followers, as after a restart: each line is applied by one of them, and the end is told to be closed."""
+    with transaction(engine) as session:
+        told = facts(*add(session))
+    folder = tmp_path / ID
+    folder.mkdir()
+    closed: list[str] = []
+    try:
+        for number, fact in enumerate(told):
+            follower = Follower(tmp_path, engine, closed.append)
+            follower.load()
+            line = journal(fact)
+            with (folder / "journal.jsonl").open("ab") as file:
+                file.write(line[:-3])
+                file.flush()
+                follower.follow_once()
+                file.write(line[-3:])
+            follower.follow_once()
+            follower.follow_once()
+            with transaction(engine) as session:
+                assert rows.applied_bytes(session, ID) == len(journal(*told[: number + 1]))
+        with transaction(engine) as session:
+            assert len(rows.gaps(session, ID)) == 1
+        assert closed == [ID]
+    finally:
+        with transaction(engine) as session:
+            session.execute(text("truncate institution cascade"))
+
+
+def test_a_lost_database_changes_nothing(tmp_path: Path) -> None:
+    away = open_engine(f"postgresql://postgres@/rows_test?host={tmp_path}")
+    with pytest.raises(DatabaseAway):
+        Follower(tmp_path, away, print).follow_once()
+
+
+def test_keys_of_a_channel(session: Session, tmp_path: Path) -> None:
+    first = named(session, "ikulu", "ufunguo-wa-zamani")
+    book = KeyBook(PEPPER, tmp_path / "keys.json")
+    assert book.refresh(session) is True
+    assert book.refresh(session) is False
+    owners = [book.lookup(key) for key in (first.primary_key, first.backup_key)]
+    assert [owner and (owner.channel, owner.role) for owner in owners] == [("ikulu", "primary"), ("ikulu", "backup")]
+    second = rotate_keys(session, "ikulu", pepper=PEPPER, now=NOW)
+    book.refresh(session)
+    assert book.lookup(first.primary_key) is None and book.lookup(first.backup_key) is None
+    assert book.lookup(second.primary_key) is not None
+    with pytest.raises(ChannelError, match="is or was another channel's"):
+        named(session, "bunge", first.primary_key)
+    assert [channel.slug for channel, _ in list_channels(session)] == ["ikulu"], "a refusal changes nothing"
+
+
+def named(session: Session, slug: str, key: str) -> ChannelKeys:
+    return add_channel(session, slug, name_sw=slug, name_en=slug, pepper=PEPPER, now=NOW, primary_key=key)

@@ -1,0 +1,87 @@
+"""The command line: what it takes, and that every refusal is one line and exit status 2."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from mbashara import __version__
+from mbashara.cli import main, parser, read_settings
+from mbashara.logs import hide_secrets
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        [], ["nothing"], ["channel"], ["channel", "add"], ["channel", "add", "ikulu"], ["channel", "rotate-key"],
+        ["channel", "add", "ikulu", "--name-sw", "Ikulu"], ["recording"], ["up", "--no-such-option"],
+    ],
+)  # fmt: skip
+def test_an_unknown_or_unfinished_command_is_refused(line: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as refused:
+        main(line)
+    assert refused.value.code == 2
+    assert "usage: mbashara" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        (["--http", "here"], "setting http: Value error, 'here' is not HOST:PORT"),
+        (["--rtmp", "1935"], "setting rtmp: Value error, '1935' is not HOST:PORT"),
+        (["--media-workers", "0"], "setting media_workers: Input should be greater than or equal to 1"),
+    ],
+)
+def test_a_wrong_setting_is_told_in_one_line(
+    options: list[str], line: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = tmp_path / "data"
+    assert main(["up", "--data", str(data), *options]) == 2
+    assert capsys.readouterr().err == f"mbashara: {line}\n"
+    assert not data.exists(), "a refusal changes nothing"
+
+
+def test_a_file_is_no_data_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    taken = tmp_path / "taken"
+    taken.write_text("mine")
+    assert main(["up", "--data", str(taken)]) == 2
+    assert capsys.readouterr().err == f"mbashara: cannot use the data folder: File exists: {taken}\n"
+    assert taken.read_text() == "mine"
+
+
+def test_the_command_line_overrules_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("MBASHARA_HTTP", "127.0.0.1:1")
+    monkeypatch.setenv("MBASHARA_RTMP", "127.0.0.1:2")
+    line = ["up", "--data", str(tmp_path), "--http", "127.0.0.1:3", "--media-workers", "4"]
+    settings = read_settings(parser().parse_args(line))
+    assert (settings.data, settings.http, settings.rtmp) == (tmp_path, "127.0.0.1:3", "127.0.0.1:2")
+    assert settings.media_workers == 4
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        ["up"], ["channel", "list"], ["channel", "rotate-key", "ikulu"], ["recording", "list"],
+        ["channel", "add", "ikulu", "--name-sw", "Ikulu", "--name-en", "State House"],
+    ],
+)  # fmt: skip
+def test_every_command_takes_the_data_folder_from_either(
+    line: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("MBASHARA_DATA", str(tmp_path / "environment"))
+    assert read_settings(parser().parse_args(line)).data == tmp_path / "environment"
+    told = [*line, "--data", str(tmp_path / "told")]
+    assert read_settings(parser().parse_args(told)).data == tmp_path / "told"
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == f"{__version__}\n"
+
+
+def test_a_logged_secret_is_hidden() -> None:
+    event = hide_secrets(None, "info", {"event": "x", "stream_key": "siri", "password": "siri", "channel": "ikulu"})
+    assert "siri" not in json.dumps(event)
+    assert event["channel"] == "ikulu"

@@ -1,0 +1,86 @@
+"""Stream keys: hashed with the pepper, and a book that outlives the database and torn files."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from core.channels import ChannelError, check_slug
+from core.keys import KEY_PATTERN, ChannelEntry, KeyBook, KeyOwner, hash_key, new_key
+
+PEPPER = b"p" * 32
+OWNER = KeyOwner("ikulu", 1, 7, "primary")
+
+
+@pytest.fixture
+def book(tmp_path: Path) -> KeyBook:
+    channels = (ChannelEntry("ikulu", 1, 7),)
+    return KeyBook(PEPPER, tmp_path / "keys.json", channels, {hash_key("ufunguo-mkuu", PEPPER): OWNER})
+
+
+def test_new_keys_are_long_and_different() -> None:
+    keys = {new_key() for _ in range(100)}
+    assert len(keys) == 100
+    assert all(len(key) == 32 and KEY_PATTERN.fullmatch(key) for key in keys)
+
+
+def test_a_hash_needs_the_pepper() -> None:
+    assert hash_key("ufunguo", PEPPER) == hash_key("ufunguo", PEPPER)
+    assert hash_key("ufunguo", PEPPER) != hash_key("ufunguo", b"q" * 32)
+    assert "ufunguo" not in hash_key("ufunguo", PEPPER)
+
+
+@pytest.mark.parametrize(
+    ("key", "is_taken"),
+    [
+        ("ufunguo-", True), ("A" * 128, True), ("a_b-C0123", True),
+        ("short", False), ("A" * 129, False), ("with space", False), ("slash/slash", False), ("query?x=1", False),
+        ("percent%20", False), ("newline-\n", False), ("ufunguo-é", False), ("", False),
+    ],
+)  # fmt: skip
+def test_which_keys_may_be_taken_over(key: str, is_taken: bool) -> None:
+    assert bool(KEY_PATTERN.fullmatch(key)) is is_taken
+
+
+@pytest.mark.parametrize("slug", ["", "Ikulu", "a b", "../x", "a/b", "x" * 41, "ikulu\n", "bungé"])
+def test_what_is_no_slug(slug: str) -> None:
+    with pytest.raises(ChannelError, match=r"is no slug.* / "):
+        check_slug(slug)
+
+
+def test_lookup(book: KeyBook) -> None:
+    assert book.lookup("ufunguo-mkuu") == OWNER
+    assert book.lookup("ufunguo-mkuu2") is None
+    assert book.lookup(hash_key("ufunguo-mkuu", PEPPER)) is None, "a stolen hash is no key"
+
+
+def test_a_saved_book_is_read_by_the_next_process(book: KeyBook) -> None:
+    book.save()
+    other = KeyBook(PEPPER, book.saved_at)
+    other.load()
+    assert (other.channels, other.owners) == (book.channels, book.owners)
+    assert "ufunguo-mkuu" not in book.saved_at.read_text()
+    assert [path.name for path in book.saved_at.parent.iterdir()] == ["keys.json"]
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[]", b"{}", b'{"channels": [], "keys": {"h": {"channel": "x"}}}', b"\xff\xfe"]
+)
+def test_a_torn_file_leaves_the_book_as_it_is(book: KeyBook, content: bytes) -> None:
+    book.saved_at.write_bytes(content)
+    book.load()
+    assert book.lookup("ufunguo-mkuu") == OWNER
+
+
+def test_no_file_yet(book: KeyBook) -> None:
+    book.load()
+    assert book.lookup("ufunguo-mkuu") == OWNER
+
+
+def test_saved_facts_are_hashes_and_owners_alone(book: KeyBook) -> None:
+    book.save()
+    saved = json.loads(book.saved_at.read_text())
+    assert set(saved) == {"channels", "keys"}
+    assert saved["keys"][hash_key("ufunguo-mkuu", PEPPER)] == {
+        "channel": "ikulu", "channel_id": 1, "institution_id": 7, "role": "primary",
+    }  # fmt: skip
