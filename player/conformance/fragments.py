@@ -39,17 +39,24 @@ class Clock:
 def check_segment(
     segment: Segment, data: bytes, parts: Mapping[str, bytes], clock: Clock, is_video: bool
 ) -> tuple[list[Violation], Clock]:
-    """A finished segment's bytes against its lines; `parts` has the bytes of its parts that were fetched."""
-    found = list(_check_fragments(segment.line, data, clock, segment.duration_s))
+    """A finished segment's bytes against its lines; `parts` has the bytes of its parts that were fetched.
+
+    Where parts are gaps the file holds the rest: it lasts that much less, and its decode times skip them.
+    """
+    gap_s = sum(part.duration_s for part in segment.parts if part.is_gap)
+    found = list(_check_fragments(segment.line, data, clock, segment.duration_s - gap_s, gap_s > 0))
     fragments = _fragments(data)
-    complete = segment.parts and all(part.uri in parts for part in segment.parts)
-    if complete and b"".join(parts[part.uri] for part in segment.parts) != data:
+    held = [part for part in segment.parts if not part.is_gap]
+    complete = held and all(part.uri in parts for part in held)
+    if complete and b"".join(parts[part.uri] for part in held) != data:
         found.append(Violation(segment.line, "3.2-parts", "the parts put together are not the segment"))
     for part in segment.parts:
         if part.uri in parts:
             found += _check_part_bytes(part, parts[part.uri], clock.timescale, is_video)
     last = fragments[-1] if fragments else None
-    return sorted(found), Clock(clock.timescale, last.decode_time + last.duration if last else None)
+    ends_in_gap = bool(segment.parts) and segment.parts[-1].is_gap
+    following = last.decode_time + last.duration if last and not ends_in_gap else None
+    return sorted(found), Clock(clock.timescale, following)
 
 
 def _check_part_bytes(part: Part, data: bytes, timescale: int, is_video: bool) -> Iterator[Violation]:
@@ -68,7 +75,9 @@ def _fragments(data: bytes) -> list[fmp4.Fragment]:
         return []
 
 
-def _check_fragments(line: int, data: bytes, clock: Clock, duration_s: float) -> Iterator[Violation]:
+def _check_fragments(
+    line: int, data: bytes, clock: Clock, duration_s: float, has_gaps: bool = False
+) -> Iterator[Violation]:
     boxes = list(fmp4.boxes(data))
     if not boxes or boxes[-1][2] != len(data):
         yield Violation(line, "3.1.2-whole", "the last box is cut off, or there is none")
@@ -78,13 +87,16 @@ def _check_fragments(line: int, data: bytes, clock: Clock, duration_s: float) ->
         yield Violation(line, "3.1.2-fragments", f"not pairs of moof and mdat: {kinds[:6]}")
         return
     yield from _check_moofs(line, data)
-    yield from _check_times(line, _fragments(data), clock, duration_s)
+    yield from _check_times(line, _fragments(data), clock, duration_s, has_gaps)
 
 
-def _check_times(line: int, fragments: list[fmp4.Fragment], clock: Clock, duration_s: float) -> Iterator[Violation]:
+def _check_times(
+    line: int, fragments: list[fmp4.Fragment], clock: Clock, duration_s: float, has_gaps: bool
+) -> Iterator[Violation]:
     expected = clock.next_decode_time
     for fragment in fragments:
-        if expected is not None and fragment.decode_time != expected:
+        skipped = has_gaps and expected is not None and fragment.decode_time > expected
+        if expected is not None and fragment.decode_time != expected and not skipped:
             reason = f"tfdt is {fragment.decode_time}, the media before it ended at {expected}"
             yield Violation(line, "apple-7.3-tfdt", reason)
         expected = fragment.decode_time + fragment.duration

@@ -16,8 +16,8 @@ from player import conformance
 from player.conformance import Violation
 
 # Parts that come between the writing of one static playlist and the loading of the next: a full one, the short one at a
-# segment's end, and one while the answers are on their way.
-_LOADED_APART = 3
+# segment's end, and what the machine, busy with encoders and checks, publishes while the answers are on their way.
+_LOADED_APART = 6
 
 
 @dataclass(slots=True)
