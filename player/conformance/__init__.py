@@ -11,11 +11,11 @@ from player.conformance.media_playlist import check_media_playlist
 from player.conformance.multivariant import check_bitrates, check_multivariant
 from player.conformance.playlist import MediaPlaylist, Part, Segment, parse
 from player.conformance.reload import check_reload
-from player.conformance.renditions import check_renditions
+from player.conformance.renditions import check_renditions, check_reports_between
 from player.conformance.violation import Violation
 
 __all__ = [
     "Clock", "DeltaError", "MediaPlaylist", "Part", "Segment", "Violation", "apply_delta", "check_bitrates",
     "check_delta", "check_init", "check_media_playlist", "check_multivariant", "check_reload",
-    "check_renditions", "check_segment", "parse",
+    "check_renditions", "check_reports_between", "check_segment", "parse",
 ]  # fmt: skip

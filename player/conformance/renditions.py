@@ -60,11 +60,7 @@ def _check_twins(one: Segment, two: Segment, slack_s: float) -> Iterator[Violati
 def _check_reports(
     name: str, playlist: MediaPlaylist, all_of_them: Mapping[str, MediaPlaylist], slack_parts: int
 ) -> Iterator[Violation]:
-    found: dict[str, tuple[int, int, int]] = {}
-    for line, report in playlist.reports:
-        path = posixpath.normpath(posixpath.join(name, report.get("URI", "")))
-        if report.get("LAST-MSN", "").isdigit() and report.get("LAST-PART", "").isdigit():
-            found[posixpath.dirname(path)] = line, int(report["LAST-MSN"]), int(report["LAST-PART"])
+    found = _read_reports(name, playlist)
     if name in found:
         yield Violation(found[name][0], "4.4.5.4-self", f"{name} reports on itself")
     for other_name, other in all_of_them.items():
@@ -78,6 +74,31 @@ def _check_reports(
             at = ".".join(map(str, other.last_part))
             reason = f"{name} reports {msn}.{part} for {other_name}, which is at {at}"
             yield Violation(line, "4.4.5.4-true", reason)
+
+
+def _read_reports(name: str, playlist: MediaPlaylist) -> dict[str, tuple[int, int, int]]:
+    """Line, LAST-MSN and LAST-PART by the reported rendition."""
+    found: dict[str, tuple[int, int, int]] = {}
+    for line, report in playlist.reports:
+        path = posixpath.normpath(posixpath.join(name, report.get("URI", "")))
+        if report.get("LAST-MSN", "").isdigit() and report.get("LAST-PART", "").isdigit():
+            found[posixpath.dirname(path)] = line, int(report["LAST-MSN"]), int(report["LAST-PART"])
+    return found
+
+
+@in_line_order
+def check_reports_between(
+    before: Mapping[str, str], now: Mapping[str, str], after: Mapping[str, str]
+) -> Iterator[Violation]:
+    """Reports against playlists loaded over a part target earlier and later: exact, however long the loading took."""
+    for name, text in now.items():
+        for other, (line, msn, part) in _read_reports(name, parse(text)).items():
+            if other not in before or other not in after:
+                continue
+            first, last = parse(before[other]).last_part, parse(after[other]).last_part
+            if not first <= (msn, part) <= last:
+                reason = f"{name} reports {msn}.{part} for {other}, which went from {first} to {last} around it"
+                yield Violation(line, "4.4.5.4-true", reason)
 
 
 def _parts_between(playlist: MediaPlaylist, msn: int, part: int) -> int:

@@ -15,9 +15,8 @@ import httpx
 from player import conformance
 from player.conformance import Violation
 
-# Parts that come between the writing of one static playlist and the loading of the next: a full one, the short one at a
-# segment's end, and what the machine, busy with encoders and checks, publishes while the answers are on their way.
-_LOADED_APART = 6
+# Loaded one after the other, playlists differ by what was published meanwhile: their reports are checked over time.
+_ANY_PARTS = 1_000_000
 
 
 @dataclass(slots=True)
@@ -141,7 +140,9 @@ def judge(seen: Watched, slack_s: float = 1.0) -> list[str]:
                   for v in conformance.check_delta(base, delta, full)]  # fmt: skip
         found += [f"{name}: bytes: {v}" for v in judge_bytes(rendition)]
     for texts in seen.together:
-        found += [f"together: {v}" for v in conformance.check_renditions(texts, report_slack_parts=_LOADED_APART)]
+        found += [f"together: {v}" for v in conformance.check_renditions(texts, report_slack_parts=_ANY_PARTS)]
+    for before, now, after in zip(seen.together, seen.together[1:], seen.together[2:], strict=False):
+        found += [f"reports: {v}" for v in conformance.check_reports_between(before, now, after)]
     return list(dict.fromkeys(found))
 
 
