@@ -192,8 +192,12 @@ def _print_list(found: Sequence[Mapping[str, object]], as_json: bool) -> int:
         print(json.dumps(found, ensure_ascii=False))
     else:
         for entry in found:
-            print("  ".join(str(len(value) if isinstance(value, list) else value) for value in entry.values()))
+            print("  ".join(_word(value) for value in entry.values()))
     return 0
+
+
+def _word(value: object) -> str:
+    return "-" if value is None else str(len(value) if isinstance(value, list) else value)
 
 
 def _fail(line: str) -> int:

@@ -3,6 +3,7 @@ process from MBASHARA_* (README's table is this file)."""
 
 import hashlib
 import os
+import re
 import tempfile
 from functools import cached_property
 from pathlib import Path
@@ -34,14 +35,15 @@ class Address(tuple[str, int]):
         return Address((LOOPBACK.get(self.host, self.host), self.port))
 
 
+ADDRESS_PATTERN = re.compile(r"(\[(?P<v6>[0-9a-fA-F:.]+)\]|(?P<host>[^:\[\]]*)):(?P<port>[0-9]{1,5})")
 LOOPBACK = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
 def parse_address(text: str) -> Address:
-    host, _, port = text.rpartition(":")
-    if not port.isdecimal() or int(port) > 65535 or (":" in host and not host.startswith("[")):
+    found = ADDRESS_PATTERN.fullmatch(text)
+    if found is None or int(found["port"]) > 65535:
         raise ValueError(f"{text!r} is not HOST:PORT")
-    return Address((host.strip("[]"), int(port)))
+    return Address((found["v6"] or found["host"] or "", int(found["port"])))
 
 
 class Settings(BaseSettings):

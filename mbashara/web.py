@@ -85,6 +85,7 @@ class Health:
     _parts: dict[str, str] = field(default_factory=dict)
     _asked_s: float = -HEALTH_KEPT_S
     _asking: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _database: asyncio.Task[bool] | None = None
 
     async def parts(self) -> dict[str, str]:
         """Each part's state: `ok`, or what is wrong with it."""
@@ -97,7 +98,7 @@ class Health:
     async def _ask(self) -> dict[str, str]:
         workers = media_names(self.settings)
         database, *media = await asyncio.gather(
-            asyncio.to_thread(answers, self.engine),
+            self._database_answers(),
             *(_answers(self.settings.socket(name)) for name in workers),
         )
         answering = {
@@ -112,6 +113,13 @@ class Health:
                 parts[name] = str(child["state"])
             parts.setdefault(name, "ok")
         return dict(sorted(parts.items()))
+
+    async def _database_answers(self) -> bool:
+        """A server that hangs holds one thread of ours, not one for each who asks."""
+        if self._database is None or self._database.done():
+            self._database = asyncio.create_task(asyncio.to_thread(answers, self.engine))
+        await asyncio.wait([self._database], timeout=probe.TIMEOUT_S)
+        return self._database.done() and self._database.result()
 
     def _work_beats(self) -> bool:
         try:

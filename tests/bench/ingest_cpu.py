@@ -18,6 +18,8 @@ from pathlib import Path
 from tests.bench import feed as feeds
 from tests.bench import procs, publisher, servers
 
+_IDLE_S = 5.0
+_SHOWN_PERCENT = 0.2
 _SETTLE_S = 8.0  # connects, first segments; not measured
 
 
@@ -28,6 +30,8 @@ class Cost:
     server: str
     streams: int
     cpu_percent_per_stream: float  # of one core
+    cpu_percent_idle: float  # of the whole server with no feed: what does not grow with streams
+    processes: str  # where the CPU time went
     memory_mib_per_stream: float  # growth of resident memory from idle
     shm_mib_per_stream: float  # files in the memory file system
     written_ratio: float  # media bytes on disk to bytes sent; a server that drops media is cheap and worthless
@@ -39,7 +43,8 @@ class Cost:
         return (
             f"{self.server:<12} {self.streams:>4} streams, per stream: "
             f"{self.cpu_percent_per_stream:6.3f} % of a core, {self.memory_mib_per_stream:6.2f} MiB resident"
-            f", {self.shm_mib_per_stream:6.2f} MiB in /dev/shm{doubt}"
+            f", {self.shm_mib_per_stream:6.2f} MiB in /dev/shm{doubt}\n"
+            f"{'':<12} (idle {self.cpu_percent_idle:.1f} % of a core in all; {self.processes})"
         )
 
 
@@ -58,6 +63,9 @@ class Side:
 def measure(sides: list[Side], seconds: float) -> list[Cost]:
     """Feed all sides at once; cost over `seconds` of steady state."""
     idle = [procs.resident_bytes(side.processes()) for side in sides]
+    idle_before = [procs.cpu_s(side.processes()) for side in sides]
+    time.sleep(_IDLE_S)
+    idle_s = [procs.cpu_s(side.processes()) - idle_before[i] for i, side in enumerate(sides)]
     feed = feeds.load()  # made before the clock runs
     context = multiprocessing.get_context("spawn")
     total_s = _SETTLE_S + seconds + 4
@@ -66,9 +74,9 @@ def measure(sides: list[Side], seconds: float) -> list[Cost]:
         feeder.start()
     time.sleep(_SETTLE_S)
     written_before = [procs.folder_bytes(side.output) for side in sides]
-    start_s, before = time.monotonic(), [procs.cpu_s(side.processes()) for side in sides]
+    start_s, before = time.monotonic(), [side.processes() for side in sides]
     time.sleep(seconds)
-    elapsed_s, after = time.monotonic() - start_s, [procs.cpu_s(side.processes()) for side in sides]
+    elapsed_s, after = time.monotonic() - start_s, [side.processes() for side in sides]
     written = [procs.folder_bytes(side.output) - written_before[i] for i, side in enumerate(sides)]
     loaded = [procs.resident_bytes(side.processes()) for side in sides]
     shm = [procs.folder_bytes(side.memory_folder) if side.memory_folder else 0 for side in sides]
@@ -78,7 +86,9 @@ def measure(sides: list[Side], seconds: float) -> list[Cost]:
         Cost(
             side.name,
             len(side.keys),
-            100 * (after[i] - before[i]) / elapsed_s / len(side.keys),
+            100 * (procs.cpu_s(after[i]) - procs.cpu_s(before[i])) / elapsed_s / len(side.keys),
+            100 * idle_s[i] / _IDLE_S,
+            _where(before[i], after[i], elapsed_s),
             (loaded[i] - idle[i]) / 2**20 / len(side.keys),
             shm[i] / 2**20 / len(side.keys),
             written[i] * 8 / (elapsed_s * len(side.keys) * feed.bitrate_bps),
@@ -86,6 +96,17 @@ def measure(sides: list[Side], seconds: float) -> list[Cost]:
         )
         for i, side in enumerate(sides)
     ]
+
+
+def _where(before: list[procs.Process], after: list[procs.Process], elapsed_s: float) -> str:
+    """CPU of each process but the still ones, by what its command line ends in."""
+    earlier_s = {process.pid: process.own_cpu_s for process in before}
+    shares = [(100 * (p.own_cpu_s - earlier_s.get(p.pid, 0.0)) / elapsed_s, p) for p in after]
+    return ", ".join(
+        f"{process.command.split()[-1].rsplit('/', 1)[-1]} {share:.1f} %"
+        for share, process in sorted(shares, key=lambda pair: -pair[0])
+        if share > _SHOWN_PERCENT
+    )
 
 
 def _feed(url: str, keys: list[str], seconds: float) -> None:
@@ -110,7 +131,7 @@ def _nginx_side(server: servers.NginxRtmp, streams: int) -> Side:
 
 
 def _mbashara_side(server: servers.Mbashara, streams: int) -> Side:
-    keys = [server.channel_add(f"c{index}") for index in range(streams)]
+    keys = server.channels_add([f"c{index}" for index in range(streams)])
     ours = lambda: procs.tree(server.pid, without=("postgres",))  # noqa: E731
     return Side("mbashara", server.rtmp_url, keys, ours, server.data / "recordings", server.run_dir)
 

@@ -1,6 +1,5 @@
 """Starts the servers under measurement: nginx-rtmp making HLS, and `mbashara up`, each in its own folder."""
 
-import json
 import os
 import socket
 import subprocess
@@ -9,9 +8,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from getpass import getuser
-from hashlib import sha256
 from pathlib import Path
+
+from core.channels import add_channel
+from mbashara.cli import database
+from mbashara.settings import Settings
 
 _NGINX = "/usr/sbin/nginx"
 _RTMP_MODULE = "/usr/lib/nginx/modules/ngx_rtmp_module.so"  # Debian's libnginx-mod-rtmp
@@ -54,19 +57,17 @@ class Mbashara:
 
     @property
     def run_dir(self) -> Path:
-        return Path("/dev/shm") / f"mbashara-{sha256(str(self.data.resolve()).encode()).hexdigest()[:12]}"
+        return Settings(data=self.data).run
 
-    def channel_add(self, slug: str) -> str:
-        """Add a channel; the answer is its primary stream key."""
-        names = ["--name-sw", slug, "--name-en", slug]
-        answer = self._command("channel", "add", slug, *names, "--json", "--data", str(self.data))
-        return str(json.loads(answer)["primary_key"])
-
-    def _command(self, *arguments: str) -> str:
-        done = subprocess.run([sys.executable, "-m", "mbashara", *arguments], capture_output=True, text=True)
-        if done.returncode:
-            raise Missing(f"mbashara {' '.join(arguments)}: {done.stderr.strip()}")
-        return done.stdout
+    def channels_add(self, slugs: list[str]) -> list[str]:
+        """Add channels; the answer is their primary stream keys. One process: a command each would take minutes."""
+        settings = Settings(data=self.data)
+        pepper, now = settings.pepper_file.read_bytes(), datetime.now(UTC)
+        with database(settings) as session:
+            return [
+                add_channel(session, slug, name_sw=slug, name_en=slug, pepper=pepper, now=now).primary_key
+                for slug in slugs
+            ]
 
 
 def free_port() -> int:

@@ -52,7 +52,7 @@ def on_air(streams: int, seconds: float, segments: int = 3) -> Iterator[Stage]:
     with tempfile.TemporaryDirectory(prefix="mbashara-bench-") as folder:  # noqa: SIM117
         with servers.mbashara(Path(folder) / "data", {"MBASHARA_LADDER": "false"}) as up:
             channels = [f"c{index}" for index in range(streams)]
-            keys = [up.channel_add(channel) for channel in channels]
+            keys = up.channels_add(channels)
             context = multiprocessing.get_context("spawn")
             feeder = context.Process(target=_feed, args=(up.rtmp_url, keys, seconds + 30))
             feeder.start()

@@ -40,7 +40,7 @@ class Load:
 
 
 async def _plain_viewer(playlist_url: str, until_s: float, load: Load) -> None:
-    """A player without low latency: the playlist every target duration, then the newest segment of both renditions."""
+    """A player without low latency: the playlist every target duration, then the newest segment."""
     parts = urlsplit(playlist_url)
     client = wire.Client(f"{parts.scheme}://{parts.netloc}")
     folder, last_uri, target_s = parts.path.rsplit("/", 1)[0], "", 4.0
