@@ -31,8 +31,6 @@ FOLDERS = {
     "recordings": 0o755,
     "public": 0o755,
 }
-PROGRAM_FILES = (Path(__file__), Path(structlog.__file__), Path(os.__file__))
-"""One each of ours, of the packages and of Python's own: what the account must reach to run at all."""
 RUN_FOLDERS = {"live": 0o755, "sock": 0o755, "nginx": 0o755, "postgres": 0o700}
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("mbashara.data")
@@ -85,9 +83,9 @@ def prepare(settings: Settings) -> None:
         _link(settings.public / "live", settings.live)
         _link(settings.public / "recordings", Path("../recordings"))
         if owner is not None:
-            for place in (settings.data, *PROGRAM_FILES):
-                _open_the_way_to(place)
-            _check_readable(Path(__file__))
+            _open_the_way_to(settings.data)
+            _open_the_way_to(Path(os.__file__))
+            _open_the_way_to(Path(structlog.__file__))
     except OSError as error:
         raise DataError(f"cannot use the data folder: {error.strerror}: {error.filename}") from error
 
@@ -181,10 +179,3 @@ def _open_the_way_to(path: Path) -> None:
         if not mode & stat.S_IXOTH:
             log.warning("folder opened for passing through", folder=str(folder), account=ACCOUNT)
             folder.chmod(mode | stat.S_IXOTH)
-
-
-def _check_readable(path: Path) -> None:
-    """A checkout made under umask 077 is closed to the account, file by file: its owner's to open, not ours."""
-    if not path.stat().st_mode & stat.S_IROTH:
-        root = path.parent.parent
-        raise DataError(f"user {ACCOUNT} cannot read {root}: chmod -R o+rX {root} / haiwezi kusomwa na {ACCOUNT}")

@@ -185,11 +185,12 @@ def test_a_part_beyond_the_advance_limit_is_400_at_once(live: Live) -> None:
 
 
 def test_a_stale_number_gets_the_current_playlist(live: Live) -> None:
+    current = next_part(live.now())
     started_s = time.monotonic()
     answer = live.get(msn=0, part=0)
     assert answer.status_code == 200
     assert time.monotonic() - started_s < 0.5
-    assert conformance.check_reload(live.get().text, answer.text, 0) == [] or answer.text
+    assert next_part(conformance.parse(answer.text)) >= current
 
 
 def test_a_segment_without_a_part_is_held_until_the_segment_is_whole(live: Live) -> None:

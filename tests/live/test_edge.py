@@ -119,7 +119,7 @@ def test_what_may_wait_is_medias_to_answer(edge: str, query: str) -> None:
 
 
 def test_an_unknown_query_is_no_reason_to_wait(edge: str) -> None:
-    assert get(f"{edge}{LIVE}/{BROADCAST}/source/index.m3u8?_HLS_push=1&v=2")[1] == PLAYLIST
+    assert get(f"{edge}{LIVE}/{BROADCAST}/source/index.m3u8?v=2&x_HLS_msn=3")[1] == PLAYLIST
 
 
 def test_media_away_is_told_with_cors(mbashara_up: Up, edge: str) -> None:
