@@ -3,8 +3,13 @@
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.up import Up, data_folder, running
+
+# A busy machine is no fault of the code: how long an example takes is measured in tests/bench, never tested.
+settings.register_profile("mbashara", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("mbashara")
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,8 @@ The reader is the hottest Python in the house, so it is written for the loop tha
   arrive, so a length that lies takes no memory;
 - only a header that was cut short is kept between two feeds (18 bytes at most);
 - the chunks of a message that follow each other differ only in their one-byte headers, which sit at a fixed
-  stride: `_take_run` copies the whole run at once and deletes those bytes with one slice.
+  stride: `_take_run` copies the whole run at once and deletes those bytes with one slice;
+- looking up a member of an enum costs as much as the branch it decides, so here they are module constants.
 """
 
 import struct
@@ -24,6 +25,9 @@ _HALF_RANGE = 1 << 31
 _BE32 = struct.Struct(">I").unpack_from
 _LE32 = struct.Struct("<I").unpack_from
 _CUT_SHORT = -1
+_NO_BODY = bytearray()  # between two messages; nothing is ever added to it
+_ABORT = int(MessageType.ABORT)
+_MOVES_CLOCK = frozenset({int(MessageType.AUDIO), int(MessageType.VIDEO), int(MessageType.AGGREGATE)})
 
 
 class _ChunkStream:
@@ -50,7 +54,7 @@ class _ChunkStream:
         self.type_id = 0
         self.stream_id = 0
         self.unfinished = False
-        self.body = bytearray()
+        self.body = _NO_BODY
 
 
 class ChunkReader:
@@ -95,8 +99,8 @@ class ChunkReader:
         if self._cut_header:
             data = self._cut_header + data
             self._cut_header = b""
-        stream = self._current
-        left = self._chunk_left
+        stream, body = self._current, self._current.body
+        left, chunk_size = self._chunk_left, self._chunk_size
         at, end = 0, len(data)
         while at < end:
             if not left:
@@ -106,34 +110,43 @@ class ChunkReader:
                     self._cut_header = bytes(data[header:])
                     break
                 stream = self._current
-                left = min(self._chunk_size, stream.length - len(stream.body))
-            body = stream.body
+                body = stream.body
+                left = min(chunk_size, stream.length - len(body))
             stop = at + left
-            if stop > end:
-                body += data[at:end]
-                left = stop - end
-                break
-            body += data[at:stop]
-            at, left = stop, 0
-            if stream.length - len(body) >= self._chunk_size and not stream.extended:
-                at = self._take_run(stream, body, data, at, end)
+            if stop < end and stream.length - len(body) > left and not stream.extended:
+                at, left = self._take_run(stream, body, left, data, at, end)
+            else:
+                body += data[at:stop]  # a slice ends where the data do
+                at, left = min(stop, end), max(stop - end, 0)
             if len(body) == stream.length:
                 self._finish_message(stream, body, messages)
+                chunk_size = self._chunk_size
         self._chunk_left = left
 
-    def _take_run(self, stream: _ChunkStream, body: bytearray, data: memoryview | bytes, at: int, end: int) -> int:
-        """Takes the full chunks of one message that follow each other from `at`; returns where they end."""
+    def _take_run(
+        self, stream: _ChunkStream, body: bytearray, left: int, data: memoryview | bytes, at: int, end: int
+    ) -> tuple[int, int]:
+        """Takes what is left of a chunk and the chunks of the same message that follow it at once.
+
+        Returns where they end, and what is then left of the last of them.
+        """
+        size, wanted, first = self._chunk_size, stream.length - len(body), len(body) + left
+        next_header = at + left
         if len(stream.continuation) > 1:
-            return at
-        stride = 1 + self._chunk_size
-        count = min((end - at) // stride, (stream.length - len(body)) // self._chunk_size)
-        headers = bytes(data[at : at + count * stride : stride])
-        count -= len(headers.lstrip(stream.continuation))  # up to the first chunk of another stream
-        if count:
-            first_header = len(body)
-            body += data[at : at + count * stride]
-            del body[first_header::stride]
-        return at + count * stride
+            body += data[at:next_header]
+            return next_header, 0
+        stop = min(end, at + wanted + (wanted - left + size - 1) // size)
+        headers = bytes(data[next_header : stop : size + 1])
+        others = len(headers.lstrip(stream.continuation))  # from the first chunk of another stream on
+        count = len(headers) - others
+        if others:
+            stop = next_header + count * (size + 1)
+        body += data[at:stop]
+        del body[first :: size + 1]
+        if not count:
+            return stop, 0
+        taken = stop - next_header - (count - 1) * (size + 1) - 1  # of the last chunk
+        return stop, min(size - taken, stream.length - len(body))
 
     def _read_header(self, data: memoryview | bytes, at: int, end: int) -> int:
         """Reads the chunk header at `at` into its chunk stream; returns where it ends, or _CUT_SHORT."""
@@ -217,13 +230,14 @@ class ChunkReader:
         self._buffered_bytes -= stream.length
         self.messages_dropped += 1
         stream.unfinished = False
-        stream.body = bytearray()
+        stream.body = _NO_BODY
 
     def _finish_message(self, stream: _ChunkStream, body: bytearray, messages: list[Message]) -> None:
         stream.unfinished = False
+        stream.body = _NO_BODY  # or 64 chunk streams would keep 64 whole messages alive
         self._buffered_bytes -= stream.length
         type_id = stream.type_id
-        if type_id > MessageType.ABORT:
+        if type_id > _ABORT:
             timestamp_ms = self._unwrap(stream.timestamp_ms, type_id)
             messages.append(Message(type_id, timestamp_ms, body, stream.stream_id))
         elif type_id:
@@ -235,7 +249,7 @@ class ChunkReader:
             step_ms = (timestamp_ms - reference_ms) & UINT32
             timestamp_ms = reference_ms + (step_ms if step_ms < _HALF_RANGE else step_ms - UINT32 - 1)
         # Commands and metadata carry a timestamp of 0 at any hour, so they never move the reference.
-        if type_id in (MessageType.AUDIO, MessageType.VIDEO, MessageType.AGGREGATE):
+        if type_id in _MOVES_CLOCK:
             self._media_ms = timestamp_ms
         return timestamp_ms
 
@@ -243,7 +257,7 @@ class ChunkReader:
         if len(body) < 4:
             raise RemoteProtocolError(f"message of type {type_id} has {len(body)} bytes, not 4")
         value: int = _BE32(body)[0]
-        if type_id == MessageType.ABORT:
+        if type_id == _ABORT:
             aborted = self._streams.get(value)
             if aborted is not None and aborted.unfinished:
                 self._drop_message(aborted)

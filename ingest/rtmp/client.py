@@ -80,7 +80,7 @@ class ClientConnection:
         if not self.publishing:
             raise LocalProtocolError("media before the server accepted the publication")
         csid = _MEDIA_CSIDS[MessageType(type_id)]
-        self._out.append(self._writer.write(csid, Message(type_id, timestamp_ms, body, self._stream_id)))
+        self._out.append(self._writer.write(csid, Message(type_id, timestamp_ms, bytearray(body), self._stream_id)))
 
     def unpublish(self) -> None:
         self._send_command("FCUnpublish", 6, None, self._publish_name)

@@ -21,16 +21,17 @@ from typing import Any, Final, NoReturn
 from ingest.rtmp import address, handshake, message
 from ingest.rtmp.chunk import CONTROL_CSID, ChunkReader, ChunkWriter
 from ingest.rtmp.errors import AmfError, LocalProtocolError, RemoteProtocolError
-from ingest.rtmp.events import Connected, Event, MediaMessage, PlayRequested, PublishEnded, PublishRequested
+from ingest.rtmp.events import Connected, Event, PlayRequested, PublishEnded, PublishRequested
 from ingest.rtmp.message import Command, Message, MessageType, UserControl
 
 OFFERED_CHUNK_SIZE = 65536  # ffmpeg adopts it, which spares both sides most of the headers
 WINDOW_BYTES = 2_500_000
-MAX_EARLY_BYTES = 1 << 20
+MAX_EARLY_BYTES = 1 << 20  # sent without waiting for the answer to `publish`
+MAX_SETUP_BYTES = 1 << 17  # from C0 to `publish`: pings and commands cost us more than whoever sends them
 _COMMAND_CSID = 3
-_MEDIA_TYPES = frozenset({MessageType.AUDIO, MessageType.VIDEO})
-_DATA_TYPES = frozenset({MessageType.DATA, MessageType.DATA_AMF3})
-_COMMAND_TYPES = frozenset({MessageType.COMMAND, MessageType.COMMAND_AMF3})
+_MEDIA_TYPES = frozenset({int(MessageType.AUDIO), int(MessageType.VIDEO)})  # plain: asked for every message
+_DATA_TYPES = frozenset({int(MessageType.DATA), int(MessageType.DATA_AMF3)})
+_COMMAND_TYPES = frozenset({int(MessageType.COMMAND), int(MessageType.COMMAND_AMF3)})
 _NO_PLAY = "Mbashara does not play over RTMP. Watch on the channel's page, or with HLS."
 
 
@@ -67,6 +68,9 @@ TRANSITIONS: Final[dict[State, dict[Step, State]]] = {
     State.PUBLISHING: {Step.LEAVE: State.ENDED, Step.FAIL: State.ENDED},
     State.ENDED: {},
 }
+
+# What every read asks for: Python 3.11 finds an enum's member by calling a descriptor.
+_ADMITTING, _PUBLISHING, _ENDED = State.ADMITTING, State.PUBLISHING, State.ENDED
 
 
 class Connection:
@@ -107,10 +111,10 @@ class Connection:
         After accept_publish call it once with b"" to get what was held back.
         """
         events: list[Event] = []
-        if self.state is State.ENDED:
+        if self.state is _ENDED:
             return events
         try:
-            if self.state is State.ADMITTING:
+            if self.state is _ADMITTING:
                 self._keep_early(data)
             else:
                 self._receive(data, events)
@@ -122,6 +126,8 @@ class Connection:
 
     def data_to_send(self) -> bytes:
         """What is to be sent now; hands it out once."""
+        if not self._out:
+            return b""
         data = b"".join(self._out)
         self._out.clear()
         return data
@@ -142,22 +148,23 @@ class Connection:
     # Bytes to messages.
 
     def _receive(self, data: memoryview | bytes, events: list[Event]) -> None:
-        if self.state in (State.AWAIT_C1, State.AWAIT_C2):
+        if self.state is not _PUBLISHING and self.state in (State.AWAIT_C1, State.AWAIT_C2):
             data = self._shake_hands(data)
         elif self._unread:
             data, self._unread = bytes(self._unread) + data, bytearray()
-        self._count(len(data))
         messages, fault = self._held, self._held_fault
-        self._held, self._held_fault = [], None
+        if messages or fault:
+            self._held, self._held_fault = [], None
+        self._count(len(data))
         if fault is None:
             try:
                 messages = messages + self._reader.feed(data)
             except RemoteProtocolError as error:
                 messages, fault = messages + error.before, error  # type: ignore[operator]
         self._take_messages(messages, events)
-        if fault is None or self.state is State.ENDED:
+        if fault is None or self.state is _ENDED:
             return
-        if self.state is not State.ADMITTING:
+        if self.state is not _ADMITTING:
             raise fault
         self._held_fault = fault
 
@@ -187,6 +194,8 @@ class Connection:
 
     def _count(self, received_bytes: int) -> None:
         self._received_bytes += received_bytes
+        if self.state is not _PUBLISHING and self._received_bytes > MAX_SETUP_BYTES:
+            raise RemoteProtocolError(f"did not publish within {MAX_SETUP_BYTES} bytes")
         self._unacknowledged_bytes += received_bytes
         if self._unacknowledged_bytes >= self._window_bytes:
             self._unacknowledged_bytes = 0
@@ -197,14 +206,14 @@ class Connection:
     def _take_messages(self, messages: list[Message], events: list[Event]) -> None:
         for index, one in enumerate(messages):
             if one.type_id in _MEDIA_TYPES:
-                if self.state is State.PUBLISHING and one.body:
-                    events.append(MediaMessage(one.type_id, one.timestamp_ms, one.body))  # type: ignore[arg-type]
+                if self.state is _PUBLISHING and one.body:
+                    events.append(one)
                 continue
             self._take_message(one, events)
-            if self.state is State.ADMITTING:
+            if self.state is _ADMITTING:
                 self._held = messages[index + 1 :]
                 return
-            if self.state is State.ENDED:
+            if self.state is _ENDED:
                 return
 
     def _take_message(self, one: Message, events: list[Event]) -> None:
@@ -212,8 +221,8 @@ class Connection:
         if one.type_id in _COMMAND_TYPES:
             self._take_command(one, events)
         elif one.type_id in _DATA_TYPES:
-            if self.state is State.PUBLISHING:
-                events.append(MediaMessage(MessageType.DATA, one.timestamp_ms, message.data_body(one)))
+            if self.state is _PUBLISHING:
+                events.append(message.plain_data(one))
         elif one.type_id == MessageType.AGGREGATE:
             # An aggregate in an aggregate is nothing anybody sends, except to make us recurse.
             tags = [tag for tag in message.split_aggregate(one) if tag.type_id in _MEDIA_TYPES | _DATA_TYPES]

@@ -1,15 +1,8 @@
 """What an RTMP connection tells its owner, in the order in which it happened."""
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
-
-class MediaMessage(NamedTuple):
-    """Audio (8), video (9) or AMF0 data (18) of the publisher; the body is the receiver's to keep."""
-
-    type_id: int
-    timestamp_ms: int
-    body: bytearray
+from ingest.rtmp.message import Message
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,4 +35,5 @@ class PublishEnded:
     command: str
 
 
-Event = MediaMessage | Connected | PublishRequested | PlayRequested | PublishEnded
+# A message is audio (8), video (9) or AMF0 data (18) of the publisher; its body is the receiver's to keep.
+Event = Message | Connected | PublishRequested | PlayRequested | PublishEnded

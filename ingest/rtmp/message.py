@@ -44,7 +44,7 @@ class Message(NamedTuple):
 
     type_id: int
     timestamp_ms: int
-    body: bytearray | bytes
+    body: bytearray
     stream_id: int = 0
 
 
@@ -76,39 +76,40 @@ def parse_command(message: Message) -> Command:
     )
 
 
-def data_body(message: Message) -> bytearray:
-    """The AMF0 of a data message, however it was framed."""
-    return bytearray(_without_amf3_prefix(message, MessageType.DATA_AMF3))
+def plain_data(message: Message) -> Message:
+    """A data message as AMF0, however it was framed."""
+    body = _without_amf3_prefix(message, MessageType.DATA_AMF3)
+    return message._replace(type_id=int(MessageType.DATA), body=body)
 
 
-def _without_amf3_prefix(message: Message, amf3_type: MessageType) -> bytearray | bytes:
+def _without_amf3_prefix(message: Message, amf3_type: MessageType) -> bytearray:
     # Clients that negotiated AMF3 frame even AMF0 values as types 15 and 17, after a byte that says "AMF0".
     framed = message.type_id == amf3_type and message.body[:1] == b"\0"
     return message.body[1:] if framed else message.body
 
 
 def command(name: str, transaction_id: float, *values: Any, stream_id: int = 0) -> Message:
-    return Message(MessageType.COMMAND, 0, encode(name, float(transaction_id), *values), stream_id)
+    return Message(MessageType.COMMAND, 0, bytearray(encode(name, float(transaction_id), *values)), stream_id)
 
 
 def set_chunk_size(size_bytes: int) -> Message:
-    return Message(MessageType.SET_CHUNK_SIZE, 0, _U32.pack(size_bytes))
+    return Message(MessageType.SET_CHUNK_SIZE, 0, bytearray(_U32.pack(size_bytes)))
 
 
 def acknowledgement(received_bytes: int) -> Message:
-    return Message(MessageType.ACKNOWLEDGEMENT, 0, _U32.pack(received_bytes & UINT32))
+    return Message(MessageType.ACKNOWLEDGEMENT, 0, bytearray(_U32.pack(received_bytes & UINT32)))
 
 
 def window_acknowledgement_size(window_bytes: int) -> Message:
-    return Message(MessageType.WINDOW_ACKNOWLEDGEMENT_SIZE, 0, _U32.pack(window_bytes))
+    return Message(MessageType.WINDOW_ACKNOWLEDGEMENT_SIZE, 0, bytearray(_U32.pack(window_bytes)))
 
 
 def set_peer_bandwidth(window_bytes: int, limit_type: int = 2) -> Message:
-    return Message(MessageType.SET_PEER_BANDWIDTH, 0, _PEER_BANDWIDTH.pack(window_bytes, limit_type))
+    return Message(MessageType.SET_PEER_BANDWIDTH, 0, bytearray(_PEER_BANDWIDTH.pack(window_bytes, limit_type)))
 
 
 def user_control(event: UserControl, value: int) -> Message:
-    return Message(MessageType.USER_CONTROL, 0, _USER_CONTROL.pack(event, value))
+    return Message(MessageType.USER_CONTROL, 0, bytearray(_USER_CONTROL.pack(event, value)))
 
 
 def parse_user_control(message: Message) -> tuple[int, int]:

@@ -1,8 +1,8 @@
 """The RTMP server on asyncio: sockets on one side, `Connection` in the middle, feed sinks on the other.
 
-Nothing here knows RTMP's bytes. A session reads into one buffer that all sessions share (whatever is in it is
+Nothing here knows RTMP's bytes. A peer reads into one buffer that all of them share (whatever is in it is
 consumed before the call returns), asks `admit` about each publisher, and sees to it that nobody costs more
-than `Limits` allows: once a second `sweep` looks at every session, so the way of a frame has no timers in it.
+than `Limits` allows: once a second `sweep` looks at every peer, so the way of a frame has no timers in it.
 
 Ending a connection takes three steps, or the encoder's operator never reads the reason: send it, send FIN,
 then read and discard until the encoder hangs up. Closing with unread bytes would make the kernel send RST
@@ -26,8 +26,9 @@ import structlog
 from ingest.rtmp.connection import Connection, State
 from ingest.rtmp.door import Admit, FeedEnd, FeedSink, HandOff, PublishRequest, Refusal
 from ingest.rtmp.errors import FeedError, HandoffError, RemoteProtocolError
-from ingest.rtmp.events import Event, MediaMessage, PublishEnded, PublishRequested
+from ingest.rtmp.events import Event, PublishEnded, PublishRequested
 from ingest.rtmp.handoff import receive_publisher, send_publisher
+from ingest.rtmp.message import Message
 
 _SWEEP_INTERVAL_S: Final = 1.0
 _TRY_AGAIN: Final = Refusal("NetStream.Publish.Denied", "The server cannot take the feed now; try again.")
@@ -65,14 +66,14 @@ class RtmpServer:
         self.clock = clock
         self.handoff_path = handoff_path
         self.buffer = memoryview(bytearray(self.limits.read_buffer_bytes))
-        self.sessions: dict[Session, None] = {}  # in order of arrival
+        self.peers: dict[Peer, None] = {}  # in order of arrival
         self._numbers = itertools.count(1)
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def serve(self, sock: socket.socket, ssl_context: ssl.SSLContext | None = None) -> None:
         """Serves a bound socket until cancelled (twice, for RTMP and RTMPS); then every feed is ended."""
         listener = await asyncio.get_running_loop().create_server(
-            lambda: Session(self, self.new_connection()),
+            lambda: Peer(self, self.new_connection()),
             sock=sock,
             backlog=1024,
             ssl=ssl_context,
@@ -96,8 +97,8 @@ class RtmpServer:
     def sweep(self) -> None:
         """Ends what has overstepped a time limit."""
         now_s = self.clock()
-        for session in list(self.sessions):
-            session.check(now_s)
+        for peer in list(self.peers):
+            peer.check(now_s)
 
     def new_connection(self) -> Connection:
         return Connection(
@@ -106,18 +107,18 @@ class RtmpServer:
             max_chunk_streams=self.limits.max_chunk_streams,
         )
 
-    def enter(self, newcomer: "Session") -> bool:
-        """Counts a session in, if need be in the place of the oldest that is not publishing."""
-        neighbours = [session for session in self.sessions if session.host == newcomer.host]
+    def enter(self, newcomer: "Peer") -> bool:
+        """Counts a peer in, if need be in the place of the oldest that is not publishing."""
+        neighbours = [peer for peer in self.peers if peer.host == newcomer.host]
         fits = len(neighbours) < self.limits.max_connections_per_address or _evict_oldest(neighbours)
-        fits = fits and (len(self.sessions) < self.limits.max_connections or _evict_oldest(self.sessions))
+        fits = fits and (len(self.peers) < self.limits.max_connections or _evict_oldest(self.peers))
         if fits:
             newcomer.number = next(self._numbers)
-            self.sessions[newcomer] = None
+            self.peers[newcomer] = None
         return fits
 
-    def leave(self, session: "Session") -> None:
-        self.sessions.pop(session, None)
+    def leave(self, peer: "Peer") -> None:
+        self.peers.pop(peer, None)
 
     def start(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -127,7 +128,7 @@ class RtmpServer:
     async def adopt(self, publisher: socket.socket, connection: Connection, request: PublishRequest) -> None:
         """Goes on with a publisher that another worker began to serve; asks `admit` again."""
         await asyncio.get_running_loop().connect_accepted_socket(
-            lambda: Session(self, connection, request), sock=publisher
+            lambda: Peer(self, connection, request), sock=publisher
         )
 
     async def _take_over(self, door: socket.socket) -> None:
@@ -142,19 +143,19 @@ class RtmpServer:
     def _stop(self) -> None:
         for task in self._tasks:
             task.cancel()
-        for session in list(self.sessions):
-            session.abort("the server is stopping")
+        for peer in list(self.peers):
+            peer.abort("the server is stopping")
 
 
-def _evict_oldest(sessions: Iterable["Session"]) -> bool:
-    for session in sessions:
-        if session.evictable:
-            session.abort("evicted: too many connections")
+def _evict_oldest(peers: Iterable["Peer"]) -> bool:
+    for peer in peers:
+        if peer.evictable:
+            peer.abort("evicted: too many connections")
             return True
     return False
 
 
-class Session(asyncio.BufferedProtocol):
+class Peer(asyncio.BufferedProtocol):
     """One peer, from accept to the last byte."""
 
     def __init__(self, server: RtmpServer, connection: Connection, adopted: PublishRequest | None = None) -> None:
@@ -170,7 +171,7 @@ class Session(asyncio.BufferedProtocol):
         self._deadline_s = 0.0  # of the setup, then of the silence, then of the lingering
         self._messages = 0
         self._messages_seen = 0
-        self._peer = ""
+        self._name = ""
         self._log = log
 
     # What the event loop calls.
@@ -181,13 +182,13 @@ class Session(asyncio.BufferedProtocol):
         sock = transport.get_extra_info("socket")
         if sock is not None and sock.family != socket.AF_UNIX:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._name(transport.get_extra_info("peername"))
+        self._note_address(transport.get_extra_info("peername"))
         if not self._server.enter(self):
             self._over = True
-            log.warning("rtmp connection refused: too many publishers", peer=self._peer)
+            log.warning("rtmp connection refused: too many publishers", peer=self._name)
             self._transport.abort()
             return
-        self._log = log.bind(rtmp=self.number, peer=self._peer)
+        self._log = log.bind(rtmp=self.number, peer=self._name)
         self._deadline_s = self._server.clock() + self._server.limits.setup_timeout_s
         if self._adopted is not None:
             self._ask(self._adopted)
@@ -237,9 +238,9 @@ class Session(asyncio.BufferedProtocol):
 
     # The rest is ours.
 
-    def _name(self, peer: object) -> None:
-        if isinstance(peer, tuple):
-            self.host, self._peer = str(peer[0]), f"{peer[0]}:{peer[1]}"
+    def _note_address(self, address: object) -> None:
+        if isinstance(address, tuple):
+            self.host, self._name = str(address[0]), f"{address[0]}:{address[1]}"
 
     def _receive(self, data: memoryview | bytes) -> None:
         try:
@@ -250,12 +251,13 @@ class Session(asyncio.BufferedProtocol):
             self._take_events(events)
 
     def _take_events(self, events: list[Event], fault: str = "") -> None:
+        sink = self._sink
         try:
             for event in events:
-                if type(event) is MediaMessage:
-                    if self._sink is not None:
+                if type(event) is Message:
+                    if sink is not None:
                         self._messages += 1
-                        self._sink.on_message(*event)
+                        sink.on_message(event.type_id, event.timestamp_ms, event.body)
                 elif isinstance(event, PublishRequested):
                     self._request(event)
                 elif isinstance(event, PublishEnded):
@@ -273,7 +275,7 @@ class Session(asyncio.BufferedProtocol):
             self._transport.write(data)
 
     def _request(self, event: PublishRequested) -> None:
-        self._ask(PublishRequest(event.key, event.app, event.tc_url, self._peer, event.flash_ver))
+        self._ask(PublishRequest(event.key, event.app, event.tc_url, self._name, event.flash_ver))
 
     def _ask(self, request: PublishRequest) -> None:
         # On uvloop reading starts after connection_made whatever that said, so an adopted connection may
@@ -285,8 +287,7 @@ class Session(asyncio.BufferedProtocol):
     async def _admit(self, request: PublishRequest) -> None:
         answer = await self._answer(request)
         if isinstance(answer, HandOff) and not self._over:
-            passed_on = await self._hand_off(answer, request)
-            if passed_on:
+            if self._adopted is None and await self._hand_off(answer, request):  # passed on once, not round and round
                 return
             answer = _TRY_AGAIN
         self._admitting = False
@@ -357,7 +358,8 @@ class Session(asyncio.BufferedProtocol):
         if not self._transport.can_write_eof():  # TLS
             self._transport.close()
             return
-        self._transport.write_eof()
+        with contextlib.suppress(RuntimeError):  # uvloop's, where the transport broke in this very turn
+            self._transport.write_eof()
         with contextlib.suppress(RuntimeError):  # asyncio's, when it was not paused
             self._transport.resume_reading()
 

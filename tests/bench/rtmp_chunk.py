@@ -21,8 +21,8 @@ def feed_messages(seed: int = 1) -> list[Message]:
     messages = []
     for frame in range(FRAMES):
         size = 70_000 if frame % 60 == 0 else rng.randint(10_000, 20_000)
-        messages.append(Message(MessageType.VIDEO, frame * 33, rng.randbytes(size), 1))
-        messages.append(Message(MessageType.AUDIO, frame * 33 + 5, rng.randbytes(350), 1))
+        messages.append(Message(MessageType.VIDEO, frame * 33, bytearray(rng.randbytes(size)), 1))
+        messages.append(Message(MessageType.AUDIO, frame * 33 + 5, bytearray(rng.randbytes(350)), 1))
     return messages
 
 
@@ -39,9 +39,9 @@ def wire(messages: list[Message], chunk_size: int) -> tuple[list[memoryview], in
 def best_ns(run: Callable[[], int], rounds: int = 5) -> int:
     times = []
     for _ in range(rounds):
-        start = time.perf_counter_ns()
+        start = time.process_time_ns()
         run()
-        times.append(time.perf_counter_ns() - start)
+        times.append(time.process_time_ns() - start)
     return min(times)
 
 

@@ -17,7 +17,7 @@ from ingest.rtmp.chunk import ChunkReader
 from ingest.rtmp.client import ClientConnection, PublishStarted, Refused
 from ingest.rtmp.connection import MAX_EARLY_BYTES, TRANSITIONS, Connection, State
 from ingest.rtmp.errors import LocalProtocolError, RemoteProtocolError
-from ingest.rtmp.events import Connected, MediaMessage, PlayRequested, PublishEnded, PublishRequested
+from ingest.rtmp.events import Connected, PlayRequested, PublishEnded, PublishRequested
 from ingest.rtmp.message import Message, MessageType, UserControl
 from tests.unit.rtmp.pair import (
     C0_C1_C2,
@@ -75,10 +75,10 @@ def test_a_publication_from_the_first_byte_to_the_last() -> None:
     pair.client.send_media(MessageType.AUDIO, 3, b"\xaf\x01abc")
     pair.client.unpublish()
     data, video, audio, end = pair.pump()
-    assert isinstance(data, MediaMessage) and data.type_id == 18 and data.body[:3] == b"\x02\x00\x0d"
-    assert isinstance(video, MediaMessage) and isinstance(audio, MediaMessage)
-    assert video == MediaMessage(9, 0, bytearray(b"\x17\x01" + bytes(9000)))
-    assert audio == MediaMessage(8, 3, bytearray(b"\xaf\x01abc"))
+    assert isinstance(data, Message) and data.type_id == 18 and data.body[:3] == b"\x02\x00\x0d"
+    assert isinstance(video, Message) and isinstance(audio, Message)
+    assert video == Message(9, 0, bytearray(b"\x17\x01" + bytes(9000)), 1)
+    assert audio == Message(8, 3, bytearray(b"\xaf\x01abc"), 1)
     assert end == PublishEnded("FCUnpublish") and pair.server.state is State.ENDED
 
 
@@ -175,13 +175,13 @@ def test_amf3_framed_commands_and_data() -> None:
     connection = Connection()
     connect = message.command("connect", 1, {"app": "live", "tcurl": f'"{TC_URL}"', "objectEncoding": 3.0})
     publish = message.command("publish", 5, None, KEY, stream_id=1)
-    framed = [Message(17, 0, b"\0" + bytes(one.body), one.stream_id) for one in (connect, publish)]
+    framed = [Message(17, 0, bytearray(b"\0") + one.body, one.stream_id) for one in (connect, publish)]
     events = connection.receive_data(C0_C1_C2 + b"".join(map(command_chunk, framed)))
     assert events[1] == PublishRequested(KEY, "live", f'"{TC_URL}"', "")
     connection.accept_publish()
     metadata = encode("onMetaData", {})
     assert connection.receive_data(chunk(0, 4, 5, b"\0" + metadata, type_id=15)) == [
-        MediaMessage(18, 5, bytearray(metadata))
+        Message(18, 5, bytearray(metadata))
     ]
 
 
@@ -245,7 +245,7 @@ def test_aggregates(at_ms: int, tags: list[tuple[int, int]], expected: list[int]
     body = b"".join(flv_tag(type_id, stamp_ms, b"x%d" % n) for n, (type_id, stamp_ms) in enumerate(tags))
     for twin in (body, body[:-4]):  # the last back pointer is missing from some encoders
         events = accepted_connection().receive_data(chunk(0, 6, at_ms, twin, type_id=22))
-        assert [event.timestamp_ms for event in events if isinstance(event, MediaMessage)] == expected
+        assert [event.timestamp_ms for event in events if isinstance(event, Message)] == expected
 
 
 def test_truncated_aggregates_are_faults() -> None:
@@ -269,8 +269,8 @@ SIZE_MAX = chunk(0, 2, 0, b"\x7f\xff\xff\xff", type_id=1)
 FAULTS = [
     ("publish before connect", C0_C1_C2 + PUBLISH, "a command before connect"),
     ("connect twice", C0_C1_C2 + CONNECT + CONNECT, "CONNECT in state CONNECTED"),
-    ("AMF bomb", C0_C1_C2 + command_chunk(Message(20, 0, b"\x03\x00\x01a" * 1000)), "nested too deep"),
-    ("command cut short", C0_C1_C2 + command_chunk(Message(20, 0, b"\x02\x00")), "cut short"),
+    ("AMF bomb", C0_C1_C2 + command_chunk(Message(20, 0, bytearray(b"\x03\x00\x01a" * 1000))), "nested too deep"),
+    ("command cut short", C0_C1_C2 + command_chunk(Message(20, 0, bytearray(b"\x02\x00"))), "cut short"),
     ("16 MiB message", C0_C1_C2 + CONNECT + chunk(0, 6, 0, b"", 0xFFFFFF), "the limit is"),
     ("ping of one byte is no fault, chunk size 0 is", C0_C1_C2 + chunk(0, 2, 0, bytes(4), type_id=1), "chunk size"),
     ("window of one byte", C0_C1_C2 + CONNECT + chunk(0, 2, 0, b"\0", type_id=5), "1 bytes, not 4"),
@@ -296,7 +296,7 @@ def test_a_second_publish_and_a_play_by_a_publisher_are_faults() -> None:
 def test_what_was_whole_before_the_fault_is_kept() -> None:
     with pytest.raises(RemoteProtocolError) as caught:
         accepted_connection().receive_data(chunk(0, 4, 9, b"abc", type_id=8) + chunk(3, 9, 0, b""))
-    assert caught.value.before == [(8, 9, b"abc")]
+    assert caught.value.before == [Message(8, 9, bytearray(b"abc"))]
 
 
 def test_our_own_mistakes_are_local_errors() -> None:
@@ -327,7 +327,7 @@ def test_media_that_did_not_wait_for_the_answer_is_kept() -> None:
     assert connection.receive_data(MEDIA[50:]) == []
     connection.accept_publish()
     events = connection.receive_data(b"")
-    assert [event.timestamp_ms for event in events if isinstance(event, MediaMessage)] == [40, 41] * 2
+    assert [event.timestamp_ms for event in events if isinstance(event, Message)] == [40, 41] * 2
 
 
 def test_a_fault_behind_publish_is_told_after_the_answer() -> None:
@@ -357,8 +357,8 @@ def test_it_can_be_pickled_at_any_byte(size: int) -> None:
     assert [type(event) for event in first + events] == [
         Connected,
         PublishRequested,
-        MediaMessage,
-        MediaMessage,
+        Message,
+        Message,
     ]
     assert fault == ""
 
@@ -411,7 +411,7 @@ def test_recorded_encoders(path: Path) -> None:
     for seed in (None, 1, 2):
         pieces = iter([memoryview(data)]) if seed is None else cuts(data, seed)
         events, fault = receive_in_pieces(Connection(), pieces)
-        media = [event for event in events if isinstance(event, MediaMessage)]
+        media = [event for event in events if isinstance(event, Message)]
         request = next(event for event in events if isinstance(event, PublishRequested))
         assert [request.key, request.app, request.flash_ver, fault] == expected["request"]
         assert [[one.type_id, one.timestamp_ms, len(one.body)] for one in media] == expected["media"]
