@@ -194,6 +194,7 @@ def main() -> None:
     logs.configure(f"media-{worker}", settings.log_level)
     rtmp = socket.socket(fileno=int(os.environ["MBASHARA_RTMP_FD"]))
     rtmp.setblocking(False)
+    rtmp.set_inheritable(False)  # the ladder's ffmpeg must not hold the port when this process is gone
     # What was imported is never garbage, and packets are freed by count: the collector need not look so often.
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)

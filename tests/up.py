@@ -19,7 +19,7 @@ from typing import Any
 
 from mbashara.settings import Settings
 
-START_TIMEOUT_S = 60
+START_TIMEOUT_S = 120  # a machine that does much else too
 STOP_TIMEOUT_S = 15
 ROOT = Path(__file__).parent.parent
 
