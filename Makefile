@@ -1,5 +1,5 @@
 # Mbashara: `make run` and `make test` are all that a fresh machine needs; both set up what they use.
-PYTHON ?= python3
+PYTHON ?= $(shell python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo python3 || echo python3.11)
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := .make

@@ -38,6 +38,7 @@ EXPECTED_PEAK_BPS = {rung.name: rung.peak_bps for rung in RUNGS}
 WAIT_FOR_SECOND_TRACK_MS = 1200
 MAX_EARLY_PACKETS = 2000
 RUNG_LAG_MS = 2500
+QUIET_TICKS = 3
 MAX_BREAKS = 20
 BREAKS_PER_MS = 60_000
 
@@ -96,6 +97,7 @@ class Broadcast:
         self._breaks: list[float] = []
         self._followers: tuple[Packager, ...] = ()
         self._ticked_msn = -1
+        self._quiet: dict[str, tuple[int, int]] = {}
         self._listing: tuple[tuple[str, int], ...] = ()
         self._tasks: set[asyncio.Task[None]] = set()
         self.origin_ms = round(started.get("origin_ms", self._unix_ms()))
@@ -331,12 +333,23 @@ class Broadcast:
             self._begin_gap("stalled")
         if self._gap_from_ms is not None:
             leader.packager.fill_gap(now_ms - self.origin_ms)
+        self._refresh_reports()
         msn = leader.window.next_msn
         if msn == self._ticked_msn and self._gap_from_ms is None and len(self._listing) == len(self.renditions):
             return False
         self._ticked_msn = msn
         self._fill_followers()
         return self._write_multivariants()
+
+    def _refresh_reports(self) -> None:
+        """A rendition that makes no parts for now says in time how far the others are (4.4.5.4)."""
+        for rendition in self._others():
+            version, ticks = self._quiet.get(rendition.name, (-1, 0))
+            ticks = ticks + 1 if version == rendition.window.version else 0
+            if ticks >= QUIET_TICKS and rendition.window.has_media:
+                rendition.window.commit()
+                ticks = 0
+            self._quiet[rendition.name] = (rendition.window.version, ticks)
 
     def _is_stalled(self, now_ms: float) -> bool:
         """No packet for the timeout, or no segment for 1.5 target durations (draft 6.2.1)."""

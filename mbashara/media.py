@@ -104,7 +104,7 @@ class _HttpServer(uvicorn.Server):
 def http_server(application: Any, path: Path) -> _HttpServer:
     config = uvicorn.Config(
         application, uds=str(path), http="httptools", ws="none", lifespan="off", log_config=None, access_log=False,
-        timeout_keep_alive=75, backlog=4096, server_header=False, timeout_graceful_shutdown=1,
+        timeout_keep_alive=75, backlog=4096, server_header=False, date_header=False, timeout_graceful_shutdown=1,
     )  # fmt: skip
     return _HttpServer(config)
 

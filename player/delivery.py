@@ -120,14 +120,15 @@ class Delivery:
         answer = decide(window, wanted)
         if answer is not Answer.WAIT:
             return _STATUS[answer]
+        clock = asyncio.get_running_loop().time
+        deadline_s = clock() + window.cadence.hold_back_s
         self.waiting += 1
         try:
-            async with asyncio.timeout(window.cadence.hold_back_s):
-                while answer is Answer.WAIT:
-                    await window.changed()
-                    answer = decide(window, wanted)
-        except TimeoutError:
-            return 503
+            while answer is Answer.WAIT:
+                if clock() >= deadline_s:
+                    return 503
+                await window.changed()
+                answer = decide(window, wanted)
         finally:
             self.waiting -= 1
         return _STATUS[answer]

@@ -10,7 +10,8 @@ from core.media.hls import PLAYLIST_NAME, init_name, part_name, segment_head, se
 from core.media.packet import AudioTrack, Kind, Track, VideoTrack
 from core.media.window import Cadence, LiveWindow, Part, Segment
 
-VERSION, VERSION_WITH_SKIP = 6, 9
+# 9 for EXT-X-SKIP in deltas; EXT-X-GAP alone needs 8, and a playlist's version does not change while it is live.
+MEDIA_VERSION, MULTIVARIANT_VERSION = 9, 6
 
 
 def part_line(msn: int, part: Part) -> str:
@@ -18,9 +19,9 @@ def part_line(msn: int, part: Part) -> str:
     return f'#EXT-X-PART:DURATION={part.duration_s:.5f},URI="{part_name(msn, part.number)}"{attributes}\n'
 
 
-def live_header(cadence: Cadence, version: int, media_sequence: int, discontinuity_sequence: int) -> str:
+def live_header(cadence: Cadence, media_sequence: int, discontinuity_sequence: int) -> str:
     return (
-        f"#EXTM3U\n#EXT-X-VERSION:{version}\n#EXT-X-TARGETDURATION:{cadence.target_duration_s}\n"
+        f"#EXTM3U\n#EXT-X-VERSION:{MEDIA_VERSION}\n#EXT-X-TARGETDURATION:{cadence.target_duration_s}\n"
         f"#EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES,PART-HOLD-BACK={cadence.part_hold_back_s:g},"
         f"HOLD-BACK={cadence.hold_back_s},CAN-SKIP-UNTIL={cadence.skip_until_s}\n"
         f"#EXT-X-PART-INF:PART-TARGET={cadence.part_target_s:g}\n"
@@ -74,7 +75,7 @@ class MediaPlaylist:
             return None
         self.full()
         first = window.segments[skipped]
-        header = live_header(window.cadence, VERSION_WITH_SKIP, window.media_sequence, window.discontinuity_sequence)
+        header = live_header(window.cadence, window.media_sequence, window.discontinuity_sequence)
         state = f'#EXT-X-MAP:URI="{init_name(first.init)}"\n' if not first.discontinuity else ""
         kept = "".join(self._recent.get(msn) or self._lines(msn, False) for msn in range(first.msn, window.next_msn))
         return f"{header}{state}#EXT-X-SKIP:SKIPPED-SEGMENTS={skipped}\n{kept}{self._open_text}{self._end_text}"
@@ -106,7 +107,7 @@ class MediaPlaylist:
         self._after_first_s = sum(one.duration_s for one in window.segments if one.msn > self._old_end)
         self._old_text = "".join(self._old)
         self._recent_text = "".join(self._recent.values())
-        self._header = live_header(window.cadence, VERSION, first, window.discontinuity_sequence)
+        self._header = live_header(window.cadence, first, window.discontinuity_sequence)
 
     def _retire(self) -> None:
         """Parts are listed for as long as the end of their segment is within three target durations of the edge."""
@@ -181,7 +182,7 @@ def multivariant(renditions: Iterable[Rendition]) -> str:
     video = [rendition for rendition in found.values() if rendition.track.kind is Kind.VIDEO]
     if not video:
         return audio_multivariant(audio)
-    lines = [f"#EXTM3U\n#EXT-X-VERSION:{VERSION}\n"]
+    lines = [f"#EXTM3U\n#EXT-X-VERSION:{MULTIVARIANT_VERSION}\n"]
     lines += [_media_line(rendition) for rendition in audio]
     for rendition in sorted(video, key=lambda one: -one.peak_bps):
         wanted = AUDIO_GROUPS.get(rendition.name, LOW_AUDIO)
@@ -193,7 +194,7 @@ def multivariant(renditions: Iterable[Rendition]) -> str:
 def audio_multivariant(renditions: Iterable[Rendition]) -> str:
     """Audio alone, smallest first: it is there for those who pay by the megabyte. Its own playlist, because hls.js
     drops audio-only variants from one that has video, and Apple's 9.20 forbids them there."""
-    lines = [f"#EXTM3U\n#EXT-X-VERSION:{VERSION}\n"]
+    lines = [f"#EXTM3U\n#EXT-X-VERSION:{MULTIVARIANT_VERSION}\n"]
     sound = [rendition for rendition in renditions if rendition.track.kind is Kind.AUDIO]
     for rendition in sorted(sound, key=lambda one: one.peak_bps):
         lines.append(

@@ -53,6 +53,7 @@ SHELL_WORDS = {
     "again": _("Play again"),
     "retrying": _("No connection"),
     "retryingText": _("Trying again in {seconds} s."),
+    "cutOffText": _("It goes on by itself when the network is back."),
     "retry": _("Try now"),
     "unsupported": _("This browser cannot play the broadcast"),
     "unsupportedText": _("A newer browser can. Chrome, Firefox and Safari are free."),

@@ -45,7 +45,7 @@ def segment_tail(segment: Segment) -> str:
 def index_header(target_duration_s: int, media_sequence: int, discontinuity_sequence: int) -> str:
     """The head of an append-only playlist: EVENT while it grows, complete with its ENDLIST (4.3.3.5)."""
     return (
-        f"#EXTM3U\n#EXT-X-VERSION:6\n#EXT-X-TARGETDURATION:{target_duration_s}\n#EXT-X-PLAYLIST-TYPE:EVENT\n"
+        f"#EXTM3U\n#EXT-X-VERSION:8\n#EXT-X-TARGETDURATION:{target_duration_s}\n#EXT-X-PLAYLIST-TYPE:EVENT\n"
         f"#EXT-X-MEDIA-SEQUENCE:{media_sequence}\n#EXT-X-DISCONTINUITY-SEQUENCE:{discontinuity_sequence}\n"
     )
 

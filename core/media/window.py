@@ -13,6 +13,8 @@ from typing import NamedTuple, Protocol
 
 from core.media.packet import Kind, Track
 
+WAKE_S = 1.0
+
 
 class Part(NamedTuple):
     """Partial segment `number` of its parent. `offset` and `size` are its place in the parent's file, in bytes."""
@@ -133,6 +135,7 @@ class LiveWindow:
         self.on_change: list[Callable[[LiveWindow], None]] = []
         self.on_dropped: Callable[[Segment], None] | None = None
         self._changed: asyncio.Future[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
 
     @property
     def media_sequence(self) -> int:
@@ -167,9 +170,11 @@ class LiveWindow:
         return self.segments[place] if 0 <= place < len(self.segments) else None
 
     async def changed(self) -> None:
-        """Returns at the next published change. All who wait share one future."""
+        """Returns at the next published change, or after `WAKE_S`. All who wait share one future and one timer."""
         if self._changed is None:
-            self._changed = asyncio.get_running_loop().create_future()
+            loop = asyncio.get_running_loop()
+            self._changed = loop.create_future()
+            self._timer = loop.call_later(WAKE_S, self._wake)
         await asyncio.shield(self._changed)
 
     # As a RenditionSink.
@@ -194,9 +199,13 @@ class LiveWindow:
         self.version += 1
         for listener in self.on_change:
             listener(self)
-        if self._changed is not None:
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._changed is not None and self._timer is not None:
+            self._timer.cancel()
             self._changed.set_result(None)
-            self._changed = None
+            self._changed = self._timer = None
 
     def _drop_old(self) -> None:
         """Never below the window that was promised, nor below three target durations (draft 6.2.2)."""

@@ -27,7 +27,8 @@ def _check_head(playlist: MediaPlaylist) -> Iterator[Violation]:
         yield Violation(0, "4.4.3.1-missing", "no TARGETDURATION")
     if not playlist.listed:
         yield Violation(0, "mbashara-empty", "no segments and no parts: hls.js stops on an empty playlist")
-    needed = 9 if playlist.skipped else 6 if "EXT-X-MAP" in playlist.tag_lines else 3
+    needs = {"EXT-X-SKIP": 9, "EXT-X-GAP": 8, "EXT-X-MAP": 6}
+    needed = max([3, *(version for tag, version in needs.items() if tag in playlist.tag_lines)])
     if playlist.version < needed:
         yield Violation(playlist.line_of("EXT-X-VERSION"), "8-version", f"VERSION must be at least {needed}")
 

@@ -1,6 +1,8 @@
 // Owns the bar under the picture and the settings: buttons and their changing labels, the seek bar, the menus.
 import { clock, delay, duration, megabytesPerHour, say } from './words.js';
 
+const LONG_DELAY_S = 60; // then the place in the window says it better
+
 export class Controls {
   constructor(player) {
     const find = (selector) => player.querySelector(selector);
@@ -46,7 +48,7 @@ export class Controls {
   showTime({ isLive, isAtLive, lengthS, positionS, delayS, dateMs }) {
     const behindS = lengthS - positionS;
     const at = dateMs ? clock(dateMs) : '';
-    this.delay.hidden = !isLive || delayS === null;
+    this.delay.hidden = !isLive || delayS === null || delayS >= LONG_DELAY_S;
     if (delayS !== null) this.delay.textContent = say('delay', { seconds: delay(delayS) });
     this.time.hidden = lengthS <= 0;
     if (!isLive) {
@@ -81,9 +83,13 @@ export class Controls {
     if (shown) this.meter.textContent = say('perHour', { mb: megabytesPerHour(shown.bitrateBps) });
   }
 
-  showMode(isLowLatency, isLive) {
-    this.modes.closest('fieldset').hidden = !isLive;
+  showMode({ isLowLatency, isSlow, isLive }) {
+    const group = this.modes.closest('fieldset');
+    group.hidden = !isLive;
+    group.querySelector('[data-too-slow]').hidden = !isSlow;
     this.modes.querySelector(`input[value=${isLowLatency ? 'low' : 'steady'}]`).checked = true;
+    this.modes.querySelector('input[value=low]').disabled = isSlow;
+
   }
 
   toggleSettings(isOpen = this.settings.hidden) {

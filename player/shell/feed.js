@@ -43,12 +43,13 @@ export class Feed extends EventTarget {
   }
 
   async ask() {
+    const askedMs = Date.now();
     try {
       const response = await fetch(this.url, { cache: 'no-cache', signal: timeoutSignal(TIMEOUT_MS) });
+      this.setClock(response.headers.get('Date'), askedMs);
       // 404: the channel exists (the page does) but nothing was ever published on it
       if (!response.ok && response.status !== 404) throw new Error(String(response.status));
       this.facts = response.ok ? await response.json() : { state: 'offline', broadcast: null, recording: null };
-      this.setClock(response.headers.get('Date'));
       this.isReachable = true;
     } catch {
       this.isReachable = false;
@@ -57,9 +58,10 @@ export class Feed extends EventTarget {
   }
 
   // Phones with a wrong clock are common: without this the delay shown to them would be nonsense.
-  setClock(dateHeader) {
-    const offsetMs = Date.parse(dateHeader) + 500 - Date.now();
-    this.offsetMs = Math.abs(offsetMs) > CLOCK_TOLERANCE_MS ? offsetMs : 0;
+  setClock(dateHeader, askedMs) {
+    const halfMs = (Date.now() - askedMs) / 2; // a slow answer tells the time less exactly
+    const offsetMs = Date.parse(dateHeader) + 500 - (askedMs + halfMs);
+    this.offsetMs = Math.abs(offsetMs) > CLOCK_TOLERANCE_MS + halfMs ? offsetMs : 0;
   }
 }
 

@@ -3,6 +3,7 @@ import { startEstimateBps } from './network.js';
 
 const MEDIA_ERROR_PERIOD_MS = 5_000;
 const GONE = [404, 410];
+const LOW_LATENCY_NEWS_MS = 3_000; // a part comes twice a second
 
 function settings({ isLowLatency, startPosition }) {
   return {
@@ -36,6 +37,7 @@ export class HlsEngine extends EventTarget {
     this.hls.on(Hls.Events.LEVEL_UPDATED, () => this.resume());
     this.hls.on(Hls.Events.ERROR, (_, data) => data.fatal && this.onFatal(Hls.ErrorTypes, data));
     this.resumeDateMs = options.resumeDateMs;
+    this.isLowLatency = options.isLowLatency;
   }
 
   load(url) {
@@ -75,6 +77,13 @@ export class HlsEngine extends EventTarget {
     return this.details?.live ?? false;
   }
 
+  // Whether the playlist still grows: not while the server is away, though it answers from its files.
+  get isAdvancing() {
+    if (!this.isLive) return true;
+    const { advancedDateTime, targetduration } = this.details;
+    return Date.now() - advancedDateTime < (this.isLowLatency ? LOW_LATENCY_NEWS_MS : targetduration * 2000);
+  }
+
   get dateMs() {
     return this.hls.playingDate?.getTime() ?? null;
   }
@@ -97,6 +106,10 @@ export class HlsEngine extends EventTarget {
 
   get levels() {
     return this.hls.levels.map((level, id) => ({ id, height: level.height, bitrateBps: level.averageBitrate || level.bitrate }));
+  }
+
+  get hasNoPicture() {
+    return this.hls.levels.length > 0 && this.hls.levels.every(({ height }) => !height);
   }
 
   get level() {

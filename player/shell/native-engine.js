@@ -4,6 +4,8 @@ export class NativeEngine extends EventTarget {
   levels = [];
   level = -1;
   shownLevel = -1;
+  isAdvancing = true; // nothing tells
+  hasNoPicture = false; // not known before it plays
   targetS = null;
   latencyS = null; // without a date nothing tells the delay
 

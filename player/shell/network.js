@@ -9,6 +9,11 @@ export function isSlow({ saveData, effectiveType } = connection()) {
   return Boolean(saveData) || SLOW.includes(effectiveType);
 }
 
+// Downward only: a mode that follows every guess of the browser would load the stream anew again and again.
+export function onSlower(act) {
+  connection().addEventListener?.('change', () => isSlow() && act());
+}
+
 // `downlink` is in Mbit/s, rounded and capped by the browser: trust less than half of it.
 export function startEstimateBps({ downlink, ...rest } = connection()) {
   if (!downlink || isSlow(rest)) return CAUTIOUS_BPS;

@@ -15,11 +15,12 @@ const FACES = {
   unsupported: ['network', 'unsupported', 'unsupportedText', null],
 };
 
-function faceOf({ state, isLoaded, isArmed, isRecording, recordingPage }) {
+function faceOf({ state, isLoaded, isArmed, isRecording, recordingPage, retryS }) {
   const [icon, title, text, button] = FACES[state] ?? [null, null, null, null];
   if (state === 'lost' && !isLoaded) return [icon, title, isArmed ? 'armedText' : 'lostFirstText', isArmed ? 'disarm' : 'armAgain'];
   if (state === 'before' && isArmed) return [icon, title, 'armedText', 'disarm'];
   if (state === 'ready' && isRecording) return ['play', 'recording', 'readyText', 'watchRecording'];
+  if (state === 'retrying' && retryS === undefined) return [icon, title, 'cutOffText', button]; // the engine itself asks again
   if (state === 'ended' && isRecording) return [icon, 'recordingEnded', null, 'again'];
   if (state === 'ended') return [icon, title, recordingPage ? 'endedText' : 'endedBareText', null];
   return [icon, title, text, button];

@@ -5,7 +5,7 @@ import { HlsEngine } from './hls-engine.js';
 import { actionOf } from './keys.js';
 import { recall, remember } from './memory.js';
 import { NativeEngine } from './native-engine.js';
-import { isSlow } from './network.js';
+import { isSlow, onSlower } from './network.js';
 import { Panel } from './panel.js';
 import { retryDelayS, stateOf } from './state.js';
 
@@ -13,7 +13,10 @@ const TICK_MS = 500;
 const STEP_S = 10;
 const AT_LIVE_S = 3; // nearer to the sync position than this counts as live
 const STALL_MS = 700; // shorter ones are not worth a panel
-const STUCK_MS = 8_000; // the feed is live and yet nothing moves: load anew
+// the server has new media and yet nothing moves nor loads for so long: load anew
+const STUCK_MS = { start: 30_000, playing: 8_000, afterOutage: 3_000 }; // a first picture takes 13 s at 250 kbit/s
+const CATCH_UP_S = 4; // the engine's faster speed reaches no further (one target duration)
+const JUMP_PERIOD_MS = 15_000; // a network that cannot hold the edge is not pushed there again and again
 const KEEP_PLACE_S = 15; // further behind live than this is a place that the viewer chose
 const STALLS_PER_MINUTE = 3; // then low latency costs more than it gives
 const IDLE_BAR_MS = 3_000;
@@ -33,7 +36,7 @@ export class Player extends HTMLElement {
 
   readPage() {
     const { kind, src, soundSrc, stateUrl, name } = this.dataset;
-    const { isSoundOnly = false, isLowLatency = true } = recall();
+    const { isSoundOnly = false, wantsLowLatency = true } = recall();
     this.video = this.querySelector('video');
     this.name = name;
     this.isRecording = kind === 'recording';
@@ -42,8 +45,8 @@ export class Player extends HTMLElement {
     this.feed.addEventListener('news', () => this.onNews());
     this.panel = new Panel(this);
     this.controls = new Controls(this);
-    Object.assign(this, { isSoundOnly, isLowLatency: isLowLatency && !isSlow(), engine: null, broadcast: null });
-    Object.assign(this, { isWanted: false, hasPlayed: false, isStalled: true, isOver: false, retry: null, stalls: [] });
+    Object.assign(this, { isSoundOnly, wantsLowLatency, engine: null, broadcast: null, retry: null, stalls: [], sawOutage: false });
+    Object.assign(this, { isWanted: false, hasPlayed: false, isStalled: true, isOver: false, isBroken: false });
   }
 
   upgrade() {
@@ -51,7 +54,6 @@ export class Player extends HTMLElement {
     for (const part of this.querySelectorAll('[data-shell]')) part.hidden = false;
     const canFill = this.requestFullscreen || this.video.webkitEnterFullscreen;
     this.controls.buttons.fullscreen.hidden = !canFill;
-    if (!isSlow()) self.requestIdleCallback?.(() => this.preload(), { timeout: 5_000 });
   }
 
   // --- what the viewer does ---
@@ -59,11 +61,12 @@ export class Player extends HTMLElement {
   wireControls() {
     this.addEventListener('click', (event) => this.onClick(event));
     this.addEventListener('keydown', (event) => this.onKey(event));
-    this.addEventListener('pointerdown', () => this.preload(), { once: true });
+    this.addEventListener('pointerdown', ({ target }) => target.closest('[data-do=toggle]') && this.preload()); // wins 0.1 s
     this.addEventListener('pointermove', () => this.wakeBar());
     this.addEventListener('focusin', () => this.wakeBar());
     document.addEventListener('fullscreenchange', () => this.show());
     addEventListener('online', () => this.retry && this.tryNow());
+    onSlower(() => this.engine && this.dataset.lowLatency === 'on' && this.reload());
     const { seek, volume, qualities, modes } = this.controls;
     seek.addEventListener('input', () => this.onSeekPreview());
     seek.addEventListener('change', () => this.onSeek());
@@ -102,7 +105,12 @@ export class Player extends HTMLElement {
     else if (!this.engine && this.isWanted) this.disarm();
     else if (this.isOver && this.isRecording) this.again();
     else if (!this.engine || this.video.paused) this.play();
-    else this.video.pause();
+    else this.pause();
+  }
+
+  pause() {
+    this.followsLive = false; // a place that the viewer chose
+    this.video.pause();
   }
 
   play() {
@@ -148,6 +156,7 @@ export class Player extends HTMLElement {
   seekTo(positionS) {
     const { startS, edgeS } = this.engine;
     this.isOver = false;
+    this.followsLive = positionS >= edgeS;
     this.video.currentTime = Math.min(edgeS, Math.max(startS, positionS));
     this.tick();
   }
@@ -185,9 +194,14 @@ export class Player extends HTMLElement {
     this.showLevels();
   }
 
-  setLowLatency(isLowLatency) {
-    this.isLowLatency = isLowLatency;
-    remember({ isLowLatency });
+  // Low latency costs about 40 kbit/s more and 8 times the requests: never on 2G and 3G or where data is to be saved.
+  get isLowLatency() {
+    return this.wantsLowLatency && !isSlow();
+  }
+
+  setLowLatency(wantsLowLatency) {
+    this.wantsLowLatency = wantsLowLatency;
+    remember({ wantsLowLatency });
     this.reload();
   }
 
@@ -199,6 +213,7 @@ export class Player extends HTMLElement {
 
   settings() {
     this.controls.toggleSettings();
+    if (!this.controls.settings.hidden) this.controls.settings.scrollIntoView({ block: 'nearest' });
   }
 
   help() {
@@ -215,12 +230,21 @@ export class Player extends HTMLElement {
   // Plays the recording of the broadcast that just ended, in place.
   recording() {
     const { recording } = this.feed.facts;
-    this.isRecording = true;
-    this.src = recording;
-    this.soundSrc = recording.replace('index.m3u8', 'audio.m3u8');
+    this.choose(true, recording, recording.replace('index.m3u8', 'audio.m3u8'));
     this.feed.rest();
-    this.unload();
     this.play();
+  }
+
+  // After it the page is the channel's again: it offers the recording once more, and a new broadcast starts by itself.
+  leaveRecording() {
+    this.choose(false, this.dataset.src, this.dataset.soundSrc);
+    this.watchFeed();
+  }
+
+  choose(isRecording, src, soundSrc) {
+    this.unload();
+    this.endRetry();
+    Object.assign(this, { isRecording, src, soundSrc });
   }
 
   // In full screen the bar lies over the picture and goes away when nobody moves.
@@ -233,8 +257,19 @@ export class Player extends HTMLElement {
   // --- loading ---
 
   preload() {
-    if (MediaSourceClass()) this.library ??= import(this.dataset.engine);
+    if (MediaSourceClass()) this.library ??= this.importEngine();
     return this.library;
+  }
+
+  // A browser remembers a module that failed to load, by its whole address: another fragment asks again.
+  async importEngine() {
+    this.imports = (this.imports ?? 0) + 1;
+    try {
+      return await import(`${this.dataset.engine}#${this.imports}`);
+    } catch (error) {
+      this.library = null;
+      throw error;
+    }
   }
 
   startIfOnAir() {
@@ -244,6 +279,7 @@ export class Player extends HTMLElement {
   async load() {
     const turn = (this.turn = Symbol('load'));
     const options = { isLowLatency: this.isLowLatency, startPosition: this.isRecording ? 0 : -1, ...this.comeBack };
+    this.followsLive = !this.comeBack;
     this.comeBack = null;
     const engine = await this.newEngine(options).catch(() => null);
     if (turn !== this.turn) return engine?.destroy();
@@ -251,10 +287,11 @@ export class Player extends HTMLElement {
     this.engine = engine;
     this.broadcast = this.feed.facts?.broadcast;
     this.dataset.with = engine.kind;
-    engine.addEventListener('levels', () => this.showLevels());
+    engine.addEventListener('levels', () => this.onLevels());
     engine.addEventListener('trouble', ({ detail }) => this.onTrouble(detail.isGone));
     engine.load(this.isSoundOnly || this.feed.facts?.audio_only ? this.soundSrc : this.src);
     this.ticker = setInterval(() => this.tick(), TICK_MS);
+    this.watchStuck();
     // refused where the browser wants a new gesture (armed long ago): the panel then offers the button
     this.video.play().catch((error) => error.name === 'NotAllowedError' && this.onRefused());
     this.show();
@@ -282,7 +319,7 @@ export class Player extends HTMLElement {
     clearInterval(this.ticker);
     this.clearTimers();
     this.engine?.destroy();
-    Object.assign(this, { engine: null, hasPlayed: false, isStalled: true, isOver: false });
+    Object.assign(this, { engine: null, hasPlayed: false, isStalled: true, isOver: false, isBroken: false });
   }
 
   clearTimers() {
@@ -325,8 +362,9 @@ export class Player extends HTMLElement {
   onMoving() {
     if (!this.engine) return;
     this.clearTimers();
-    if (this.isOwnStall) this.countStall();
+    if (this.isOwnStall && !this.sawOutage) this.countStall();
     Object.assign(this, { hasPlayed: true, isStalled: false, isOver: false, isOwnStall: false });
+    if (this.engine.isAdvancing) this.sawOutage = false;
     this.endRetry();
     if (this.feed.facts?.state === 'live') this.feed.rest();
     this.show();
@@ -350,13 +388,14 @@ export class Player extends HTMLElement {
     const nowMs = performance.now();
     this.stalls = [...this.stalls.filter((atMs) => nowMs - atMs < 60_000), nowMs];
     if (this.stalls.length < STALLS_PER_MINUTE || !this.isLowLatency) return;
-    this.isLowLatency = false; // for this visit only: nothing is remembered
+    this.wantsLowLatency = false; // for this visit only: nothing is remembered
     setTimeout(() => this.reload());
   }
 
   onEnd() {
     this.isOver = true;
-    this.watchFeed();
+    if (this.isRecording && this.dataset.kind === 'live') this.leaveRecording();
+    else this.watchFeed();
     this.show();
   }
 
@@ -375,6 +414,7 @@ export class Player extends HTMLElement {
   onNews() {
     const { facts, isReachable } = this.feed;
     if (!isReachable || facts.state !== 'live') this.isOwnStall = false;
+    if (this.isStalled && this.engine) this.sawOutage ||= !isReachable || facts.state !== 'live' || !this.engine.isAdvancing;
     if (!isReachable) {
       if (!this.engine) this.scheduleRetry();
     } else if (!this.engine) {
@@ -392,17 +432,36 @@ export class Player extends HTMLElement {
     if (isNew && (this.isOver || this.isStalled)) {
       this.unload();
       if (this.isWanted) this.load();
-    } else if (this.isStalled && this.hasPlayed && !this.retry) {
-      this.stuckTimer ??= setTimeout(() => this.onStuck(), STUCK_MS);
+    } else if (this.isBroken && !this.retry) {
+      this.reload();
+    } else if (this.isStalled && !this.retry && !this.stuckTimer) {
+      this.watchStuck();
     }
   }
 
-  onStuck() {
-    this.stuckTimer = null;
-    if (this.isStalled && this.feed.facts?.state === 'live') this.reload();
+  watchStuck() {
+    clearTimeout(this.stuckTimer);
+    const afterMs = STUCK_MS[this.sawOutage ? 'afterOutage' : this.hasPlayed ? 'playing' : 'start'];
+    const loadedS = this.loadedS;
+    this.stuckTimer = setTimeout(() => this.onStuck(loadedS), afterMs);
   }
 
+  // A slow network loads a little; a server that is away has no news: a new engine would help neither.
+  onStuck(loadedS) {
+    this.stuckTimer = null;
+    if (!this.isStalled || this.feedState !== 'live') return;
+    if (this.loadedS === loadedS && this.engine.isAdvancing) this.reload();
+    else this.watchStuck();
+  }
+
+  get loadedS() {
+    const { buffered } = this.video;
+    return buffered.length ? buffered.end(buffered.length - 1) : 0;
+  }
+
+  // The engine gave up: it stays for its last picture, but only a new one plays.
   onTrouble(isGone = false) {
+    this.isBroken = Boolean(this.engine);
     if (isGone && !this.retry) this.retry = { attempt: -1, delayS: 0 }; // addresses changed: no need to wait
     this.scheduleRetry();
     this.show();
@@ -413,7 +472,8 @@ export class Player extends HTMLElement {
     const attempt = (this.retry?.attempt ?? -1) + 1;
     clearTimeout(this.retry?.timer);
     const delayS = retryDelayS(attempt);
-    this.retry = { attempt, delayS, timer: setTimeout(() => this.tryNow(), delayS * 1000) };
+    const spreadMs = Math.random() * 500; // all viewers lose a server at the same instant
+    this.retry = { attempt, delayS, timer: setTimeout(() => this.tryNow(), delayS * 1000 + spreadMs) };
   }
 
   endRetry() {
@@ -426,11 +486,17 @@ export class Player extends HTMLElement {
     clearTimeout(this.retry?.timer);
     if (this.isRecording) return this.reloadOrLoad();
     await this.feed.ask();
-    if (!this.retry || !this.engine) return;
+    if (!this.engine || !(this.isStalled || this.isBroken)) return;
     if (!this.feed.isReachable) this.scheduleRetry();
     else if (this.feed.facts.state === 'live') this.reloadOrLoad();
-    else this.watchFeed();
+    else this.waitForFeed();
     this.show();
+  }
+
+  // Not this viewer's network but the feed is away: its state is told, and its return reloads (onLiveNews).
+  waitForFeed() {
+    this.endRetry();
+    this.watchFeed();
   }
 
   reloadOrLoad() {
@@ -449,16 +515,38 @@ export class Player extends HTMLElement {
     if (!engine) return { isLive: false, isAtLive: false, lengthS: 0, positionS: 0, delayS: null, dateMs: null };
     const { startS, edgeS, isLive, dateMs } = engine;
     const isAtLive = isLive && edgeS - video.currentTime < AT_LIVE_S;
-    const delayS = !isLive || !this.hasPlayed ? null : dateMs ? (this.feed.nowMs - dateMs) / 1000 : engine.latencyS;
+    const delayS = isLive && this.hasPlayed ? this.delayS(dateMs) : null;
     return { isLive, isAtLive, lengthS: edgeS - startS, positionS: video.currentTime - startS, delayS, dateMs };
+  }
+
+  // By the date of the picture; never less than its distance from the newest media, whatever a clock says.
+  delayS(dateMs) {
+    const { latencyS } = this.engine;
+    return dateMs ? Math.max((this.feed.nowMs - dateMs) / 1000, latencyS ?? 0) : latencyS;
+  }
+
+  // A slow start or a short stall left the viewer behind, further than the engine makes up for.
+  followLive({ isLive, lengthS, positionS }) {
+    const behindS = lengthS - positionS;
+    const isDue = isLive && this.followsLive && this.isLowLatency && this.dataset.state === 'playing';
+    if (!isDue || behindS < CATCH_UP_S || behindS > KEEP_PLACE_S) return;
+    if (performance.now() - (this.jumpedMs ?? -Infinity) < JUMP_PERIOD_MS) return;
+    this.jumpedMs = performance.now();
+    this.video.currentTime = this.engine.edgeS;
   }
 
   tick() {
     const place = this.place();
+    this.followLive(place);
     this.controls.showPlace(place);
     this.dataset.latency = place.delayS?.toFixed(2) ?? '';
     this.dataset.target = this.engine?.targetS?.toFixed(2) ?? '';
     this.dataset.atLive = place.isAtLive ? 'yes' : 'no';
+  }
+
+  onLevels() {
+    this.showLevels();
+    this.show();
   }
 
   showLevels() {
@@ -478,12 +566,14 @@ export class Player extends HTMLElement {
       isPaused: video.paused,
       isStalled: this.isStalled,
       isOver: this.isOver,
-      isRetrying: Boolean(this.retry),
+      isCutOff: Boolean(this.retry) || !feed.isReachable,
       isSupported: this.isSupported,
     });
     const isArmed = isWanted && !this.engine;
+    const hasNoPicture = this.engine?.hasNoPicture && !isSoundOnly; // of its own, not by the viewer's choice
     const facts = { state, feed: feed.facts?.state ?? '', lowLatency: isLowLatency ? 'on' : 'off' };
-    Object.assign(this.dataset, facts, { soundOnly: isSoundOnly ? 'on' : 'off', armed: isArmed ? 'yes' : 'no' });
+    Object.assign(this.dataset, facts, { soundOnly: isSoundOnly || hasNoPicture ? 'on' : 'off', armed: isArmed ? 'yes' : 'no' });
+    this.controls.buttons.soundOnly.hidden = hasNoPicture;
     this.panel.show({ ...this.view(state), isArmed, isLoaded: Boolean(this.engine) });
     this.controls.showButtons({
       isPlaying: Boolean(this.engine) && !video.paused && !this.isOver,
@@ -492,7 +582,7 @@ export class Player extends HTMLElement {
       isFull: Boolean(document.fullscreenElement),
       volume: video.volume,
     });
-    this.controls.showMode(isLowLatency, !this.isRecording);
+    this.controls.showMode({ isLowLatency, isSlow: isSlow(), isLive: !this.isRecording });
     this.tick();
   }
 

@@ -6,25 +6,26 @@ export function retryDelayS(attempt) {
 }
 
 // facts: feed (state.json's state, "recording", or null while unknown), isWanted (play was pressed), isLoaded,
-//        hasPlayed, isPaused, isStalled (no picture moves), isOver (the media reached its end), isRetrying, isSupported
+//        hasPlayed, isPaused, isStalled (no picture moves), isOver (the media reached its end), isSupported,
+//        isCutOff (the server cannot be reached)
 export function stateOf(facts) {
   if (!facts.isSupported) return 'unsupported';
   return facts.isLoaded ? stateOfLoaded(facts) : stateBeforeLoad(facts);
 }
 
-function stateBeforeLoad({ feed, isWanted, isRetrying }) {
-  if (isRetrying) return 'retrying';
+function stateBeforeLoad({ feed, isWanted, isCutOff }) {
+  if (isCutOff) return 'retrying';
   if (feed === null) return 'checking';
   if (feed === 'offline') return 'before';
   if (feed === 'lost' || feed === 'ended') return feed;
   return isWanted ? 'starting' : 'ready';
 }
 
-function stateOfLoaded({ feed, hasPlayed, isPaused, isStalled, isOver, isRetrying }) {
+function stateOfLoaded({ feed, hasPlayed, isPaused, isStalled, isOver, isCutOff }) {
   if (isOver) return 'ended';
   if (isPaused && hasPlayed) return 'paused';
   if (!isStalled) return 'playing';
-  if (isRetrying) return 'retrying';
+  if (isCutOff) return 'retrying';
   if (feed === 'lost') return 'lost';
   if (feed === 'ended' || feed === 'offline') return 'ended';
   return hasPlayed ? 'buffering' : 'starting';

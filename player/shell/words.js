@@ -1,7 +1,14 @@
 // Owns the words of the shell: the strings that the page carries in its language, numbers and clock times.
 const page = JSON.parse(document.getElementById('mb-words').textContent);
 const language = document.documentElement.lang;
-const clockFormat = new Intl.DateTimeFormat(language, { hour: '2-digit', minute: '2-digit', second: '2-digit', hourCycle: 'h23' });
+// the hour of the event, wherever the viewer is (the pages date recordings in the same way)
+const clockFormat = new Intl.DateTimeFormat(language, {
+  hour: '2-digit',
+  minute: '2-digit',
+  second: '2-digit',
+  hourCycle: 'h23',
+  timeZone: 'Africa/Dar_es_Salaam',
+});
 const numberFormat = new Intl.NumberFormat(language, { maximumFractionDigits: 1 });
 
 export function say(key, values = {}) {

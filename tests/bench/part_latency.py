@@ -53,7 +53,7 @@ async def _probe(playlist_url: str, until_s: float, probe: Probe) -> None:
             reader.get(f"{parts.path}?_HLS_msn={msn}&_HLS_part={part}&_HLS_skip=YES", keep=True)
         )
         answer = await fetcher.get(f"{folder}/{hint}", keep=True)
-        arrived_s = time.time()
+        arrived_s = answer.arrived_s
         now = conformance.parse((await reload).text)
         duration_s = next((p.duration_s for s in now.listed for p in s.parts if p.uri == hint), None)
         clocks = sent_at_s(answer.body)
@@ -64,8 +64,8 @@ async def _probe(playlist_url: str, until_s: float, probe: Probe) -> None:
         probe.last_picture_ms.append((arrived_s - clocks[-1]) * 1000)
 
 
-def _probe_all(urls: list[str], until_s: float, out: "Queue[Probe]") -> None:
-    probe, cpu_before_s = Probe(), time.process_time()
+def _probe_all(urls: list[str], seconds: float, out: "Queue[Probe]") -> None:
+    probe, cpu_before_s, until_s = Probe(), time.process_time(), time.time() + seconds
 
     async def main() -> None:
         await asyncio.gather(*(_probe(url, until_s, probe) for url in urls))
@@ -81,7 +81,7 @@ def run(streams: int, seconds: float) -> Probe:
         urls = [live.source_url(channel) for channel in live.channels[::every]]
         context = multiprocessing.get_context("spawn")
         out: Queue[Probe] = context.Queue()
-        prober = context.Process(target=_probe_all, args=(urls, time.time() + seconds, out))
+        prober = context.Process(target=_probe_all, args=(urls, seconds, out))
         prober.start()
         probe = out.get(timeout=seconds + 60)
         prober.join()

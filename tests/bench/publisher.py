@@ -13,7 +13,7 @@ import select
 import socket
 import struct
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
@@ -156,9 +156,15 @@ class Report:
         )
 
 
-def publish(targets: Iterable[tuple[str, str]], feed: feeds.Feed, seconds: float) -> Report:
+def publish(
+    targets: Iterable[tuple[str, str]],
+    feed: feeds.Feed,
+    seconds: float,
+    on_connected: Callable[[], object] = lambda: None,
+) -> Report:
     """Publish to every (url, key) in real time for `seconds`; starts are spread over a GOP, as in life."""
     streams = [connect(url, key, feed) for url, key in targets]
+    on_connected()
     cpu_before_s = time.process_time()
     wall_minus_monotonic_s = time.time() - time.monotonic()
     start_s = time.monotonic()

@@ -1,6 +1,8 @@
 """Starts the servers under measurement: nginx-rtmp making HLS, and `mbashara up`, each in its own folder."""
 
 import os
+import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -101,13 +103,18 @@ def mbashara(
     log = (data.parent / "up.log").open("wb")
     environment = {**os.environ, **(environment or {})}
     process = subprocess.Popen([*command, *arguments], stdout=subprocess.PIPE, stderr=log, text=True, env=environment)
-    with log, _ended(process):
-        _await_ready(process, log.name)
-        yield Mbashara(process.pid, f"rtmp://{rtmp}/live", f"http://{http}", data)
+    up = Mbashara(process.pid, f"rtmp://{rtmp}/live", f"http://{http}", data)
+    try:
+        with log, _ended(process):
+            _await_ready(process, log.name)
+            yield up
+    finally:
+        shutil.rmtree(up.run_dir, ignore_errors=True)  # memory, which the next bench needs
 
 
 @contextmanager
 def _ended(process: subprocess.Popen[str] | subprocess.Popen[bytes]) -> Iterator[None]:
+    signal.signal(signal.SIGTERM, _leave)  # else a bench that is ended from outside leaves its servers behind
     try:
         yield
     finally:
@@ -117,6 +124,10 @@ def _ended(process: subprocess.Popen[str] | subprocess.Popen[bytes]) -> Iterator
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+def _leave(number: int, _: object) -> None:
+    raise SystemExit(128 + number)
 
 
 def _await_port(process: subprocess.Popen[bytes], port: int) -> None:

@@ -54,7 +54,7 @@ def on_air(streams: int, seconds: float, segments: int = 3) -> Iterator[Stage]:
             channels = [f"c{index}" for index in range(streams)]
             keys = up.channels_add(channels)
             context = multiprocessing.get_context("spawn")
-            feeder = context.Process(target=_feed, args=(up.rtmp_url, keys, seconds + 30))
+            feeder = context.Process(target=_feed, args=(up.rtmp_url, keys, seconds + 2 * _ON_AIR_S))
             feeder.start()
             try:
                 stage = Stage(up, channels)

@@ -2,9 +2,10 @@
 
 import asyncio
 import gzip
+import time
 from collections.abc import Coroutine
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import uvloop
@@ -17,6 +18,7 @@ class Answer:
     status: int
     body: bytes  # empty unless kept
     body_bytes: int
+    arrived_s: float  # wall clock of its last byte; what the client then does with it takes time of its own
 
     @property
     def text(self) -> str:
@@ -35,8 +37,7 @@ class _Wire(asyncio.BufferedProtocol):
         self._status = self._left = self._size = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's is none of asyncio's classes
 
     def ask(self, request: bytes, keep: bool) -> asyncio.Future[Answer]:
         assert self.transport is not None
@@ -79,7 +80,7 @@ class _Wire(asyncio.BufferedProtocol):
 
     def _finish(self, body: bytes, size: int) -> None:
         if self._waiter and not self._waiter.done():
-            self._waiter.set_result(Answer(self._status, body, size))
+            self._waiter.set_result(Answer(self._status, body, size, time.time()))
 
     def connection_lost(self, error: Exception | None) -> None:
         self.transport = None

@@ -141,8 +141,10 @@ def judge(seen: Watched, slack_s: float = 1.0) -> list[str]:
         found += [f"{name}: bytes: {v}" for v in judge_bytes(rendition)]
     for texts in seen.together:
         found += [f"together: {v}" for v in conformance.check_renditions(texts, report_slack_parts=_ANY_PARTS)]
-    for before, now, after in zip(seen.together, seen.together[1:], seen.together[2:], strict=False):
-        found += [f"reports: {v}" for v in conformance.check_reports_between(before, now, after)]
+    for first, before, now, after in zip(*(seen.together[shift:] for shift in range(4)), strict=False):
+        # A playlist is as old as its own last change, and its reports with it.
+        fresh = {name: text for name, text in now.items() if text != before.get(name, text)}
+        found += [f"reports: {v}" for v in conformance.check_reports_between(first, fresh, after)]
     return list(dict.fromkeys(found))
 
 

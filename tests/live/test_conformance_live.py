@@ -17,7 +17,7 @@ import pytest
 from player import conformance
 from tests.conformance import encoder, strict
 from tests.conformance.watch import Watched, judge, rendition_urls, watch
-from tests.up import Up
+from tests.up import Up, data_folder, running
 
 STEADY_S = 20.0
 THROUGH_FAULTS_S = float(os.environ.get("MBASHARA_CONFORMANCE_S", "40"))  # 120 for the long run
@@ -62,12 +62,12 @@ def wait_for(what: Callable[[], bool], within_s: float, why: str) -> None:
     pytest.fail(f"not within {within_s:.0f} s: {why}")
 
 
-def go_live(up: Up, slug: str) -> Live:
+def go_live(up: Up, slug: str, renditions: int = 4) -> Live:
     publish_url = f"{up.rtmp_url}/{up.channel_add(slug).primary_key}"
     live = Live(f"{up.http_url}/live/{slug}/index.m3u8", publish_url, encoder.start(publish_url), up.data)
     try:
         wait_for(lambda: len(live.now().segments) >= SEGMENTS_BEFORE, 60, "the channel is on the air")
-        wait_for(lambda: len(live.urls()) >= 4, 30, "the ladder is there")
+        wait_for(lambda: len(live.urls()) >= renditions, 30, "the ladder is there")
     except BaseException:
         encoder.stop(live.encoder)
         raise
@@ -265,6 +265,18 @@ def test_a_part_outlives_its_line_by_three_target_durations(live: Live) -> None:
 def max_age_s(answer: httpx.Response) -> int:
     found = [part for part in answer.headers["cache-control"].split(",") if "max-age=" in part]
     return int(found[0].split("=")[1]) if found else 0
+
+
+def test_a_segment_that_left_the_window_stays_downloadable() -> None:
+    """For its duration and that of the longest playlist that named it (6.2.2); here for as long as the recording."""
+    with data_folder() as data, running(data, window_s=24, target_duration_s=2, ladder=False) as up:
+        channel = go_live(up, "dirisha", renditions=2)
+        try:
+            first, url = channel.now().segments[0], channel.source_url
+            wait_for(lambda: channel.now().media_sequence > first.msn + 1, 60, "the window moves on")
+            assert httpx.get(urljoin(url, first.uri)).status_code == 200
+        finally:
+            encoder.stop(channel.encoder)
 
 
 # --- headers ---

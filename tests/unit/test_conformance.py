@@ -108,6 +108,7 @@ MEDIA_MUTATIONS: list[tuple[str, Mutation]] = [
     ("4.4.4.1-extinf", swap("#EXTINF:4.00000,\n20", "#EXTINF:four,\n20")),
     ("4.4.4.1-missing", swap("#EXTINF:4.00000,\n20", "20")),
     ("8-version", swap("VERSION:9", "VERSION:5")),
+    ("8-version", swap("VERSION:9\n", "VERSION:7\n#EXT-X-GAP\n")),
     ("4.4.4.6-date", swap("06:01:20.000Z", "06:01:20.000")),
     ("apple-8.4-date", swap("#EXT-X-PROGRAM-DATE-TIME:2026-11-24T06:01:20.000Z\n", "")),
     ("4.4.4.6-date-jump", swap("06:01:24.000Z", "06:01:24.100Z")),

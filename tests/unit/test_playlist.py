@@ -60,7 +60,7 @@ def test_delta_and_full_say_the_same() -> None:
     assert delta is not None and len(delta) < len(playlist.full())
     merged = conformance.apply_delta(playlist.full(), delta)
     init = '#EXT-X-MAP:URI="init-0.mp4"\n'
-    assert merged.replace("VERSION:9", "VERSION:6").replace(init + init, init) == playlist.full()
+    assert merged.replace(init + init, init) == playlist.full()
 
 
 @pytest.mark.parametrize(
