@@ -24,7 +24,7 @@ def run(seconds: float) -> list[str]:
             verdict = "ok" if seen.latency_s <= limit_s and not seen.fatal else "MISSED"
             lines.append(
                 f"player delay, {seen.engine}: {seen.latency_s:.2f} s behind the wall clock (target {limit_s:.2f}: "
-                f"{verdict}), started after {seen.start_ms or float('nan'):.0f} ms, {seen.stalls} stalls"
+                f"{verdict}), started after {seen.start_ms or float('nan'):.0f} ms, {len(seen.stalls_s)} stalls"
             )
     return lines
 

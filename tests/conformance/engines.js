@@ -4,7 +4,7 @@
 const TICK_MS = 50;
 const STALL_MS = 300; // a playing video whose time stands still for longer has stalled
 
-window.report = { engine: "", startMs: null, stalls: 0, stalledMs: 0, latenciesS: [], targetS: null, fatal: [] };
+window.report = { engine: "", startMs: null, stallsS: [], stalledMs: 0, latenciesS: [], targetS: null, fatal: () => [] };
 
 function watch(video, playheadDate, target) {
   const began = performance.now();
@@ -21,7 +21,7 @@ function watch(video, playheadDate, target) {
       movedAt = now;
     } else if (window.report.startMs !== null && !isStalled && now - movedAt > STALL_MS) {
       isStalled = true;
-      window.report.stalls += 1;
+      window.report.stallsS.push((now - began - window.report.startMs) / 1000);
     }
     const date = playheadDate();
     if (window.report.startMs !== null && date) window.report.latenciesS.push((Date.now() - date.getTime()) / 1000);
@@ -33,9 +33,9 @@ window.playHls = (video, url, options) => {
   // hls.js leaves catching up to who integrates it (maxLiveSyncPlaybackRate is 1 by default), and starts late by what it loads.
   const hls = new Hls({ maxLiveSyncPlaybackRate: 1.2, ...options });
   window.report.engine = `hls.js ${Hls.version}`;
-  hls.on(Hls.Events.ERROR, (_, data) => {
-    if (data.fatal) window.report.fatal.push(`${data.type} ${data.details}`);
-  });
+  const errors = [];
+  window.report.fatal = () => errors.filter((data) => data.fatal).map((data) => `${data.type} ${data.details}`);
+  hls.on(Hls.Events.ERROR, (_, data) => errors.push(data));
   hls.loadSource(url);
   hls.attachMedia(video);
   watch(video, () => hls.playingDate, () => hls.targetLatency);
@@ -48,15 +48,16 @@ window.playShaka = async (video, url) => {
   window.report.engine = `Shaka Player ${shaka.Player.version}`;
   await player.attach(video);
   player.configure({ streaming: { lowLatencyMode: true } });
-  player.addEventListener("error", (event) => {
-    const isFatal = event.detail.severity === shaka.util.Error.Severity.CRITICAL;
-    if (isFatal) window.report.fatal.push(`shaka ${event.detail.category}.${event.detail.code} ${event.detail.data}`);
-  });
+  // An error is told as critical first; Shaka then lowers it to recoverable where it goes on, as after a dropped hint.
+  const errors = [];
+  const isCritical = (error) => error.severity === shaka.util.Error.Severity.CRITICAL;
+  window.report.fatal = () => errors.filter(isCritical).map((e) => `shaka ${e.category}.${e.code} ${e.data}`);
+  player.addEventListener("error", (event) => errors.push(event.detail));
   watch(video, () => player.getPlayheadTimeAsDate(), () => player.getManifest()?.presentationTimeline.getDelay());
   try {
     await player.load(url);
   } catch (error) {
-    window.report.fatal.push(`shaka load ${error.category}.${error.code} ${error.data}`);
+    errors.push(error);
   }
   video.play();
 };

@@ -28,7 +28,7 @@ class Engine(Enum):
 class Playback:
     engine: str
     start_ms: float | None
-    stalls: int
+    stalls_s: list[float]  # when, from the start
     stalled_ms: float
     latency_s: float  # median over the time played, from PROGRAM-DATE-TIME
     target_s: float | None  # what the engine aims at
@@ -63,12 +63,12 @@ def open_player(page: Page, engine: Engine, url: str, options: dict[str, Any] | 
 
 def playback(page: Page, settle_s: float = 4.0) -> Playback:
     """What was seen so far; the latency leaves out the first `settle_s` seconds, in which an engine catches up."""
-    report = page.evaluate("window.report")
+    report = page.evaluate("({...window.report, fatal: window.report.fatal()})")
     latencies = sorted(report["latenciesS"][int(settle_s * 20) :]) or [float("inf")]
     return Playback(
         report["engine"],
         report["startMs"],
-        report["stalls"],
+        report["stallsS"],
         report["stalledMs"],
         latencies[len(latencies) // 2],
         report["targetS"],
