@@ -200,7 +200,9 @@ class Broadcast:
         left out, because it isn't the leader's."""
         end_ms = self._leader.packager.end_ms if self._leader is not None else 0.0
         in_gap = self._gap_from_ms is not None
-        time_ms, broke = intake.clock.place(packet.dts_ms, now_ms - self.origin_ms, end_ms, in_gap)
+        # A broadcast begins at exactly 0: Shaka drops pictures where the first decode time is a millisecond off.
+        elapsed_ms = now_ms - self.origin_ms if self._leader is not None else 0.0
+        time_ms, broke = intake.clock.place(packet.dts_ms, elapsed_ms, end_ms, in_gap)
         turns = broke or intake.changed or in_gap
         if turns and not self._turn(intake, packet.kind, time_ms + intake.shift_ms, broke):
             return None
