@@ -7,7 +7,6 @@ from pathlib import Path
 
 from tests.bench import ingest_cpu, part_latency, player_delay, servers, viewers
 
-
 _RATIO = 0.8  # mbashara's CPU to nginx-rtmp's
 _MEMORY_MIB = 12.0  # per stream, files in memory included
 _GROWTH = 1.15  # CPU per stream at the most streams to that at the fewest, beyond what the program costs idle

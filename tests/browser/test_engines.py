@@ -34,7 +34,8 @@ def source_of(url: str) -> conformance.MediaPlaylist:
     return conformance.parse(httpx.get(rendition_urls(url, text)["source"][0]).raise_for_status().text)
 
 
-def wait_until_live(url: str, segments: int = 4) -> None:
+def wait_until_live(url: str, segments: int = 3) -> None:
+    """Shaka 5.2.12 takes a shorter playlist's open segment for one with a URI ("Request without URIs!") and hangs."""
     until_s = time.monotonic() + 60
     while time.monotonic() < until_s:
         try:
@@ -71,7 +72,7 @@ def test_plays_on_through_an_encoder_reconnect(mbashara_up: Up, new_page: Callab
     try:
         wait_until_live(url)
         open_player(page, engine, url)
-        page.wait_for_timeout(6000)
+        page.wait_for_timeout(4000)
         assert playback(page).start_ms is not None
         first.kill()
         first.wait()
@@ -79,11 +80,11 @@ def test_plays_on_through_an_encoder_reconnect(mbashara_up: Up, new_page: Callab
         with encoder.publishing(address):
             page.wait_for_timeout(10_000)
             before = playback(page)
-            page.wait_for_timeout(8_000)
+            page.wait_for_timeout(6_000)
             after = playback(page)
     finally:
         page.close()
         encoder.stop(first)
     assert after.fatal == []
-    assert after.played_s > before.played_s + 6, f"no picture after the reconnect: {before} {after}"
+    assert after.played_s > before.played_s + 5, f"no picture after the reconnect: {before} {after}"
     assert after.stalls_s == before.stalls_s, f"it still stalls long after the reconnect: {after}"
