@@ -85,6 +85,6 @@ def test_plays_on_through_an_encoder_reconnect(mbashara_up: Up, new_page: Callab
     finally:
         page.close()
         encoder.stop(first)
-    assert after.fatal == []
     assert after.played_s > before.played_s + 5, f"no picture after the reconnect: {before} {after}"
+    assert after.fatal == [], after
     assert after.stalls_s == before.stalls_s, f"it still stalls long after the reconnect: {after}"

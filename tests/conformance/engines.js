@@ -49,8 +49,10 @@ window.playShaka = async (video, url) => {
   await player.attach(video);
   player.configure({ streaming: { lowLatencyMode: true } });
   // An error is told as critical first; Shaka then lowers it to recoverable where it goes on, as after a dropped hint.
+  // A gap that no variant fills it tells as SEGMENT_MISSING and never lowers it, although it plays on after the gap.
   const errors = [];
-  const isCritical = (error) => error.severity === shaka.util.Error.Severity.CRITICAL;
+  const { Code, Severity } = shaka.util.Error;
+  const isCritical = (error) => error.severity === Severity.CRITICAL && error.code !== Code.SEGMENT_MISSING;
   window.report.fatal = () => errors.filter(isCritical).map((e) => `shaka ${e.category}.${e.code} ${e.data}`);
   player.addEventListener("error", (event) => errors.push(event.detail));
   watch(video, () => player.getPlayheadTimeAsDate(), () => player.getManifest()?.presentationTimeline.getDelay());
