@@ -38,6 +38,8 @@ EXPECTED_PEAK_BPS = {rung.name: rung.peak_bps for rung in RUNGS}
 WAIT_FOR_SECOND_TRACK_MS = 1200
 MAX_EARLY_PACKETS = 2000
 RUNG_LAG_MS = 2500
+SOURCE_LAG_MS = 1000
+LATE_SOUND_MS = 60
 QUIET_TICKS = 3
 MAX_BREAKS = 20
 BREAKS_PER_MS = 60_000
@@ -178,7 +180,7 @@ class Broadcast:
         now_ms = self._unix_ms()
         time_ms = None
         if self._gap_from_ms is None and not intake.changed:
-            time_ms = intake.clock.steady(dts_ms, now_ms)
+            time_ms = intake.clock.steady(dts_ms, now_ms - self.origin_ms)
         if time_ms is None:
             time_ms = self._settle(intake, packet, now_ms)
             if time_ms is None:
@@ -198,6 +200,8 @@ class Broadcast:
     def _settle(self, intake: Intake, packet: Packet, now_ms: float) -> int | None:
         """Places a packet that is a feed's first, jumps, brings a new configuration or ends a gap. None: it is
         left out, because it isn't the leader's."""
+        if self._goes_on(intake, packet, now_ms):
+            return intake.clock.steady(packet.dts_ms, now_ms - self.origin_ms)
         end_ms = self._leader.packager.end_ms if self._leader is not None else 0.0
         in_gap = self._gap_from_ms is not None
         # A broadcast begins at exactly 0: Shaka drops pictures where the first decode time is a millisecond off.
@@ -207,6 +211,15 @@ class Broadcast:
         if turns and not self._turn(intake, packet.kind, time_ms + intake.shift_ms, broke):
             return None
         return time_ms
+
+    def _goes_on(self, intake: Intake, packet: Packet, now_ms: float) -> bool:
+        """Sound whose picture stands still is on the air all the same; late sound, told as a gap already, isn't it."""
+        name = SOURCE_NAMES[packet.kind]
+        rendition = self.renditions.get(name)
+        if self._gap_from_ms is None or intake.changed or rendition is None or rendition is self._leader:
+            return False
+        time_ms = intake.clock.steady(packet.dts_ms, now_ms - self.origin_ms)
+        return time_ms is not None and time_ms >= rendition.packager.end_ms - LATE_SOUND_MS
 
     def _turn(self, intake: Intake, kind: Kind, at_ms: int, broke: bool) -> bool:
         """A feed's first packet, a jump, a new configuration, the end of a gap: what the leader settles before it goes
@@ -391,7 +404,8 @@ class Broadcast:
         in_gap = self._gap_from_ms is not None
         for rendition in self._others():
             open_msn = rendition.window.open.msn if rendition.window.open else rendition.window.next_msn
-            lag_ms = 0 if rendition.name in SOURCE_NAMES.values() else RUNG_LAG_MS
+            source_lag_ms = 0 if self._intake is None else SOURCE_LAG_MS
+            lag_ms = source_lag_ms if rendition.name in SOURCE_NAMES.values() else RUNG_LAG_MS
             if in_gap:
                 rendition.packager.fill_gap(self._timeline.watermark_ms - lag_ms)
             elif open_msn < newest.msn - 1:
@@ -464,7 +478,7 @@ class Broadcast:
     # The end, and after a restart.
 
     async def end(self, reason: str) -> None:
-        """ENDLIST everywhere. The recording is whole when the recorder has done its last jobs."""
+        """ENDLIST everywhere, and the recording whole."""
         self._intake = None
         self._stop_transcoder()
         if self._tasks:
@@ -484,6 +498,9 @@ class Broadcast:
             self._listing = ()
             self._write_multivariants()
         self._recording.end(round(leader.packager.end_ms), reason)
+        # Whoever is told of the end finds the recording whole; a disk that hangs must not hold up the channel.
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._parameters.recorder.written(), DRAIN_S)
         log.info("broadcast ended", channel=self.channel, broadcast=self.identity, reason=reason)
 
     def pause(self) -> None:

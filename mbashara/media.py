@@ -1,18 +1,16 @@
 """A media process: ingest, transcode, recorder and delivery on one uvloop. It runs without a database too."""
 
 import asyncio
-import contextlib
 import gc
 import os
 import signal
 import socket
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import structlog
-import uvicorn
 import uvloop
 
 from archive.recordings.recorder import Recorder
@@ -20,13 +18,14 @@ from core.database import DatabaseAway, open_engine, transaction
 from core.keys import KeyBook
 from core.media.hub import Hub
 from core.media.window import LiveWindow
+from core.web.http import Request, response, serve_http
 from ingest.rtmp.server import RtmpServer
 from mbashara import logs
 from mbashara.broadcast import Parameters
 from mbashara.channels import Channels
 from mbashara.metrics import MediaMetrics
 from mbashara.settings import Settings
-from player.delivery import Delivery, Message, Receive, Scope, Send
+from player.delivery import Delivery
 from player.playlist import MediaPlaylist
 
 KEYS_REFRESH_S = 2.0
@@ -72,41 +71,15 @@ class Application:
     def __init__(self, delivery: Delivery, metrics: MediaMetrics, recorder: Recorder) -> None:
         self._delivery, self._metrics, self._recorder = delivery, metrics, recorder
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            return
-        if scope["path"] == "/metrics":
-            await _answer(send, 200, self._metrics.render(), b"text/plain; version=0.0.4; charset=utf-8")
-        elif scope["path"] == "/healthz":
+    async def __call__(self, request: Request) -> bytes:
+        if request.path == "/metrics":
+            kind = ("content-type", "text/plain; version=0.0.4; charset=utf-8")
+            return response(200, [kind], self._metrics.render())
+        if request.path == "/healthz":
             failing = self._recorder.failing
-            await _answer(
-                send, 503 if failing else 200, b"disk refuses recordings" if failing else b"ok", b"text/plain"
-            )
-        else:
-            await self._delivery(scope, receive, send)
-
-
-async def _answer(send: Send, status: int, body: bytes, content_type: bytes) -> None:
-    headers = [(b"content-type", content_type), (b"content-length", b"%d" % len(body))]
-    start: Message = {"type": "http.response.start", "status": status, "headers": headers}
-    await send(start)
-    await send({"type": "http.response.body", "body": body})
-
-
-class _HttpServer(uvicorn.Server):
-    """uvicorn inside our loop: signals are ours."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
-def http_server(application: Any, path: Path) -> _HttpServer:
-    config = uvicorn.Config(
-        application, uds=str(path), http="httptools", ws="none", lifespan="off", log_config=None, access_log=False,
-        timeout_keep_alive=75, backlog=4096, server_header=False, date_header=False, timeout_graceful_shutdown=1,
-    )  # fmt: skip
-    return _HttpServer(config)
+            body = b"disk refuses recordings" if failing else b"ok"
+            return response(503 if failing else 200, [("content-type", "text/plain")], body)
+        return await self._delivery(request)
 
 
 def unix_ms() -> float:
@@ -137,14 +110,13 @@ async def serve(settings: Settings, worker: int, rtmp: socket.socket) -> None:
     channels.restore(settings.recordings)
     delivery = Delivery(hub, _playlists(channels), settings.recordings)
     application = Application(delivery, MediaMetrics(channels, delivery, recorder), recorder)
-    server = http_server(application, settings.socket(f"media-{worker}"))
     rtmp_server = RtmpServer(channels.admit, handoff_path=lambda other: _handoff_path(settings, other))
     tasks: list[asyncio.Task[Any]] = [
         asyncio.create_task(work)
         for work in (
             rtmp_server.serve(rtmp),
-            rtmp_server.serve_handoffs(_handoff_socket(settings, worker)),
-            server.serve(),
+            rtmp_server.serve_handoffs(_unix_socket(_handoff_path(settings, worker))),
+            serve_http(application, _unix_socket(settings.socket(f"media-{worker}"))),
             channels.run(),
             _repeat(KEYS_REFRESH_S, keys.refresh, channels.know),
             _repeat(SAMPLE_S, _nothing, channels.sample),
@@ -179,12 +151,12 @@ def _handoff_path(settings: Settings, worker: int) -> Path:
     return settings.run / "sock" / f"media-{worker}.handoff"
 
 
-def _handoff_socket(settings: Settings, worker: int) -> socket.socket:
-    path = _handoff_path(settings, worker)
+def _unix_socket(path: Path) -> socket.socket:
     path.unlink(missing_ok=True)
     door = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     door.bind(str(path))
-    door.listen(64)
+    path.chmod(0o666)  # its folder says who may come here
+    door.listen(4096)
     return door
 
 

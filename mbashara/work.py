@@ -24,6 +24,11 @@ from mbashara.data import DataError
 from mbashara.settings import Settings
 
 ROUND_S = 1.0
+FULL_ROUND = 30
+"""One round in so many looks at every journal and asks for every ended recording."""
+QUIET_S = 600.0
+"""A journal that was not written for so long is looked at in full rounds only:
+a round costs as much as there is on the air, not as much as was ever recorded."""
 READ_BYTES = 1 << 20
 """Of a journal in one transaction: a long one is applied in several,
 so a start after a long outage stays small."""
@@ -49,6 +54,10 @@ class Follower:
     _applied: dict[str, int] = field(default_factory=dict)
     _broken: dict[str, int] = field(default_factory=dict)
     _closing: set[str] = field(default_factory=set)
+    _rounds: int = 0
+    _must_ask: bool = False
+    _listed_ns: int = 0
+    _lively: list[str] = field(default_factory=list)
 
     def load(self) -> None:
         with transaction(self.engine) as session:
@@ -56,21 +65,41 @@ class Follower:
 
     def follow_once(self) -> None:
         """One round. Raises DatabaseAway, having lost nothing."""
-        for recording_id, size_bytes in self._journals():
+        is_full = self._rounds % FULL_ROUND == 0
+        self._must_ask |= is_full
+        for recording_id, size_bytes in self._journals(is_full):
             if size_bytes != self._applied.get(recording_id, 0) and size_bytes != self._broken.get(recording_id):
                 self._apply(recording_id, size_bytes)
+                self._must_ask = True
+        if self._must_ask:
+            self._close_ended()
+            self._must_ask = False
+        self._rounds += 1
+
+    def _close_ended(self) -> None:
         with transaction(self.engine) as session:
             ended = set(rows.ended_recordings(session))
         for recording_id in sorted(ended - self._closing):
             self.close(recording_id)
         self._closing = ended  # one that resumed and ends again is closed again
 
-    def _journals(self) -> list[tuple[str, int]]:
-        found = []
-        for folder in sorted(os.scandir(self.recordings), key=lambda entry: entry.name):
-            path = Path(folder.path, "journal.jsonl")
-            if is_id(folder.name) and path.exists():
-                found.append((folder.name, path.stat().st_size))
+    def _journals(self, all_of_them: bool) -> list[tuple[str, int]]:
+        """Recordings and the sizes of their journals, in bytes."""
+        listed_ns = self.recordings.stat().st_mtime_ns
+        if all_of_them or listed_ns != self._listed_ns:  # a recording began
+            self._lively = sorted(name for name in os.listdir(self.recordings) if is_id(name))
+            self._listed_ns = listed_ns
+        found, lively, quiet_before_s = [], [], time.time() - QUIET_S
+        for name in self._lively:
+            try:
+                status = os.stat(f"{self.recordings}/{name}/journal.jsonl")
+            except FileNotFoundError:
+                lively.append(name)
+                continue
+            found.append((name, status.st_size))
+            if status.st_mtime > quiet_before_s:
+                lively.append(name)
+        self._lively = lively
         return found
 
     def _apply(self, recording_id: str, size_bytes: int) -> None:

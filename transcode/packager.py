@@ -2,7 +2,9 @@
 
 A part is cut before the packet that would pass the part target, a segment at the leading rendition's keyframes. The
 leader decides where the timeline is cut; a follower holds each packet until the timeline is known that far, and cuts at
-its first frame at or after the cut. Where there is no media it says so in gap parts, so durations always add up.
+its first frame at or after the cut. Where there is no media it says so in gap parts, so durations always add up. A
+segment is media or gap as a whole wherever that is possible: hls.js stops for good at one that begins with sound and
+goes on with a gap.
 """
 
 from collections import deque
@@ -16,6 +18,7 @@ SEGMENT_MIN_MS = 1500
 LEADING_AUDIO_SEGMENT_MS = 2000
 FULL_PART = 0.85
 DRIFT_TOLERANCE_MS = 60
+EDGE_MS = 200
 MAX_HELD = 1024
 DEFAULT_FRAME_MS = 40
 
@@ -100,12 +103,18 @@ class Packager:
 
     def fill_gap(self, until_ms: float) -> None:
         """There is no media until then: whole gap parts only, so that later calls go on from there."""
-        self._flush()
-        if self.leads and self._segment is not None and not self._all_gap(self._segment):
-            self._complete()
-        self._gap_until(self._ticks(until_ms), exactly=False)
+        until = self._ticks(until_ms)
         if self.leads:
+            self._flush()
+            if self._segment is not None and not self._all_gap(self._segment):
+                self._complete()
+            self._gap_until(until, exactly=False)
             self._timeline.watermark_ms = max(self._timeline.watermark_ms, self.end_ms)
+        else:
+            self._take_held()
+            if until - self._end >= self._part_ticks:
+                self._flush()
+                self._gap_until(until, exactly=False)
         self._commit()
 
     def resume(self, at_ms: float) -> None:
@@ -113,6 +122,8 @@ class Packager:
         self._flush()
         at = self._ticks(at_ms)
         if self._begun and at - self._end > (0 if self._segment is not None else self._hole_ticks()):
+            if self._segment is not None and not self._all_gap(self._segment):
+                self._complete()
             self._gap_until(at, exactly=True)
         self._complete()
         self._commit()
@@ -127,8 +138,7 @@ class Packager:
 
     def fill_behind(self) -> None:
         """At the end a follower says what it lacks up to the leader's last cut."""
-        while self._held:
-            self._take(self._held.popleft())
+        self._take_held()
         newest = self._timeline.newest
         if newest is not None and (self._segment is None or self._segment.msn < newest.msn):
             self._flush()
@@ -142,13 +152,16 @@ class Packager:
 
     def end(self) -> None:
         """Everything that is held becomes the last segment."""
-        while self._held:
-            self._take(self._held.popleft())
+        self._take_held()
         self._flush()
         self._complete()
         self._sink.on_end()
         self._dirty = True
         self._commit()
+
+    def _take_held(self) -> None:
+        while self._held:
+            self._take(self._held.popleft())
 
     # What audio and video each do.
 
@@ -234,7 +247,7 @@ class Packager:
                 return False
             self._begin(cut, max(self._ticks(cut.start_ms), self._end))
         while (cut := self._next_cut()) is not None and cut.start_ms <= time_ms:
-            self._advance(cut)
+            self._advance(cut, self._ticks(cut.start_ms))
         return True
 
     def follow_from(self, msn: int) -> None:
@@ -244,9 +257,8 @@ class Packager:
     def _next_cut(self) -> Cut | None:
         return self._timeline.get(self._segment.msn + 1) if self._segment is not None else None
 
-    def _advance(self, cut: Cut) -> None:
+    def _advance(self, cut: Cut, start: int) -> None:
         self._flush()
-        start = self._ticks(cut.start_ms)
         self._gap_parts(start, exactly=True)
         self._complete()
         self._begin(cut, max(start, self._end))
@@ -267,7 +279,7 @@ class Packager:
         longest = self._cadence.target_duration_s * self._timescale
         while self._end < until:
             if self._segment is None:
-                self._begin(self._timeline.cut(self.end_ms), self._end)
+                self._begin(self._timeline.cut(self.end_ms, gap=True), self._end)
             assert self._segment is not None
             limit = self._ticks(self._segment.start_ms) + longest
             before = self._end
@@ -377,9 +389,9 @@ class VideoPackager(Packager):
         self._close_part()
         self._needs_key = True
 
-    def _advance(self, cut: Cut) -> None:
+    def _advance(self, cut: Cut, start: int) -> None:
         needs_key = self._needs_key
-        super()._advance(cut)
+        super()._advance(cut, start)
         self._needs_key = needs_key
 
     def _fragment(self) -> tuple[bytes, bool]:
@@ -414,10 +426,10 @@ class AudioPackager(Packager):
             return
         if self.leads:
             self._lead(start)
-        elif not self._follow_to(start * 1000 / self._timescale) or self.awaits_cut:
+        elif not self._follow_sound(start) or self.awaits_cut:
             self.dropped += 1
             return
-        if start - self._end > tolerance:
+        if start - self._end > tolerance and not self._opens(start):
             self._close_part()
             self._gap_until(start, exactly=True)
             if self.leads and self._segment is None:
@@ -433,6 +445,15 @@ class AudioPackager(Packager):
             self._close_part()
             self._complete()
             self._begin(self._timeline.cut(self.end_ms), self._end)
+
+    def _opens(self, start: int) -> bool:
+        """The first sound of a broadcast or after a discontinuity: its segment begins with it, not with a gap."""
+        segment = self._segment
+        return (
+            segment is not None and not segment.parts and not self._payloads
+            and (segment.discontinuity or segment.msn == self._first_msn)
+            and start - self._end < self._ticks(EDGE_MS)
+        )  # fmt: skip
 
     def _anchor(self, start: int) -> None:
         """The first frame after a hole stands where its timestamp says, to the sample; counting goes on from it."""
@@ -451,8 +472,28 @@ class AudioPackager(Packager):
         super()._add_part(duration, independent, gap, data)
         self._anchored &= not gap
 
-    def _advance(self, cut: Cut) -> None:
-        super()._advance(cut)
+    def _follow_sound(self, start: int) -> bool:
+        """Like `_follow_to`, but where the leader's gap begins or ends, a segment gives or takes a frame or two rather
+        than be part media and part gap."""
+        start_ms = start * 1000 / self._timescale
+        cut = self._next_cut()
+        if cut is not None and self._segment is not None:
+            from_cut_ms = start_ms - cut.start_ms
+            if self._anchored and cut.gap and 0 <= from_cut_ms < EDGE_MS and self._fits(start_ms):
+                return True
+            if self._all_gap(self._segment) and not cut.gap:
+                if -EDGE_MS < from_cut_ms < 0:
+                    return False
+                if 0 <= from_cut_ms <= DRIFT_TOLERANCE_MS:
+                    self._advance(cut, start)
+        return self._follow_to(start_ms)
+
+    def _fits(self, end_ms: float) -> bool:
+        assert self._segment is not None
+        return end_ms - self._segment.start_ms < self._cadence.target_duration_s * 1000 + 400
+
+    def _advance(self, cut: Cut, start: int) -> None:
+        super()._advance(cut, start)
         self._anchored &= not cut.discontinuity
 
     def _append(self, payload: fmp4.Buffer) -> None:

@@ -11,12 +11,14 @@ KEPT_CUTS = 64
 
 
 class Cut(NamedTuple):
-    """The start of a segment in every rendition. `discontinuities` counts them up to and with this one."""
+    """The start of a segment in every rendition. `discontinuities` counts them up to and with this one; `gap` says
+    that the leader has nothing there."""
 
     msn: int
     start_ms: float
     discontinuity: bool
     discontinuities: int
+    gap: bool = False
 
 
 class Timeline:
@@ -29,11 +31,12 @@ class Timeline:
         self._next_msn = next_msn
         self._cuts: dict[int, Cut] = {}
 
-    def cut(self, start_ms: float) -> Cut:
-        """Begins the next segment; with a discontinuity where one is wanted."""
-        self.discontinuities += self.break_wanted
-        cut = Cut(self._next_msn, start_ms, self.break_wanted, self.discontinuities)
-        self.break_wanted = False
+    def cut(self, start_ms: float, gap: bool = False) -> Cut:
+        """Begins the next segment; with a discontinuity where one is wanted, never before a gap."""
+        is_break = self.break_wanted and not gap
+        self.discontinuities += is_break
+        self.break_wanted &= gap
+        cut = Cut(self._next_msn, start_ms, is_break, self.discontinuities, gap)
         self._next_msn += 1
         self._cuts[cut.msn] = cut
         self._cuts.pop(cut.msn - KEPT_CUTS, None)
@@ -63,7 +66,8 @@ class FeedClock:
     """Places one feed's timestamps on the timeline, and finds the jumps in them.
 
     A step back of more than `back_ms` (audio and video interleave within that), or a step forward of more than
-    the time that really passed plus `ahead_ms`, is a jump: the feed is anchored anew at `now_ms`.
+    the time that really passed plus `ahead_ms`, is a jump: the feed is anchored anew at `now_ms`, the wall clock on
+    the timeline.
     """
 
     def __init__(self, back_ms: int = 1500, ahead_ms: int = 4000) -> None:
@@ -82,8 +86,8 @@ class FeedClock:
         return dts_ms + self._offset_ms
 
     def place(self, dts_ms: int, now_ms: float, end_ms: float, after_gap: bool) -> Placed:
-        """`now_ms` is the wall clock on the timeline, `end_ms` the end of what viewers were told. After a gap a packet
-        that belongs before that end is anchored anew behind it: nothing that was received is thrown away."""
+        """`end_ms` is the end of what viewers were told. After a gap a packet that belongs before that end is anchored
+        anew behind it: nothing that was received is thrown away."""
         if self._jumps(dts_ms, now_ms) or (after_gap and dts_ms + (self._offset_ms or 0) < end_ms):
             self._offset_ms = math.ceil(max(now_ms, end_ms)) - dts_ms
             self._last_dts_ms, self._last_now_ms = dts_ms, now_ms

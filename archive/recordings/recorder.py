@@ -4,6 +4,7 @@ The loop never waits for a disk. What the disk can't take is given back to be ke
 record as a gap.
 """
 
+import asyncio
 import ctypes
 import os
 import queue
@@ -57,6 +58,16 @@ class Recorder:
 
     def put(self, job: Job) -> None:
         self._jobs.put(job)
+
+    async def written(self) -> None:
+        """Returns when everything put so far has been done."""
+        loop, done = asyncio.get_running_loop(), asyncio.Event()
+
+        def tell() -> None:
+            loop.call_soon_threadsafe(done.set)
+
+        self.put(tell)
+        await done.wait()
 
     def has_room(self, size: int) -> bool:
         """False while the disk is so slow that the queue would pass its bound."""

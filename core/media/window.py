@@ -134,7 +134,7 @@ class LiveWindow:
         self.waiting = 0
         self.on_change: list[Callable[[LiveWindow], None]] = []
         self.on_dropped: Callable[[Segment], None] | None = None
-        self._changed: asyncio.Future[None] | None = None
+        self._waiters: list[asyncio.Future[None]] = []
         self._timer: asyncio.TimerHandle | None = None
 
     @property
@@ -169,13 +169,14 @@ class LiveWindow:
         place = msn - self.media_sequence
         return self.segments[place] if 0 <= place < len(self.segments) else None
 
-    async def changed(self) -> None:
-        """Returns at the next published change, or after `WAKE_S`. All who wait share one future and one timer."""
-        if self._changed is None:
-            loop = asyncio.get_running_loop()
-            self._changed = loop.create_future()
+    def changed(self) -> asyncio.Future[None]:
+        """Done at the next published change, or after `WAKE_S`. All who wait share one timer."""
+        loop = asyncio.get_running_loop()
+        waiter = loop.create_future()
+        self._waiters.append(waiter)
+        if self._timer is None:
             self._timer = loop.call_later(WAKE_S, self._wake)
-        await asyncio.shield(self._changed)
+        return waiter
 
     # As a RenditionSink.
 
@@ -202,10 +203,14 @@ class LiveWindow:
         self._wake()
 
     def _wake(self) -> None:
-        if self._changed is not None and self._timer is not None:
-            self._timer.cancel()
-            self._changed.set_result(None)
-            self._changed = self._timer = None
+        if self._timer is None:
+            return
+        self._timer.cancel()
+        self._timer = None
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            if not waiter.done():  # who left has cancelled it
+                waiter.set_result(None)
 
     def _drop_old(self) -> None:
         """Never below the window that was promised, nor below three target durations (draft 6.2.2)."""

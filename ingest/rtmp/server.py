@@ -4,6 +4,9 @@ Nothing here knows RTMP's bytes. A peer reads into one buffer that all of them s
 consumed before the call returns), asks `admit` about each publisher, and sees to it that nobody costs more
 than `Limits` allows: once a second `sweep` looks at every peer, so the way of a frame has no timers in it.
 
+Until it publishes, a peer is read when the event loop says so. Publishers are gathered: every `GATHER_S` what has
+arrived from all of them is read in one go. To wake for each frame of each feed costs more than to handle the frame.
+
 Ending a connection takes three steps, or the encoder's operator never reads the reason: send it, send FIN,
 then read and discard until the encoder hangs up. Closing with unread bytes would make the kernel send RST
 instead.
@@ -30,6 +33,8 @@ from ingest.rtmp.events import Event, PublishEnded, PublishRequested
 from ingest.rtmp.handoff import receive_publisher, send_publisher
 from ingest.rtmp.message import Message
 
+GATHER_S: Final = 0.02
+_READS_AT_ONCE: Final = 4  # of one publisher, before the next one's turn
 _SWEEP_INTERVAL_S: Final = 1.0
 _TRY_AGAIN: Final = Refusal("NetStream.Publish.Denied", "The server cannot take the feed now; try again.")
 log = structlog.get_logger(__name__)
@@ -67,6 +72,8 @@ class RtmpServer:
         self.handoff_path = handoff_path
         self.buffer = memoryview(bytearray(self.limits.read_buffer_bytes))
         self.peers: dict[Peer, None] = {}  # in order of arrival
+        self._gathered: dict[Peer, None] = {}
+        self._next_gather_s: float | None = None  # of the loop's clock; None while there is no publisher
         self._numbers = itertools.count(1)
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -120,6 +127,26 @@ class RtmpServer:
     def leave(self, peer: "Peer") -> None:
         self.peers.pop(peer, None)
 
+    def gather(self, peer: "Peer") -> None:
+        """From now on the peer is read with the other publishers."""
+        self._gathered[peer] = None
+        if self._next_gather_s is None:
+            self._gather_at(asyncio.get_running_loop().time() + GATHER_S)
+
+    def gather_no_more(self, peer: "Peer") -> None:
+        self._gathered.pop(peer, None)
+
+    def _gather_at(self, due_s: float) -> None:
+        self._next_gather_s = due_s
+        asyncio.get_running_loop().call_at(due_s, self._gather)
+
+    def _gather(self) -> None:
+        for peer in list(self._gathered):
+            peer.read()
+        due_s, self._next_gather_s = self._next_gather_s, None
+        if self._gathered and due_s is not None:
+            self._gather_at(max(due_s + GATHER_S, asyncio.get_running_loop().time()))
+
     def start(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
@@ -165,6 +192,7 @@ class Peer(asyncio.BufferedProtocol):
         self._connection = connection
         self._adopted = adopted
         self._transport: asyncio.Transport  # from connection_made on
+        self._descriptor = -1  # of a publisher that is gathered
         self._sink: FeedSink | None = None
         self._admitting = False
         self._over = False  # nothing but draining is left to do
@@ -212,6 +240,26 @@ class Peer(asyncio.BufferedProtocol):
         self.abort("the peer does not read our answers")
 
     # What the server calls.
+
+    def read(self) -> None:
+        """Takes what has arrived. Called while this peer is gathered, when the loop doesn't read it."""
+        buffer = self._server.buffer
+        try:
+            for _ in range(_READS_AT_ONCE):
+                count = os.readv(self._descriptor, (buffer,))
+                if not count:
+                    self._end("the peer closed the connection")
+                    return
+                self._receive(buffer[:count])
+                if count < len(buffer) or self._over:
+                    return
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self.abort(f"the connection broke: {error}")
+        except Exception:  # the top of this round: one publisher's trouble must stay its own
+            self._log.exception("feed failed")
+            self.abort("an error of ours")
 
     @property
     def evictable(self) -> bool:
@@ -315,9 +363,17 @@ class Peer(asyncio.BufferedProtocol):
         self._deadline_s = self._server.clock() + self._server.limits.silence_timeout_s
         self._connection.accept_publish()
         self._log.info("publisher accepted", encoder=self._connection.flash_ver)
-        self._transport.resume_reading()
         self._flush()
         self._receive(b"")
+        if self._over:
+            return
+        sock = self._transport.get_extra_info("socket")
+        if sock is None or self._transport.get_extra_info("ssl_object") is not None:
+            self._transport.resume_reading()
+            return
+        self._transport.pause_reading()
+        self._descriptor = sock.fileno()
+        self._server.gather(self)
 
     async def _hand_off(self, answer: HandOff, request: PublishRequest) -> bool:
         sock = self._transport.get_extra_info("socket")
@@ -364,6 +420,7 @@ class Peer(asyncio.BufferedProtocol):
             self._transport.resume_reading()
 
     def _end_feed(self, end: FeedEnd) -> None:
+        self._server.gather_no_more(self)
         sink, self._sink = self._sink, None
         if sink is not None:
             sink.on_end(end)

@@ -9,8 +9,9 @@ import pytest
 from core.media.hub import Hub, OnAir
 from core.media.packet import Kind
 from core.media.window import Cadence, LiveWindow
+from core.web.http import Request
 from player import conformance
-from player.delivery import Delivery, Message
+from player.delivery import Delivery
 from player.playlist import MediaPlaylist, Rendition, audio_multivariant, multivariant
 from player.reload import Answer, DirectiveError, Directives, decide, parse_directives
 from tests.unit.media_kit import aac_48k, picture, video_track
@@ -107,31 +108,18 @@ def test_other_keys_are_the_servers_own() -> None:
 
 
 class Client:
-    """One request to the ASGI application."""
+    """One request to the delivery."""
 
     def __init__(self, delivery: Delivery, path: str, query: str = "") -> None:
         self.status, self.body = 0, b""
-        self.headers: dict[bytes, bytes] = {}
-        self._scope = {
-            "type": "http",
-            "path": path,
-            "query_string": query.encode(),
-            "headers": [(b"accept-encoding", b"gzip")],
-        }
-        self._delivery = delivery
+        self.headers: dict[str, str] = {}
+        self._delivery, self._request = delivery, Request(path, query, accepts_gzip=True)
 
     async def run(self) -> "Client":
-        await self._delivery(self._scope, self._receive, self._send)
+        head, _, self.body = (await self._delivery(self._request)).partition(b"\r\n\r\n")
+        first, *lines = head.decode().split("\r\n")
+        self.status, self.headers = int(first.split()[1]), dict(line.split(": ", 1) for line in lines)
         return self
-
-    async def _receive(self) -> Message:
-        return {}
-
-    async def _send(self, message: Message) -> None:
-        if message["type"] == "http.response.start":
-            self.status, self.headers = message["status"], dict(message["headers"])
-        else:
-            self.body += message["body"]
 
 
 BROADCAST = "0" * 26
@@ -162,7 +150,7 @@ def test_a_reload_waits_for_its_part_and_all_get_the_same(tmp_path: Path) -> Non
         assert {answer.status for answer in answers} == {200}
         assert len({answer.body for answer in answers}) == 1
         assert f'{edge.msn}.{edge.part + 1}.m4s"' in gzip.decompress(answers[0].body).decode()
-        assert answers[0].headers[b"cache-control"] == b"public, max-age=24"
+        assert answers[0].headers["cache-control"] == "public, max-age=24"
         assert delivery.waiting == 0
 
     asyncio.run(scenario())
@@ -175,7 +163,7 @@ def test_503_where_three_target_durations_bring_nothing(tmp_path: Path) -> None:
         packager.configure(video_track())
         feed(packager, 0, 5)
         answer = await Client(deliver(window, tmp_path), f"{SOURCE}/index.m3u8", "_HLS_msn=3").run()
-        assert answer.status == 503 and answer.headers[b"cache-control"] == b"no-store"
+        assert answer.status == 503 and answer.headers["cache-control"] == "no-store"
 
     asyncio.run(scenario())
 

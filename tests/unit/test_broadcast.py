@@ -1,0 +1,134 @@
+"""A broadcast and its feeds, without ffmpeg and network: what is on the air when a feed stumbles."""
+
+import asyncio
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from archive.recordings.recorder import Recorder
+from core.media.packet import Kind, Packet
+from core.media.window import Segment
+from ingest.feed import Feed
+from mbashara.broadcast import Broadcast, Parameters
+from tests.unit.media_kit import aac_48k, picture, sound, video_track
+
+START_MS = 1_700_000_000_000.0
+
+
+class Studio:
+    """A broadcast whose clock the test turns."""
+
+    def __init__(self, folder: Path, recorder: Recorder) -> None:
+        self.now_ms = 0.0
+        self._recorded = folder / "recordings"
+        (folder / "live/ikulu").mkdir(parents=True)
+        parameters = Parameters(folder / "live", recorder, lambda: START_MS + self.now_ms)
+        self.broadcast = Broadcast(parameters, "ikulu", "0" * 26, {"broadcast": "0" * 26})
+
+    def attach(self) -> Feed:
+        feed = Feed("f", "primary", lambda *_: None)
+        feed.tracks = {Kind.VIDEO: video_track(), Kind.AUDIO: aac_48k()}
+        self.broadcast.attach(feed)
+        return feed
+
+    def play(self, feed: Feed | None, seconds: float, first_ms: int, kinds: str = "av", ahead_ms: int = 0) -> int:
+        """A feed's next seconds in real time, from the timestamp `first_ms` on; sound is `ahead_ms` early."""
+        count = round(seconds * 1000 / 40)
+        packets: list[Packet] = []
+        if "v" in kinds:
+            packets += [picture(first_ms + 40 * n, n % 50 == 0) for n in range(count)]
+        if "a" in kinds:
+            packets += [sound(first_ms + ahead_ms + n * 1024 // 48) for n in range(round(seconds * 1000 * 48 / 1024))]
+        waiting = sorted(packets, key=lambda one: one.dts_ms - (ahead_ms if one.kind is Kind.AUDIO else 0))
+        for passed_ms in range(0, round(seconds * 1000), 20):
+            self.now_ms += 20
+            while waiting and waiting[0].dts_ms - first_ms <= passed_ms + ahead_ms * (waiting[0].kind is Kind.AUDIO):
+                assert feed is not None
+                self.broadcast.take(feed, waiting.pop(0))
+            if passed_ms % 200 == 0:
+                self.broadcast.tick()
+        return first_ms + round(seconds * 1000)
+
+    def segments(self, name: str) -> list[Segment]:
+        return list(self.broadcast.renditions[name].window.segments)
+
+
+@contextmanager
+def studio(folder: Path) -> Iterator[Studio]:
+    recorder = Recorder(folder / "recordings", batch_s=0.001)
+    recorder.start()
+    try:
+        yield Studio(folder, recorder)
+    finally:
+        recorder.stop()
+
+
+def run(scenario: Coroutine[None, None, None]) -> None:
+    asyncio.run(scenario)
+
+
+def is_mixed(segment: Segment) -> bool:
+    return len({part.gap for part in segment.parts}) > 1
+
+
+def test_no_segment_is_part_media_part_gap_when_an_encoder_comes_back(tmp_path: Path) -> None:
+    """hls.js 1.7 stops for good at a segment whose first part is sound and whose second is a gap."""
+
+    async def scenario() -> None:
+        with studio(tmp_path) as live:
+            first = live.attach()
+            live.play(first, 9.3, 0, ahead_ms=120)
+            live.broadcast.detach()
+            live.play(None, 3, 0, kinds="")
+            live.play(live.attach(), 8, 777, ahead_ms=50)
+            await live.broadcast.end("test")
+            for name in ("source", "source-audio"):
+                found = live.segments(name)
+                assert [one.msn for one in found if is_mixed(one)] == []
+                assert any(one.gap for one in found) and sum(one.discontinuity for one in found) == 1
+            sounds = sum(part.duration_s for one in live.segments("source-audio") for part in one.parts if not part.gap)
+            assert 9.3 + 8 - 0.2 < sounds < 9.3 + 8 + 0.05
+
+    run(scenario())
+
+
+def test_sound_goes_on_while_the_picture_stands_still(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        with studio(tmp_path) as live:
+            feed = live.attach()
+            at = live.play(feed, 6, 0)
+            at = live.play(feed, 14, at, kinds="a")
+            live.play(feed, 8, at)
+            await live.broadcast.end("test")
+            picture_gap_s = sum(one.duration_s for one in live.segments("source") if one.gap)
+            assert 12 < picture_gap_s < 14.5
+            found = live.segments("source-audio")
+            assert not any(part.gap for one in found for part in one.parts)
+            assert 27.9 < sum(one.duration_s for one in found) < 28.1
+            assert sum(one.discontinuity for one in found) == 0
+            numbers = [[one.msn for one in live.segments(name)] for name in ("source", "source-audio")]
+            assert numbers[0] == numbers[1]
+
+    run(scenario())
+
+
+def test_what_a_stalled_network_delivers_late_is_kept(tmp_path: Path) -> None:
+    """Ten seconds of nothing, then all of it at once: it stands behind the gap, picture and sound."""
+
+    async def scenario() -> None:
+        with studio(tmp_path) as live:
+            feed = live.attach()
+            at = live.play(feed, 6, 0)
+            live.play(None, 10, 0, kinds="")
+            late = [picture(at + 40 * n, n % 50 == 0) for n in range(250)]
+            late += [sound(at + n * 1024 // 48) for n in range(468)]
+            for packet in sorted(late, key=lambda one: one.dts_ms):
+                live.broadcast.take(feed, packet)
+            live.play(feed, 4, at + 10_000)
+            await live.broadcast.end("test")
+            for name in ("source", "source-audio"):
+                found = live.segments(name)
+                media_s = sum(part.duration_s for one in found for part in one.parts if not part.gap)
+                assert 19.7 < media_s < 20.1, name
+
+    run(scenario())
