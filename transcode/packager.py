@@ -241,13 +241,19 @@ class Packager:
 
     def _follow_to(self, time_ms: float) -> bool:
         """A follower completes each segment whose end is at or before the time. False before its first cut."""
+        if not self._is_begun(time_ms):
+            return False
+        while (cut := self._next_cut()) is not None and cut.start_ms <= time_ms:
+            self._advance(cut, self._ticks(cut.start_ms))
+        return True
+
+    def _is_begun(self, time_ms: float) -> bool:
+        """Whether a follower has a segment by then; it begins its first one."""
         if self._segment is None:
             cut = self._timeline.get(self._follows_msn) if self._follows_msn is not None else self._timeline.at(time_ms)
             if cut is None or cut.start_ms > time_ms:
                 return False
             self._begin(cut, max(self._ticks(cut.start_ms), self._end))
-        while (cut := self._next_cut()) is not None and cut.start_ms <= time_ms:
-            self._advance(cut, self._ticks(cut.start_ms))
         return True
 
     def follow_from(self, msn: int) -> None:
@@ -259,6 +265,8 @@ class Packager:
 
     def _advance(self, cut: Cut, start: int) -> None:
         self._flush()
+        if cut.gap and start - self._end < self._ticks(EDGE_MS) and self._segment and not self._all_gap(self._segment):
+            start = self._end  # the gap begins where our media ends
         self._gap_parts(start, exactly=True)
         self._complete()
         self._begin(cut, max(start, self._end))
@@ -474,19 +482,24 @@ class AudioPackager(Packager):
 
     def _follow_sound(self, start: int) -> bool:
         """Like `_follow_to`, but where the leader's gap begins or ends, a segment gives or takes a frame or two rather
-        than be part media and part gap."""
+        than be part media and part gap. False for a frame that belongs nowhere."""
         start_ms = start * 1000 / self._timescale
-        cut = self._next_cut()
-        if cut is not None and self._segment is not None:
+        if not self._is_begun(start_ms):
+            return False
+        while (cut := self._next_cut()) is not None and cut.start_ms <= start_ms:
             from_cut_ms = start_ms - cut.start_ms
-            if self._anchored and cut.gap and 0 <= from_cut_ms < EDGE_MS and self._fits(start_ms):
+            if self._anchored and cut.gap and from_cut_ms < EDGE_MS and self._fits(start_ms):
                 return True
-            if self._all_gap(self._segment) and not cut.gap:
-                if -EDGE_MS < from_cut_ms < 0:
-                    return False
-                if 0 <= from_cut_ms <= DRIFT_TOLERANCE_MS:
-                    self._advance(cut, start)
-        return self._follow_to(start_ms)
+            ends_gap = self._is_gap() and not cut.gap and from_cut_ms <= DRIFT_TOLERANCE_MS
+            self._advance(cut, start if ends_gap else self._ticks(cut.start_ms))
+        is_early = cut is not None and not cut.gap and cut.start_ms - start_ms < EDGE_MS
+        return not (is_early and self._is_gap())
+
+    def _is_gap(self) -> bool:
+        """Whether the leader has nothing in the open segment, and neither have we."""
+        assert self._segment is not None
+        cut = self._timeline.get(self._segment.msn)
+        return cut is not None and cut.gap and self._all_gap(self._segment) and not self._payloads
 
     def _fits(self, end_ms: float) -> bool:
         assert self._segment is not None

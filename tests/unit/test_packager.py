@@ -244,3 +244,32 @@ def test_no_order_of_timestamps_breaks_the_packager(items: list[tuple[int, bool,
         assert one.decode_time + one.duration <= following.decode_time
     assert all(0 < part.duration_s <= 0.5 for _, part in sink.parts)
     assert [segment.msn for segment in sink.segments] == list(range(len(sink.segments)))
+
+
+def test_sound_that_an_encoder_primes_before_the_picture_is_not_the_end_of_a_gap() -> None:
+    """A new transcoder's first frames lie before its first picture, while the follower is still at what was before."""
+    packager, _, timeline = lead()
+    sink = Sink()
+    follower = AudioPackager(timeline, CADENCE, sink, leads=False)
+    follower.configure(aac_48k())
+    for packet in pictures(3):
+        packager.write(packet)
+    for number in range(140):
+        follower.write(sound(number * 1024 // 48))
+    packager.fill_gap(8000)
+    packager.resume(8100)
+    for packet in pictures(3, start_ms=8100):
+        packager.write(packet)
+    for number in range(140):
+        follower.write(sound(8055 + number * 1024 // 48))
+    follower.end()
+    assert [{part.gap for part in one.parts} for one in sink.segments] == [
+        {False},
+        {False},
+        {True},
+        {True},
+        {False},
+        {False},
+    ]
+    assert sink.segments[4].start_ms == pytest.approx(8100, abs=25)
+    assert follower.dropped == 3
