@@ -97,9 +97,10 @@ class Packager:
     def drain(self) -> None:
         """A follower takes what it holds up to where the timeline is known."""
         held, known_ms = self._held, self._timeline.watermark_ms
-        while held and held[0].dts_ms <= known_ms:
-            self._take(held.popleft())
-        self._commit()
+        if held and held[0].dts_ms <= known_ms:
+            while held and held[0].dts_ms <= known_ms:
+                self._take(held.popleft())
+            self._commit()
 
     def fill_gap(self, until_ms: float) -> None:
         """There is no media until then: whole gap parts only, so that later calls go on from there."""
@@ -317,11 +318,30 @@ class VideoPackager(Packager):
         self._has_key = False
         self._needs_key = True
         self._longest_ms = cadence.target_duration_s * 1000 + 499
+        self._latest_cut_ms = 0.0  # by which the open segment has to end
 
     def _set_track(self, track: Track) -> None:
         assert isinstance(track, VideoTrack)
         if track.frame_rate:
             self._frame_ms = max(1, round(1000 / track.frame_rate))
+
+    def write(self, packet: Packet) -> None:
+        """The short way, which most packets go: the leader's next delta frame, where the pending one and another like
+        it fit into the open part. `_take` knows all the others."""
+        pending, dts_ms = self._pending, packet.dts_ms
+        if pending is not None and self.leads and not packet.is_key:
+            duration = dts_ms - pending.dts_ms
+            if 0 < duration <= self._part_start + self._part_ticks - dts_ms and dts_ms < self._latest_cut_ms - duration:
+                payload = pending.payload
+                flags = fmp4.DELTA_SAMPLE
+                if pending.is_key:
+                    flags, self._has_key = fmp4.KEY_SAMPLE, True
+                self._samples += (duration, len(payload), flags, pending.cts_ms & 0xFFFFFFFF)
+                self._payloads.append(payload)
+                self._frame_ms, self._end, self._pending = duration, dts_ms, packet
+                self._timeline.watermark_ms = dts_ms
+                return
+        super().write(packet)
 
     def _take(self, packet: Packet) -> None:
         pending = self._pending
@@ -352,6 +372,11 @@ class VideoPackager(Packager):
             return False
         self._needs_key = False
         return packet.dts_ms >= self._end
+
+    def _begin(self, cut: Cut, at: int) -> None:
+        super()._begin(cut, at)
+        assert self._segment is not None
+        self._latest_cut_ms = self._segment.start_ms + self._longest_ms
 
     def _settle(self, pending: Packet, next_ms: int) -> None:
         """The pending sample's duration is known now: into this part or, where that would pass the target, the next."""
@@ -384,7 +409,7 @@ class VideoPackager(Packager):
         elapsed_ms = packet.dts_ms - self._segment.start_ms
         if packet.is_key and (elapsed_ms >= SEGMENT_MIN_MS or self._timeline.break_wanted):
             return True
-        return elapsed_ms + self._frame_ms > self._longest_ms
+        return packet.dts_ms + self._frame_ms > self._latest_cut_ms
 
     def _cut(self, time_ms: int) -> None:
         self._close_part()
@@ -417,17 +442,22 @@ class AudioPackager(Packager):
     ) -> None:
         super().__init__(timeline, cadence, sink, leads, next_init)
         self._frame = 1024
+        self._tolerance = 0
         self._anchored = False
         self._sizes: list[int] = []
 
     def _set_track(self, track: Track) -> None:
         assert isinstance(track, AudioTrack)
         self._frame = track.frame_samples
+        self._tolerance = DRIFT_TOLERANCE_MS * track.timescale // 1000
 
     def _take(self, packet: Packet) -> None:
-        time = self._ticks(packet.dts_ms)
-        tolerance = self._ticks(DRIFT_TOLERANCE_MS)
-        counted = self._anchored and abs(time - self._end) <= tolerance
+        time = packet.dts_ms * self._timescale // 1000
+        tolerance = self._tolerance
+        counted = self._anchored and -tolerance <= time - self._end <= tolerance
+        if counted and not self.leads and self._next_track is None and self._next_cut() is None:
+            self._append(packet.payload)  # the short way, which most frames go
+            return
         start = self._end if counted else time
         if not counted and start < self._end - self._frame // 2:
             self.dropped += 1

@@ -204,12 +204,14 @@ class Connection:
     # Messages to events.
 
     def _take_messages(self, messages: list[Message], events: list[Event]) -> None:
+        is_publishing = self.state is _PUBLISHING
         for index, one in enumerate(messages):
-            if one.type_id in _MEDIA_TYPES:
-                if self.state is _PUBLISHING and one.body:
+            if one[0] in _MEDIA_TYPES:
+                if is_publishing and one[2]:
                     events.append(one)
                 continue
             self._take_message(one, events)
+            is_publishing = self.state is _PUBLISHING
             if self.state is _ADMITTING:
                 self._held = messages[index + 1 :]
                 return

@@ -305,7 +305,7 @@ class Peer(asyncio.BufferedProtocol):
                 if type(event) is Message:
                     if sink is not None:
                         self._messages += 1
-                        sink.on_message(event.type_id, event.timestamp_ms, event.body)
+                        sink.on_message(event[0], event[1], event[2])
                 elif isinstance(event, PublishRequested):
                     self._request(event)
                 elif isinstance(event, PublishEnded):
