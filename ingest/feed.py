@@ -37,12 +37,17 @@ class Feed:
             )  # fmt: skip
         except MediaError as error:
             raise FeedError(f"The codec configuration can't be read: {error}.") from error
-        if isinstance(item, Packet):
-            self._take_packet(item)
-        elif item is not None:
-            self._take_track(item)
-        else:
+        if type(item) is Packet and item.kind in self.tracks:
+            if type_id == flv.VIDEO:
+                self.frames += 1
+                if item.is_key:
+                    self._note_key(timestamp_ms)
+            if self.on_item is not None:
+                self.on_item(self, item)
+        elif item is None or isinstance(item, Packet):
             self._skip(timestamp_ms)
+        else:
+            self._take_track(item)
 
     def on_end(self, end: FeedEnd) -> None:
         self._on_end(self, end)
@@ -56,18 +61,10 @@ class Feed:
             self.frames_per_s = (self.frames - frames) / passed_s
         self._sampled = (self.bytes_in, self.frames, now_s)
 
-    def _take_packet(self, packet: Packet) -> None:
-        if packet.kind not in self.tracks:
-            self._skip(packet.dts_ms)
-            return
-        if packet.kind is Kind.VIDEO:
-            self.frames += 1
-            if packet.is_key:
-                if self._last_key_ms is not None:
-                    self.key_interval_ms = packet.dts_ms - self._last_key_ms
-                self._last_key_ms = packet.dts_ms
-        if self.on_item is not None:
-            self.on_item(self, packet)
+    def _note_key(self, timestamp_ms: int) -> None:
+        if self._last_key_ms is not None:
+            self.key_interval_ms = timestamp_ms - self._last_key_ms
+        self._last_key_ms = timestamp_ms
 
     def _take_track(self, track: Track) -> None:
         """Encoders repeat their sequence headers; only another one is news."""

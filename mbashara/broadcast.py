@@ -87,6 +87,7 @@ class Broadcast:
         self.ended = False
         self._parameters = parameters
         self._unix_ms = parameters.unix_ms
+        self._has_ladder = parameters.ffmpeg is not None
         self._started = dict(started)
         self._stream = LiveStream()
         self._timeline = Timeline()
@@ -124,16 +125,14 @@ class Broadcast:
         intake = self._intake
         if intake is None or intake.feed is not feed:
             return
-        if not intake.on_air:
-            self._wait_for_tracks(intake, item)
-        elif isinstance(item, Packet):
+        if type(item) is not Packet:
+            intake.changed = intake.changed or intake.on_air
+        elif intake.on_air:
             self._air(intake, item)
         else:
-            intake.changed = True
+            self._wait_for_tracks(intake, item)
 
-    def _wait_for_tracks(self, intake: Intake, item: Item) -> None:
-        if not isinstance(item, Packet):
-            return
+    def _wait_for_tracks(self, intake: Intake, item: Packet) -> None:
         intake.early.append(item)
         kinds = intake.feed.tracks.keys()
         waited_ms = item.dts_ms - intake.early[0].dts_ms
@@ -185,13 +184,13 @@ class Broadcast:
             time_ms = self._settle(intake, packet, now_ms)
             if time_ms is None:
                 return
-        if self._parameters.ffmpeg is not None:
+        if self._has_ladder:
             self._stream.write(Packet(kind, time_ms, cts_ms, is_key, payload))
-        shift_ms = intake.shift_ms if kind is Kind.VIDEO else 0
-        # The first picture's decode time is its presentation time (CMAF 7.5.17): all renditions cut at the same.
-        mapped = Packet(kind, time_ms + shift_ms, cts_ms - shift_ms, is_key, payload)
+        if kind is Kind.VIDEO:
+            # The first picture's decode time is its presentation time (CMAF 7.5.17): all renditions cut at the same.
+            time_ms, cts_ms = time_ms + intake.shift_ms, cts_ms - intake.shift_ms
         rendition = self.renditions[SOURCE_NAMES[kind]]
-        rendition.packager.write(mapped)
+        rendition.packager.write(Packet(kind, time_ms, cts_ms, is_key, payload))
         if rendition is self._leader:
             self._last_packet_ms = now_ms
             for other in self._followers:
@@ -426,7 +425,7 @@ class Broadcast:
             shown = [
                 one.listed(f"{self.identity}/", EXPECTED_PEAK_BPS.get(one.name, 0)) for one in self._listed_renditions()
             ]
-            replace_file(str(folder / name), render(one for one in shown if one).encode())
+            replace_file(str(folder / name), [render(one for one in shown if one).encode()])
         self._write_recorded_multivariants()
         self._tell_renditions()
         return True

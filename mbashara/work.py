@@ -209,6 +209,8 @@ def _dbos_config(settings: Settings) -> DBOSConfig:
         # a half-done workflow goes on after an upgrade; a step that changes its meaning gets a new name
         "application_version": "1",
         "log_level": "WARNING",
+        # its notifier wakes this often even where nothing happens; nobody here waits for its events
+        "notification_coalesce_sec": 1.0,
     }
 
 

@@ -1,25 +1,25 @@
 """The live window as files in the memory folder, where the edge reads them: parts, playlists, a channel's state."""
 
-import errno
+import contextlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from core.media.files import write_all
 from core.media.hls import PLAYLIST_NAME, part_name, segment_name
-from core.media.packet import Track
+from core.media.packet import Buffer, Track
 from core.media.window import LiveWindow, Part, Segment
 from player.playlist import MediaPlaylist
 
 
-def replace_file(path: str, data: bytes) -> None:
+def replace_file(path: str, data: Sequence[Buffer]) -> None:
     """Writes a small file at once or not at all: whoever opens it sees the old or the new one."""
     fresh = path + ".new"
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
     try:
-        if os.write(descriptor, data) < len(data):
-            raise OSError(errno.ENOSPC, "no space for", path)
+        write_all(descriptor, data)
     finally:
         os.close(descriptor)
     os.rename(fresh, path)
@@ -43,7 +43,7 @@ class RenditionFiles:
     def on_init(self, number: int, track: Track, data: bytes) -> None:
         """Initialization segments are files of the recording."""
 
-    def on_part(self, segment: Segment, part: Part, data: bytes) -> None:
+    def on_part(self, segment: Segment, part: Part, data: Sequence[Buffer]) -> None:
         if not part.gap:
             # Nobody asks for a part before the playlist or a hint names it, and hints wait for the window.
             replace_file(f"{self._folder}/{part_name(segment.msn, part.number)}", data)
@@ -65,7 +65,7 @@ class RenditionFiles:
         return b"".join(Path(self._folder, name).read_bytes() for name in names)
 
     def keep_in_memory(self, segment: Segment, data: bytes) -> None:
-        replace_file(f"{self._folder}/{segment_name(segment.msn)}", data)
+        replace_file(f"{self._folder}/{segment_name(segment.msn)}", [data])
 
     def drop_segment(self, segment: Segment) -> None:
         """The segment left the window: so does its copy in memory, if it had one."""
@@ -74,13 +74,14 @@ class RenditionFiles:
     def _forget(self, segment: Segment) -> None:
         for part in segment.parts:
             if not part.gap:
-                Path(self._folder, part_name(segment.msn, part.number)).unlink(missing_ok=True)
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(f"{self._folder}/{part_name(segment.msn, part.number)}")
 
     def _write_playlist(self, window: LiveWindow) -> None:
-        replace_file(f"{self._folder}/{PLAYLIST_NAME}", self.playlist.full().encode())
+        replace_file(f"{self._folder}/{PLAYLIST_NAME}", [self.playlist.full().encode()])
 
 
 def write_state(folder: Path, state: Mapping[str, Any]) -> None:
     """A channel's state.json, which players poll while nothing is on the air."""
     folder.mkdir(parents=True, exist_ok=True)
-    replace_file(str(folder / "state.json"), json.dumps(state, separators=(",", ":")).encode())
+    replace_file(str(folder / "state.json"), [json.dumps(state, separators=(",", ":")).encode()])

@@ -8,9 +8,10 @@ goes on with a gap.
 """
 
 from collections import deque
+from collections.abc import Sequence
 
 from core.media import fmp4
-from core.media.packet import AudioTrack, Packet, Track, VideoTrack
+from core.media.packet import AudioTrack, Buffer, Packet, Track, VideoTrack
 from core.media.window import Cadence, Part, RenditionSink, Segment
 from transcode.timeline import Cut, Timeline
 
@@ -44,7 +45,7 @@ class Packager:
         self._first_msn = -1
         self._follows_msn: int | None = None
         self._next_track: Track | None = None
-        self._payloads: list[fmp4.Buffer] = []
+        self._payloads: list[Buffer] = []
         self._held: deque[Packet] = deque()
 
     # What the broadcast calls.
@@ -173,8 +174,8 @@ class Packager:
         """Ends the open part, with what is pending in it."""
         raise NotImplementedError
 
-    def _fragment(self) -> tuple[bytes, bool]:
-        """The open part's bytes, and whether it holds an independent frame. Empties it."""
+    def _fragment(self) -> tuple[list[Buffer], bool]:
+        """The open part's bytes in pieces, and whether it holds an independent frame. Empties it."""
         raise NotImplementedError
 
     # Segments and parts.
@@ -205,10 +206,10 @@ class Packager:
         self._add_part(duration, independent, False, data)
         self._part_start = self._end
 
-    def _add_part(self, duration: int, independent: bool, gap: bool, data: bytes) -> None:
+    def _add_part(self, duration: int, independent: bool, gap: bool, data: Sequence[Buffer]) -> None:
         segment = self._segment
         assert segment is not None
-        part = Part(len(segment.parts), duration / self._timescale, independent, gap, segment.size, len(data))
+        part = Part(len(segment.parts), duration / self._timescale, independent, gap, segment.size, sum(map(len, data)))
         segment.parts.append(part)
         segment.size += part.size
         self._sink.on_part(segment, part, data)
@@ -221,7 +222,7 @@ class Packager:
         if not segment.parts:
             # Nothing fell into it. A segment without duration is not legal: the next one takes its place.
             self._segment = segment
-            self._add_part(1, False, True, b"")
+            self._add_part(1, False, True, ())
             self._segment = None
             self._end = self._part_start = self._end + 1
         segment.duration_s = segment.content_s
@@ -301,7 +302,7 @@ class Packager:
     def _gap_parts(self, until: int, exactly: bool) -> None:
         while (left := until - self._end) > 0 and (exactly or left >= self._part_ticks):
             step = min(self._part_ticks, left)
-            self._add_part(step, False, True, b"")
+            self._add_part(step, False, True, ())
             self._end = self._part_start = self._end + step
 
 
@@ -427,7 +428,7 @@ class VideoPackager(Packager):
         super()._advance(cut, start)
         self._needs_key = needs_key
 
-    def _fragment(self) -> tuple[bytes, bool]:
+    def _fragment(self) -> tuple[list[Buffer], bool]:
         data = fmp4.video_fragment(self._sequence, self._part_start, self._samples, self._payloads)
         independent, self._has_key = self._has_key, False
         self._samples, self._payloads = [], []
@@ -506,7 +507,7 @@ class AudioPackager(Packager):
                 segment.start_ms = self.end_ms
         self._anchored = True
 
-    def _add_part(self, duration: int, independent: bool, gap: bool, data: bytes) -> None:
+    def _add_part(self, duration: int, independent: bool, gap: bool, data: Sequence[Buffer]) -> None:
         super()._add_part(duration, independent, gap, data)
         self._anchored &= not gap
 
@@ -539,7 +540,7 @@ class AudioPackager(Packager):
         super()._advance(cut, start)
         self._anchored &= not cut.discontinuity
 
-    def _append(self, payload: fmp4.Buffer) -> None:
+    def _append(self, payload: Buffer) -> None:
         self._sizes.append(len(payload))
         self._payloads.append(payload)
         self._end += self._frame
@@ -549,7 +550,7 @@ class AudioPackager(Packager):
     def _flush(self) -> None:
         self._close_part()
 
-    def _fragment(self) -> tuple[bytes, bool]:
+    def _fragment(self) -> tuple[list[Buffer], bool]:
         data = fmp4.audio_fragment(self._sequence, self._part_start, self._frame, self._sizes, self._payloads)
         self._sizes, self._payloads = [], []
         return data, True

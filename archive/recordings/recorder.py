@@ -5,19 +5,21 @@ record as a gap.
 """
 
 import asyncio
+import contextlib
 import ctypes
 import os
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import structlog
 
 from archive.recordings.journal import Fact, Journal, make_fact
 from core.media import hls
-from core.media.packet import Track
+from core.media.files import write_all
+from core.media.packet import Buffer, Track
 from core.media.window import Cadence, Part, Segment, Storage
 
 log = structlog.get_logger()
@@ -164,6 +166,7 @@ class RenditionRecorder:
     ) -> None:  # fmt: skip
         self._recording, self._name, self._on_lost = recording, name, on_lost
         self._folder = recording.folder / name
+        self._path = str(self._folder)
         self._leader = leader
         self._previous_init = previous_init
         self._has_index = resumed
@@ -178,11 +181,11 @@ class RenditionRecorder:
     def on_init(self, number: int, track: Track, data: bytes) -> None:
         self._put(len(data), lambda: self._write_init(number, data))
 
-    def on_part(self, segment: Segment, part: Part, data: bytes) -> None:
+    def on_part(self, segment: Segment, part: Part, data: Sequence[Buffer]) -> None:
         if part.gap:
             return
         msn = segment.msn
-        self._put(len(data), lambda: self._append(msn, data), lambda: self._fail(msn))
+        self._put(part.size, lambda: self._append(msn, data), lambda: self._fail(msn))
 
     def on_complete(self, segment: Segment) -> None:
         self._recording.recorder.put(lambda: self._complete(segment))
@@ -216,16 +219,14 @@ class RenditionRecorder:
         except OSError as error:
             self._recording.report(error)
 
-    def _append(self, msn: int, data: bytes) -> None:
+    def _append(self, msn: int, data: Sequence[Buffer]) -> None:
         if msn == self._failed_msn:
             return
         try:
             if self._file is None or self._open_msn != msn:
                 self._file = os.open(self._partial(msn), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o644)
                 self._open_msn = msn
-            if os.write(self._file, data) != len(data):
-                raise OSError(28, "no space left for a part")
-            self._recording.size += len(data)
+            self._recording.size += write_all(self._file, data)
         except OSError as error:
             self._recording.report(error)
             self._fail(msn)
@@ -234,7 +235,8 @@ class RenditionRecorder:
         """The segment can't be whole any more. Its file goes, so that what is left is not taken for it."""
         self._failed_msn = msn
         self._close()
-        self._partial(msn).unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._partial(msn))
 
     def _complete(self, segment: Segment) -> None:
         if segment.gap:
@@ -250,7 +252,7 @@ class RenditionRecorder:
     def _keep(self, segment: Segment) -> bool:
         self._close()
         try:
-            self._partial(segment.msn).rename(self._folder / hls.segment_name(segment.msn))
+            os.rename(self._partial(segment.msn), f"{self._path}/{hls.segment_name(segment.msn)}")
         except OSError as error:
             self._recording.report(error)
             return False
@@ -339,5 +341,5 @@ class RenditionRecorder:
             os.close(self._file)
             self._file = None
 
-    def _partial(self, msn: int) -> Path:
-        return self._folder / f"{hls.segment_name(msn)}.partial"
+    def _partial(self, msn: int) -> str:
+        return f"{self._path}/{hls.segment_name(msn)}.partial"

@@ -8,9 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from core.media import codecs
-from core.media.packet import AudioTrack, MediaError, Track, VideoTrack
-
-Buffer = bytes | bytearray | memoryview
+from core.media.packet import AudioTrack, Buffer, MediaError, Track, VideoTrack
 
 KEY_SAMPLE = 0x02000000  # sample_depends_on = 2: needs no other
 DELTA_SAMPLE = 0x01010000  # sample_depends_on = 1, sample_is_non_sync_sample
@@ -84,8 +82,9 @@ def _descriptor(tag: int, *parts: bytes) -> bytes:
     return bytes((tag, 0x80 | size >> 21 & 127, 0x80 | size >> 14 & 127, 0x80 | size >> 7 & 127, size & 127)) + body
 
 
-def video_fragment(sequence: int, decode_time: int, samples: Sequence[int], payloads: Sequence[Buffer]) -> bytes:
-    """One video fragment. `samples` is flat, four a sample: duration, size, flags, composition offset & 2^32-1."""
+def video_fragment(sequence: int, decode_time: int, samples: Sequence[int], payloads: Sequence[Buffer]) -> list[Buffer]:
+    """One video fragment, in pieces to write in turn. `samples` is flat, four a sample: duration, size, flags,
+    composition offset & 2^32-1."""
     count = len(payloads)
     table = struct.pack(f">{len(samples)}I", *samples)
     return _fragment(sequence, decode_time, b"", 0x020000, _VIDEO_TRUN_FLAGS, count, table, payloads)
@@ -93,8 +92,8 @@ def video_fragment(sequence: int, decode_time: int, samples: Sequence[int], payl
 
 def audio_fragment(
     sequence: int, decode_time: int, frame_samples: int, sizes: Sequence[int], payloads: Sequence[Buffer]
-) -> bytes:
-    """One audio fragment: every sample lasts `frame_samples` and is a sync sample."""
+) -> list[Buffer]:
+    """One audio fragment, in pieces like a video fragment: every sample lasts `frame_samples` and is a sync sample."""
     defaults = struct.pack(">II", frame_samples, KEY_SAMPLE)
     table = struct.pack(f">{len(sizes)}I", *sizes)
     return _fragment(sequence, decode_time, defaults, 0x020028, _AUDIO_TRUN_FLAGS, len(sizes), table, payloads)
@@ -103,8 +102,9 @@ def audio_fragment(
 def _fragment(
     sequence: int, decode_time: int, defaults: bytes, tfhd_flags: int, trun_flags: int, count: int, table: bytes,
     payloads: Sequence[Buffer],
-) -> bytes:  # fmt: skip
-    """Packs `moof` in one call, as it is made for every part. tfhd_flags hold default-base-is-moof (CMAF 7.5.16)."""
+) -> list[Buffer]:  # fmt: skip
+    """Packs `moof` in few calls, as it is made for every part, and copies no payload.
+    tfhd_flags hold default-base-is-moof (CMAF 7.5.16)."""
     tfhd_bytes = 16 + len(defaults)
     trun_bytes = 20 + len(table)
     traf_bytes = 8 + tfhd_bytes + 20 + trun_bytes
@@ -117,7 +117,7 @@ def _fragment(
     times = struct.pack(
         ">I4sIQI4sIII", 20, b"tfdt", 0x01000000, decode_time, trun_bytes, b"trun", trun_flags, count, moof_bytes + 8
     )
-    return b"".join((head, defaults, times, table, struct.pack(">I4s", media_bytes + 8, b"mdat"), *payloads))
+    return [b"".join((head, defaults, times, table, struct.pack(">I4s", media_bytes + 8, b"mdat"))), *payloads]
 
 
 @dataclass(frozen=True, slots=True)

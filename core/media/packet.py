@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import NamedTuple
 
+Buffer = bytes | bytearray | memoryview
+
 
 class Kind(IntEnum):
     """Media kind, valued as the RTMP message type and FLV tag type (FLV 10.1, E.4.1)."""
@@ -24,7 +26,7 @@ class Packet(NamedTuple):
     dts_ms: int
     cts_ms: int
     is_key: bool
-    payload: bytes | bytearray | memoryview
+    payload: Buffer
 
 
 @dataclass(frozen=True, slots=True)
