@@ -36,6 +36,7 @@ log = structlog.get_logger()
 SOURCE_NAMES = {Kind.VIDEO: "source", Kind.AUDIO: "source-audio"}
 EXPECTED_PEAK_BPS = {rung.name: rung.peak_bps for rung in RUNGS}
 WAIT_FOR_SECOND_TRACK_MS = 1200
+WAIT_FOR_BURST_MS = 250
 MAX_EARLY_PACKETS = 2000
 RUNG_LAG_MS = 2500
 SOURCE_LAG_MS = 1000
@@ -61,9 +62,15 @@ class Parameters:
 
 @dataclass(slots=True)
 class Intake:
-    """A feed as the broadcast sees it: its clock, and what came before it could be put on the air."""
+    """A feed as the broadcast sees it: its clock, and what came before it could be put on the air.
+
+    Encoders begin with a burst (ffmpeg -re sends half a second at once): the newest packet of it is what happens now,
+    and the first is anchored `lead_ms` earlier, or PROGRAM-DATE-TIME would run ahead of the clock for hours.
+    """
 
     feed: Feed
+    since_ms: float = 0.0
+    lead_ms: int = 0
     clock: FeedClock = field(default_factory=FeedClock)
     early: list[Packet] = field(default_factory=list)
     on_air: bool = False
@@ -115,6 +122,8 @@ class Broadcast:
 
     def detach(self) -> None:
         """No feed: a gap begins, until another comes or the broadcast ends."""
+        if self._intake is not None and not self._intake.on_air:
+            self._put_on_air(self._intake)  # it was short, but it was there
         self._intake = None
         self._stop_transcoder()
         if self._leader is not None:
@@ -133,36 +142,43 @@ class Broadcast:
             self._wait_for_tracks(intake, item)
 
     def _wait_for_tracks(self, intake: Intake, item: Packet) -> None:
+        now_ms = self._unix_ms()
+        intake.since_ms = intake.since_ms or now_ms
         intake.early.append(item)
-        kinds = intake.feed.tracks.keys()
         waited_ms = item.dts_ms - intake.early[0].dts_ms
-        if len(kinds) < 2 and 0 <= waited_ms < WAIT_FOR_SECOND_TRACK_MS and len(intake.early) < MAX_EARLY_PACKETS:
-            return
-        if Kind.VIDEO in kinds:
-            # What comes before the first keyframe shows nothing: an encoder that was already running sends such.
+        is_whole = len(intake.feed.tracks) == 2 and now_ms - intake.since_ms >= WAIT_FOR_BURST_MS
+        if is_whole or not 0 <= waited_ms < WAIT_FOR_SECOND_TRACK_MS or len(intake.early) >= MAX_EARLY_PACKETS:
+            self._put_on_air(intake)
+
+    def _put_on_air(self, intake: Intake) -> None:
+        """From the first keyframe on: what comes before it shows nothing, and a running encoder sends such."""
+        if Kind.VIDEO in intake.feed.tracks:
             first = next((n for n, one in enumerate(intake.early) if one.kind is Kind.VIDEO and one.is_key), None)
             if first is None:
                 del intake.early[: -MAX_EARLY_PACKETS // 2]
                 return
             del intake.early[:first]
+        if not intake.early:
+            return
         early, intake.early, intake.on_air = intake.early, [], True
         intake.shift_ms = max(0, early[0].cts_ms)
+        intake.lead_ms = max(0, max(one.dts_ms for one in early) - early[0].dts_ms)
         self._go(intake, early)
 
     def _go(self, intake: Intake, early: list[Packet]) -> None:
         if self._recording is None:
-            self._open(intake.feed.tracks)
+            self._open(intake.feed.tracks, intake.lead_ms)
         intake.changed = True
         for packet in early:
             self._air(intake, packet)
 
-    def _open(self, tracks: Mapping[Kind, Track]) -> None:
-        """The first keyframe of the broadcast: its cadence is fixed now, its timeline is 0."""
+    def _open(self, tracks: Mapping[Kind, Track], lead_ms: int) -> None:
+        """The first keyframe of the broadcast, `lead_ms` ago: its cadence is fixed now, its timeline is 0 there."""
         parameters = self._parameters
         target_s = choose_part_target(
             parameters.part_target_s, [_frame_s(track) for track in tracks.values() if _frame_s(track)]
         )
-        self.origin_ms = round(self._unix_ms())
+        self.origin_ms = round(self._unix_ms()) - lead_ms
         self._record(Cadence(parameters.target_duration_s, target_s, parameters.window_s))
         assert self._recording is not None
         self._recording.fact("started", **self._started, origin_ms=self.origin_ms, part_target_s=target_s)
@@ -204,8 +220,9 @@ class Broadcast:
         end_ms = self._leader.packager.end_ms if self._leader is not None else 0.0
         in_gap = self._gap_from_ms is not None
         # A broadcast begins at exactly 0: Shaka drops pictures where the first decode time is a millisecond off.
-        elapsed_ms = now_ms - self.origin_ms if self._leader is not None else 0.0
+        elapsed_ms = now_ms - intake.lead_ms - self.origin_ms if self._leader is not None else 0.0
         time_ms, broke = intake.clock.place(packet.dts_ms, elapsed_ms, end_ms, in_gap)
+        intake.lead_ms = 0
         turns = broke or intake.changed or in_gap
         if turns and not self._turn(intake, packet.kind, time_ms + intake.shift_ms, broke):
             return None
@@ -346,7 +363,7 @@ class Broadcast:
         if self._gap_from_ms is None and self._is_stalled(now_ms):
             self._begin_gap("stalled")
         if self._gap_from_ms is not None:
-            leader.packager.fill_gap(now_ms - self.origin_ms)
+            leader.packager.fill_gap(self._silent_until_ms(now_ms) - self.origin_ms)
         self._refresh_reports()
         msn = leader.window.next_msn
         if msn == self._ticked_msn and self._gap_from_ms is None and len(self._listing) == len(self.renditions):
@@ -354,6 +371,12 @@ class Broadcast:
         self._ticked_msn = msn
         self._fill_followers()
         return self._write_multivariants()
+
+    def _silent_until_ms(self, now_ms: float) -> float:
+        """A feed that has just begun is on the air in a moment: its place is not told as a gap."""
+        intake = self._intake
+        is_coming = intake is not None and not intake.on_air and now_ms - intake.since_ms < WAIT_FOR_SECOND_TRACK_MS
+        return intake.since_ms if intake is not None and is_coming else now_ms
 
     def _refresh_reports(self) -> None:
         """A rendition that makes no parts for now says in time how far the others are (4.4.5.4)."""

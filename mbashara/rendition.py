@@ -35,8 +35,12 @@ class Rendition:
             recording, name, self._keep_in_memory, leader, previous_init, resumed=bool(restored)
         )
         window.on_dropped = self.files.drop_segment
-        make = VideoPackager if kind is Kind.VIDEO else AudioPackager
-        self.packager: Packager = make(timeline, recording.cadence, self, leads=leader is None, next_init=inits)
+        self.packager: Packager
+        if kind is Kind.VIDEO:
+            self.packager = VideoPackager(timeline, recording.cadence, self, leader is None, inits)
+        else:
+            is_rung = not name.startswith("source")
+            self.packager = AudioPackager(timeline, recording.cadence, self, leader is None, inits, is_rung)
 
     @property
     def average_bps(self) -> int:

@@ -436,12 +436,15 @@ class VideoPackager(Packager):
 
 
 class AudioPackager(Packager):
-    """AAC. Frames are counted, not timed: durations are exact, and only a real hole or overlap moves the count."""
+    """AAC. Frames are counted, not timed: durations are exact, and only a real hole or overlap moves the count.
+    `is_rung` says that it is made of the source's sound."""
 
     def __init__(
-        self, timeline: Timeline, cadence: Cadence, sink: RenditionSink, leads: bool, next_init: int = 0
-    ) -> None:
+        self, timeline: Timeline, cadence: Cadence, sink: RenditionSink, leads: bool, next_init: int = 0,
+        is_rung: bool = False,
+    ) -> None:  # fmt: skip
         super().__init__(timeline, cadence, sink, leads, next_init)
+        self._is_rung = is_rung
         self._frame = 1024
         self._tolerance = 0
         self._anchored = False
@@ -520,11 +523,19 @@ class AudioPackager(Packager):
         while (cut := self._next_cut()) is not None and cut.start_ms <= start_ms:
             from_cut_ms = start_ms - cut.start_ms
             if self._anchored and cut.gap and from_cut_ms < EDGE_MS and self._fits(start_ms):
-                return True
+                return self._goes_into_gap(cut, start_ms)
             ends_gap = self._is_gap() and not cut.gap and from_cut_ms <= DRIFT_TOLERANCE_MS
             self._advance(cut, start if ends_gap else self._ticks(cut.start_ms))
         is_early = cut is not None and not cut.gap and cut.start_ms - start_ms < EDGE_MS
         return not (is_early and self._is_gap())
+
+    def _goes_into_gap(self, cut: Cut, start_ms: float) -> bool:
+        """The source's sound goes on to its end, and a rung's to the same: its encoder adds silence to fill a frame."""
+        frame_ms = self._frame * 1000 / self._timescale
+        if self._is_rung:
+            return start_ms + frame_ms / 2 < self._timeline.sound_end_ms(cut)
+        self._timeline.note_sound(cut, start_ms + frame_ms)
+        return True
 
     def _is_gap(self) -> bool:
         """Whether the leader has nothing in the open segment, and neither have we."""

@@ -30,6 +30,7 @@ class Timeline:
         self.discontinuities = discontinuities
         self._next_msn = next_msn
         self._cuts: dict[int, Cut] = {}
+        self._sound_ends: dict[int, float] = {}
 
     def cut(self, start_ms: float, gap: bool = False) -> Cut:
         """Begins the next segment; with a discontinuity where one is wanted, never before a gap."""
@@ -40,11 +41,20 @@ class Timeline:
         self._next_msn += 1
         self._cuts[cut.msn] = cut
         self._cuts.pop(cut.msn - KEPT_CUTS, None)
+        self._sound_ends.pop(cut.msn - KEPT_CUTS, None)
         self.watermark_ms = max(self.watermark_ms, start_ms)
         return cut
 
     def get(self, msn: int) -> Cut | None:
         return self._cuts.get(msn)
+
+    def note_sound(self, cut: Cut, end_ms: float) -> None:
+        """The source's sound went on a little into the leader's gap."""
+        self._sound_ends[cut.msn] = end_ms
+
+    def sound_end_ms(self, cut: Cut) -> float:
+        """Where the source's sound ended at that gap."""
+        return self._sound_ends.get(cut.msn, cut.start_ms)
 
     def at(self, time_ms: float) -> Cut | None:
         """The newest cut at or before a time."""

@@ -132,3 +132,29 @@ def test_what_a_stalled_network_delivers_late_is_kept(tmp_path: Path) -> None:
                 assert 19.7 < media_s < 20.1, name
 
     run(scenario())
+
+
+def test_the_burst_that_an_encoder_begins_with_does_not_put_the_date_ahead(tmp_path: Path) -> None:
+    """ffmpeg -re sends its first half second at once, and stays so much ahead of its first packet."""
+
+    async def scenario() -> None:
+        with studio(tmp_path) as live:
+            feed = live.attach()
+            for packet in [picture(40 * n, n % 50 == 0) for n in range(13)] + [sound(21 * n) for n in range(25)]:
+                live.broadcast.take(feed, packet)
+            live.play(feed, 6, 520)
+            end_ms = live.broadcast.origin_ms + live.broadcast.renditions["source"].packager.end_ms
+            assert abs(START_MS + live.now_ms - end_ms) < 100
+
+    run(scenario())
+
+
+def test_a_feed_shorter_than_the_wait_for_it_is_recorded(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        with studio(tmp_path) as live:
+            live.play(live.attach(), 0.2, 0)
+            live.broadcast.detach()
+            await live.broadcast.end("test")
+            assert sum(one.duration_s for one in live.segments("source")) == 0.2
+
+    run(scenario())

@@ -273,3 +273,24 @@ def test_sound_that_an_encoder_primes_before_the_picture_is_not_the_end_of_a_gap
     ]
     assert sink.segments[4].start_ms == pytest.approx(8100, abs=25)
     assert follower.dropped == 3
+
+
+def test_a_rungs_sound_ends_at_a_gap_where_the_sources_does() -> None:
+    """An encoder that is drained gives a frame or two of silence more than it got."""
+    packager, _, timeline = lead()
+    sinks = Sink(), Sink()
+    source = AudioPackager(timeline, CADENCE, sinks[0], leads=False)
+    rung = AudioPackager(timeline, CADENCE, sinks[1], leads=False, is_rung=True)
+    for packet in pictures(3):
+        packager.write(packet)
+    for follower, frames in ((source, 143), (rung, 147)):
+        follower.configure(aac_48k())
+        for number in range(frames):
+            follower.write(sound(number * 1024 // 48))
+    packager.fill_gap(6000)
+    for follower in (source, rung):
+        follower.fill_gap(6000)
+        follower.end()
+    ends = [sum(one.duration_s for one in sink.segments if not one.gap) for sink in sinks]
+    assert ends[0] == ends[1] == pytest.approx(143 * 1024 / 48000)
+    assert rung.dropped == 4
