@@ -220,7 +220,7 @@ class Channels:
 
     def restore(self, recordings: Path) -> None:
         """Takes up the broadcasts that a killed process left; ends those whose feed could not come back any more."""
-        for restored in unfinished(recordings):
+        for restored in unfinished(recordings, self._parameters.live):
             started = restored.started
             slug = str(started["channel"])
             if channel_worker(slug, self._workers) != self._worker:

@@ -30,7 +30,7 @@ MAX_QUEUED_BYTES = 128 << 20
 
 class Recorder:
     """The thread and its queue. `sync_interval_s` is what a power cut may cost; parts younger than
-    `batch_s` are still only in the memory folder, from where a restart takes them."""
+    `batch_s` are still only in the memory folder, from where a restart takes them (`recover.py`)."""
 
     def __init__(
         self, folder: Path, sync_interval_s: float = 5.0, max_queued_bytes: int = MAX_QUEUED_BYTES,

@@ -1,7 +1,8 @@
 """After a restart: finds recordings that were not ended, makes their last segments whole, gives back their windows.
 
-What a killed process leaves is a segment file that ends somewhere in a part. Everything up to its last complete part
-becomes a segment like any other.
+What a killed process leaves is a segment file that ends somewhere in a part, or some parts short of what viewers were
+told: those are still files in the memory folder. Everything up to the last complete part becomes a segment like any
+other.
 """
 
 import os
@@ -50,33 +51,65 @@ class RestoredRecording:
         return max((one.segments[-1].msn + 1 for one in self.renditions.values()), default=0)
 
 
-def unfinished(folder: Path) -> Iterator[RestoredRecording]:
-    """Recordings that began and did not end, repaired. One that can't be read is left alone and said so."""
+def unfinished(folder: Path, live: Path) -> Iterator[RestoredRecording]:
+    """Recordings that began and did not end, repaired, with what the memory folder `live` has of them. One that can't
+    be read is left alone and said so."""
     for place in sorted(folder.iterdir()) if folder.exists() else ():
         facts = list(read_facts(place))
         if not facts or facts[0]["fact"] != "started" or any(fact["fact"] == "ended" for fact in facts):
             continue
         try:
-            yield _restore(place, facts[0])
+            yield _restore(place, facts[0], live / str(facts[0]["channel"]) / place.name)
         except (OSError, ValueError, MediaError) as error:
             log.error("a recording can't be restored", broadcast=place.name, error=str(error))
 
 
-def _restore(place: Path, started: Fact) -> RestoredRecording:
+def _restore(place: Path, started: Fact, memory: Path) -> RestoredRecording:
     origin_ms = int(started["origin_ms"])
     renditions: dict[str, RestoredRendition] = {}
     newest_ms, size = 0.0, 0
     for folder in sorted(path for path in place.iterdir() if path.is_dir()):
         files = [path.stat() for path in folder.glob("*.m4s*")]
+        _take_from_memory(folder, memory / folder.name)
         newest_ms = max([newest_ms, *(stat.st_mtime * 1000 for stat in files)])
         restored = _restore_rendition(folder, origin_ms)
-        size += sum(stat.st_size for stat in files)
+        size += sum(path.stat().st_size for path in folder.glob("*.m4s*"))
         if restored is not None:
             renditions[folder.name] = restored
     recording = RestoredRecording(place.name, started, renditions, newest_ms, size)
     for rendition in renditions.values():
         _pad(place / rendition.name, rendition, recording, origin_ms)
     return recording
+
+
+def _take_from_memory(folder: Path, memory: Path) -> None:
+    """Appends to the open segments' files the parts that the recorder had not written yet."""
+    if not any(folder.glob("init-*.mp4")):
+        return
+    whole = max((int(path.stem) for path in folder.glob("*.m4s") if path.stem.isdigit()), default=-1)
+    parts: dict[int, dict[int, Path]] = {}
+    for path in memory.glob("*.*.m4s"):
+        msn, number = (int(word) for word in path.name.split(".")[:2])
+        if msn > whole:
+            parts.setdefault(msn, {})[number] = path
+    try:
+        for msn, paths in sorted(parts.items()):
+            _append_parts(folder / f"{hls.segment_name(msn)}.partial", [path for _, path in sorted(paths.items())])
+    except OSError as error:
+        log.error("parts in memory can't be kept", folder=str(folder), error=str(error))
+
+
+def _append_parts(file: Path, parts: list[Path]) -> None:
+    data = file.read_bytes() if file.exists() else b""
+    whole = list(fmp4.fragments(data))
+    written = whole[-1].offset + whole[-1].size if whole else 0
+    begin = 0
+    with file.open("ab") as target:
+        target.truncate(written)
+        for part in parts:
+            if begin >= written:
+                target.write(part.read_bytes())
+            begin += part.stat().st_size
 
 
 def _restore_rendition(folder: Path, origin_ms: int) -> RestoredRendition | None:

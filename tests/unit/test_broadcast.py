@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from archive.recordings.recorder import Recorder
+from archive.recordings.recover import RestoredRecording
 from core.media.packet import Kind, Packet
 from core.media.window import Segment
 from ingest.feed import Feed
@@ -18,12 +19,13 @@ START_MS = 1_700_000_000_000.0
 class Studio:
     """A broadcast whose clock the test turns."""
 
-    def __init__(self, folder: Path, recorder: Recorder) -> None:
+    def __init__(self, folder: Path, recorder: Recorder, restored: RestoredRecording | None = None) -> None:
         self.now_ms = 0.0
-        self._recorded = folder / "recordings"
-        (folder / "live/ikulu").mkdir(parents=True)
+        self.recorder = recorder
+        (folder / "live/ikulu").mkdir(parents=True, exist_ok=True)
         parameters = Parameters(folder / "live", recorder, lambda: START_MS + self.now_ms)
-        self.broadcast = Broadcast(parameters, "ikulu", "0" * 26, {"broadcast": "0" * 26})
+        started = restored.started if restored is not None else {"broadcast": "0" * 26, "channel": "ikulu"}
+        self.broadcast = Broadcast(parameters, "ikulu", "0" * 26, started, restored)
 
     def attach(self) -> Feed:
         feed = Feed("f", "primary", lambda *_: None)
@@ -54,11 +56,11 @@ class Studio:
 
 
 @contextmanager
-def studio(folder: Path) -> Iterator[Studio]:
+def studio(folder: Path, restored: RestoredRecording | None = None) -> Iterator[Studio]:
     recorder = Recorder(folder / "recordings", batch_s=0.001)
     recorder.start()
     try:
-        yield Studio(folder, recorder)
+        yield Studio(folder, recorder, restored)
     finally:
         recorder.stop()
 

@@ -1,0 +1,80 @@
+"""What a killed media process left is found again: on disk, torn in mid-part, and in the memory folder."""
+
+import asyncio
+import json
+from pathlib import Path
+
+import pytest
+
+from archive.recordings.recover import RestoredRecording, unfinished
+from core.media import fmp4
+from tests.unit.test_broadcast import START_MS, Studio, studio
+
+BROADCAST = "0" * 26
+
+
+def killed(folder: Path, lost_jobs_s: float, torn_bytes: int = 0) -> tuple[Studio, RestoredRecording]:
+    """A broadcast of 7.3 s whose process was killed: what the recorder was told in the last seconds is not on disk."""
+
+    async def scenario() -> Studio:
+        with studio(folder) as live:
+            feed = live.attach()
+            at = live.play(feed, 7.3 - lost_jobs_s, 0)
+            await live.recorder.written()
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(live.recorder, "put", lambda job: None)
+                live.play(feed, lost_jobs_s, at)
+            return live
+
+    live = asyncio.run(scenario())
+    if torn_bytes:
+        open_files = list((folder / "recordings" / BROADCAST).glob("*/*.partial"))
+        assert open_files
+        for path in open_files:
+            path.write_bytes(path.read_bytes()[:-torn_bytes])
+    (restored,) = unfinished(folder / "recordings", folder / "live")
+    return live, restored
+
+
+def told_s(live: Studio, name: str) -> float:
+    window = live.broadcast.renditions[name].window
+    return window.duration_s + (window.open.content_s if window.open else 0)
+
+
+@pytest.mark.parametrize("lost_jobs_s", [0, 0.6, 2.6])
+@pytest.mark.parametrize("torn_bytes", [0, 3])
+def test_everything_that_viewers_were_told_is_kept(tmp_path: Path, lost_jobs_s: float, torn_bytes: int) -> None:
+    live, restored = killed(tmp_path, lost_jobs_s, torn_bytes)
+    for name in ("source", "source-audio"):
+        segments = restored.renditions[name].segments
+        assert sum(one.duration_s for one in segments) == pytest.approx(told_s(live, name), abs=1e-3)
+        for one in segments:
+            data = (tmp_path / "recordings" / BROADCAST / name / f"{one.msn}.m4s").read_bytes()
+            whole = list(fmp4.fragments(data))
+            assert whole[-1].offset + whole[-1].size == len(data)
+
+
+def test_without_the_memory_folder_whole_parts_are_kept(tmp_path: Path) -> None:
+    live, _ = killed(tmp_path / "first", 0)
+    folder = tmp_path / "first" / "recordings"
+    journal = folder / BROADCAST / "journal.jsonl"
+    assert json.loads(journal.read_text().splitlines()[0])["fact"] == "started"
+    (again,) = unfinished(folder, tmp_path / "nothing")
+    assert again.end_ms == pytest.approx(told_s(live, "source") * 1000, abs=60)
+
+
+def test_a_broadcast_goes_on_from_what_was_kept(tmp_path: Path) -> None:
+    _, restored = killed(tmp_path, 0.6)
+
+    async def scenario() -> None:
+        with studio(tmp_path, restored) as live:
+            live.now_ms = 9000 + restored.started["origin_ms"] - START_MS
+            live.play(live.attach(), 6, 123_456)
+            await live.broadcast.end("test")
+            source = live.segments("source")
+            assert [one.msn for one in source] == list(range(len(source)))
+            assert sum(one.discontinuity for one in source) == 1
+            text = (tmp_path / "recordings" / BROADCAST / "source" / "index.m3u8").read_text()
+            assert text.endswith("#EXT-X-ENDLIST\n") and text.count(".m4s\n") == len(source)
+
+    asyncio.run(scenario())
