@@ -293,9 +293,11 @@ class Broadcast:
         assert self._recording is not None
         leader = None if self._leader is None else self._leader.name
         folder = self._parameters.live / self.channel / self.identity / name
+        sound = self.renditions.get(SOURCE_NAMES[Kind.AUDIO])
         rendition = Rendition(
-            name, kind, self._timeline, self._recording, folder, self.on_air.windows, leader, **restored
-        )
+            name, kind, self._timeline, self._recording, folder, self.on_air.windows, leader,
+            made_of=sound.packager if sound is not None else None, **restored,
+        )  # fmt: skip
         self.renditions[name] = rendition
         self.on_air.windows[name] = rendition.window
         self._note_followers()

@@ -20,6 +20,7 @@ class Rendition:
     def __init__(
         self, name: str, kind: Kind, timeline: Timeline, recording: Recording, folder: Path,
         siblings: Mapping[str, LiveWindow], leader: str | None, restored: Sequence[Segment] = (), inits: int = 0,
+        made_of: Packager | None = None,
     ) -> None:  # fmt: skip
         window = LiveWindow(name, kind, recording.cadence, recording.origin_ms, restored)
         self.name, self.window = name, window
@@ -39,8 +40,7 @@ class Rendition:
         if kind is Kind.VIDEO:
             self.packager = VideoPackager(timeline, recording.cadence, self, leader is None, inits)
         else:
-            is_rung = not name.startswith("source")
-            self.packager = AudioPackager(timeline, recording.cadence, self, leader is None, inits, is_rung)
+            self.packager = AudioPackager(timeline, recording.cadence, self, leader is None, inits, made_of)
 
     @property
     def average_bps(self) -> int:

@@ -97,11 +97,14 @@ class Packager:
 
     def drain(self) -> None:
         """A follower takes what it holds up to where the timeline is known."""
-        held, known_ms = self._held, self._timeline.watermark_ms
-        if held and held[0].dts_ms <= known_ms:
+        held = self._held
+        if held and held[0].dts_ms <= (known_ms := self._known_ms()):
             while held and held[0].dts_ms <= known_ms:
                 self._take(held.popleft())
             self._commit()
+
+    def _known_ms(self) -> float:
+        return self._timeline.watermark_ms
 
     def fill_gap(self, until_ms: float) -> None:
         """There is no media until then: whole gap parts only, so that later calls go on from there."""
@@ -112,11 +115,10 @@ class Packager:
                 self._complete()
             self._gap_until(until, exactly=False)
             self._timeline.watermark_ms = max(self._timeline.watermark_ms, self.end_ms)
-        else:
+        elif until - self._end >= self._part_ticks:
             self._take_held()
-            if until - self._end >= self._part_ticks:
-                self._flush()
-                self._gap_until(until, exactly=False)
+            self._flush()
+            self._gap_until(until, exactly=False)
         self._commit()
 
     def resume(self, at_ms: float) -> None:
@@ -437,14 +439,15 @@ class VideoPackager(Packager):
 
 class AudioPackager(Packager):
     """AAC. Frames are counted, not timed: durations are exact, and only a real hole or overlap moves the count.
-    `is_rung` says that it is made of the source's sound."""
+    A rung is `made_of` another packager's sound, and ends where that ends: an encoder that is drained gives a frame or
+    two of silence more than it got."""
 
     def __init__(
         self, timeline: Timeline, cadence: Cadence, sink: RenditionSink, leads: bool, next_init: int = 0,
-        is_rung: bool = False,
+        made_of: Packager | None = None,
     ) -> None:  # fmt: skip
         super().__init__(timeline, cadence, sink, leads, next_init)
-        self._is_rung = is_rung
+        self._made_of = made_of
         self._frame = 1024
         self._tolerance = 0
         self._anchored = False
@@ -518,24 +521,31 @@ class AudioPackager(Packager):
         """Like `_follow_to`, but where the leader's gap begins or ends, a segment gives or takes a frame or two rather
         than be part media and part gap. False for a frame that belongs nowhere."""
         start_ms = start * 1000 / self._timescale
-        if not self._is_begun(start_ms):
+        if not self._is_begun(start_ms) or self._is_padding(start_ms):
             return False
         while (cut := self._next_cut()) is not None and cut.start_ms <= start_ms:
             from_cut_ms = start_ms - cut.start_ms
             if self._anchored and cut.gap and from_cut_ms < EDGE_MS and self._fits(start_ms):
-                return self._goes_into_gap(cut, start_ms)
+                if self._made_of is None:
+                    self._timeline.note_sound(cut, start_ms + self._frame * 1000 / self._timescale)
+                return True
             ends_gap = self._is_gap() and not cut.gap and from_cut_ms <= DRIFT_TOLERANCE_MS
             self._advance(cut, start if ends_gap else self._ticks(cut.start_ms))
         is_early = cut is not None and not cut.gap and cut.start_ms - start_ms < EDGE_MS
         return not (is_early and self._is_gap())
 
-    def _goes_into_gap(self, cut: Cut, start_ms: float) -> bool:
-        """The source's sound goes on to its end, and a rung's to the same: its encoder adds silence to fill a frame."""
-        frame_ms = self._frame * 1000 / self._timescale
-        if self._is_rung:
-            return start_ms + frame_ms / 2 < self._timeline.sound_end_ms(cut)
-        self._timeline.note_sound(cut, start_ms + frame_ms)
-        return True
+    def _is_padding(self, start_ms: float) -> bool:
+        """Whether a rung's frame lies where the source's sound was over, just before or in a gap."""
+        cut = self._next_cut()
+        if self._made_of is None or cut is None or not cut.gap or start_ms >= cut.start_ms + EDGE_MS:
+            return False
+        return start_ms + self._frame * 500 / self._timescale >= self._timeline.sound_end_ms(cut)
+
+    def _known_ms(self) -> float:
+        known_ms = self._timeline.watermark_ms
+        if self._made_of is None:
+            return known_ms
+        return min(known_ms, self._made_of.end_ms - self._frame * 500 / self._timescale)
 
     def _is_gap(self) -> bool:
         """Whether the leader has nothing in the open segment, and neither have we."""
@@ -548,6 +558,8 @@ class AudioPackager(Packager):
         return end_ms - self._segment.start_ms < self._cadence.target_duration_s * 1000 + 400
 
     def _advance(self, cut: Cut, start: int) -> None:
+        if cut.gap and self._made_of is None and self._anchored:
+            self._timeline.note_sound(cut, self.end_ms)
         super()._advance(cut, start)
         self._anchored &= not cut.discontinuity
 

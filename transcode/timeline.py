@@ -49,7 +49,7 @@ class Timeline:
         return self._cuts.get(msn)
 
     def note_sound(self, cut: Cut, end_ms: float) -> None:
-        """The source's sound went on a little into the leader's gap."""
+        """The source's sound ended a little before or after the leader's gap began."""
         self._sound_ends[cut.msn] = end_ms
 
     def sound_end_ms(self, cut: Cut) -> float:
