@@ -122,9 +122,10 @@ class Broadcast:
 
     def detach(self) -> None:
         """No feed: a gap begins, until another comes or the broadcast ends."""
-        if self._intake is not None and not self._intake.on_air:
-            self._put_on_air(self._intake)  # it was short, but it was there
-        self._intake = None
+        intake, self._intake = self._intake, None
+        if intake is not None and not intake.on_air:
+            with contextlib.suppress(FeedError):
+                self._put_on_air(intake)  # it was short, but it was there
         self._stop_transcoder()
         if self._leader is not None:
             self._begin_gap("feed lost")
@@ -132,7 +133,7 @@ class Broadcast:
     def take(self, feed: Feed, item: Item) -> None:
         """An item of the feed on the air; of others nothing. Raises FeedError."""
         intake = self._intake
-        if intake is None or intake.feed is not feed:
+        if intake is None or intake.feed is not feed or self.ended:
             return
         if type(item) is not Packet:
             intake.changed = intake.changed or intake.on_air
@@ -176,7 +177,8 @@ class Broadcast:
         """The first keyframe of the broadcast, `lead_ms` ago: its cadence is fixed now, its timeline is 0 there."""
         parameters = self._parameters
         target_s = choose_part_target(
-            parameters.part_target_s, [_frame_s(track) for track in tracks.values() if _frame_s(track)]
+            parameters.part_target_s,
+            [_frame_s(tracks[kind]) for kind in sorted(tracks, reverse=True) if _frame_s(tracks[kind])],
         )
         self.origin_ms = round(self._unix_ms()) - lead_ms
         self._record(Cadence(parameters.target_duration_s, target_s, parameters.window_s))
@@ -217,6 +219,8 @@ class Broadcast:
         left out, because it isn't the leader's."""
         if self._goes_on(intake, packet, now_ms):
             return intake.clock.steady(packet.dts_ms, now_ms - self.origin_ms)
+        if self._gap_from_ms is not None and not intake.changed and not self._leads(packet.kind):
+            return None  # before its clock is asked: where the feed goes on is the leader's to say
         end_ms = self._leader.packager.end_ms if self._leader is not None else 0.0
         in_gap = self._gap_from_ms is not None
         # A broadcast begins at exactly 0: Shaka drops pictures where the first decode time is a millisecond off.
@@ -237,11 +241,23 @@ class Broadcast:
         time_ms = intake.clock.steady(packet.dts_ms, now_ms - self.origin_ms)
         return time_ms is not None and time_ms >= rendition.packager.end_ms - LATE_SOUND_MS
 
+    def _leads(self, kind: Kind) -> bool:
+        return self._leader is not None and self._leader.window.kind is kind
+
     def _turn(self, intake: Intake, kind: Kind, at_ms: int, broke: bool) -> bool:
         """A feed's first packet, a jump, a new configuration, the end of a gap: what the leader settles before it goes
-        on. False where this packet has to be left out, because it isn't the leader's."""
-        leads = Kind.VIDEO if Kind.VIDEO in intake.feed.tracks else Kind.AUDIO
-        if kind is not leads and (self._leader is None or self._gap_from_ms is not None):
+        on. False where this packet has to be left out, because it isn't the leader's.
+
+        Who leads is settled once for a broadcast. A feed that comes back without a picture is sound beside the
+        picture's gap; a picture that comes to a broadcast of sound follows the sound's cuts."""
+        tracks = intake.feed.tracks
+        leads = Kind.VIDEO if Kind.VIDEO in tracks else Kind.AUDIO
+        if self._leader is not None:
+            leads = self._leader.window.kind
+        if leads not in tracks:
+            self._add_beside(intake)
+            return True
+        if kind is not leads and (self._leader is None or self._gap_from_ms is not None or leads is Kind.AUDIO):
             return False
         if self._leader is None:
             self._add_sources(intake, leads)
@@ -258,6 +274,12 @@ class Broadcast:
             self._start_transcoder(intake)
         return True
 
+    def _add_beside(self, intake: Intake) -> None:
+        if intake.changed:
+            intake.changed = False
+            self._add_sources(intake, None)
+            self._start_transcoder(intake)
+
     def _break(self, intake: Intake, leads: Kind) -> None:
         now_ms = self._unix_ms()
         self._breaks = [at for at in self._breaks if now_ms - at < BREAKS_PER_MS] + [now_ms]
@@ -267,7 +289,7 @@ class Broadcast:
         self._timeline.break_wanted = True
         log.warning("timeline broken", channel=self.channel, broadcast=self.identity, feed=intake.feed.identity)
 
-    def _add_sources(self, intake: Intake, leads: Kind) -> None:
+    def _add_sources(self, intake: Intake, leads: Kind | None) -> None:
         """Renditions for the feed's tracks; the one of the leading kind decides where the timeline is cut."""
         for kind in sorted(intake.feed.tracks, key=lambda one: one is not leads):
             name = SOURCE_NAMES[kind]
@@ -277,9 +299,7 @@ class Broadcast:
             self._configure(rendition, intake.feed.tracks[kind])
 
     def _lead(self, rendition: Rendition) -> None:
-        if self._leader is not rendition:
-            if self._leader is not None:
-                self._leader.packager.leads = False
+        if self._leader is None:
             rendition.packager.leads = True
             self._leader = rendition
         self._note_followers()

@@ -120,7 +120,7 @@ class Channels:
             peer=request.peer,
             encoder=request.flash_ver,
         )
-        if channel.on_air is None:
+        if channel.on_air is None and channel.ending is None:  # else it is taken when the last broadcast has ended
             self._put_on_air(channel, feed)
         return feed
 
@@ -152,9 +152,11 @@ class Channels:
         channel = self.channels[feed.channel]
         channel.feeds.pop(feed.role, None)
         log.info("feed ended", channel=channel.slug, feed=feed.identity, clean=end.clean, reason=end.reason)
-        if channel.on_air is not feed or channel.broadcast is None:
+        if channel.on_air is not feed:
             return
         channel.on_air = None
+        if channel.broadcast is None:
+            return
         other = next(iter(channel.feeds.values()), None)
         channel.broadcast.detach()
         if other is not None:

@@ -115,8 +115,8 @@ async def serve(settings: Settings, worker: int, rtmp: socket.socket) -> None:
         asyncio.create_task(work)
         for work in (
             rtmp_server.serve(rtmp),
-            rtmp_server.serve_handoffs(_unix_socket(_handoff_path(settings, worker))),
-            serve_http(application, _unix_socket(settings.socket(f"media-{worker}"))),
+            rtmp_server.serve_handoffs(_unix_socket(_handoff_path(settings, worker), 0o600)),
+            serve_http(application, _unix_socket(settings.socket(f"media-{worker}"), 0o666)),
             channels.run(),
             _repeat(KEYS_REFRESH_S, keys.refresh, channels.know),
             _repeat(SAMPLE_S, _nothing, channels.sample),
@@ -151,11 +151,12 @@ def _handoff_path(settings: Settings, worker: int) -> Path:
     return settings.run / "sock" / f"media-{worker}.handoff"
 
 
-def _unix_socket(path: Path) -> socket.socket:
+def _unix_socket(path: Path, mode: int) -> socket.socket:
+    """For the edge, which may be another account, or for other workers, which are our own."""
     path.unlink(missing_ok=True)
     door = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     door.bind(str(path))
-    path.chmod(0o666)  # its folder says who may come here
+    path.chmod(mode)
     door.listen(4096)
     return door
 

@@ -26,7 +26,7 @@ from mbashara.settings import Settings
 ROUND_S = 1.0
 FULL_ROUND = 30
 """One round in so many looks at every journal and asks for every ended recording."""
-QUIET_S = 600.0
+QUIET_S = 86_400.0
 """A journal that was not written for so long is looked at in full rounds only:
 a round costs as much as there is on the air, not as much as was ever recorded."""
 READ_BYTES = 1 << 20

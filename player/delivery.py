@@ -69,9 +69,6 @@ class Delivery:
         self._hub, self._playlist_of, self._recordings, self._max_waiting = hub, playlist_of, recordings, max_waiting
         self._rendered: dict[LiveWindow, _Rendered] = {}
 
-    def forget(self, window: LiveWindow) -> None:
-        self._rendered.pop(window, None)
-
     async def __call__(self, request: Request) -> bytes:
         address = _ADDRESS.fullmatch(request.path)
         window = self._hub.window(address["channel"], address["broadcast"], address["rendition"]) if address else None
@@ -96,7 +93,8 @@ class Delivery:
             # A refusal may be cached a little, so that a wrong player does not reach us each time (appendix B).
             return _refusal(status, 1 if status == 400 else None)
         age_s = 6 * window.cadence.target_duration_s if wanted.msn is not None and not window.ended else 1
-        return self._rendering(window).response(window, wanted.skip, request.accepts_gzip, age_s)
+        rendered = self._rendering(window)
+        return rendered.response(window, wanted.skip, request.accepts_gzip, age_s) if rendered else _refusal(404, 1)
 
     async def _wait(self, window: LiveWindow, wanted: Directives) -> int:
         """200 when the window has what is wanted, 400, or 503 where three target durations bring nothing (6.2.5.2)."""
@@ -116,11 +114,13 @@ class Delivery:
             self.waiting -= 1
         return _STATUS[answer]
 
-    def _rendering(self, window: LiveWindow) -> _Rendered:
+    def _rendering(self, window: LiveWindow) -> _Rendered | None:
+        """None for a window whose broadcast is over for so long that nobody renders it any more."""
         rendered = self._rendered.get(window)
-        if rendered is None:
-            playlist = self._playlist_of(window)
-            assert playlist is not None
+        playlist = self._playlist_of(window) if rendered is None else None
+        if playlist is not None:
+            on_air = {one for each in self._hub.all() for one in each.windows.values()}
+            self._rendered = {known: kept for known, kept in self._rendered.items() if known in on_air}
             rendered = self._rendered[window] = _Rendered(playlist)
         return rendered
 

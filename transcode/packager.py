@@ -342,7 +342,7 @@ class VideoPackager(Packager):
                 self._samples += (duration, len(payload), flags, pending.cts_ms & 0xFFFFFFFF)
                 self._payloads.append(payload)
                 self._frame_ms, self._end, self._pending = duration, dts_ms, packet
-                self._timeline.watermark_ms = dts_ms
+                self._timeline.watermark_ms = max(self._timeline.watermark_ms, dts_ms)
                 return
         super().write(packet)
 
@@ -402,7 +402,8 @@ class VideoPackager(Packager):
         self._payloads.append(payload)
         self._end = sample.dts_ms + duration
         self._pending = None
-        if filled + duration > self._part_ticks and filled >= FULL_PART * self._part_ticks:
+        # The next frame's timestamp may be rounded down by one.
+        if filled + duration - 1 > self._part_ticks and filled >= FULL_PART * self._part_ticks:
             self._close_part()
 
     def _wants_cut(self, packet: Packet) -> bool:
@@ -462,7 +463,8 @@ class AudioPackager(Packager):
         time = packet.dts_ms * self._timescale // 1000
         tolerance = self._tolerance
         counted = self._anchored and -tolerance <= time - self._end <= tolerance
-        if counted and not self.leads and self._next_track is None and self._next_cut() is None:
+        is_open = self._segment is not None and self._next_track is None and not self.leads
+        if counted and is_open and self._next_cut() is None:
             self._append(packet.payload)  # the short way, which most frames go
             return
         start = self._end if counted else time

@@ -116,14 +116,29 @@ class FeedClock:
 
 
 def choose_part_target(wanted_s: float, frame_durations_s: list[float]) -> float:
-    """The smallest part target from `wanted_s` up, in whole milliseconds, that frames of these durations fill.
+    """The part target from `wanted_s` up, in whole milliseconds, that frames of these durations fill. Found once,
+    before a broadcast begins; the first duration is the leader's.
 
     Draft 4.4.4.9 asks for 85 % and allows no part above the target; one millisecond is left to timestamps that are
-    rounded to milliseconds. Found once, before a broadcast begins.
+    rounded to milliseconds. Up to a tenth more is taken where that spares the usual GOP of two seconds a last part of a
+    frame or two: each part is a request, and hls.js 1.7 may miss one that comes right after another.
     """
-    for target_ms in range(round(wanted_s * 1000), 6000):
-        target_s = target_ms / 1000
-        full_s = (int((target_s - 0.001) / frame_s) * frame_s for frame_s in frame_durations_s)
-        if all(one_s - 0.001 >= 0.85 * target_s for one_s in full_s):
-            return target_s
-    return wanted_s
+    filled = [ms / 1000 for ms in range(round(wanted_s * 1000), 6000) if _is_filled(ms / 1000, frame_durations_s)]
+    even = [one_s for one_s in filled if one_s <= wanted_s * 1.1 and _is_even(one_s, frame_durations_s[:1])]
+    return next(iter([*even[:1], *filled]), wanted_s)
+
+
+def _frames(target_s: float, frame_s: float) -> int:
+    return int((target_s - 0.001) / frame_s)
+
+
+def _is_filled(target_s: float, frame_durations_s: list[float]) -> bool:
+    return all(_frames(target_s, one_s) * one_s - 0.001 >= 0.85 * target_s for one_s in frame_durations_s)
+
+
+def _is_even(target_s: float, frame_durations_s: list[float]) -> bool:
+    for frame_s in frame_durations_s:
+        left = round(2 / frame_s) % _frames(target_s, frame_s)
+        if 0 < left < _frames(target_s, frame_s) / 2:
+            return False
+    return True

@@ -131,7 +131,6 @@ class LiveWindow:
         self.window_s = cadence.window_s
         self.version = 0
         self.ended = False
-        self.waiting = 0
         self.on_change: list[Callable[[LiveWindow], None]] = []
         self.on_dropped: Callable[[Segment], None] | None = None
         self._waiters: list[asyncio.Future[None]] = []

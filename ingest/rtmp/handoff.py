@@ -81,7 +81,7 @@ def _receive_exactly(door: socket.socket, size_bytes: int) -> bytes:
 
 
 def _check_same_user(door: socket.socket) -> None:
-    # Unpickling runs whatever it is told to, so nobody but ourselves may send; the folder's mode says the
+    # Unpickling runs whatever it is told to, so nobody but ourselves may send; the socket's mode says the
     # same.
     _, user, _ = _UCRED.unpack(door.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
     if user != os.geteuid():

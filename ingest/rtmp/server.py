@@ -142,7 +142,8 @@ class RtmpServer:
 
     def _gather(self) -> None:
         for peer in list(self._gathered):
-            peer.read()
+            if peer in self._gathered:  # another one's packet may have ended it
+                peer.read()
         due_s, self._next_gather_s = self._next_gather_s, None
         if self._gathered and due_s is not None:
             self._gather_at(max(due_s + GATHER_S, asyncio.get_running_loop().time()))
@@ -244,20 +245,24 @@ class Peer(asyncio.BufferedProtocol):
     def read(self) -> None:
         """Takes what has arrived. Called while this peer is gathered, when the loop doesn't read it."""
         buffer = self._server.buffer
-        try:
-            for _ in range(_READS_AT_ONCE):
+        for _ in range(_READS_AT_ONCE):
+            try:
                 count = os.readv(self._descriptor, (buffer,))
-                if not count:
-                    self._end("the peer closed the connection")
-                    return
-                self._receive(buffer[:count])
-                if count < len(buffer) or self._over:
-                    return
-        except BlockingIOError:
-            return
-        except OSError as error:
-            self.abort(f"the connection broke: {error}")
-        except Exception:  # the top of this round: one publisher's trouble must stay its own
+            except BlockingIOError:
+                return None
+            except OSError as error:
+                return self.abort(f"the connection broke: {error}")
+            if not count:
+                return self._end("the peer closed the connection")
+            self._receive_safely(buffer[:count])
+            if count < len(buffer) or self._over:
+                return None
+
+    def _receive_safely(self, data: memoryview | bytes) -> None:
+        """One publisher's trouble stays its own."""
+        try:
+            self._receive(data)
+        except Exception:
             self._log.exception("feed failed")
             self.abort("an error of ours")
 
@@ -364,7 +369,7 @@ class Peer(asyncio.BufferedProtocol):
         self._connection.accept_publish()
         self._log.info("publisher accepted", encoder=self._connection.flash_ver)
         self._flush()
-        self._receive(b"")
+        self._receive_safely(b"")
         if self._over:
             return
         sock = self._transport.get_extra_info("socket")
@@ -423,4 +428,7 @@ class Peer(asyncio.BufferedProtocol):
         self._server.gather_no_more(self)
         sink, self._sink = self._sink, None
         if sink is not None:
-            sink.on_end(end)
+            try:
+                sink.on_end(end)
+            except Exception:  # the peer ends all the same, and so does whoever called
+                self._log.exception("the end of a feed failed")

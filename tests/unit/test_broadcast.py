@@ -7,7 +7,7 @@ from pathlib import Path
 
 from archive.recordings.recorder import Recorder
 from archive.recordings.recover import RestoredRecording
-from core.media.packet import Kind, Packet
+from core.media.packet import Kind, Packet, Track
 from core.media.window import Segment
 from ingest.feed import Feed
 from mbashara.broadcast import Broadcast, Parameters
@@ -27,9 +27,10 @@ class Studio:
         started = restored.started if restored is not None else {"broadcast": "0" * 26, "channel": "ikulu"}
         self.broadcast = Broadcast(parameters, "ikulu", "0" * 26, started, restored)
 
-    def attach(self) -> Feed:
+    def attach(self, kinds: str = "av") -> Feed:
         feed = Feed("f", "primary", lambda *_: None)
-        feed.tracks = {Kind.VIDEO: video_track(), Kind.AUDIO: aac_48k()}
+        tracks: dict[str, Track] = {"v": video_track(), "a": aac_48k()}
+        feed.tracks = {tracks[kind].kind: tracks[kind] for kind in kinds}
         self.broadcast.attach(feed)
         return feed
 
@@ -158,5 +159,65 @@ def test_a_feed_shorter_than_the_wait_for_it_is_recorded(tmp_path: Path) -> None
             live.broadcast.detach()
             await live.broadcast.end("test")
             assert sum(one.duration_s for one in live.segments("source")) == 0.2
+
+    run(scenario())
+
+
+def test_an_encoder_that_comes_back_without_its_picture_is_heard(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        with studio(tmp_path) as live:
+            live.play(live.attach(), 5, 0)
+            live.broadcast.detach()
+            live.play(None, 1, 0, kinds="")
+            live.play(live.attach("a"), 9, 333, kinds="a")
+            live.broadcast.detach()
+            live.play(live.attach(), 5, 0)
+            await live.broadcast.end("test")
+            for name in ("source", "source-audio"):
+                found = live.segments(name)
+                assert [one.msn for one in found] == list(range(len(found)))
+            picture_s, sound_s = (
+                sum(part.duration_s for one in live.segments(name) for part in one.parts if not part.gap)
+                for name in ("source", "source-audio")
+            )
+            assert 9.9 < picture_s < 10.1 and 17.5 < sound_s < 19.1
+
+    run(scenario())
+
+
+def test_a_picture_that_comes_to_a_broadcast_of_sound_follows_it(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        with studio(tmp_path) as live:
+            feed = live.attach("a")
+            at = live.play(feed, 5, 0, kinds="a")
+            feed.tracks[Kind.VIDEO] = video_track()
+            live.broadcast.take(feed, feed.tracks[Kind.VIDEO])
+            live.play(feed, 9, at)
+            await live.broadcast.end("test")
+            sound_msns = [one.msn for one in live.segments("source-audio")]
+            picture_msns = [one.msn for one in live.segments("source")]
+            assert sound_msns == list(range(len(sound_msns)))
+            assert picture_msns == sound_msns[-len(picture_msns) :]
+            assert sum(one.duration_s for one in live.segments("source") if not one.gap) > 6
+
+    run(scenario())
+
+
+def test_feeds_that_come_and_go_without_end_leave_a_gap_and_nothing_broken(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        with studio(tmp_path) as live:
+            live.play(live.attach(), 3, 0)
+            for _ in range(30):
+                live.broadcast.detach()
+                live.play(live.attach(), 0.12, 0)
+            live.broadcast.detach()
+            assert live.broadcast.is_lost
+            live.now_ms += 61_000
+            live.broadcast.tick()
+            live.play(live.attach(), 5, 0)
+            assert not live.broadcast.is_lost
+            await live.broadcast.end("test")
+            found = live.segments("source")
+            assert [one.msn for one in found] == list(range(len(found)))
 
     run(scenario())

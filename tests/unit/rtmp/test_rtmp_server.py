@@ -267,6 +267,34 @@ async def test_a_bug_in_one_sink_ends_that_feed_alone() -> None:
 
 
 @on_uvloop
+async def test_an_end_that_fails_does_not_stop_the_other_feeds() -> None:
+    """As on a full memory folder: the frame can't be kept, and neither can the feed's end be told."""
+
+    class Cursed(Sink):
+        def on_end(self, end: FeedEnd) -> None:
+            super().on_end(end)
+            raise OSError(28, "no space left")
+
+    cursed, sound = Cursed(fails_at=1, error=OSError(28, "no space left")), Sink()
+    sinks = {"cursed": cursed, "sound": sound}
+
+    async def admit(request: PublishRequest) -> FeedSink:
+        return sinks[request.key]
+
+    async with serving(RtmpServer(admit)) as address:
+        first, second = await Encoder(address, "cursed").publish(), await Encoder(address, "sound").publish()
+        await first.send(0, b"x")
+        await until(lambda: cursed.ends)
+        await second.send(0, b"y")
+        await until(lambda: sound.messages)
+        third = await Encoder(address, "sound").publish()
+        await third.send(0, b"z")
+        await until(lambda: len(sound.messages) == 2)
+        for encoder in (first, second, third):
+            encoder.writer.close()
+
+
+@on_uvloop
 async def test_an_admission_that_fails_is_a_refusal() -> None:
     async def admit(request: PublishRequest) -> FeedSink:
         raise ZeroDivisionError("bug")
