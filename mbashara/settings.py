@@ -57,7 +57,11 @@ class Settings(BaseSettings):
     )
     media_workers: int = Field(1, ge=1, le=64, description="Media processes; a channel always lives in the same one.")
     part_target_s: float = Field(
-        0.5, ge=0.1, le=2, description="Seconds in a part (PART-TARGET) of broadcasts that start from now on."
+        0.5,
+        ge=0.1,
+        le=2,
+        description="Seconds in a part (PART-TARGET) of broadcasts that start from now on; "
+        "up to a tenth more where that divides a GOP of two seconds evenly.",
     )
     target_duration_s: int = Field(4, ge=1, le=10, description="Seconds in a segment at most (TARGETDURATION).")
     window_s: int = Field(
