@@ -7,10 +7,10 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: run test check format lint types unit bench clean requirements
 
-run: $(STAMP)/run $(STAMP)/player ## Sets up, starts everything with a demo feed, prints the addresses. Ctrl-C ends it.
+run: $(STAMP)/run $(STAMP)/web ## Sets up, starts everything with a demo feed, prints the addresses. Ctrl-C ends it.
 	$(BIN)/mbashara up --demo
 
-test: $(STAMP)/test $(STAMP)/player $(STAMP)/system check ## Sets up, checks format, lint and types, runs every test.
+test: $(STAMP)/test $(STAMP)/web $(STAMP)/system check ## Sets up, checks format, lint and types, runs every test.
 	$(BIN)/python -m pytest
 
 check: $(STAMP)/test
@@ -30,14 +30,14 @@ lint: $(STAMP)/test
 types: $(STAMP)/test
 	$(BIN)/mypy .
 
-unit: $(STAMP)/test ## The quick tests alone.
+unit: $(STAMP)/test $(STAMP)/web ## The quick tests alone.
 	$(BIN)/python -m pytest tests/unit
 
-bench: $(STAMP)/test $(STAMP)/player $(STAMP)/system ## Figures beside nginx-rtmp, in one run.
+bench: $(STAMP)/test $(STAMP)/web $(STAMP)/system ## Figures beside nginx-rtmp, in one run.
 	$(BIN)/python -m tests.bench
 
 clean:
-	rm -rf $(VENV) $(STAMP) node_modules player/static
+	rm -rf $(VENV) $(STAMP) node_modules core/web/static
 
 requirements: ## Pins anew, after a change of requirements*.in. Needs uv.
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
@@ -58,7 +58,7 @@ $(STAMP)/test: $(STAMP)/run requirements-test.txt
 	$(BIN)/python -m pip install -q --require-hashes -r requirements-test.txt
 	@touch $@
 
-$(STAMP)/player: package-lock.json $(shell find player/shell player/engine player/styles -type f)
+$(STAMP)/web: package-lock.json core/web/build.mjs $(shell find player/shell player/engine player/styles core/web/styles core/web/scripts -type f)
 	npm ci --ignore-scripts --no-audit --no-fund
 	npm run build
 	@mkdir -p $(STAMP) && touch $@

@@ -10,7 +10,7 @@ from sqlalchemy import Row, select, update
 from sqlalchemy.orm import Session
 
 from core.keys import KEY_PATTERN, Role, hash_key, new_key
-from core.tables import Channel, Institution, StreamKey
+from core.tables import Broadcast, Channel, Institution, StreamKey
 
 SLUG_PATTERN = re.compile(r"[a-z0-9-]{1,40}")
 DEFAULT_INSTITUTION = "ega"
@@ -54,6 +54,11 @@ def channel_name(session: Session, slug: str) -> ChannelName | None:
     """For a page's title: the channel's names, or None if there is no such channel."""
     channel = find_channel(session, slug)
     return None if channel is None else ChannelName(channel.slug, channel.name_sw, channel.name_en)
+
+
+def channels_on_air(session: Session) -> Sequence[Channel]:
+    query = select(Channel).join(Broadcast, Broadcast.channel_id == Channel.id).where(Broadcast.state == "live")
+    return session.scalars(query.order_by(Broadcast.started_at)).all()
 
 
 def list_channels(session: Session) -> Sequence[Row[Channel, Institution]]:

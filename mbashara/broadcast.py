@@ -17,6 +17,7 @@ import structlog
 
 from archive.recordings.recorder import Recorder, Recording
 from archive.recordings.recover import RestoredRecording
+from core.media.hls import PICTURE_NAME
 from core.media.hub import OnAir
 from core.media.packet import AudioTrack, Kind, Packet, Track, VideoTrack
 from core.media.stream import Item, LiveStream
@@ -95,6 +96,7 @@ class Broadcast:
         self._parameters = parameters
         self._unix_ms = parameters.unix_ms
         self._has_ladder = parameters.ffmpeg is not None
+        self._folder = parameters.live / channel / identity
         self._started = dict(started)
         self._stream = LiveStream()
         self._timeline = Timeline()
@@ -312,7 +314,7 @@ class Broadcast:
     def _add(self, name: str, kind: Kind, **restored: Any) -> Rendition:
         assert self._recording is not None
         leader = None if self._leader is None else self._leader.name
-        folder = self._parameters.live / self.channel / self.identity / name
+        folder = self._folder / name
         sound = self.renditions.get(SOURCE_NAMES[Kind.AUDIO])
         rendition = Rendition(
             name, kind, self._timeline, self._recording, folder, self.on_air.windows, leader,
@@ -341,7 +343,9 @@ class Broadcast:
         self._stream = LiveStream()
         for track in tracks.values():
             self._stream.write(track)
-        transcoder = Transcoder(self._parameters.ffmpeg, self._stream, tracks, self._take_rung)
+        transcoder = Transcoder(
+            self._parameters.ffmpeg, self._stream, tracks, self._take_rung, picture=self._folder / PICTURE_NAME
+        )
         if self.transcoder is not None:
             transcoder.restarts, transcoder.left_out = self.transcoder.restarts, self.transcoder.left_out
         self.transcoder = transcoder
@@ -487,8 +491,8 @@ class Broadcast:
         assert self._recording is not None
         shown = [one.listed("", EXPECTED_PEAK_BPS.get(one.name, 0)) for one in self.renditions.values()]
         listed = [one for one in shown if one]
-        self._recording.write_text("index.m3u8", multivariant(listed))
-        self._recording.write_text("audio.m3u8", audio_multivariant(listed))
+        self._recording.write_file("index.m3u8", multivariant(listed).encode())
+        self._recording.write_file("audio.m3u8", audio_multivariant(listed).encode())
 
     def _tell_renditions(self) -> None:
         assert self._recording is not None
@@ -541,6 +545,7 @@ class Broadcast:
         with contextlib.suppress(OSError):
             self._listing = ()
             self._write_multivariants()
+            self._recording.write_file(PICTURE_NAME, (self._folder / PICTURE_NAME).read_bytes())
         self._recording.end(round(leader.packager.end_ms), reason)
         # Whoever is told of the end finds the recording whole; a disk that hangs must not hold up the channel.
         with contextlib.suppress(TimeoutError):

@@ -117,9 +117,9 @@ class Recording:
         made = make_fact(fact, self.unix_ms(), **values)
         self.recorder.put(lambda: self._append(made))
 
-    def write_text(self, name: str, text: str) -> None:
-        """A small file beside the renditions, replaced as a whole: the multivariant playlists."""
-        self.recorder.put(lambda: self._write_text(name, text))
+    def write_file(self, name: str, data: bytes) -> None:
+        """A small file beside the renditions, replaced as a whole: the multivariant playlists, the picture."""
+        self.recorder.put(lambda: self._write_file(name, data))
 
     def end(self, duration_ms: int, reason: str) -> None:
         """After every rendition's on_end."""
@@ -146,11 +146,11 @@ class Recording:
             log.error("the disk does not take the recording", broadcast=self.folder.name, error=str(error))
         self.recorder.failing = True
 
-    def _write_text(self, name: str, text: str) -> None:
+    def _write_file(self, name: str, data: bytes) -> None:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             fresh = self.folder / f"{name}.new"
-            fresh.write_text(text)
+            fresh.write_bytes(data)
             fresh.rename(self.folder / name)
         except OSError as error:
             self.report(error)

@@ -1,7 +1,7 @@
 """The languages of our pages and their catalogues: gettext .po files, read as they are, never compiled."""
 
+from collections.abc import Sequence
 from enum import StrEnum
-from functools import cache
 from gettext import NullTranslations
 from io import BytesIO
 from pathlib import Path
@@ -25,13 +25,25 @@ class Language(StrEnum):
     def other(self) -> "Language":
         return Language.EN if self is Language.SW else Language.SW
 
+    @classmethod
+    def of_path(cls, path: str) -> "Language":
+        """The language that the address of a page asks for; the default where it names none."""
+        first = path.lstrip("/").partition("/")[0]
+        return cls(first) if first in set(cls) else cls.SW
 
-@cache
-def catalogue(folder: Path, language: Language) -> NullTranslations:
-    """The messages of `folder`/LANGUAGE.po. Message ids are the English words, so English needs no file."""
+
+def catalogue(folders: Sequence[Path], language: Language) -> NullTranslations:
+    """The messages of every `folder`/locale/LANGUAGE.po. Their ids are the English words, so English needs no file."""
     if language is Language.EN:
         return NullTranslations()
-    with (folder / f"{language}.po").open("rb") as po_file:
+    merged = Translations()
+    for folder in folders:
+        merged.merge(_read(folder / "locale" / f"{language}.po", language))
+    return merged
+
+
+def _read(path: Path, language: Language) -> Translations:
+    with path.open("rb") as po_file:
         messages = read_po(po_file, locale=language.value)
     compiled = BytesIO()
     write_mo(compiled, messages)

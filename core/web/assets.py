@@ -1,4 +1,4 @@
-"""The built files of the player: their hashed names (manifest.json, by `npm run build`) and their serving.
+"""The built scripts and styles of our pages: their hashed names (manifest.json, by `npm run build`) and their serving.
 
 A hashed name never changes its content, so a viewer downloads each file once (RFC 8246, immutable).
 """
@@ -13,19 +13,20 @@ from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
 ASSET_PATH = "/static"
+STATIC_DIR = Path(__file__).parent / "static"
 IMMUTABLE = "public, max-age=31536000, immutable"
 MEDIA_TYPES = {".js": "text/javascript", ".css": "text/css"}
 CODINGS = (("br", ".br"), ("gzip", ".gz"))  # best first; both written by the build
 
 
 class AssetsMissing(RuntimeError):
-    """The player was not built."""
+    """Scripts and styles were not built."""
 
 
 class Assets:
     """Knows the built files of one folder. Read once, at the start of the process."""
 
-    def __init__(self, static_dir: Path) -> None:
+    def __init__(self, static_dir: Path = STATIC_DIR) -> None:
         self._dir = static_dir
         self._names = _read_manifest(static_dir / "manifest.json")
 
@@ -58,5 +59,5 @@ def _read_manifest(path: Path) -> dict[str, str]:
     try:
         names: dict[str, str] = json.loads(path.read_text())
     except FileNotFoundError as error:
-        raise AssetsMissing(f"the player is not built (no {path}): npm ci && npm run build") from error
+        raise AssetsMissing(f"scripts and styles are not built (no {path}): npm ci && npm run build") from error
     return names

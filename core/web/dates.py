@@ -1,0 +1,51 @@
+"""Days and hours as people in Tanzania say them. All times given are aware; all shown are East Africa Time.
+
+The Swahili clock counts from sunrise: what the dial shows as 7:00 is "saa 1:00 asubuhi". The dial's time stands beside
+it, because an hour that is misread is a broadcast that is missed.
+"""
+
+from datetime import datetime, timedelta, timezone
+
+from babel.dates import format_datetime
+
+from core.web.i18n import Language
+
+EAST_AFRICA_TIME = timezone(timedelta(hours=3), "EAT")  # no summer time, so no time zone data needed
+# first hour of the dial -> name of that part of the day, until the next
+_PARTS_OF_DAY = ((0, "usiku"), (4, "alfajiri"), (6, "asubuhi"), (12, "mchana"), (16, "jioni"), (19, "usiku"))
+
+
+def day(when: datetime, language: Language) -> str:
+    """ "24 Novemba 2026"."""
+    return format_datetime(when, "d MMMM y", EAST_AFRICA_TIME, locale=language.value)
+
+
+def weekday(when: datetime, language: Language) -> str:
+    """ "Jumanne, 24 Novemba"."""
+    return format_datetime(when, "EEEE, d MMMM", EAST_AFRICA_TIME, locale=language.value)
+
+
+def clock(when: datetime, language: Language) -> str:
+    """ "saa 4:05 asubuhi (10:05)" in Swahili, "10:05" in English."""
+    local = when.astimezone(EAST_AFRICA_TIME)
+    dial = f"{local:%H:%M}"
+    return f"{swahili_clock(local)} ({dial})" if language is Language.SW else dial
+
+
+def moment(when: datetime, language: Language) -> str:
+    """ "24 Novemba 2026, saa 4:05 asubuhi (10:05)"; English says whose clock it is."""
+    zone = "" if language is Language.SW else " EAT"
+    return f"{day(when, language)}, {clock(when, language)}{zone}"
+
+
+def swahili_clock(local: datetime) -> str:
+    hour = (local.hour - 6) % 12 or 12
+    part = next(name for first, name in reversed(_PARTS_OF_DAY) if local.hour >= first)
+    return f"saa {hour}:{local:%M} {part}"
+
+
+def duration(duration_ms: int) -> str:
+    """ "1:02:03" or "2:03": hours where there are any, minutes, seconds."""
+    minutes, seconds = divmod(round(duration_ms / 1000), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

@@ -1,0 +1,62 @@
+"""/metrics of the whole machine: web's own, each media worker's, and the supervisor's, in one page."""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from prometheus_client import REGISTRY, Metric, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
+
+from mbashara import probe
+from mbashara.health import media_names, read_children
+from mbashara.settings import Settings
+
+
+def labelled(families: Iterable[Metric], worker: str) -> list[Metric]:
+    """The same metrics with one more label, so that those of several processes can stand in one page."""
+    for family in families:
+        family.samples = [sample._replace(labels={**sample.labels, "worker": worker}) for sample in family.samples]
+    return list(families)
+
+
+def merged(families: Iterable[Metric]) -> Sequence[Metric]:
+    """One family a name: the text format forbids a second HELP or TYPE."""
+    by_name: dict[str, Metric] = {}
+    for family in families:
+        samples: list[Sample] = by_name.setdefault(family.name, family).samples
+        if samples is not family.samples:
+            samples.extend(family.samples)
+    return list(by_name.values())
+
+
+def supervisor_metrics(settings: Settings) -> Iterable[Metric]:
+    restarts = CounterMetricFamily(
+        "mbashara_restarts", "Times a child process died and was started again.", labels=["child"]
+    )
+    running = GaugeMetricFamily("mbashara_child_running", "1 while the child process runs.", labels=["child"])
+    for name, child in read_children(settings).items():
+        restarts.add_metric([name], float(child["restarts"]))
+        running.add_metric([name], float(child["state"] == "running"))
+    return [restarts, running]
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """Families that prometheus_client can write out."""
+
+    families: Sequence[Metric]
+
+    def collect(self) -> Sequence[Metric]:
+        return self.families
+
+
+async def metrics_text(settings: Settings) -> bytes:
+    families = labelled(list(REGISTRY.collect()), "web")
+    for name in media_names(settings):
+        text = await asyncio.to_thread(probe.get, settings.socket(name), "/metrics")
+        if text is not None:  # its absence shows in mbashara_child_running
+            families += labelled(list(text_string_to_metric_families(text)), name)
+    families += supervisor_metrics(settings)
+    return generate_latest(Collected(merged(families)))

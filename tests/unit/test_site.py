@@ -1,0 +1,186 @@
+"""The foundation of every page: languages, dates, catalogues, weights, errors; a new page takes three things."""
+
+import gzip
+import re
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+from babel.messages.catalog import Catalog
+from babel.messages.extract import extract_from_dir
+from babel.messages.pofile import read_po
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
+
+from core.web import dates
+from core.web.assets import Assets
+from core.web.i18n import Language
+from core.web.site import HERE, LiveNow, Page, Site, View
+from mbashara.web import ROOMS, error_pages
+from player import pages
+
+WORDY = {"core": HERE, **ROOMS}
+IKULU = LiveNow("ikulu", "Ikulu", "State House")
+BUNGE = LiveNow("bunge", "Bunge", "Parliament")
+
+
+def make_client(tmp_path: Path, *live_now: LiveNow, public_url: str = "") -> TestClient:
+    """A room of one page, as a newcomer would add it: a route, a function and a template."""
+    (tmp_path / "templates").mkdir()
+    (tmp_path / "locale").mkdir()
+    (tmp_path / "locale" / "sw.po").write_text('msgid ""\nmsgstr ""\n\nmsgid "Bills"\nmsgstr "Miswada"\n')
+    (tmp_path / "templates" / "bills.html").write_text(
+        '{% extends "core/layout.html" %}{% block title %}{{ _("Bills") }}{% endblock %}'
+        "{% block main %}{% for bill in bills %}<p>{{ bill }}</p>{% endfor %}{% endblock %}"
+    )
+    site = Site({**ROOMS, "bills": tmp_path}, Assets(), lambda: live_now, public_url)
+
+    def bills(_view: View) -> Page:
+        return Page("bills/bills.html", {"bills": ["<Finance>"]}, kept_s=30)
+
+    def broken(_view: View) -> Page:
+        raise RuntimeError("a fault of ours")
+
+    routes = [*site.pages("/bills", bills), *site.pages("/broken", broken)]
+    return TestClient(Starlette(routes=routes, exception_handlers=error_pages(site)), raise_server_exceptions=False)
+
+
+@pytest.mark.parametrize(("path", "title"), [("/sw/bills", "Miswada"), ("/en/bills", "Bills")])
+def test_a_page_takes_a_route_a_function_and_a_template(tmp_path: Path, path: str, title: str) -> None:
+    answer = make_client(tmp_path).get(path)
+    assert f"<title>{title} · Mbashara</title>" in answer.text
+    assert "<p>&lt;Finance&gt;</p>" in answer.text
+    assert answer.headers["cache-control"] == "public, max-age=30"
+
+
+def test_the_other_language_is_named_by_its_full_address(tmp_path: Path) -> None:
+    text = make_client(tmp_path, public_url="https://mbashara.example").get("/sw/bills").text
+    for language in ("sw", "en"):
+        assert f'hreflang="{language}" href="https://mbashara.example/{language}/bills"' in text
+
+
+@pytest.mark.parametrize(
+    ("live_now", "path", "words", "link"),
+    [
+        ((IKULU,), "/sw/bills", "Hewani: Ikulu", "/sw/live/ikulu"),
+        ((IKULU,), "/en/bills", "On air: State House", "/en/live/ikulu"),
+        ((IKULU, BUNGE), "/sw/bills", "Chaneli 2 ziko hewani", "/sw/#live"),
+    ],
+)
+def test_the_header_says_what_is_on_air(
+    tmp_path: Path, live_now: tuple[LiveNow, ...], path: str, words: str, link: str
+) -> None:
+    text = make_client(tmp_path, *live_now).get(path).text
+    assert words in text and f'class="on-air" href="{link}"' in text
+
+
+def test_the_header_is_quiet_when_nothing_is_on_air(tmp_path: Path) -> None:
+    assert 'class="on-air"' not in make_client(tmp_path).get("/sw/bills").text
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "words"),
+    [
+        ("/sw/hakuna", 404, "Ukurasa haukupatikana"),
+        ("/en/none", 404, "Page not found"),
+        ("/", 404, "Ukurasa haukupatikana"),
+        ("/en/broken", 500, "The fault is ours"),
+        ("/sw/broken", 500, "Kosa ni letu"),
+    ],
+)
+def test_errors_help_in_the_language_of_the_address(tmp_path: Path, path: str, status: int, words: str) -> None:
+    answer = make_client(tmp_path).get(path)
+    assert answer.status_code == status
+    assert words in answer.text
+    assert answer.headers["cache-control"] == "no-store"
+
+
+@pytest.mark.parametrize("room", WORDY)
+def test_every_message_is_in_swahili(room: str) -> None:
+    methods = [("*.py", "python"), ("templates/*.html", "jinja2")]
+    options = {"templates/*.html": {"newstyle_gettext": "true"}}
+    found = {message for _, _, message, _, _ in extract_from_dir(WORDY[room], methods, options)}
+    known = _catalogue(WORDY[room])
+    translated = {message.id for message in known if message.id and _whole(message.string) and not message.fuzzy}
+    assert found and found == translated
+    for message in known:
+        ids, strings = _texts(message.id), _texts(message.string)
+        assert {name for text in ids for name in _placeholders(text)} == {n for t in strings for n in _placeholders(t)}
+
+
+def test_rooms_do_not_say_the_same_words_differently() -> None:
+    said: dict[object, object] = {}
+    for folder in WORDY.values():
+        for message in _catalogue(folder):
+            if message.id:
+                assert said.setdefault(message.id, message.string) == message.string
+
+
+def _catalogue(folder: Path) -> Catalog:
+    with (folder / "locale" / "sw.po").open("rb") as po_file:
+        return read_po(po_file, locale="sw")
+
+
+def _texts(text: object) -> tuple[str, ...]:
+    return text if isinstance(text, tuple) else (str(text),)
+
+
+def _whole(text: object) -> bool:
+    return all(_texts(text))
+
+
+def _placeholders(text: str) -> set[str]:
+    return set(re.findall(r"\{\w+\}|%\(\w+\)s", text))
+
+
+@pytest.mark.parametrize(
+    ("utc", "swahili"),
+    [
+        ("2026-11-24T21:30", "saa 6:30 usiku (00:30)"),
+        ("2026-11-24T01:05", "saa 10:05 alfajiri (04:05)"),
+        ("2026-11-24T03:00", "saa 12:00 asubuhi (06:00)"),
+        ("2026-11-24T04:00", "saa 1:00 asubuhi (07:00)"),
+        ("2026-11-24T09:00", "saa 6:00 mchana (12:00)"),
+        ("2026-11-24T13:59", "saa 10:59 jioni (16:59)"),
+        ("2026-11-24T16:00", "saa 1:00 usiku (19:00)"),
+    ],
+)
+def test_the_swahili_clock_counts_from_sunrise(utc: str, swahili: str) -> None:
+    assert dates.clock(datetime.fromisoformat(utc + "+00:00"), Language.SW) == swahili
+
+
+def test_dates_are_those_of_tanzania() -> None:
+    late = datetime.fromisoformat("2026-11-24T22:30+00:00")
+    assert dates.moment(late, Language.EN) == "25 November 2026, 01:30 EAT"
+    assert dates.moment(late, Language.SW) == "25 Novemba 2026, saa 7:30 usiku (01:30)"
+    assert dates.weekday(late, Language.SW) == "Jumatano, 25 Novemba"
+    assert [dates.duration(ms) for ms in (999, 65_000, 3_723_000)] == ["0:01", "1:05", "1:02:03"]
+
+
+class Names:
+    """The door of the player's pages with one channel."""
+
+    def channel(self, slug: str) -> LiveNow | None:
+        return IKULU if slug == "ikulu" else None
+
+    def recording(self, recording_id: str) -> None:
+        return None
+
+
+# bytes of a page and of all that it loads before anyone presses play; the edge's brotli is smaller than this gzip
+@pytest.mark.parametrize(("path", "budget"), [("/sw/live/ikulu", 22_000), ("/sw/hakuna", 5_000)])
+def test_pages_stay_within_their_weight(path: str, budget: int) -> None:
+    site = Site(ROOMS, Assets())
+    routes = [site.assets.route(), *pages.routes(site, Names())]
+    client = TestClient(Starlette(routes=routes, exception_handlers=error_pages(site)))
+    html = client.get(path).text
+    linked = re.findall(r'(?:href|src)="(/static/[^"]+)"', html)
+    assert linked
+    weight = len(gzip.compress(html.encode())) + sum(_carried(client, address) for address in linked)
+    assert weight <= budget
+
+
+def _carried(client: TestClient, address: str) -> int:
+    with client.stream("GET", address, headers={"accept-encoding": "gzip"}) as answer:
+        assert answer.headers["content-encoding"] == "gzip"
+        return sum(map(len, answer.iter_raw()))
