@@ -5,6 +5,9 @@ from collections.abc import Callable
 from core.media import flv
 from core.media.packet import Kind, MediaError, Packet, Track
 from core.media.stream import Item
+from ingest.health.feed_health import FeedHealth
+from ingest.health.foreign import read_foreign
+from ingest.health.limits import Limits
 from ingest.rtmp.door import FeedEnd
 from ingest.rtmp.errors import FeedError
 
@@ -13,20 +16,24 @@ _NO_TRACK = "Mbashara takes H.264 video and AAC audio; this feed brought neither
 
 
 class Feed:
-    """A FeedSink. Once set, `on_item` gets packets, and tracks when they change; `on_end` is called once."""
+    """A FeedSink. Once set, `on_item` gets packets, and tracks when they change; `on_end` is called once.
 
-    def __init__(self, identity: str, role: str, on_end: Callable[["Feed", FeedEnd], None]) -> None:
+    `peer`, `encoder` and `since_ms` (Unix) are who publishes, from where, since when."""
+
+    def __init__(
+        self, identity: str, role: str, on_end: Callable[["Feed", FeedEnd], None], limits: Limits | None = None
+    ) -> None:
         self.identity, self.role = identity, role
         self.on_item: Callable[[Feed, Item], None] | None = None
-        self.channel = ""
+        self.channel = self.peer = self.encoder = ""
+        self.since_ms = 0.0
         self.tracks: dict[Kind, Track] = {}
-        self.bytes_in = self.frames = self.skipped = 0
-        self.key_interval_ms = 0
-        self.bitrate_bps = self.frames_per_s = 0.0
-        self._sampled = (0, 0, 0.0)
+        self.bytes_in = self.skipped = 0
+        self.health = FeedHealth(limits)
         self._on_end = on_end
         self._first_ms: int | None = None
-        self._last_key_ms: int | None = None
+        self._take_picture = self.health.measurer.video.take_picture
+        self._take_sound = self.health.measurer.audio.take
 
     def on_message(self, type_id: int, timestamp_ms: int, body: bytearray) -> None:
         self.bytes_in += len(body)
@@ -39,32 +46,22 @@ class Feed:
             raise FeedError(f"The codec configuration can't be read: {error}.") from error
         if type(item) is Packet and item.kind in self.tracks:
             if type_id == flv.VIDEO:
-                self.frames += 1
-                if item.is_key:
-                    self._note_key(timestamp_ms)
+                self._take_picture(item)
+            else:
+                self._take_sound(timestamp_ms, len(item.payload))
             if self.on_item is not None:
                 self.on_item(self, item)
         elif item is None or isinstance(item, Packet):
-            self._skip(timestamp_ms)
+            self._skip(type_id, timestamp_ms, body)
         else:
             self._take_track(item)
 
     def on_end(self, end: FeedEnd) -> None:
         self._on_end(self, end)
 
-    def sample(self, now_s: float) -> None:
-        """Rates since the last sample."""
-        bytes_in, frames, at_s = self._sampled
-        passed_s = now_s - at_s
-        if at_s and passed_s > 0:
-            self.bitrate_bps = (self.bytes_in - bytes_in) * 8 / passed_s
-            self.frames_per_s = (self.frames - frames) / passed_s
-        self._sampled = (self.bytes_in, self.frames, now_s)
-
-    def _note_key(self, timestamp_ms: int) -> None:
-        if self._last_key_ms is not None:
-            self.key_interval_ms = timestamp_ms - self._last_key_ms
-        self._last_key_ms = timestamp_ms
+    def sample(self, now_s: float, other: "Feed | None" = None) -> None:
+        """Once a second: what was measured since, and what is wrong with it beside the channel's other feed."""
+        self.health.sample(now_s, self.tracks, other.health if other is not None else None)
 
     def _take_track(self, track: Track) -> None:
         """Encoders repeat their sequence headers; only another one is news."""
@@ -74,8 +71,11 @@ class Feed:
             if self.on_item is not None:
                 self.on_item(self, track)
 
-    def _skip(self, timestamp_ms: int) -> None:
+    def _skip(self, type_id: int, timestamp_ms: int, body: bytearray) -> None:
         self.skipped += 1
+        foreign = read_foreign(type_id, body)
+        if foreign is not None:
+            self.health.measurer.note_foreign(foreign)
         if self._first_ms is None:
             self._first_ms = timestamp_ms
         if not self.tracks and timestamp_ms - self._first_ms > NO_TRACK_AFTER_MS:

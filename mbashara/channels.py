@@ -19,6 +19,8 @@ from core.media.hub import Hub
 from core.media.window import LiveWindow
 from core.workers import channel_worker
 from ingest.feed import Feed
+from ingest.health.limits import Limits
+from ingest.health.series import Series
 from ingest.rtmp.door import FeedEnd, FeedSink, HandOff, PublishRequest, Refusal
 from mbashara.broadcast import Broadcast, Parameters
 from player.files import write_state
@@ -62,6 +64,11 @@ class Channel:
     lost_since_s: float | None = None
     ending: asyncio.Task[None] | None = None
     told: object = ()
+    series: dict[str, Series] = field(default_factory=dict)  # by role, of the broadcast
+
+    def other(self, feed: Feed) -> Feed | None:
+        """The backup of a primary, the primary of a backup."""
+        return next((one for one in self.feeds.values() if one is not feed), None)
 
 
 class Channels:
@@ -109,9 +116,11 @@ class Channels:
                 "publisher refused", channel=owner.channel, role=owner.role, peer=request.peer, reason="key in use"
             )
             return Refusal("NetStream.Publish.BadName", "This stream key is in use by another encoder.")
-        feed = Feed(secrets.token_hex(4), owner.role, self._end_feed)
+        limits = Limits(gop_over_s=self._parameters.target_duration_s)
+        feed = Feed(secrets.token_hex(4), owner.role, self._end_feed, limits)
         channel.feeds[owner.role] = feed
-        feed.channel = channel.slug
+        feed.channel, feed.peer, feed.encoder = channel.slug, request.peer, request.flash_ver
+        feed.since_ms = self._parameters.unix_ms()
         log.info(
             "feed",
             channel=channel.slug,
@@ -146,6 +155,7 @@ class Channels:
         }  # fmt: skip
         broadcast = Broadcast(self._parameters, channel.slug, identity, started)
         self._hub.add(broadcast.on_air)
+        channel.series.clear()
         return broadcast
 
     def _end_feed(self, feed: Feed, end: FeedEnd) -> None:
@@ -281,10 +291,11 @@ class Channels:
         return [(channel, feed) for channel in self.channels.values() for feed in channel.feeds.values()]
 
     def sample(self) -> None:
-        """Once a second: the rates that engineers look at."""
-        now_s = self._clock_s()
-        for _, feed in self.feeds():
-            feed.sample(now_s)
+        """Once a second: what engineers look at."""
+        now_s, unix_s = self._clock_s(), self._parameters.unix_ms() / 1000
+        for channel, feed in self.feeds():
+            feed.sample(now_s, channel.other(feed))
+            channel.series.setdefault(feed.role, Series()).add(unix_s, feed.health.measures.row())
 
     def playlist_of(self, window: LiveWindow) -> MediaPlaylist | None:
         """The renderer of a window that the hub knows."""

@@ -20,7 +20,7 @@ from core.media.hub import Hub
 from core.media.window import LiveWindow
 from core.web.http import Request, response, serve_http
 from ingest.rtmp.server import RtmpServer
-from mbashara import logs
+from mbashara import feeds, logs
 from mbashara.broadcast import Parameters
 from mbashara.channels import Channels
 from mbashara.metrics import MediaMetrics
@@ -66,10 +66,10 @@ class Keys:
 
 
 class Application:
-    """What the process answers over HTTP: its health, its metrics, and what must wait."""
+    """What the process answers over HTTP: its health, its feeds', its metrics, and what must wait."""
 
-    def __init__(self, delivery: Delivery, metrics: MediaMetrics, recorder: Recorder) -> None:
-        self._delivery, self._metrics, self._recorder = delivery, metrics, recorder
+    def __init__(self, delivery: Delivery, metrics: MediaMetrics, recorder: Recorder, channels: Channels) -> None:
+        self._delivery, self._metrics, self._recorder, self._channels = delivery, metrics, recorder, channels
 
     async def __call__(self, request: Request) -> bytes:
         if request.path == "/metrics":
@@ -79,6 +79,8 @@ class Application:
             failing = self._recorder.failing
             body = b"disk refuses recordings" if failing else b"ok"
             return response(503 if failing else 200, [("content-type", "text/plain")], body)
+        if request.path in (feeds.PATH, feeds.SERIES_PATH):
+            return feeds.answer(self._channels, request)
         return await self._delivery(request)
 
 
@@ -109,7 +111,7 @@ async def serve(settings: Settings, worker: int, rtmp: socket.socket) -> None:
     )
     channels.restore(settings.recordings)
     delivery = Delivery(hub, _playlists(channels), settings.recordings)
-    application = Application(delivery, MediaMetrics(channels, delivery, recorder), recorder)
+    application = Application(delivery, MediaMetrics(channels, delivery, recorder), recorder, channels)
     rtmp_server = RtmpServer(channels.admit, handoff_path=lambda other: _handoff_path(settings, other))
     tasks: list[asyncio.Task[Any]] = [
         asyncio.create_task(work)

@@ -7,6 +7,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from archive.recordings.recorder import Recorder
+from ingest.health.issues import Level
 from mbashara.channels import Channel, Channels
 from player.delivery import Delivery
 
@@ -41,20 +42,26 @@ class MediaMetrics(Collector):
         feeds = GaugeMetricFamily("mbashara_feed_connected", "1 for each feed that is connected.", labels=labels)
         received = CounterMetricFamily("mbashara_feed_received_bytes", "Media bytes received.", labels=labels)
         bitrate = GaugeMetricFamily("mbashara_feed_bitrate_bps", "Bit/s over the last second.", labels=labels)
-        rate = GaugeMetricFamily("mbashara_feed_frames_per_second", "Video frames over the last second.", labels=labels)
+        rate = GaugeMetricFamily("mbashara_feed_frames_per_second", "Video frames a second of media.", labels=labels)
         interval = GaugeMetricFamily("mbashara_feed_keyframe_interval_seconds", "Between keyframes.", labels=labels)
         skipped = CounterMetricFamily(
             "mbashara_feed_skipped_messages", "Messages with no media we take.", labels=labels
         )
+        issues = GaugeMetricFamily(
+            "mbashara_feed_issues", "Issues of a feed's health, by level.", labels=[*labels, "level"]
+        )
         for channel, feed in self._channels.feeds():
-            at = [channel.slug, feed.role]
+            at, measures = [channel.slug, feed.role], feed.health.measures
             feeds.add_metric(at, 1)
             received.add_metric(at, feed.bytes_in)
-            bitrate.add_metric(at, feed.bitrate_bps)
-            rate.add_metric(at, feed.frames_per_s)
-            interval.add_metric(at, feed.key_interval_ms / 1000)
+            bitrate.add_metric(at, measures.received_bps)
+            rate.add_metric(at, measures.frame_rate or 0)
+            interval.add_metric(at, measures.gop_s or 0)
             skipped.add_metric(at, feed.skipped)
-        yield from (feeds, received, bitrate, rate, interval, skipped)
+            levels = [one.level for one in feed.health.issues]
+            for level in Level:
+                issues.add_metric([*at, level], levels.count(level))
+        yield from (feeds, received, bitrate, rate, interval, skipped, issues)
 
     def _of_renditions(self) -> Iterator[Metric]:
         on_air = GaugeMetricFamily("mbashara_broadcast_on_air", "1 live, 0 while its feed is away.", labels=["channel"])

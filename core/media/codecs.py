@@ -46,18 +46,17 @@ def video_track(avcc: bytes) -> VideoTrack:
     sps = avcc[8 : 8 + size]
     if len(sps) < 4 or len(sps) < size:
         raise MediaError("AVC configuration ends inside its sequence parameter set")
-    width, height, frame_rate = _read_sps(sps)
-    return VideoTrack(bytes(avcc), f"avc1.{sps[1:4].hex().upper()}", width, height, frame_rate)
+    return _read_sps(bytes(avcc), sps)
 
 
-def _read_sps(sps: bytes) -> tuple[int, int, float | None]:
+def _read_sps(avcc: bytes, sps: bytes) -> VideoTrack:
     bits = BitReader(sps[1:].replace(b"\0\0\3", b"\0\0"))
     profile = bits.read(8)
     bits.read(16)
     bits.unsigned()
-    chroma, separate_planes = 1, 0
+    chroma, separate_planes, bit_depth = 1, 0, 8
     if profile in PROFILES_WITH_CHROMA:
-        chroma, separate_planes = _read_chroma(bits)
+        chroma, separate_planes, bit_depth = _read_chroma(bits)
     bits.unsigned()
     _skip_picture_order(bits)
     bits.unsigned()
@@ -73,20 +72,23 @@ def _read_sps(sps: bytes) -> tuple[int, int, float | None]:
     height = (2 - frame_mbs_only) * (height_units * 16 - (crop[2] + crop[3]) * sub_y)
     if not (0 < width <= MAX_DIMENSION and 0 < height <= MAX_DIMENSION):
         raise MediaError(f"picture of {width}x{height}")
-    return width, height, _read_frame_rate(bits)
+    return VideoTrack(
+        avcc, f"avc1.{sps[1:4].hex().upper()}", width, height, _read_frame_rate(bits),
+        interlaced=not frame_mbs_only, chroma_format=chroma, bit_depth=bit_depth,
+    )  # fmt: skip
 
 
-def _read_chroma(bits: BitReader) -> tuple[int, int]:
+def _read_chroma(bits: BitReader) -> tuple[int, int, int]:
     chroma = bits.unsigned()
     separate_planes = bits.read(1) if chroma == 3 else 0
-    bits.unsigned()
+    bit_depth = 8 + bits.unsigned()
     bits.unsigned()
     bits.read(1)
     if bits.read(1):
         for index in range(8 if chroma != 3 else 12):
             if bits.read(1):
                 _skip_scaling_list(bits, 16 if index < 6 else 64)
-    return chroma, separate_planes
+    return chroma, separate_planes, bit_depth
 
 
 def _skip_scaling_list(bits: BitReader, size: int) -> None:

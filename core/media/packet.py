@@ -33,7 +33,8 @@ class Packet(NamedTuple):
 class VideoTrack:
     """An H.264 configuration. `config` is the AVCDecoderConfigurationRecord (ISO 14496-15, 5.3.3.1).
 
-    `frame_rate` is frames per second from the VUI timing of the SPS, None where the SPS does not say.
+    `frame_rate` is frames per second from the VUI timing of the SPS, None where the SPS does not say. `interlaced`:
+    pictures may be fields; `chroma_format` is chroma_format_idc, 1 for 4:2:0; `bit_depth` is that of the luma.
     """
 
     config: bytes
@@ -43,6 +44,19 @@ class VideoTrack:
     frame_rate: float | None = None
     kind: Kind = Kind.VIDEO
     timescale: int = 1000
+    interlaced: bool = False
+    chroma_format: int = 1
+    bit_depth: int = 8
+
+    @property
+    def profile(self) -> int:
+        """AVCProfileIndication: 66 Baseline, 77 Main, 100 High."""
+        return self.config[1]
+
+    @property
+    def level(self) -> int:
+        """AVCLevelIndication: ten times the level, 31 for 3.1."""
+        return self.config[3]
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,27 @@ def test_what_a_picture_is_like_is_read_from_its_sps(
     assert ((track.width, track.height), track.frame_rate, track.codecs) == (size, rate, codecs)
 
 
+SPS_INTERLACED = bytes.fromhex("674d4015f40a087e5c0440000003004000000c87c50aa8")  # x264, +ildct+ilme
+SPS_444_10_BIT = bytes.fromhex("67f4000d90d968141fb011000003000100000300320f142aa0")
+
+
+@pytest.mark.parametrize(
+    ("sps", "profile", "level", "interlaced", "chroma_format", "bit_depth"),
+    [
+        (SPS_360P30, 77, 30, False, 1, 8),
+        (SPS_720P_HIGH, 100, 31, False, 1, 8),
+        (SPS_INTERLACED, 77, 21, True, 1, 8),
+        (SPS_444_10_BIT, 244, 13, False, 3, 10),
+    ],
+)
+def test_what_browsers_and_screens_may_not_like_is_read_too(
+    sps: bytes, profile: int, level: int, interlaced: bool, chroma_format: int, bit_depth: int
+) -> None:
+    track = video_track(avcc(sps))
+    assert (track.profile, track.level, track.interlaced) == (profile, level, interlaced)
+    assert (track.chroma_format, track.bit_depth) == (chroma_format, bit_depth)
+
+
 @pytest.mark.parametrize(
     "config", [b"", b"\x01", AVCC[:9], AVCC[:20], b"\x02" + AVCC[1:], avcc(SPS_360P30, length_size=2), bytes(40)]
 )

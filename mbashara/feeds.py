@@ -1,0 +1,84 @@
+"""What a media process tells of its feeds: who publishes, what was measured, what is wrong, as JSON on its own socket.
+
+GET /feeds                                              every feed that is connected
+GET /feeds/series?channel=&role=[&step_s=][&from_s=]    a role's series in the last broadcast, at most 400 rows
+
+The edge doesn't pass these on: they name encoders and addresses. Issues are told by type; their words are in
+ingest/health/texts.py.
+"""
+
+import json
+import math
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import parse_qs
+
+from core.media.packet import Track, VideoTrack
+from core.web.http import Request, response
+from ingest.feed import Feed
+from mbashara.channels import Channel, Channels
+
+PATH, SERIES_PATH = "/feeds", "/feeds/series"
+
+
+def answer(channels: Channels, request: Request) -> bytes:
+    if request.path == PATH:
+        return _json(200, [_feed(channel, feed) for channel, feed in channels.feeds()])
+    found = _series(channels, {name: values[-1] for name, values in parse_qs(request.query).items()})
+    return _json(404, {"error": "no such series"}) if found is None else _json(200, found)
+
+
+def _series(channels: Channels, asked: dict[str, str]) -> dict[str, Any] | None:
+    """None for what is unknown or can't be read."""
+    channel = channels.channels.get(asked.get("channel", ""))
+    series = channel.series.get(asked.get("role", "")) if channel is not None else None
+    try:
+        step_s, from_s = int(asked.get("step_s", "1")), float(asked.get("from_s", "0"))
+    except ValueError:
+        return None
+    return series.as_json(step_s, from_s) if series is not None and math.isfinite(from_s) else None
+
+
+def _feed(channel: Channel, feed: Feed) -> dict[str, Any]:
+    return {
+        "channel": channel.slug,
+        "feed": feed.identity,
+        "role": feed.role,
+        "on_air": channel.on_air is feed,
+        "since": datetime.fromtimestamp(feed.since_ms / 1000, UTC).isoformat(timespec="milliseconds"),
+        "address": feed.peer,
+        "encoder": feed.encoder,
+        "tracks": [_track(track) for _, track in sorted(feed.tracks.items())],
+        "measures": _measures(feed),
+        "state": feed.health.state,
+        "issues": [asdict(issue) for issue in feed.health.issues],
+    }
+
+
+def _track(track: Track) -> dict[str, Any]:
+    if isinstance(track, VideoTrack):
+        return {
+            "kind": "video", "codecs": track.codecs, "width": track.width, "height": track.height,
+            "frame_rate": track.frame_rate, "interlaced": track.interlaced,
+        }  # fmt: skip
+    return {
+        "kind": "audio", "codecs": track.codecs, "sample_rate_hz": track.timescale, "channels": track.channels,
+    }  # fmt: skip
+
+
+def _measures(feed: Feed) -> dict[str, Any]:
+    measures = feed.health.measures
+    numbers = {name: value for name, value in asdict(measures).items() if name not in ("drift", "foreign")}
+    drift = measures.drift
+    return {
+        **{name: round(value, 3) if isinstance(value, float) else value for name, value in numbers.items()},
+        "drift_ppm": round(drift.ppm) if drift else None,
+        "drift_error_ppm": round(drift.error_ppm) if drift else None,
+        "other_codecs": sorted({one.codec for one in measures.foreign}),
+    }
+
+
+def _json(status: int, body: object) -> bytes:
+    headers = [("content-type", "application/json"), ("cache-control", "no-store")]
+    return response(status, headers, json.dumps(body).encode())
