@@ -32,6 +32,11 @@ def hash_key(key: str, pepper: bytes) -> str:
     return hashlib.blake2b(key.encode(), key=pepper, digest_size=32).hexdigest()
 
 
+def derived_key(pepper: bytes, purpose: bytes) -> bytes:
+    """32 bytes of their own for each purpose (16 bytes at most). `person` keeps them apart from `hash_key`'s hashes."""
+    return hashlib.blake2b(key=pepper, person=purpose, digest_size=32).digest()
+
+
 @dataclass(frozen=True, slots=True)
 class KeyOwner:
     """Whom a key lets in."""

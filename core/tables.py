@@ -12,9 +12,11 @@ from sqlalchemy import (
     ForeignKey,
     ForeignKeyConstraint,
     Index,
+    String,
     UniqueConstraint,
     text,
 )
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 
@@ -26,10 +28,23 @@ class Institution(Base):
     """A public body (taasisi): the tenant."""
 
     __tablename__ = "institution"
+    __table_args__ = (
+        CheckConstraint(
+            "kind in ('ministry', 'department', 'agency', 'regional_secretariat', 'local_authority', 'other')",
+            name="kind",
+        ),
+        CheckConstraint("parent_id <> id", name="parent"),
+    )
     id: Mapped[int] = mapped_column(primary_key=True)
     slug: Mapped[str] = mapped_column(unique=True)
     name_sw: Mapped[str]
     name_en: Mapped[str]
+    acronym: Mapped[str] = mapped_column(server_default="")
+    kind: Mapped[str] = mapped_column(server_default="other")
+    parent_id: Mapped[int | None] = mapped_column(ForeignKey("institution.id"), index=True)
+    region: Mapped[str | None]
+    site_origins: Mapped[list[str]] = mapped_column(ARRAY(String), server_default="{}")
+    brand_colour: Mapped[str | None]
 
 
 class Channel(Base):

@@ -8,6 +8,7 @@ import tempfile
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -51,6 +52,10 @@ class Settings(BaseSettings):
 
     data: Path = Field(Path("data"), description="Folder of everything that is kept: recordings, database, secrets.")
     http: str = Field("127.0.0.1:8080", description="HOST:PORT where viewers and browsers reach the edge.")
+    public_url: str = Field(
+        "",
+        description="The edge as others reach it, for links in e-mails: https://NAME (default: MBASHARA_HTTP).",
+    )
     rtmp: str = Field("0.0.0.0:1935", description="HOST:PORT where encoders publish.")
     database_url: str = Field(
         "", description="PostgreSQL to use instead of the embedded one: postgresql://USER@HOST/NAME."
@@ -87,6 +92,19 @@ class Settings(BaseSettings):
     @classmethod
     def _is_address(cls, text: str) -> str:
         return str(parse_address(text))
+
+    @field_validator("public_url")
+    @classmethod
+    def _is_url(cls, text: str) -> str:
+        parts = urlsplit(text)
+        if text and (parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment):
+            raise ValueError(f"{text!r} is not https://NAME")
+        return text.rstrip("/")
+
+    @property
+    def base_url(self) -> str:
+        """What a link's path is added to."""
+        return self.public_url or f"http://{self.http_address.reachable}"
 
     @property
     def http_address(self) -> Address:
