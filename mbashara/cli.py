@@ -219,7 +219,7 @@ def _institution_id(session: Session, slug: str | None) -> int | None:
 
 def _user_error(problems: Problems) -> UserError:
     english = problems[0].message
-    return UserError(f"{english} / {catalogue(LOCALE, Language.SW).gettext(english)}")
+    return UserError(f"{english} / {catalogue(Language.SW, LOCALE).gettext(english)}")
 
 
 @contextmanager

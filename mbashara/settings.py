@@ -60,6 +60,11 @@ class Settings(BaseSettings):
     database_url: str = Field(
         "", description="PostgreSQL to use instead of the embedded one: postgresql://USER@HOST/NAME."
     )
+    smtp_url: str = Field(
+        "",
+        description="Mail server for letters to staff: smtp://USER:PASSWORD@HOST:PORT (default: files in DATA/mail).",
+    )
+    mail_from: str = Field("Mbashara <mbashara@localhost>", description="Sender of letters to staff.")
     media_workers: int = Field(1, ge=1, le=64, description="Media processes; a channel always lives in the same one.")
     part_target_s: float = Field(
         0.5,
@@ -134,6 +139,11 @@ class Settings(BaseSettings):
     @property
     def public(self) -> Path:
         return self.data / "public"
+
+    @property
+    def mail_folder(self) -> Path:
+        """Letters to staff, where there is no mail server."""
+        return self.data / "mail"
 
     @property
     def pepper_file(self) -> Path:

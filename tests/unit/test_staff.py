@@ -234,4 +234,4 @@ def test_nobody_takes_over_an_account_with_roles_elsewhere(
 
 @pytest.mark.parametrize("message", Message)
 def test_every_message_is_in_swahili_too(message: Message) -> None:
-    assert catalogue(LOCALE, Language.SW).gettext(message) != message
+    assert catalogue(Language.SW, LOCALE).gettext(message) != message
