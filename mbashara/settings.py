@@ -78,6 +78,9 @@ class Settings(BaseSettings):
         900, ge=24, le=14400, description="Seconds of a live broadcast that a viewer can seek back in."
     )
     reconnect_window_s: float = Field(30, ge=0, description="Seconds a broadcast waits for a lost feed before it ends.")
+    planned_wait_s: float = Field(
+        14_400, ge=60, description="Seconds a planned broadcast waits for a lost feed; people end it before that."
+    )
     stall_timeout_s: float = Field(
         6, gt=0, description="Seconds without a packet after which a feed counts as stalled."
     )
