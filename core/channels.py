@@ -62,8 +62,10 @@ def channel_name(session: Session, slug: str) -> ChannelName | None:
 
 
 def channels_on_air(session: Session) -> Sequence[Channel]:
-    query = select(Channel).join(Broadcast, Broadcast.channel_id == Channel.id).where(Broadcast.state == "live")
-    return session.scalars(query.order_by(Broadcast.started_at)).all()
+    """Those that anyone may watch, the longest on the air first."""
+    query = select(Channel).join(Broadcast, Broadcast.channel_id == Channel.id)
+    on_air = query.where(Broadcast.state == "live", Broadcast.started_at.is_not(None), Broadcast.visibility == "public")
+    return session.scalars(on_air.order_by(Broadcast.started_at)).all()
 
 
 def list_channels(session: Session) -> Sequence[Row[Channel, Institution]]:
