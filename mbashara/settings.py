@@ -60,6 +60,10 @@ class Settings(BaseSettings):
     database_url: str = Field(
         "", description="PostgreSQL to use instead of the embedded one: postgresql://USER@HOST/NAME."
     )
+    public_rtmp_url: str = Field(
+        "",
+        description="Where encoders publish, as the console shows it: rtmp://HOST:PORT/live (default: MBASHARA_RTMP).",
+    )
     smtp_url: str = Field(
         "",
         description="Mail server for letters to staff: smtp://USER:PASSWORD@HOST:PORT (default: files in DATA/mail).",

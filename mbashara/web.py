@@ -17,6 +17,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
+import ingest
 import player
 import portal
 from archive.recordings import rows
@@ -30,14 +31,20 @@ from core.web.assets import Assets
 from core.web.headers import SecurityHeaders
 from core.web.site import LiveNow, Site
 from core.web.staff import Office, account, audit_log, entrance, institutions, people
+from ingest.console import Studio, broadcast, channel, wall
 from mbashara import logs
 from mbashara.health import Health
+from mbashara.media_processes import MediaProcesses
 from mbashara.settings import Settings
 from mbashara.web_metrics import metrics_text
 from player import pages as player_pages
 from portal import home
 
-ROOMS = {"player": Path(player.__file__).parent, "portal": Path(portal.__file__).parent}
+ROOMS = {
+    "ingest": Path(ingest.__file__).parent,
+    "player": Path(player.__file__).parent,
+    "portal": Path(portal.__file__).parent,
+}
 LIVE_NOW_KEPT_S = 3.0
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("mbashara.web")
@@ -102,6 +109,8 @@ def application(settings: Settings) -> Starlette:
     site = Site(
         ROOMS, Assets(), SiteDoor(engine), lambda: datetime.now(UTC), derived_key(pepper, b"csrf"), settings.public_url
     )
+    rtmp_url = settings.public_rtmp_url or f"rtmp://{settings.rtmp_address.reachable}/live"
+    studio = Studio(engine, MediaProcesses(settings), pepper, rtmp_url)
     office = Office(engine, pepper, mailer, settings.base_url)
 
     async def healthz(_request: Request) -> Response:
@@ -118,13 +127,13 @@ def application(settings: Settings) -> Starlette:
 
     own: list[BaseRoute] = [Route("/healthz", healthz), Route("/metrics", metrics), Route("/", first)]
     return Starlette(
-        routes=[*own, *page_routes(site, engine, office)],
+        routes=[*own, *page_routes(site, engine, office, studio)],
         middleware=[Middleware(SecurityHeaders)],
         exception_handlers=error_pages(site),
     )
 
 
-def page_routes(site: Site, engine: Engine, office: Office) -> list[BaseRoute]:
+def page_routes(site: Site, engine: Engine, office: Office, studio: Studio) -> list[BaseRoute]:
     """Every page there is."""
     return [
         site.assets.route(),
@@ -135,6 +144,9 @@ def page_routes(site: Site, engine: Engine, office: Office) -> list[BaseRoute]:
         *people.routes(site, office),
         *institutions.routes(site, office),
         *audit_log.routes(site, office),
+        *wall.routes(site, studio),
+        *channel.routes(site, studio),
+        *broadcast.routes(site, studio),
     ]
 
 

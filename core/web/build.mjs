@@ -86,6 +86,16 @@ const ASSETS = [
     banner: '/*! GOV.UK Frontend, MIT */\n',
   },
   {
+    name: 'console.css',
+    budget: { gzip: 3 * 1024 },
+    options: { ...common, target, entryPoints: [join(root, 'ingest', 'console', 'styles', 'console.css')] },
+  },
+  {
+    name: 'console.js',
+    budget: { gzip: 30 * 1024 },
+    options: { ...module_, entryPoints: [join(root, 'ingest', 'console', 'scripts', 'console.js')] },
+  },
+  {
     name: 'staff.js',
     budget: { gzip: 8 * 1024 },
     options: { ...module_, entryPoints: [join(web, 'scripts', 'staff.js')] },

@@ -153,6 +153,10 @@ class Site:
         """The same for those who are logged in."""
         return self._routes(path, endpoint, methods, for_staff=True)
 
+    def signed_in(self, request: Request) -> SignedIn | None:
+        """Who asks, for what is no page. Blocks: for a thread."""
+        return self._view(request, Language.SW, None, for_staff=True).person
+
     def error(self, request: Request, status: int) -> Response:
         """A helpful page for an error, in the language of the address."""
         view = self._view(request, Language.of_path(request.url.path), None)

@@ -1,0 +1,33 @@
+"""The engineers' console: all channels on one wall, a channel with feeds and keys, a broadcast led through its life."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from sqlalchemy import Engine
+
+Told = dict[str, Any]
+"""A feed as its media process tells it (its GET /feeds)."""
+
+
+class Media(Protocol):
+    """The media processes, as the console reaches them. All of it blocks: for threads."""
+
+    def feeds(self) -> Sequence[Told]:
+        """Every feed that is connected, of all workers. May be half a second old."""
+
+    def refresh(self, slug: str) -> bool:
+        """Has the channel's worker obey at once what was committed; False is no trouble, only later."""
+
+    def series(self, slug: str, role: str, step_s: int) -> Told | None:
+        """The feed's time series since the broadcast began."""
+
+
+@dataclass(frozen=True, slots=True)
+class Studio:
+    """What the console needs of the world. `rtmp_url` is where encoders publish: "rtmp://HOST:PORT/live"."""
+
+    engine: Engine
+    media: Media
+    pepper: bytes
+    rtmp_url: str

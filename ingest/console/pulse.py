@@ -1,0 +1,92 @@
+"""The console's pulse: media is asked once a second for all who watch, and each is told what concerns them.
+
+Server-sent events. `numbers` is what changes all the time, the same bytes for everyone; `changed` says that words of a
+channel are other ones now: the page fetches itself anew.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from dataclasses import dataclass, field
+
+from ingest.console import Media, Told
+from ingest.console.health_words import numbers
+
+BEAT_S = 0.5
+MAX_WATCHERS = 1000
+Versions = Mapping[str, str]
+"""By a channel's slug: what stands in the database of its broadcast, as one comparable word."""
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """What was seen at one moment, by the channel's slug."""
+
+    numbers: Mapping[str, str] = field(default_factory=dict)
+    words: Mapping[str, str] = field(default_factory=dict)
+
+    def told_after(self, last: "Beat", slugs: Collection[str]) -> str:
+        """The events for someone who watches these channels and knows the last beat."""
+        changed = [slug for slug in slugs if self.words.get(slug) != last.words.get(slug)]
+        moved = [self.numbers[slug] for slug in slugs if self.numbers.get(slug, "") != last.numbers.get(slug, "")]
+        told = f"event: changed\ndata: {json.dumps(changed)}\n\n" if changed else ""
+        return told + (f"event: numbers\ndata: [{','.join(moved)}]\n\n" if moved else "")
+
+
+def beat(feeds: Collection[Told], versions: Versions) -> Beat:
+    by_slug: dict[str, list[Told]] = {}
+    for feed in feeds:
+        by_slug.setdefault(feed["channel"], []).append(feed)
+    words = {
+        slug: versions.get(slug, "") + "".join(map(_words, by_slug.get(slug, ()))) for slug in {*by_slug, *versions}
+    }
+    return Beat({slug: _numbers(slug, told) for slug, told in by_slug.items()}, words)
+
+
+def _numbers(slug: str, feeds: list[Told]) -> str:
+    return json.dumps({"channel": slug, **{feed["role"]: numbers(feed) for feed in feeds}}, separators=(",", ":"))
+
+
+def _words(feed: Told) -> str:
+    """All that the page says in words of a feed."""
+    issues = [issue["type"] for issue in feed["issues"]]
+    return json.dumps([feed["feed"], feed["role"], feed["on_air"], feed["state"], issues, feed["tracks"]])
+
+
+class Pulse:
+    """Beats while someone watches. `read_versions` asks the database, in a thread."""
+
+    def __init__(self, media: Media, read_versions: Callable[[], Versions]) -> None:
+        self._media, self._read_versions = media, read_versions
+        self._beat = Beat()
+        self._watchers = 0
+        self._next = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    async def watch(self, slugs: Collection[str]) -> AsyncIterator[str]:
+        """Events for one page, until it goes away. The first beat tells everything."""
+        if self._watchers >= MAX_WATCHERS:
+            return
+        self._watchers += 1
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._run())
+        try:
+            known = self._beat
+            yield "retry: 2000\n\n"
+            while True:
+                await self._next.wait()
+                now = self._beat
+                yield now.told_after(known, slugs) or ": still here\n\n"
+                known = now
+        finally:
+            self._watchers -= 1
+
+    async def _run(self) -> None:
+        while self._watchers:
+            self._beat = await asyncio.to_thread(self._look)
+            ring, self._next = self._next, asyncio.Event()
+            ring.set()
+            await asyncio.sleep(BEAT_S)
+
+    def _look(self) -> Beat:
+        return beat(self._media.feeds(), self._read_versions())

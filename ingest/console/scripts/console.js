@@ -1,0 +1,100 @@
+// Owns what moves on the console: numbers and states as they change, the time left for an undo, alarms, copying.
+import { drawGraphs } from './graphs.js';
+
+const POLL_MS = 3000;
+const regions = [...document.querySelectorAll('[data-live]')];
+const events = document.querySelector('[data-events]')?.dataset.events;
+
+if (events) follow(events);
+setInterval(countDown, 250);
+countDown();
+offerCopies();
+drawGraphs(document.querySelector('[data-graphs]'));
+
+// Told by the server; where that fails for good, asked again and again. Closing the page changes nothing.
+function follow(address) {
+  const source = new EventSource(address);
+  let timer = 0;
+  source.addEventListener('numbers', ({ data }) => JSON.parse(data).forEach(showNumbers));
+  source.addEventListener('changed', fetchAnew);
+  source.addEventListener('open', () => (timer = clearInterval(timer) ?? 0));
+  source.addEventListener('error', () => (timer ||= setInterval(fetchAnew, POLL_MS)));
+}
+
+function showNumbers({ channel, ...roles }) {
+  for (const [role, numbers] of Object.entries(roles)) {
+    for (const [name, value] of Object.entries(numbers)) {
+      for (const place of document.querySelectorAll(`[data-number="${channel}.${role}.${name}"]`)) place.textContent = value;
+    }
+  }
+}
+
+let isFetching = false;
+let isStale = false;
+
+async function fetchAnew() {
+  if (isFetching) return void (isStale = true);
+  isFetching = true;
+  try {
+    const response = await fetch(location.href, { redirect: 'manual' });
+    if (response.ok) replaceRegions(new DOMParser().parseFromString(await response.text(), 'text/html'));
+    else if (response.type === 'opaqueredirect') location.reload(); // logged out meanwhile
+  } catch {
+    // the network is away: the next event or poll asks again
+  } finally {
+    isFetching = false;
+    if (isStale) {
+      isStale = false;
+      fetchAnew();
+    }
+  }
+}
+
+// Only what the server says anew is touched, and the keyboard stays where it was.
+function replaceRegions(page) {
+  const held = document.activeElement?.getAttribute('href');
+  const before = badFeeds();
+  for (const region of regions) {
+    const fresh = page.getElementById(region.id);
+    if (fresh && fresh.innerHTML !== region.innerHTML) region.innerHTML = fresh.innerHTML;
+  }
+  if (held && document.activeElement === document.body) document.querySelector(`[data-live] [href="${held}"]`)?.focus();
+  countDown();
+  if ([...badFeeds()].some((id) => !before.has(id))) sound();
+}
+
+// A feed that is bad or gone, by its heading's words.
+function badFeeds() {
+  return new Set([...document.querySelectorAll('.feed.bad, .feed.noData, .feed.absent')].map((feed) => feed.textContent.trim().slice(0, 60)));
+}
+
+// Two short tones; browsers allow it once the engineer has pressed anything on the page.
+function sound() {
+  const context = new AudioContext();
+  [0, 0.25].forEach((delay) => {
+    const tone = new OscillatorNode(context, { frequency: 880 });
+    const level = new GainNode(context, { gain: 0.2 });
+    tone.connect(level).connect(context.destination);
+    tone.start(context.currentTime + delay);
+    tone.stop(context.currentTime + delay + 0.15);
+  });
+  setTimeout(() => context.close(), 1000);
+}
+
+function countDown() {
+  for (const undo of document.querySelectorAll('[data-until]')) {
+    const leftS = Math.ceil((Date.parse(undo.dataset.until) - Date.now()) / 1000);
+    undo.hidden = leftS <= 0;
+    undo.querySelector('[data-left]').textContent = `(${Math.min(leftS, 10)})`;
+  }
+}
+
+function offerCopies() {
+  for (const button of document.querySelectorAll('[data-copy]')) {
+    button.hidden = !navigator.clipboard;
+    button.addEventListener('click', async () => {
+      await navigator.clipboard.writeText(document.getElementById(button.dataset.copy).textContent);
+      button.textContent = button.dataset.copied;
+    });
+  }
+}

@@ -1,0 +1,48 @@
+"""The media processes as web reaches them, over their sockets (ingest.console.Media)."""
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from threading import Lock
+from urllib.parse import urlencode
+
+from core.workers import channel_worker
+from ingest.console import Told
+from mbashara import feeds, probe
+from mbashara.health import media_names
+from mbashara.settings import Settings
+
+KEPT_S = 0.4
+"""Feeds are asked for once in so long, however many consoles are open."""
+
+
+class MediaProcesses:
+    """Called in threads; one at a time asks, the others take its answer."""
+
+    def __init__(self, settings: Settings, clock_s: Callable[[], float] = time.monotonic) -> None:
+        self._settings, self._clock_s = settings, clock_s
+        self._asking = Lock()
+        self._feeds: list[Told] = []
+        self._asked_s = -KEPT_S
+
+    def feeds(self) -> Sequence[Told]:
+        with self._asking:
+            if self._clock_s() - self._asked_s >= KEPT_S:
+                self._feeds = [feed for name in media_names(self._settings) for feed in self._ask(name)]
+                self._asked_s = self._clock_s()
+            return self._feeds
+
+    def refresh(self, slug: str) -> bool:
+        return probe.refresh(self._settings, slug)
+
+    def series(self, slug: str, role: str, step_s: int) -> Told | None:
+        worker = channel_worker(slug, self._settings.media_workers)
+        asked = urlencode({"channel": slug, "role": role, "step_s": step_s})
+        text = probe.get(self._settings.socket(f"media-{worker}"), f"{feeds.SERIES_PATH}?{asked}")
+        found: Told | None = None if text is None else json.loads(text)
+        return found
+
+    def _ask(self, name: str) -> list[Told]:
+        text = probe.get(self._settings.socket(name), feeds.PATH)
+        found: list[Told] = [] if text is None else json.loads(text)
+        return found
