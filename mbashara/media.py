@@ -20,10 +20,11 @@ from core.media.hub import Hub
 from core.media.window import LiveWindow
 from core.web.http import Request, response, serve_http
 from ingest.rtmp.server import RtmpServer
-from mbashara import feeds, logs
+from mbashara import feeds, logs, previews
 from mbashara.broadcast import Parameters
 from mbashara.channels import Channels
 from mbashara.metrics import MediaMetrics
+from mbashara.previews import PreviewDoor
 from mbashara.settings import Settings
 from player.delivery import Delivery
 from player.playlist import MediaPlaylist
@@ -66,10 +67,13 @@ class Keys:
 
 
 class Application:
-    """What the process answers over HTTP: its health, its feeds', its metrics, and what must wait."""
+    """What the process answers over HTTP: its health, its feeds', its metrics, previews, and what must wait."""
 
-    def __init__(self, delivery: Delivery, metrics: MediaMetrics, recorder: Recorder, channels: Channels) -> None:
+    def __init__(
+        self, delivery: Delivery, metrics: MediaMetrics, recorder: Recorder, channels: Channels, preview: PreviewDoor
+    ) -> None:
         self._delivery, self._metrics, self._recorder, self._channels = delivery, metrics, recorder, channels
+        self._preview = preview
 
     async def __call__(self, request: Request) -> bytes:
         if request.path == "/metrics":
@@ -81,6 +85,8 @@ class Application:
             return response(503 if failing else 200, [("content-type", "text/plain")], body)
         if request.path in (feeds.PATH, feeds.SERIES_PATH):
             return feeds.answer(self._channels, request)
+        if request.path == previews.PATH or request.path.startswith(f"{previews.PATH}/"):
+            return await self._preview(request)
         return await self._delivery(request)
 
 
@@ -111,7 +117,8 @@ async def serve(settings: Settings, worker: int, rtmp: socket.socket) -> None:
     )
     channels.restore(settings.recordings)
     delivery = Delivery(hub, _playlists(channels), settings.recordings)
-    application = Application(delivery, MediaMetrics(channels, delivery, recorder), recorder, channels)
+    preview = PreviewDoor(channels)
+    application = Application(delivery, MediaMetrics(channels, delivery, recorder), recorder, channels, preview)
     rtmp_server = RtmpServer(channels.admit, handoff_path=lambda other: _handoff_path(settings, other))
     tasks: list[asyncio.Task[Any]] = [
         asyncio.create_task(work)
@@ -127,6 +134,7 @@ async def serve(settings: Settings, worker: int, rtmp: socket.socket) -> None:
     stop: asyncio.Task[Any] = asyncio.create_task(stopping.wait())
     done, _ = await asyncio.wait([stop, *tasks], return_when=asyncio.FIRST_COMPLETED)
     channels.pause()
+    await preview.close()
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
