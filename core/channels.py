@@ -1,18 +1,23 @@
 """Channels and their keys as queries. Each function takes the
 session first; the caller owns the transaction."""
 
+import ipaddress
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Row, select, update
+from sqlalchemy import Row, select
 from sqlalchemy.orm import Session
 
 from core.keys import KEY_PATTERN, Role, hash_key, new_key
 from core.tables import Broadcast, Channel, Institution, StreamKey
 
 SLUG_PATTERN = re.compile(r"[a-z0-9-]{1,40}")
+MAX_ADDRESSES = 32
+HINT_CHARACTERS = 4
+HINT_FROM_CHARACTERS = 16
+"""A shorter key, taken over from elsewhere, would tell too much of itself by its end."""
 DEFAULT_INSTITUTION = "ega"
 INSTITUTION_NAMES = {DEFAULT_INSTITUTION: ("Mamlaka ya Serikali Mtandao", "e-Government Authority")}
 
@@ -57,8 +62,10 @@ def channel_name(session: Session, slug: str) -> ChannelName | None:
 
 
 def channels_on_air(session: Session) -> Sequence[Channel]:
-    query = select(Channel).join(Broadcast, Broadcast.channel_id == Channel.id).where(Broadcast.state == "live")
-    return session.scalars(query.order_by(Broadcast.started_at)).all()
+    """Those that anyone may watch, the longest on the air first."""
+    query = select(Channel).join(Broadcast, Broadcast.channel_id == Channel.id)
+    on_air = query.where(Broadcast.state == "live", Broadcast.started_at.is_not(None), Broadcast.visibility == "public")
+    return session.scalars(on_air.order_by(Broadcast.started_at)).all()
 
 
 def list_channels(session: Session) -> Sequence[Row[Channel, Institution]]:
@@ -108,16 +115,70 @@ def add_channel(
 
 def rotate_keys(session: Session, slug: str, *, pepper: bytes, now: datetime) -> ChannelKeys:
     """Revokes both keys of a channel and makes two new ones."""
+    return ChannelKeys(
+        slug,
+        rotate_key(session, slug, "primary", pepper=pepper, now=now),
+        rotate_key(session, slug, "backup", pepper=pepper, now=now),
+    )
+
+
+def rotate_key(session: Session, slug: str, role: Role, *, pepper: bytes, now: datetime) -> str:
+    """A new key in the place of the old one, from the same addresses. A feed that came with the old one goes on."""
+    channel = _channel(session, slug)
+    old = find_key(session, channel.id, role)
+    if old is not None:
+        old.revoked_at = now
+        session.flush()
+    key = _add_key(session, channel, role, new_key(), pepper, now)
+    if old is not None:
+        limit_key(session, slug, role, old.allowed_addresses)
+    return key
+
+
+def revoke_key(session: Session, slug: str, role: Role, *, now: datetime) -> None:
+    """Without a new one: media ends a feed that came with it."""
+    key = find_key(session, _channel(session, slug).id, role)
+    if key is not None:
+        key.revoked_at = now
+
+
+def limit_key(session: Session, slug: str, role: Role, addresses: Sequence[str]) -> None:
+    """The key lets in from these addresses or networks alone; none: from anywhere."""
+    key = find_key(session, _channel(session, slug).id, role)
+    if key is None:
+        raise ChannelError(f"channel {slug} has no {role} key / chaneli {slug} haina ufunguo huo")
+    key.allowed_addresses = check_addresses(addresses)
+
+
+def check_addresses(addresses: Sequence[str]) -> list[str]:
+    """Networks as they are kept: 10.1.2.3 becomes 10.1.2.3/32."""
+    if len(addresses) > MAX_ADDRESSES:
+        raise ChannelError(f"at most {MAX_ADDRESSES} addresses / anwani zisizidi {MAX_ADDRESSES}")
+    try:
+        return [str(ipaddress.ip_network(address.strip(), strict=False)) for address in addresses]
+    except ValueError as error:
+        raise ChannelError(f"no address or network: {error} / si anwani wala mtandao sahihi") from error
+
+
+def find_key(session: Session, channel_id: int, role: Role) -> StreamKey | None:
+    """The one in use."""
+    in_use = (StreamKey.channel_id == channel_id) & (StreamKey.role == role) & StreamKey.revoked_at.is_(None)
+    return session.scalar(select(StreamKey).where(in_use))
+
+
+def set_life(session: Session, slug: str, *, auto_live: bool, reconnect_window_s: float | None) -> None:
+    """Whether a feed that arrives goes on the air by itself, and how long such a broadcast waits for a lost one."""
+    if reconnect_window_s is not None and reconnect_window_s < 0:
+        raise ChannelError("a reconnect window is 0 s or more / muda wa kusubiri uwe sekunde 0 au zaidi")
+    channel = _channel(session, slug)
+    channel.auto_live, channel.reconnect_window_s = auto_live, reconnect_window_s
+
+
+def _channel(session: Session, slug: str) -> Channel:
     channel = find_channel(session, check_slug(slug))
     if channel is None:
         raise ChannelError(f"there is no channel {slug} / hakuna chaneli {slug}")
-    in_use = (StreamKey.channel_id == channel.id) & StreamKey.revoked_at.is_(None)
-    session.execute(update(StreamKey).where(in_use).values(revoked_at=now))
-    return ChannelKeys(
-        slug,
-        _add_key(session, channel, "primary", new_key(), pepper, now),
-        _add_key(session, channel, "backup", new_key(), pepper, now),
-    )
+    return channel
 
 
 def _check_taken_over(session: Session, key: str, pepper: bytes) -> None:
@@ -136,6 +197,7 @@ def _add_key(session: Session, channel: Channel, role: Role, key: str, pepper: b
             channel_id=channel.id,
             role=role,
             key_hash=hash_key(key, pepper),
+            key_hint=key[-HINT_CHARACTERS:] if len(key) >= HINT_FROM_CHARACTERS else "",
             created_at=now,
         )
     )

@@ -2,17 +2,19 @@
 of them that media honours even without a database."""
 
 import hashlib
+import ipaddress
 import json
 import os
 import re
 import secrets
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from core.broadcasts.plan import Message, Plan, read_plans
 from core.tables import Channel, StreamKey
 
 Role = Literal["primary", "backup"]
@@ -32,23 +34,42 @@ def hash_key(key: str, pepper: bytes) -> str:
     return hashlib.blake2b(key.encode(), key=pepper, digest_size=32).hexdigest()
 
 
+def derived_key(pepper: bytes, purpose: bytes) -> bytes:
+    """32 bytes of their own for each purpose (16 bytes at most). `person` keeps them apart from `hash_key`'s hashes."""
+    return hashlib.blake2b(key=pepper, person=purpose, digest_size=32).digest()
+
+
 @dataclass(frozen=True, slots=True)
 class KeyOwner:
-    """Whom a key lets in."""
+    """Whom a key lets in, and from which networks (none: from anywhere)."""
 
     channel: str
     channel_id: int
     institution_id: int
     role: Role
+    addresses: tuple[str, ...] = ()
+
+    def allows(self, address: str) -> bool:
+        """An address that can't be read is none of those allowed."""
+        try:
+            peer = ipaddress.ip_address(address.strip("[]"))
+        except ValueError:
+            return not self.addresses
+        peer = getattr(peer, "ipv4_mapped", None) or peer
+        return not self.addresses or any(peer in ipaddress.ip_network(network) for network in self.addresses)
 
 
 @dataclass(frozen=True, slots=True)
 class ChannelEntry:
-    """A channel as media needs it: known even while nobody publishes."""
+    """A channel as media needs it: known even while nobody publishes. `auto_live`: a feed that arrives goes on the
+    air by itself; `reconnect_window_s` None: the program's setting."""
 
     slug: str
     id: int
     institution_id: int
+    auto_live: bool = True
+    reconnect_window_s: float | None = None
+    plan: Plan | None = None
 
 
 @dataclass(slots=True)
@@ -63,6 +84,15 @@ class KeyBook:
     saved_at: Path
     channels: tuple[ChannelEntry, ...] = ()
     owners: dict[str, KeyOwner] = field(default_factory=dict)
+    _index: dict[str, ChannelEntry] = field(default_factory=dict, init=False, repr=False)
+    _indexed: tuple[ChannelEntry, ...] = field(default=(), init=False, repr=False)
+
+    def entry(self, slug: str) -> ChannelEntry | None:
+        """Asked several times a second for each channel, on the loop alone."""
+        channels = self.channels
+        if self._indexed is not channels:
+            self._index, self._indexed = {one.slug: one for one in channels}, channels
+        return self._index.get(slug)
 
     def lookup(self, key: str) -> KeyOwner | None:
         return self.owners.get(hash_key(key, self.pepper))
@@ -71,8 +101,8 @@ class KeyBook:
         """Takes the last saved snapshot; a missing or torn file leaves the book as it is."""
         try:
             saved = json.loads(self.saved_at.read_text())
-            channels = tuple(ChannelEntry(**entry) for entry in saved["channels"])
-            owners = {hashed: KeyOwner(**owner) for hashed, owner in saved["keys"].items()}
+            channels = tuple(_channel_from(entry) for entry in saved["channels"])
+            owners = {hashed: _owner_from(owner) for hashed, owner in saved["keys"].items()}
         except (OSError, ValueError, TypeError, KeyError):
             return
         self.channels, self.owners = channels, owners
@@ -97,21 +127,43 @@ class KeyBook:
         temporary.replace(self.saved_at)
 
 
+def _channel_from(saved: dict[str, Any]) -> ChannelEntry:
+    plan = saved.pop("plan", None)
+    return ChannelEntry(**saved, plan=plan and _plan_from(plan))
+
+
+def _plan_from(saved: dict[str, Any]) -> Plan:
+    message = saved.pop("message")
+    return Plan(**saved, message=message and Message(**message))
+
+
+def _owner_from(saved: dict[str, Any]) -> KeyOwner:
+    return KeyOwner(**{**saved, "addresses": tuple(saved.get("addresses", ()))})
+
+
 def _read_channels(session: Session) -> tuple[ChannelEntry, ...]:
-    rows = session.execute(select(Channel.slug, Channel.id, Channel.institution_id).order_by(Channel.id))
-    return tuple(ChannelEntry(*row) for row in rows)
+    plans = read_plans(session)
+    settings = (Channel.auto_live, Channel.reconnect_window_s)
+    rows = session.execute(select(Channel.slug, Channel.id, Channel.institution_id, *settings).order_by(Channel.id))
+    return tuple(ChannelEntry(*row, plan=plans.get(row.id)) for row in rows)
 
 
 def _read_owners(session: Session) -> dict[str, KeyOwner]:
     rows = session.execute(
-        select(StreamKey.key_hash, Channel.slug, Channel.id, Channel.institution_id, StreamKey.role)
+        select(
+            StreamKey.key_hash, Channel.slug, Channel.id, Channel.institution_id, StreamKey.role,
+            StreamKey.allowed_addresses,
+        )
         .join(
             Channel,
             (Channel.id == StreamKey.channel_id) & (Channel.institution_id == StreamKey.institution_id),
         )
         .where(StreamKey.revoked_at.is_(None))
-    )
-    return {hashed: KeyOwner(slug, channel, owner, _role(role)) for hashed, slug, channel, owner, role in rows}
+    )  # fmt: skip
+    return {
+        hashed: KeyOwner(slug, channel, owner, _role(role), tuple(addresses))
+        for hashed, slug, channel, owner, role, addresses in rows
+    }
 
 
 def _role(text: str) -> Role:

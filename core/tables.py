@@ -3,7 +3,7 @@ carries its id, and the composite foreign keys make it
 impossible to hang one institution's row under another's."""
 
 from datetime import datetime
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from sqlalchemy import (
     BigInteger,
@@ -12,9 +12,11 @@ from sqlalchemy import (
     ForeignKey,
     ForeignKeyConstraint,
     Index,
+    String,
     UniqueConstraint,
     text,
 )
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 
@@ -26,10 +28,23 @@ class Institution(Base):
     """A public body (taasisi): the tenant."""
 
     __tablename__ = "institution"
+    __table_args__ = (
+        CheckConstraint(
+            "kind in ('ministry', 'department', 'agency', 'regional_secretariat', 'local_authority', 'other')",
+            name="kind",
+        ),
+        CheckConstraint("parent_id <> id", name="parent"),
+    )
     id: Mapped[int] = mapped_column(primary_key=True)
     slug: Mapped[str] = mapped_column(unique=True)
     name_sw: Mapped[str]
     name_en: Mapped[str]
+    acronym: Mapped[str] = mapped_column(server_default="")
+    kind: Mapped[str] = mapped_column(server_default="other")
+    parent_id: Mapped[int | None] = mapped_column(ForeignKey("institution.id"), index=True)
+    region: Mapped[str | None]
+    site_origins: Mapped[list[str]] = mapped_column(ARRAY(String), server_default="{}")
+    brand_colour: Mapped[str | None]
 
 
 class Channel(Base):
@@ -42,10 +57,13 @@ class Channel(Base):
     slug: Mapped[str] = mapped_column(unique=True)
     name_sw: Mapped[str]
     name_en: Mapped[str]
+    auto_live: Mapped[bool] = mapped_column(server_default=text("true"), default=True)
+    reconnect_window_s: Mapped[float | None]
 
 
 class StreamKey(Base):
-    """A key that lets one feed in. Only its keyed hash is kept; a revoked key keeps its row."""
+    """A key that lets one feed in, from `allowed_addresses` (networks; none: from anywhere). Only its keyed hash is
+    kept, and its last characters for people; a revoked key keeps its row."""
 
     __tablename__ = "stream_key"
     __table_args__ = (
@@ -64,19 +82,35 @@ class StreamKey(Base):
     channel_id: Mapped[int]
     role: Mapped[str]
     key_hash: Mapped[str] = mapped_column(unique=True)
+    key_hint: Mapped[str] = mapped_column(server_default="", default="")
+    allowed_addresses: Mapped[list[str]] = mapped_column(ARRAY(String), server_default="{}", default=list)
     created_at: Mapped[datetime]
     revoked_at: Mapped[datetime | None]
 
 
 class Broadcast(Base):
-    """One event on a channel (tangazo mubashara)."""
+    """One event on a channel (tangazo mubashara); its life is core/broadcasts/lifecycle.py. `air_id` names the
+    recording of its present time on the air; `created_by` is null where a feed began it by itself."""
 
     __tablename__ = "broadcast"
     __table_args__ = (
         ForeignKeyConstraint(["channel_id", "institution_id"], ["channel.id", "channel.institution_id"]),
+        ForeignKeyConstraint(["cloned_from", "institution_id"], ["broadcast.id", "broadcast.institution_id"]),
         UniqueConstraint("id", "institution_id"),
-        CheckConstraint("state in ('live', 'ended')", name="state"),
+        CheckConstraint(
+            "state in ('scheduled', 'rehearsal', 'live', 'ended', 'archived', 'cancelled')", name="broadcast_state"
+        ),
+        CheckConstraint("visibility in ('public', 'unlisted')", name="broadcast_visibility"),
+        CheckConstraint("message_level in ('info', 'warning')", name="broadcast_message_level"),
+        CheckConstraint("coalesce(started_at, planned_start_at) is not null", name="broadcast_begins"),
         Index("broadcast_of_channel", "channel_id", "started_at"),
+        Index("broadcast_begins_at", text("coalesce(started_at, planned_start_at)"), "id"),
+        Index(
+            "broadcast_at_the_channel",
+            "channel_id",
+            unique=True,
+            postgresql_where=text("state in ('rehearsal', 'live') and created_by is not null"),
+        ),
     )
     id: Mapped[str] = mapped_column(primary_key=True)
     institution_id: Mapped[int]
@@ -84,20 +118,55 @@ class Broadcast(Base):
     state: Mapped[str]
     title_sw: Mapped[str]
     title_en: Mapped[str]
-    started_at: Mapped[datetime]
+    description_sw: Mapped[str] = mapped_column(server_default="", default="")
+    description_en: Mapped[str] = mapped_column(server_default="", default="")
+    visibility: Mapped[str] = mapped_column(server_default="public", default="public")
+    planned_start_at: Mapped[datetime | None]
+    planned_end_at: Mapped[datetime | None]
+    air_id: Mapped[str] = mapped_column(unique=True)
+    went_live_at: Mapped[datetime | None]
+    started_at: Mapped[datetime | None]
+    ends_at: Mapped[datetime | None]
     ended_at: Mapped[datetime | None]
+    message_sw: Mapped[str | None]
+    message_en: Mapped[str | None]
+    message_level: Mapped[str | None]
+    message_at: Mapped[datetime | None]
+    cloned_from: Mapped[str | None]
+    created_by: Mapped[str | None]
+    version: Mapped[int] = mapped_column(server_default="1", default=1)
+
+
+class BroadcastEvent(Base):
+    """A line of a broadcast's log. A trigger refuses to change or delete one."""
+
+    __tablename__ = "broadcast_event"
+    __table_args__ = (
+        ForeignKeyConstraint(["broadcast_id", "institution_id"], ["broadcast.id", "broadcast.institution_id"]),
+        Index("event_of_broadcast", "broadcast_id", "id"),
+    )
+    id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    broadcast_id: Mapped[str]
+    institution_id: Mapped[int]
+    at: Mapped[datetime]
+    kind: Mapped[str]
+    actor: Mapped[str | None]
+    detail: Mapped[dict[str, Any]] = mapped_column(JSONB)
 
 
 class Recording(Base):
-    """What a broadcast left. `journal_bytes` is how far its journal has been turned into rows."""
+    """What a broadcast left of one time on the air (it has another where a `go live` was undone). `journal_bytes` is
+    how far its journal has been turned into rows."""
 
     __tablename__ = "recording"
     __table_args__ = (
-        ForeignKeyConstraint(["id", "institution_id"], ["broadcast.id", "broadcast.institution_id"]),
+        ForeignKeyConstraint(["broadcast_id", "institution_id"], ["broadcast.id", "broadcast.institution_id"]),
         UniqueConstraint("id", "institution_id"),
+        Index("recording_of_broadcast", "broadcast_id"),
         CheckConstraint("state in ('recording', 'ended', 'complete')", name="state"),
     )
     id: Mapped[str] = mapped_column(primary_key=True)
+    broadcast_id: Mapped[str]
     institution_id: Mapped[int]
     state: Mapped[str]
     started_at: Mapped[datetime]

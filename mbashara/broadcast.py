@@ -432,17 +432,20 @@ class Broadcast:
     def _begin_gap(self, cause: str) -> None:
         if self._gap_from_ms is None and self._leader is not None:
             self._gap_from_ms, self._gap_cause = self._leader.packager.end_ms, cause
+            assert self._recording is not None
+            self._recording.fact("lost", at_ms=round(self._gap_from_ms), cause=cause)
             log.warning("no media", channel=self.channel, broadcast=self.identity, cause=cause)
         elif cause == "feed lost":
             self._gap_cause = cause
 
-    def _end_gap(self, at_ms: float) -> None:
+    def _end_gap(self, at_ms: float, is_back: bool = True) -> None:
         if self._gap_from_ms is None:
             return
         from_ms, self._gap_from_ms = self._gap_from_ms, None
         assert self._recording is not None
         if at_ms > from_ms:
-            self._recording.fact("gap", from_ms=round(from_ms), to_ms=round(at_ms), cause=self._gap_cause)
+            told = {"from_ms": round(from_ms), "to_ms": round(at_ms), "cause": self._gap_cause, "is_back": is_back}
+            self._recording.fact("gap", **told)
 
     def _fill_followers(self) -> None:
         """A rendition that has nothing says so, once it is certain that nothing comes: a rung lags behind by nature."""
@@ -537,7 +540,7 @@ class Broadcast:
         if self._recording is None or self._leader is None:
             return
         leader = self._leader
-        self._end_gap(leader.packager.end_ms)
+        self._end_gap(leader.packager.end_ms, is_back=False)
         leader.packager.end()
         for rendition in self._others():
             rendition.packager.fill_behind()

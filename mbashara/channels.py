@@ -1,11 +1,15 @@
-"""The channels of one media worker: who may publish, which feed is on the air, when a broadcast begins and ends."""
+"""The channels of one media worker: who may publish, which feed is on the air or held, and each channel's broadcast.
+
+What a channel has to do next is decided in life.py; this file does it.
+"""
 
 import asyncio
+import os
 import secrets
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,17 +17,21 @@ from typing import Any
 import structlog
 
 from archive.recordings.recover import RestoredRecording, finish, unfinished
+from core.broadcasts.plan import Message, Plan
 from core.ids import RANDOM_BYTES, ulid
-from core.keys import KeyBook, KeyOwner
+from core.keys import ChannelEntry, KeyBook, KeyOwner
 from core.media.hub import Hub
+from core.media.stream import Item
 from core.media.window import LiveWindow
 from core.workers import channel_worker
 from ingest.feed import Feed
 from ingest.health.limits import Limits
 from ingest.health.series import Series
 from ingest.rtmp.door import FeedEnd, FeedSink, HandOff, PublishRequest, Refusal
+from ingest.rtmp.errors import FeedError
 from mbashara.broadcast import Broadcast, Parameters
-from player.files import write_state
+from mbashara.life import Attach, Begin, Current, End, Patience, Situation, decide
+from player.files import withdraw, write_state
 from player.playlist import MediaPlaylist
 
 log = structlog.get_logger()
@@ -52,14 +60,22 @@ class GuessLimit:
 
 @dataclass(slots=True)
 class Channel:
-    """A channel with at most one feed a role, and at most one broadcast."""
+    """A channel with at most one feed a role, and at most one broadcast. Feeds that are not on the air are held.
+
+    `eager` are the identities of feeds that may begin a broadcast by themselves; `rests` once people have ended one:
+    an encoder that goes on, or comes back within the reconnect window, does not begin another.
+    """
 
     slug: str
     channel_id: int
     institution_id: int
     feeds: dict[str, Feed] = field(default_factory=dict)
+    eager: set[str] = field(default_factory=set)
+    rests: bool = False
+    empty_since_s: float = 0.0
     on_air: Feed | None = None
     broadcast: Broadcast | None = None
+    plan_id: str | None = None
     last: Broadcast | None = None
     lost_since_s: float | None = None
     ending: asyncio.Task[None] | None = None
@@ -76,14 +92,15 @@ class Channels:
 
     def __init__(
         self, parameters: Parameters, hub: Hub, book: KeyBook, refresh: Callable[[], Any],
-        worker: int = 0, workers: int = 1, reconnect_window_s: float = 30.0,
+        worker: int = 0, workers: int = 1, reconnect_window_s: float = 30.0, planned_wait_s: float = 14_400.0,
         clock_s: Callable[[], float] = time.monotonic,
     ) -> None:  # fmt: skip
         self.channels: dict[str, Channel] = {}
         self.ended_broadcasts = 0
         self._parameters, self._hub, self._book, self._refresh = parameters, hub, book, refresh
         self._worker, self._workers = worker, workers
-        self._reconnect_window_s = reconnect_window_s
+        self._reconnect_window_s, self._planned_wait_s = reconnect_window_s, planned_wait_s
+        self._over: set[str] = set()
         self._clock_s = clock_s
         self._guesses = GuessLimit()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -104,6 +121,9 @@ class Channels:
             self._guesses.count(address, self._clock_s())
             log.warning("publisher refused", peer=request.peer, reason="unknown key")
             return Refusal("NetStream.Publish.Denied", "This stream key is wrong or was revoked.")
+        if not owner.allows(address):
+            log.warning("publisher refused", channel=owner.channel, peer=request.peer, reason="address not allowed")
+            return Refusal("NetStream.Publish.Denied", "This stream key is not allowed from this address.")
         lives_in = channel_worker(owner.channel, self._workers)
         if lives_in != self._worker:
             return HandOff(lives_in)
@@ -129,29 +149,54 @@ class Channels:
             peer=request.peer,
             encoder=request.flash_ver,
         )
-        if channel.on_air is None and channel.ending is None:  # else it is taken when the last broadcast has ended
-            self._put_on_air(channel, feed)
+        if self._may_begin(channel):
+            channel.eager.add(feed.identity)
+        self._step(channel)
         return feed
+
+    def _may_begin(self, channel: Channel) -> bool:
+        """Whether a feed that arrives now may begin a broadcast by itself."""
+        entry = self._entry(channel)
+        empty_s = self._clock_s() - channel.empty_since_s if len(channel.feeds) == 1 else 0
+        channel.rests = channel.rests and empty_s <= self._patience(channel).reconnect_window_s
+        return entry.auto_live and not channel.rests and (entry.plan is None or entry.plan.is_automatic)
 
     def _channel(self, owner: KeyOwner) -> Channel:
         if owner.channel not in self.channels:
             self.channels[owner.channel] = Channel(owner.channel, owner.channel_id, owner.institution_id)
         return self.channels[owner.channel]
 
+    def _entry(self, channel: Channel) -> ChannelEntry:
+        """What the book says. Where it knows nothing of the channel (no database and no saved book), a planned
+        broadcast is left as it is."""
+        entry = self._book.entry(channel.slug)
+        if entry is not None:
+            return entry
+        plan = None
+        if channel.plan_id is not None and channel.broadcast is not None:
+            plan = Plan(channel.plan_id, channel.broadcast.identity, "live")
+        return ChannelEntry(channel.slug, channel.channel_id, channel.institution_id, plan=plan)
+
+    def _patience(self, channel: Channel) -> Patience:
+        own_s = self._entry(channel).reconnect_window_s
+        return Patience(self._reconnect_window_s if own_s is None else own_s, self._planned_wait_s)
+
     # Feeds.
 
-    def _put_on_air(self, channel: Channel, feed: Feed) -> None:
-        if channel.broadcast is None:
-            channel.broadcast = self._new_broadcast(channel)
+    def _put_on_air(self, channel: Channel) -> None:
+        """The primary feed where there is one. It is seen from its next keyframe on."""
+        assert channel.broadcast is not None
+        feed = channel.feeds.get("primary") or next(iter(channel.feeds.values()))
         channel.on_air, channel.lost_since_s = feed, None
         channel.broadcast.attach(feed)
         feed.on_item = channel.broadcast.take
 
-    def _new_broadcast(self, channel: Channel) -> Broadcast:
-        identity = ulid(round(self._parameters.unix_ms()), secrets.token_bytes(RANDOM_BYTES))
+    def _new_broadcast(self, channel: Channel, plan: Plan | None) -> Broadcast:
+        fresh = ulid(round(self._parameters.unix_ms()), secrets.token_bytes(RANDOM_BYTES))
+        identity = fresh if plan is None else plan.air_id
         started = {
             "broadcast": identity, "channel": channel.slug, "channel_id": channel.channel_id,
-            "institution_id": channel.institution_id,
+            "institution_id": channel.institution_id, **({} if plan is None else {"plan": plan.id}),
         }  # fmt: skip
         broadcast = Broadcast(self._parameters, channel.slug, identity, started)
         self._hub.add(broadcast.on_air)
@@ -161,20 +206,23 @@ class Channels:
     def _end_feed(self, feed: Feed, end: FeedEnd) -> None:
         channel = self.channels[feed.channel]
         channel.feeds.pop(feed.role, None)
+        channel.eager.discard(feed.identity)
+        if not channel.feeds:
+            channel.empty_since_s = self._clock_s()
         log.info("feed ended", channel=channel.slug, feed=feed.identity, clean=end.clean, reason=end.reason)
         if channel.on_air is not feed:
             return
         channel.on_air = None
-        if channel.broadcast is None:
+        broadcast = channel.broadcast
+        if broadcast is None:
             return
-        other = next(iter(channel.feeds.values()), None)
-        channel.broadcast.detach()
-        if other is not None:
-            self._put_on_air(channel, other)
-        elif end.clean or not channel.broadcast.has_begun:
-            self._end(channel, "feed ended")
+        broadcast.detach()
+        if channel.feeds:
+            self._put_on_air(channel)
+        elif channel.plan_id is None and (end.clean or not broadcast.has_begun):
+            self._end(channel, End("feed ended", by_people=False))
         else:
-            channel.lost_since_s = self._clock_s()
+            channel.lost_since_s = self._clock_s() if broadcast.has_begun else None
             self._tell(channel)
 
     # The life of broadcasts.
@@ -190,35 +238,66 @@ class Channels:
                     log.error("the memory folder refuses", channel=channel.slug, error=str(error))
 
     def _tick(self, channel: Channel) -> None:
-        broadcast = channel.broadcast
-        if broadcast is not None and channel.ending is None:
-            broadcast.tick()
-            lost_s = 0 if channel.lost_since_s is None else self._clock_s() - channel.lost_since_s
-            if lost_s > self._reconnect_window_s:
-                self._end(channel, "feed lost")
+        if channel.broadcast is not None and channel.ending is None:
+            channel.broadcast.tick()
+        self._step(channel)
         self._tell(channel)
 
-    def _end(self, channel: Channel, reason: str) -> None:
-        if channel.ending is None and channel.broadcast is not None:
-            channel.ending = asyncio.create_task(self._finish(channel, channel.broadcast, reason))
+    def _step(self, channel: Channel) -> None:
+        """Does what is to be done next, if nothing is on its way already."""
+        if channel.ending is not None or not (channel.feeds or channel.broadcast):
+            return
+        match decide(self._situation(channel), self._patience(channel)):
+            case Begin(plan):
+                channel.broadcast = self._new_broadcast(channel, plan)
+                channel.plan_id = None if plan is None else plan.id
+                self._put_on_air(channel)
+            case Attach():
+                self._put_on_air(channel)
+            case End() as end:
+                self._end(channel, end)
 
-    async def _finish(self, channel: Channel, broadcast: Broadcast, reason: str) -> None:
+    def _situation(self, channel: Channel) -> Situation:
+        current, plan = None, self._entry(channel).plan
+        if channel.broadcast is not None:
+            lost_s = 0.0 if channel.lost_since_s is None else self._clock_s() - channel.lost_since_s
+            current = Current(channel.broadcast.identity, channel.plan_id, lost_s)
+        return Situation(
+            plan, current, bool(channel.feeds) and channel.on_air is None, bool(channel.eager),
+            self._parameters.unix_ms(), is_over=plan is not None and plan.air_id in self._over,
+        )  # fmt: skip
+
+    def _end(self, channel: Channel, end: End) -> None:
+        if channel.ending is not None or channel.broadcast is None:
+            return
+        if channel.on_air is not None:
+            channel.on_air.on_item = None  # it goes on, and is held again
+            channel.on_air = None
+        if end.by_people:
+            channel.eager.clear()
+            channel.rests = True
+        channel.ending = asyncio.create_task(self._finish(channel, channel.broadcast, end))
+
+    async def _finish(self, channel: Channel, broadcast: Broadcast, end: End) -> None:
         try:
-            await broadcast.end(reason)
+            await broadcast.end(end.reason)
         except OSError as error:
             log.error("a broadcast could not be ended", broadcast=broadcast.identity, error=str(error))
-        channel.ending = channel.lost_since_s = None
+        channel.ending = channel.lost_since_s = channel.plan_id = None
         channel.broadcast, channel.last = None, broadcast if broadcast.has_begun else channel.last
+        if broadcast.has_begun:
+            self._over.add(broadcast.identity)
+        if end.is_undone:
+            channel.last = None
+            withdraw(self._parameters.live / channel.slug)
         self.ended_broadcasts += 1
-        self._later(self._clean_up(broadcast))
-        waiting = next(iter(channel.feeds.values()), None)
-        if waiting is not None and channel.on_air is None:
-            self._put_on_air(channel, waiting)
+        self._later(self._clean_up(broadcast, 0 if end.is_undone else self._parameters.window_s))
+        self._step(channel)
         self._tell(channel)
 
-    async def _clean_up(self, broadcast: Broadcast) -> None:
+    async def _clean_up(self, broadcast: Broadcast, kept_s: float) -> None:
         """Players still read the end of the playlist; a presentation is removed a window later (8216bis 6.2.1)."""
-        await asyncio.sleep(self._parameters.window_s if broadcast.has_begun else 0)
+        await asyncio.sleep(kept_s if broadcast.has_begun else 0)
         self._hub.remove(broadcast.on_air)
         folder = self._parameters.live / broadcast.channel / broadcast.identity
         await asyncio.to_thread(shutil.rmtree, folder, True)
@@ -231,38 +310,53 @@ class Channels:
     # After a restart.
 
     def restore(self, recordings: Path) -> None:
-        """Takes up the broadcasts that a killed process left; ends those whose feed could not come back any more."""
+        """Takes up the broadcasts that a killed process left; ends those that are not to go on."""
+        self._over = set(os.listdir(recordings)) if recordings.exists() else set()
         for restored in unfinished(recordings, self._parameters.live):
             started = restored.started
             slug = str(started["channel"])
             if channel_worker(slug, self._workers) != self._worker:
                 continue
-            silent_s = (self._parameters.unix_ms() - restored.silent_since_ms) / 1000
-            owner = KeyOwner(slug, started["channel_id"], started["institution_id"], "primary")
-            channel = self._channel(owner)
-            if not restored.renditions or silent_s > self._reconnect_window_s or channel.broadcast is not None:
+            channel = self._channel(KeyOwner(slug, started["channel_id"], started["institution_id"], "primary"))
+            if channel.broadcast is not None or not restored.renditions or not self._resume(channel, restored):
                 finish(recordings / restored.broadcast, restored, "process ended", self._parameters.unix_ms())
                 log.warning("broadcast ended after a restart", channel=slug, broadcast=restored.broadcast)
-                continue
-            self._resume(channel, restored)
 
-    def _resume(self, channel: Channel, restored: RestoredRecording) -> None:
-        broadcast = Broadcast(self._parameters, channel.slug, restored.broadcast, restored.started, restored)
+    def _resume(self, channel: Channel, restored: RestoredRecording) -> bool:
+        """False: its plan has ended meanwhile, or its feed could not come back any more."""
+        identity, plan_id = restored.broadcast, restored.started.get("plan")
+        now_ms = self._parameters.unix_ms()
+        current = Current(identity, plan_id, (now_ms - restored.silent_since_ms) / 1000)
+        entry = self._book.entry(channel.slug)
+        unknown = Plan(plan_id, identity, "live") if plan_id else None
+        plan = unknown if entry is None else entry.plan
+        if decide(Situation(plan, current, False, False, now_ms), self._patience(channel)) is not None:
+            return False
+        broadcast = Broadcast(self._parameters, channel.slug, identity, restored.started, restored)
         self._hub.add(broadcast.on_air)
-        channel.broadcast, channel.lost_since_s = broadcast, self._clock_s()
-        log.warning("broadcast resumed", channel=channel.slug, broadcast=broadcast.identity)
+        channel.broadcast, channel.plan_id, channel.lost_since_s = broadcast, plan_id, self._clock_s()
+        log.warning("broadcast resumed", channel=channel.slug, broadcast=identity)
+        return True
 
     # What players poll.
 
     def know(self) -> None:
-        """Channels of the key book that nobody has published on yet have a state too."""
+        """Obeys a new book. Channels that nobody has published on yet have a state too."""
         for entry in self._book.channels:
             if channel_worker(entry.slug, self._workers) == self._worker and entry.slug not in self.channels:
                 self.channels[entry.slug] = Channel(entry.slug, entry.id, entry.institution_id)
+        let_in = {(owner.channel, owner.role) for owner in self._book.owners.values()}
+        for channel, feed in self.feeds():
+            if (channel.slug, feed.role) not in let_in:
+                feed.on_item = _refuse  # its key was revoked, and none took its place
+        for channel in self.channels.values():
+            self._step(channel)
+            self._tell(channel)
 
     def _tell(self, channel: Channel) -> None:
         broadcast = channel.broadcast
-        brief = (broadcast, broadcast is not None and (broadcast.has_begun, broadcast.is_lost, broadcast.has_video))
+        begun = broadcast is not None and (broadcast.has_begun, broadcast.is_lost, broadcast.has_video)
+        brief = (broadcast, begun, channel.last, self._message(channel))
         if brief == channel.told:
             return
         channel.told = brief
@@ -273,8 +367,11 @@ class Channels:
 
     def _state(self, channel: Channel) -> dict[str, Any]:
         shown = channel.broadcast if channel.broadcast is not None and channel.broadcast.has_begun else channel.last
+        message = self._message(channel)
+        said = {"message": None if message is None else asdict(message)}
         if shown is None or shown.cadence is None:
-            return {"state": "offline", "broadcast": None, "recording": None, "audio_only": False, "started_at": None}
+            nothing = {"broadcast": None, "recording": None, "audio_only": False, "started_at": None}
+            return {"state": "offline", **nothing, **said}
         state = "ended" if shown.ended else "lost" if shown.is_lost else "live"
         return {
             "state": state,
@@ -285,7 +382,15 @@ class Channels:
             "part_hold_back_s": shown.cadence.part_hold_back_s,
             "hold_back_s": shown.cadence.hold_back_s,
             "started_at": datetime.fromtimestamp(shown.origin_ms / 1000, UTC).isoformat(timespec="milliseconds"),
+            **said,
         }
+
+    def _message(self, channel: Channel) -> Message | None:
+        """What people tell every player, of the broadcast that has the channel."""
+        plan = self._entry(channel).plan
+        if plan is None or (plan.is_automatic and (channel.broadcast is None or channel.broadcast.identity != plan.id)):
+            return None
+        return plan.message
 
     def feeds(self) -> list[tuple[Channel, Feed]]:
         return [(channel, feed) for channel in self.channels.values() for feed in channel.feeds.values()]
@@ -311,3 +416,7 @@ class Channels:
         for channel in self.channels.values():
             if channel.broadcast is not None:
                 channel.broadcast.pause()
+
+
+def _refuse(_feed: Feed, _item: Item) -> None:
+    raise FeedError("This stream key was revoked.")

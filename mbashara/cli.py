@@ -1,4 +1,4 @@
-"""The command line: `mbashara up`, `channel ...`, `recording ...`. An error
+"""The command line: `mbashara up`, `channel ...`, `recording ...`, `user ...`. An error
 is one line, in English and Swahili, and exit code 2."""
 
 import json
@@ -12,15 +12,26 @@ from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
 from archive.recordings import rows
-from core import channels
+from core import channels, institutions
+from core.audit import Actor
 from core.channels import ChannelError, ChannelKeys
 from core.database import DatabaseAway, open_engine, transaction
+from core.problems import LOCALE, Problems
+from core.staff import accounts, links
+from core.staff.accounts import Invitation
+from core.staff.permissions import Grant, Role
+from core.web.i18n import Language, catalogue
 from mbashara import __version__, logs, postgres, supervisor
 from mbashara.data import DataError
 from mbashara.settings import Settings
 
 SETTING_ARGUMENTS = ("data", "http", "rtmp", "media_workers")
+MAX_PASSWORD_LINE = 1024
 Command = Callable[[Settings, Namespace], int]
+
+
+class UserError(ValueError):
+    """What was asked of an account can't be done; said in English and Swahili, nothing changed."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -33,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ValidationError as error:
         first = error.errors()[0]
         return _fail(f"setting {'.'.join(map(str, first['loc']))}: {first['msg']}")
-    except (DataError, ChannelError) as error:
+    except (DataError, ChannelError, UserError) as error:
         return _fail(str(error))
     except DatabaseAway as error:
         return _fail(f"the database does not answer / hifadhidata haijibu: {error}".splitlines()[0])
@@ -77,6 +88,15 @@ def parser() -> ArgumentParser:
 
     recording = areas.add_parser("recording", help="list recordings").add_subparsers(required=True, metavar="COMMAND")
     _with_json(_command(recording.add_parser("list", help="list the recordings, newest first"), recording_list))
+
+    user = areas.add_parser("user", help="add people of the staff").add_subparsers(required=True, metavar="COMMAND")
+    add = _command(user.add_parser("add", help="add a person and print the link that sets a password"), user_add)
+    add.add_argument("email", metavar="EMAIL")
+    add.add_argument("--name", required=True, metavar="TEXT", help="the person's name")
+    add.add_argument("--institution", metavar="SLUG", help="where the role is held (default: the whole platform)")
+    add.add_argument("--role", choices=list(Role), type=Role, default=Role.ADMIN, help="default: %(default)s")
+    add.add_argument("--password-stdin", action="store_true", help="take the password from standard input, no link")
+    _with_json(add)
     return whole
 
 
@@ -157,6 +177,49 @@ def recording_list(settings: Settings, arguments: Namespace) -> int:
             for recording, _broadcast, channel in rows.list_recordings(session)
         ]
     return _print_list(found, arguments.json)
+
+
+def user_add(settings: Settings, arguments: Namespace) -> int:
+    password = sys.stdin.readline(MAX_PASSWORD_LINE).rstrip("\r\n") if arguments.password_stdin else None
+    with database(settings) as session:
+        invited = _invite(session, settings, arguments, password)
+        told = {"email": invited.account.email, "name": invited.account.name, "role": str(arguments.role)}
+    link = invited.token and links.url(settings.base_url, links.Purpose.INVITATION, invited.token)
+    if arguments.json:
+        print(json.dumps({**told, "institution": arguments.institution, "link": link}, ensure_ascii=False))
+    else:
+        print(link or f"{told['email']}  {told['role']}")
+    return 0
+
+
+def _invite(session: Session, settings: Settings, arguments: Namespace, password: str | None) -> Invitation:
+    """The account with its role, and its password if there is one to set: then there is no link."""
+    now, by = datetime.now(UTC), Actor(None, "command line")
+    role = Grant(arguments.role, _institution_id(session, arguments.institution))
+    pepper = settings.pepper_file.read_bytes()
+    invited = accounts.invite(session, arguments.email, arguments.name, role, by=by, pepper=pepper, now=now)
+    if not isinstance(invited, Invitation):
+        raise _user_error(invited)
+    if password is None:
+        return invited
+    problems = accounts.set_first_password(session, invited.account, password, by=by, now=now)
+    if problems:
+        raise _user_error(problems)
+    return Invitation(invited.account, None)
+
+
+def _institution_id(session: Session, slug: str | None) -> int | None:
+    if slug is None:
+        return None
+    institution = institutions.find(session, slug)
+    if institution is None:
+        raise UserError(f"there is no institution {slug} / hakuna taasisi {slug}")
+    return institution.id
+
+
+def _user_error(problems: Problems) -> UserError:
+    english = problems[0].message
+    return UserError(f"{english} / {catalogue(Language.SW, LOCALE).gettext(english)}")
 
 
 @contextmanager

@@ -52,6 +52,13 @@ class Keys:
             self._refreshing = asyncio.create_task(asyncio.to_thread(self._refresh))
         await asyncio.shield(self._refreshing)
 
+    async def refresh_anew(self) -> bool:
+        """What was committed before this call is in force when it returns; False: the database is away."""
+        if self._refreshing is not None and not self._refreshing.done():
+            await asyncio.shield(self._refreshing)  # it may have read before that
+        await self.refresh()
+        return not self._away
+
     def _refresh(self) -> None:
         try:
             with transaction(self._engine) as session:
@@ -70,10 +77,16 @@ class Application:
     """What the process answers over HTTP: its health, its feeds', its metrics, previews, and what must wait."""
 
     def __init__(
-        self, delivery: Delivery, metrics: MediaMetrics, recorder: Recorder, channels: Channels, preview: PreviewDoor
+        self,
+        delivery: Delivery,
+        metrics: MediaMetrics,
+        recorder: Recorder,
+        channels: Channels,
+        obey: Callable[[], Awaitable[bool]],
+        preview: PreviewDoor,
     ) -> None:
-        self._delivery, self._metrics, self._recorder, self._channels = delivery, metrics, recorder, channels
-        self._preview = preview
+        self._delivery, self._metrics, self._recorder = delivery, metrics, recorder
+        self._channels, self._obey, self._preview = channels, obey, preview
 
     async def __call__(self, request: Request) -> bytes:
         if request.path == "/metrics":
@@ -85,6 +98,8 @@ class Application:
             return response(503 if failing else 200, [("content-type", "text/plain")], body)
         if request.path in (feeds.PATH, feeds.SERIES_PATH):
             return feeds.answer(self._channels, request)
+        if request.path == "/refresh":  # nothing outside reaches this: the edge passes on /live/ alone
+            return response(204 if await self._obey() else 503, [])
         if request.path == previews.PATH or request.path.startswith(f"{previews.PATH}/"):
             return await self._preview(request)
         return await self._delivery(request)
@@ -113,12 +128,19 @@ async def serve(settings: Settings, worker: int, rtmp: socket.socket) -> None:
         **{name: getattr(settings, name) for name in PARAMETERS_FROM_SETTINGS},
     )  # fmt: skip
     channels = Channels(
-        parameters, hub, keys.book, keys.refresh, worker, settings.media_workers, settings.reconnect_window_s
-    )
+        parameters, hub, keys.book, keys.refresh, worker, settings.media_workers, settings.reconnect_window_s,
+        settings.planned_wait_s,
+    )  # fmt: skip
     channels.restore(settings.recordings)
     delivery = Delivery(hub, _playlists(channels), settings.recordings)
     preview = PreviewDoor(channels)
-    application = Application(delivery, MediaMetrics(channels, delivery, recorder), recorder, channels, preview)
+
+    async def obey() -> bool:
+        is_fresh = await keys.refresh_anew()
+        channels.know()
+        return is_fresh
+
+    application = Application(delivery, MediaMetrics(channels, delivery, recorder), recorder, channels, obey, preview)
     rtmp_server = RtmpServer(channels.admit, handoff_path=lambda other: _handoff_path(settings, other))
     tasks: list[asyncio.Task[Any]] = [
         asyncio.create_task(work)

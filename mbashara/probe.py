@@ -1,10 +1,13 @@
-"""Asking another of our processes, over its Unix socket, whether it answers and what it counts."""
+"""Asking another of our processes, over its Unix socket: whether it answers, what it counts, and to look again."""
 
 import socket
 from contextlib import closing
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
+
+from core.workers import channel_worker
+from mbashara.settings import Settings
 
 TIMEOUT_S = 2.0
 
@@ -31,3 +34,15 @@ def get(path: Path, target: str) -> str | None:
             return answer.read().decode() if answer.status == HTTPStatus.OK else None
         except (OSError, HTTPException, UnicodeDecodeError):
             return None
+
+
+def refresh(settings: Settings, slug: str) -> bool:
+    """Has the channel's media worker read its book anew: True when that is in force. After a commit; False is no
+    trouble, only later: it looks by itself every two seconds. Blocks: for a thread."""
+    path = settings.socket(f"media-{channel_worker(slug, settings.media_workers)}")
+    with closing(UnixConnection(path)) as connection:
+        try:
+            connection.request("POST", "/refresh")
+            return connection.getresponse().status == HTTPStatus.NO_CONTENT
+        except (OSError, HTTPException):
+            return False

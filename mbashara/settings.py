@@ -8,6 +8,7 @@ import tempfile
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -51,10 +52,19 @@ class Settings(BaseSettings):
 
     data: Path = Field(Path("data"), description="Folder of everything that is kept: recordings, database, secrets.")
     http: str = Field("127.0.0.1:8080", description="HOST:PORT where viewers and browsers reach the edge.")
+    public_url: str = Field(
+        "",
+        description="The edge as others reach it, for links in e-mails: https://NAME (default: MBASHARA_HTTP).",
+    )
     rtmp: str = Field("0.0.0.0:1935", description="HOST:PORT where encoders publish.")
     database_url: str = Field(
         "", description="PostgreSQL to use instead of the embedded one: postgresql://USER@HOST/NAME."
     )
+    smtp_url: str = Field(
+        "",
+        description="Mail server for letters to staff: smtp://USER:PASSWORD@HOST:PORT (default: files in DATA/mail).",
+    )
+    mail_from: str = Field("Mbashara <mbashara@localhost>", description="Sender of letters to staff.")
     media_workers: int = Field(1, ge=1, le=64, description="Media processes; a channel always lives in the same one.")
     part_target_s: float = Field(
         0.5,
@@ -68,6 +78,9 @@ class Settings(BaseSettings):
         900, ge=24, le=14400, description="Seconds of a live broadcast that a viewer can seek back in."
     )
     reconnect_window_s: float = Field(30, ge=0, description="Seconds a broadcast waits for a lost feed before it ends.")
+    planned_wait_s: float = Field(
+        14_400, ge=60, description="Seconds a planned broadcast waits for a lost feed; people end it before that."
+    )
     stall_timeout_s: float = Field(
         6, gt=0, description="Seconds without a packet after which a feed counts as stalled."
     )
@@ -87,6 +100,19 @@ class Settings(BaseSettings):
     @classmethod
     def _is_address(cls, text: str) -> str:
         return str(parse_address(text))
+
+    @field_validator("public_url")
+    @classmethod
+    def _is_url(cls, text: str) -> str:
+        parts = urlsplit(text)
+        if text and (parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment):
+            raise ValueError(f"{text!r} is not https://NAME")
+        return text.rstrip("/")
+
+    @property
+    def base_url(self) -> str:
+        """What a link's path is added to."""
+        return self.public_url or f"http://{self.http_address.reachable}"
 
     @property
     def http_address(self) -> Address:
@@ -116,6 +142,11 @@ class Settings(BaseSettings):
     @property
     def public(self) -> Path:
         return self.data / "public"
+
+    @property
+    def mail_folder(self) -> Path:
+        """Letters to staff, where there is no mail server."""
+        return self.data / "mail"
 
     @property
     def pepper_file(self) -> Path:

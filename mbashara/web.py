@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import structlog
@@ -21,9 +22,14 @@ import portal
 from archive.recordings import rows
 from core.channels import ChannelName, channel_name, channels_on_air
 from core.database import DatabaseAway, open_engine, transaction
+from core.keys import derived_key
+from core.staff import sessions
+from core.staff.mail import open_mailer
+from core.staff.sessions import SignedIn, Visit
 from core.web.assets import Assets
 from core.web.headers import SecurityHeaders
 from core.web.site import LiveNow, Site
+from core.web.staff import Office, account, audit_log, entrance, institutions, people
 from mbashara import logs
 from mbashara.health import Health
 from mbashara.settings import Settings
@@ -56,34 +62,47 @@ class PageQueries:
         return player_pages.RecordingNames(recording.id, broadcast.title_sw, broadcast.title_en, recording.started_at)
 
 
-class LiveIndicator:
-    """The channels on air for the header of every page: asked for seldom, and a lost database only makes it old."""
+class SiteDoor:
+    """What every page asks: whose session this is, and what is on the air. The latter is asked for seldom, and a lost
+    database only makes it old."""
 
     def __init__(self, engine: Engine, clock_s: Callable[[], float] = time.monotonic) -> None:
         self._engine, self._clock_s = engine, clock_s
-        self._known: Sequence[LiveNow] = ()
+        self._live_now: Sequence[LiveNow] = ()
         self._asked_s = -LIVE_NOW_KEPT_S
 
-    def __call__(self) -> Sequence[LiveNow]:
+    def signed_in(self, token: str, visit: Visit) -> SignedIn | None:
+        with transaction(self._engine) as session:
+            found = sessions.find(session, token, visit.now)
+            if found is not None:
+                sessions.touch(session, found.session_id, visit.now)
+        return found
+
+    def live_now(self) -> Sequence[LiveNow]:
         now_s = self._clock_s()
         if now_s - self._asked_s >= LIVE_NOW_KEPT_S:
             self._asked_s = now_s
-            self._ask()
-        return self._known
+            self._ask_what_is_live()
+        return self._live_now
 
-    def _ask(self) -> None:
+    def _ask_what_is_live(self) -> None:
         try:
             with transaction(self._engine) as session:
                 found = channels_on_air(session)
         except DatabaseAway:
             return
-        self._known = [LiveNow(channel.slug, channel.name_sw, channel.name_en) for channel in found]
+        self._live_now = [LiveNow(channel.slug, channel.name_sw, channel.name_en) for channel in found]
 
 
 def application(settings: Settings) -> Starlette:
     engine = open_engine(settings.sqlalchemy_url)
     health = Health(settings, engine)
-    site = Site(ROOMS, Assets(), LiveIndicator(engine))
+    pepper = settings.pepper_file.read_bytes()
+    mailer = open_mailer(settings.smtp_url, settings.mail_from, settings.mail_folder)
+    site = Site(
+        ROOMS, Assets(), SiteDoor(engine), lambda: datetime.now(UTC), derived_key(pepper, b"csrf"), settings.public_url
+    )
+    office = Office(engine, pepper, mailer, settings.base_url)
 
     async def healthz(_request: Request) -> Response:
         parts = await health.parts()
@@ -99,15 +118,24 @@ def application(settings: Settings) -> Starlette:
 
     own: list[BaseRoute] = [Route("/healthz", healthz), Route("/metrics", metrics), Route("/", first)]
     return Starlette(
-        routes=[
-            *own,
-            site.assets.route(),
-            *home.routes(site, engine),
-            *player_pages.routes(site, PageQueries(engine)),
-        ],
+        routes=[*own, *page_routes(site, engine, office)],
         middleware=[Middleware(SecurityHeaders)],
         exception_handlers=error_pages(site),
     )
+
+
+def page_routes(site: Site, engine: Engine, office: Office) -> list[BaseRoute]:
+    """Every page there is."""
+    return [
+        site.assets.route(),
+        *home.routes(site, engine),
+        *player_pages.routes(site, PageQueries(engine)),
+        *entrance.routes(site, office),
+        *account.routes(site, office),
+        *people.routes(site, office),
+        *institutions.routes(site, office),
+        *audit_log.routes(site, office),
+    ]
 
 
 def error_pages(site: Site) -> dict[int | type[Exception], Callable[..., Response]]:

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypedDict
 
@@ -17,6 +18,7 @@ from sqlalchemy.exc import IntegrityError
 
 from archive.recordings import rows
 from archive.recordings.check import check_files
+from core.broadcasts import acts
 from core.database import DatabaseAway, open_engine, transaction
 from core.ids import is_id
 from mbashara import logs, postgres
@@ -65,6 +67,8 @@ class Follower:
 
     def follow_once(self) -> None:
         """One round. Raises DatabaseAway, having lost nothing."""
+        with transaction(self.engine) as session:
+            acts.close_due(session, datetime.now(UTC))
         is_full = self._rounds % FULL_ROUND == 0
         self._must_ask |= is_full
         for recording_id, size_bytes in self._journals(is_full):

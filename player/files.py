@@ -85,3 +85,9 @@ def write_state(folder: Path, state: Mapping[str, Any]) -> None:
     """A channel's state.json, which players poll while nothing is on the air."""
     folder.mkdir(parents=True, exist_ok=True)
     replace_file(str(folder / "state.json"), [json.dumps(state, separators=(",", ":")).encode()])
+
+
+def withdraw(folder: Path) -> None:
+    """Takes a channel's multivariant playlists away: there is nothing to watch, and nothing of before."""
+    for name in ("index.m3u8", "audio.m3u8"):
+        (folder / name).unlink(missing_ok=True)

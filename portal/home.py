@@ -1,8 +1,9 @@
-"""The first page of Tovuti Kuu: what is on the air now, and the latest recordings."""
+"""The first page of Tovuti Kuu: what is on the air now, what comes soon, and the latest recordings."""
 
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 
-from sqlalchemy import Engine, Row, select
+from sqlalchemy import Engine, Row, Select, select
 from sqlalchemy.orm import Session
 from starlette.routing import BaseRoute
 
@@ -12,13 +13,18 @@ from core.web.site import Page, Site, View
 
 KEPT_S = 5
 MAX_LIVE = 50
+MAX_SOON = 20
 MAX_RECORDINGS = 12
+LATE = timedelta(hours=2)
+"""How long a broadcast that is late to begin stays among those to come."""
 
 
 def routes(site: Site, engine: Engine) -> list[BaseRoute]:
-    def home(_view: View) -> Page:
+    def home(view: View) -> Page:
         with transaction(engine) as session:
-            facts = {"live": live(session), "recordings": recordings(session)}
+            facts = {
+                "live": live(session), "soon": soon(session, view.visit.now), "recordings": recordings(session),
+            }  # fmt: skip
         return Page("portal/home.html", facts, kept_s=KEPT_S)
 
     return site.pages("/", home)
@@ -26,21 +32,27 @@ def routes(site: Site, engine: Engine) -> list[BaseRoute]:
 
 def live(session: Session) -> Sequence[Row[Broadcast, Channel, Institution]]:
     """What is on the air, the longest first."""
-    query = (
+    on_air = _public().where(Broadcast.state == "live", Broadcast.started_at.is_not(None))
+    return session.execute(on_air.order_by(Broadcast.started_at).limit(MAX_LIVE)).all()
+
+
+def soon(session: Session, now: datetime) -> Sequence[Row[Broadcast, Channel, Institution]]:
+    """What is planned, the next first; what is in rehearsal is planned to everyone but the staff."""
+    planned = _public().where(Broadcast.state.in_(("scheduled", "rehearsal")), Broadcast.planned_start_at > now - LATE)
+    return session.execute(planned.order_by(Broadcast.planned_start_at).limit(MAX_SOON)).all()
+
+
+def recordings(session: Session) -> Sequence[Row[Recording, Broadcast]]:
+    """The latest that are whole, newest first."""
+    query = select(Recording, Broadcast).join(Broadcast, Broadcast.id == Recording.broadcast_id)
+    ended = query.where(Recording.state != "recording", Broadcast.visibility == "public")
+    return session.execute(ended.order_by(Recording.started_at.desc()).limit(MAX_RECORDINGS)).all()
+
+
+def _public() -> Select[Broadcast, Channel, Institution]:
+    return (
         select(Broadcast, Channel, Institution)
         .join(Channel, Channel.id == Broadcast.channel_id)
         .join(Institution, Institution.id == Broadcast.institution_id)
+        .where(Broadcast.visibility == "public")
     )
-    on_air = query.where(Broadcast.state == "live").order_by(Broadcast.started_at).limit(MAX_LIVE)
-    return session.execute(on_air).all()
-
-
-def recordings(session: Session) -> Sequence[Row[Recording, Broadcast, Channel]]:
-    """The latest that are whole, newest first."""
-    query = (
-        select(Recording, Broadcast, Channel)
-        .join(Broadcast, Broadcast.id == Recording.id)
-        .join(Channel, Channel.id == Broadcast.channel_id)
-    )
-    ended = query.where(Recording.state != "recording").order_by(Recording.started_at.desc()).limit(MAX_RECORDINGS)
-    return session.execute(ended).all()

@@ -15,6 +15,8 @@ from typing import Any
 from sqlalchemy import Row, Select, delete, select, update
 from sqlalchemy.orm import Session
 
+from core.broadcasts.acts import close as close_broadcast
+from core.broadcasts.events import add_event
 from core.tables import Broadcast, Channel, Gap, Recording, Rendition
 
 Fact = dict[str, Any]
@@ -69,21 +71,34 @@ def _started(session: Session, recording_id: str, fact: Fact) -> None:
     channel = session.get(Channel, fact["channel_id"])
     if channel is None or channel.institution_id != fact["institution_id"]:
         raise JournalError(f"no channel {fact['channel_id']} of institution {fact['institution_id']}")
-    at, owner = _when(fact), channel.institution_id
+    at = _when(fact)
+    broadcast = _broadcast_of(session, channel, recording_id, fact.get("plan", recording_id), at)
+    if broadcast.air_id == recording_id and broadcast.started_at is None:
+        broadcast.started_at = at
+    session.flush()
     session.add(
-        Broadcast(
-            id=recording_id,
-            institution_id=owner,
-            channel_id=channel.id,
-            state="live",
-            title_sw=channel.name_sw,
-            title_en=channel.name_en,
-            started_at=at,
+        Recording(
+            id=recording_id, broadcast_id=broadcast.id, institution_id=channel.institution_id, state="recording",
+            started_at=at, journal_bytes=0,
         )
-    )
+    )  # fmt: skip
     session.flush()
-    session.add(Recording(id=recording_id, institution_id=owner, state="recording", started_at=at, journal_bytes=0))
-    session.flush()
+    add_event(session, broadcast.institution_id, broadcast.id, at, "on_air", recording=recording_id)
+
+
+def _broadcast_of(session: Session, channel: Channel, recording_id: str, broadcast_id: str, at: datetime) -> Broadcast:
+    """The planned one, or a new one that a feed began by itself (so is a plan that a lost database took along)."""
+    planned = session.get(Broadcast, broadcast_id, with_for_update=True)
+    if planned is not None:
+        if planned.channel_id != channel.id:
+            raise JournalError(f"broadcast {broadcast_id} is not of channel {channel.slug}")
+        return planned
+    made = Broadcast(
+        id=broadcast_id, air_id=recording_id, institution_id=channel.institution_id, channel_id=channel.id,
+        state="live", title_sw=channel.name_sw, title_en=channel.name_en, started_at=at,
+    )  # fmt: skip
+    session.add(made)
+    return made
 
 
 def _rendition(session: Session, recording_id: str, fact: Fact) -> None:
@@ -101,28 +116,56 @@ def _rendition(session: Session, recording_id: str, fact: Fact) -> None:
     )
 
 
+def _lost(session: Session, recording_id: str, fact: Fact) -> None:
+    _tell(session, recording_id, fact, "feed_lost", cause=fact["cause"], at_ms=fact["at_ms"])
+
+
 def _gap(session: Session, recording_id: str, fact: Fact) -> None:
-    _add_gap(session, recording_id, MissingSpan(fact["from_ms"], fact["to_ms"]), fact["cause"])
+    """Of one rendition alone where the disk refused it; else the feed was away, and is back unless this is the end."""
+    span = MissingSpan(fact["from_ms"], fact["to_ms"])
+    _add_gap(session, recording_id, span, fact["cause"])
+    told = {"from_ms": span.started_ms, "to_ms": span.ended_ms, "cause": fact["cause"]}
+    if "rendition" in fact:
+        _tell(session, recording_id, fact, "not_recorded", rendition=fact["rendition"], **told)
+    else:
+        _tell(session, recording_id, fact, "feed_back" if fact.get("is_back", True) else "gap", **told)
 
 
-def _resumed(session: Session, recording_id: str, _fact: Fact) -> None:
-    session.execute(update(Broadcast).where(Broadcast.id == recording_id).values(state="live", ended_at=None))
-    session.execute(update(Recording).where(Recording.id == recording_id).values(state="recording", ended_at=None))
+def _resumed(session: Session, recording_id: str, fact: Fact) -> None:
+    """The process that was killed is back. A broadcast that people have ended meanwhile stays ended."""
+    recording = session.get_one(Recording, recording_id)
+    recording.state, recording.ended_at = "recording", None
+    broadcast = session.get_one(Broadcast, recording.broadcast_id, with_for_update=True)
+    if broadcast.created_by is None:
+        broadcast.state, broadcast.ended_at = "live", None
+    _tell(session, recording_id, fact, "resumed")
 
 
 def _ended(session: Session, recording_id: str, fact: Fact) -> None:
+    """Ends the broadcast too, if it is still on the air in this recording."""
     at = _when(fact)
-    session.execute(update(Broadcast).where(Broadcast.id == recording_id).values(state="ended", ended_at=at))
-    told = {
-        "state": "ended",
-        "ended_at": at,
-        "duration_ms": fact["duration_ms"],
-        "size_bytes": fact["size_bytes"],
-    }
-    session.execute(update(Recording).where(Recording.id == recording_id).values(**told))
+    recording = session.get_one(Recording, recording_id)
+    recording.state, recording.ended_at = "ended", at
+    recording.duration_ms, recording.size_bytes = fact["duration_ms"], fact["size_bytes"]
+    _tell(session, recording_id, fact, "off_air", reason=fact.get("reason"), recording=recording_id)
+    broadcast = session.get_one(Broadcast, recording.broadcast_id, with_for_update=True)
+    if broadcast.state == "live" and broadcast.air_id == recording_id:
+        close_broadcast(session, broadcast, at, str(fact.get("reason")))
 
 
-_APPLY = {"started": _started, "rendition": _rendition, "gap": _gap, "resumed": _resumed, "ended": _ended}
+def _tell(session: Session, recording_id: str, fact: Fact, kind: str, **detail: Any) -> None:
+    recording = session.get_one(Recording, recording_id)
+    add_event(session, recording.institution_id, recording.broadcast_id, _when(fact), kind, **detail)
+
+
+_APPLY = {
+    "started": _started,
+    "rendition": _rendition,
+    "lost": _lost,
+    "gap": _gap,
+    "resumed": _resumed,
+    "ended": _ended,
+}
 
 
 def ended_recordings(session: Session) -> Sequence[str]:
@@ -165,7 +208,7 @@ def find_recording(session: Session, recording_id: str) -> Row[Recording, Broadc
 def _with_broadcast() -> Select[Recording, Broadcast, Channel]:
     return (
         select(Recording, Broadcast, Channel)
-        .join(Broadcast, Broadcast.id == Recording.id)
+        .join(Broadcast, Broadcast.id == Recording.broadcast_id)
         .join(Channel, Channel.id == Broadcast.channel_id)
     )
 

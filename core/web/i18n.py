@@ -1,7 +1,7 @@
 """The languages of our pages and their catalogues: gettext .po files, read as they are, never compiled."""
 
-from collections.abc import Sequence
 from enum import StrEnum
+from functools import cache
 from gettext import NullTranslations
 from io import BytesIO
 from pathlib import Path
@@ -32,13 +32,14 @@ class Language(StrEnum):
         return cls(first) if first in set(cls) else cls.SW
 
 
-def catalogue(folders: Sequence[Path], language: Language) -> NullTranslations:
-    """The messages of every `folder`/locale/LANGUAGE.po. Their ids are the English words, so English needs no file."""
+@cache
+def catalogue(language: Language, *folders: Path) -> NullTranslations:
+    """The messages of every `folder`/LANGUAGE.po. Their ids are the English words, so English needs no file."""
     if language is Language.EN:
         return NullTranslations()
     merged = Translations()
     for folder in folders:
-        merged.merge(_read(folder / "locale" / f"{language}.po", language))
+        merged.merge(_read(folder / f"{language}.po", language))
     return merged
 
 

@@ -2,27 +2,40 @@
 
 A page is a route, a query function and a template. An endpoint takes a View (who asks, in which language) and returns a
 Page (template and facts) or a Response; it is no coroutine, so it runs in a thread and its queries may block.
+
+Pages of the staff are asked for with `staff_pages`: who is not logged in is sent to log in first. What a person may do
+there is asked by the endpoint, with the institution of the very row: `view.require(act, row.institution_id)`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import partial
 from gettext import NullTranslations
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
+from urllib.parse import quote
 
-from jinja2 import ChoiceLoader, Environment, FileSystemLoader, PackageLoader, PrefixLoader, StrictUndefined
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import FormData
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from core.web import dates
+from core.audit import Actor
+from core.staff.permissions import Act, may, scope
+from core.staff.sessions import SignedIn, Visit
+from core.web import visitors
 from core.web.assets import Assets
 from core.web.i18n import Language, catalogue
+from core.web.templating import HERE, Templates
+from core.web.visitors import Visitor
 
-HERE = Path(__file__).parent
-COMPONENTS = "govuk_frontend_jinja"
+MAX_FIELDS = 200
+MAX_FIELD_BYTES = 1 << 16
+LOG_IN = "/staff/login"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +47,25 @@ class LiveNow:
     name_en: str
 
 
+class Door(Protocol):
+    """What a site asks of the world, in threads: whose session a token is, and what is on the air."""
+
+    def signed_in(self, token: str, visit: Visit) -> SignedIn | None: ...
+    def live_now(self) -> Sequence[LiveNow]: ...
+
+
 @dataclass(frozen=True, slots=True)
 class View:
-    """What an endpoint knows of the one who asks."""
+    """What an endpoint knows of the one who asks. `form` is what was sent, already checked against forgery."""
 
     request: Request
     language: Language
     words: NullTranslations
+    visitor: Visitor
+    visit: Visit
+    csrf_token: str
+    form: FormData | None = None
+    person: SignedIn | None = None
 
     @property
     def path(self) -> str:
@@ -49,6 +74,40 @@ class View:
 
     def pick(self, swahili: str, english: str) -> str:
         return swahili if self.language is Language.SW else english
+
+    def field(self, name: str) -> str:
+        """A field of the form as text without spaces around it; empty where it was not sent."""
+        value = "" if self.form is None else self.form.get(name, "")
+        return value.strip() if isinstance(value, str) else ""
+
+    @property
+    def staff(self) -> SignedIn:
+        assert self.person is not None, "a page of the staff"
+        return self.person
+
+    @property
+    def actor(self) -> Actor:
+        return Actor(self.staff.user_id, self.staff.name, self.visit.address)
+
+    def may(self, act: Act, institution_id: int | None = None) -> bool:
+        return self.person is not None and may(self.person.memberships, act, institution_id)
+
+    def may_anywhere(self, act: Act) -> bool:
+        """Whether there is any institution where the person may do it: for links and lists."""
+        place = scope(self.staff.memberships, act)
+        return place.everything or bool(place.institution_ids)
+
+    def require(self, act: Act, institution_id: int | None) -> None:
+        """404 for what belongs to an institution where the person has no role at all: its very existence is not ours to
+        tell. 403 where the role does not reach."""
+        if self.may(act, institution_id):
+            return
+        belongs = scope(self.staff.memberships).covers(institution_id)
+        raise HTTPException(HTTPStatus.FORBIDDEN if belongs else HTTPStatus.NOT_FOUND)
+
+    def to(self, path: str) -> Response:
+        """On to another page of ours, in the same language, after a form."""
+        return RedirectResponse(f"/{self.language}{path}", HTTPStatus.SEE_OTHER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,88 +121,87 @@ class Page:
 
 
 Endpoint = Callable[[View], Page | Response]
+Answer = Callable[[Request], Coroutine[Any, Any, Response]]
+Clock = Callable[[], datetime]
 
 
 class Site:
     """Templates and catalogues of the rooms, read once per process.
 
     `rooms` maps a template's first folder ("portal/home.html") to the room's own folder, which has `templates/` and
-    `locale/`. `live_now` is asked for each page and must be quick.
+    `locale/`. `csrf_key` has 16 to 64 bytes. `public_url` makes the addresses of the other language absolute, as search
+    engines want them, and its https cookies secure.
     """
 
     def __init__(
-        self,
-        rooms: Mapping[str, Path],
-        assets: Assets,
-        live_now: Callable[[], Sequence[LiveNow]] = tuple,
-        public_url: str = "",
+        self, rooms: Mapping[str, Path], assets: Assets, door: Door, now: Clock, csrf_key: bytes, public_url: str = ""
     ) -> None:
-        """`public_url` makes the addresses of the other language absolute, as search engines want them."""
         self.assets = assets
-        self._live_now, self._public_url = live_now, public_url
-        folders = [HERE, *rooms.values()]
-        self._words = {language: catalogue(folders, language) for language in Language}
-        loader = _loader({"core": HERE, **rooms})
-        self._templates = {language: self._environment(loader, language) for language in Language}
+        self.secure = public_url.startswith("https:")
+        self._door, self._now, self._csrf_key = door, now, csrf_key
+        folders = [folder / "locale" for folder in (HERE, HERE.parent, *rooms.values())]
+        self._words = {language: catalogue(language, *folders) for language in Language}
+        self._templates = {
+            language: Templates(rooms, language, self._words[language], assets, public_url) for language in Language
+        }
 
     def pages(self, path: str, endpoint: Endpoint, methods: Sequence[str] = ("GET",)) -> list[BaseRoute]:
         """The page's route in each language: `path` begins behind the language."""
-        return [
-            Route(f"/{language}{path}", partial(self._answer, language, endpoint), methods=list(methods))
-            for language in Language
-        ]
+        return self._routes(path, endpoint, methods, for_staff=False)
+
+    def staff_pages(self, path: str, endpoint: Endpoint, methods: Sequence[str] = ("GET",)) -> list[BaseRoute]:
+        """The same for those who are logged in."""
+        return self._routes(path, endpoint, methods, for_staff=True)
 
     def error(self, request: Request, status: int) -> Response:
         """A helpful page for an error, in the language of the address."""
-        view = self._view(request, Language.of_path(request.url.path))
+        view = self._view(request, Language.of_path(request.url.path), None)
         known = status if status in _EXPLAINED else HTTPStatus.INTERNAL_SERVER_ERROR
         return self.render(view, Page("core/error.html", {"status": int(known)}, HTTPStatus(status)))
 
     def render(self, view: View, page: Page) -> Response:
-        shown = {"view": view, "live_now": self._live_now(), **page.facts}
-        html = self._templates[view.language].get_template(page.template).render(shown)
+        shown = {"view": view, "live_now": self._door.live_now(), **page.facts}
+        html = self._templates[view.language].render(page.template, shown)
         kept = f"public, max-age={page.kept_s}" if page.kept_s else "no-store"
-        return HTMLResponse(html, page.status, {"cache-control": kept, "content-language": view.language.value})
+        response = HTMLResponse(html, page.status, {"cache-control": kept, "content-language": view.language.value})
+        if view.visitor.is_new and not page.kept_s:
+            visitors.remember_visitor(response, view.visitor, secure=self.secure)
+        return response
 
-    def _answer(self, language: Language, endpoint: Endpoint, request: Request) -> Response:
-        view = self._view(request, language)
+    def _routes(self, path: str, endpoint: Endpoint, methods: Sequence[str], *, for_staff: bool) -> list[BaseRoute]:
+        return [
+            Route(f"/{language}{path}", self._answer(language, endpoint, for_staff), methods=list(methods))
+            for language in Language
+        ]
+
+    def _answer(self, language: Language, endpoint: Endpoint, for_staff: bool) -> Answer:
+        async def answer(request: Request) -> Response:
+            form = None
+            if request.method == "POST":
+                form = await request.form(max_files=1, max_fields=MAX_FIELDS, max_part_size=MAX_FIELD_BYTES)
+            return await run_in_threadpool(partial(self._respond, language, endpoint, for_staff, request, form))
+
+        return answer
+
+    def _respond(
+        self, language: Language, endpoint: Endpoint, for_staff: bool, request: Request, form: FormData | None
+    ) -> Response:
+        view = self._view(request, language, form, for_staff)
+        if for_staff and view.person is None:
+            back = quote(view.path) if request.method == "GET" else ""
+            return RedirectResponse(f"/{language}{LOG_IN}?next={back}", HTTPStatus.SEE_OTHER)
+        if form is not None and not view.visitor.sent(form, self._csrf_key):
+            return self.render(view, Page("core/forged.html", status=HTTPStatus.FORBIDDEN))
         answer = endpoint(view)
         return self.render(view, answer) if isinstance(answer, Page) else answer
 
-    def _view(self, request: Request, language: Language) -> View:
-        return View(request, language, self._words[language])
-
-    def _environment(self, loader: PrefixLoader, language: Language) -> Environment:
-        made = Environment(
-            loader=loader,
-            autoescape=True,
-            undefined=StrictUndefined,
-            extensions=["jinja2.ext.i18n"],
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
-        install: Callable[..., None] = getattr(made, "install_gettext_translations")  # noqa: B009 (added by the extension)
-        install(self._words[language], newstyle=True)
-        made.globals |= {
-            "asset": self.assets.address,
-            "language": language.value,
-            "languages": list(Language),
-            "public_url": self._public_url,
-        }
-        made.filters |= {
-            "day": partial(dates.day, language=language),
-            "weekday": partial(dates.weekday, language=language),
-            "clock": partial(dates.clock, language=language),
-            "moment": partial(dates.moment, language=language),
-            "duration": dates.duration,
-        }
-        return made
+    def _view(self, request: Request, language: Language, form: FormData | None, for_staff: bool = False) -> View:
+        visitor = visitors.read_visitor(request)
+        host = request.client.host if request.client else ""
+        visit = Visit(self._now(), host, request.headers.get("user-agent", ""))
+        person = self._door.signed_in(visitor.session_token, visit) if for_staff and visitor.session_token else None
+        token = visitor.csrf_token(self._csrf_key)
+        return View(request, language, self._words[language], visitor, visit, token, form, person)
 
 
-_EXPLAINED = {403, 404, 405, 429, 500, 503}
-
-
-def _loader(folders: Mapping[str, Path]) -> PrefixLoader:
-    ours = {name: FileSystemLoader(folder / "templates") for name, folder in folders.items()}
-    components = ChoiceLoader([PackageLoader(COMPONENTS)])
-    return PrefixLoader({**ours, COMPONENTS: components})
+_EXPLAINED = {400, 403, 404, 405, 413, 429, 500, 503}

@@ -32,7 +32,7 @@ class Explanation:
 
 
 def explain(issue: Issue, language: Language) -> Explanation:
-    text, gettext = TEXTS[issue.type], catalogue(LOCALE, language).gettext
+    text, gettext = TEXTS[issue.type], catalogue(language, LOCALE).gettext
     numbers = {"value": _number(issue.value, text.scale), "limit": _number(issue.limit, text.scale)}
     return Explanation(gettext(text.cause).format(**numbers), gettext(text.remedy).format(**numbers))
 

@@ -1,6 +1,7 @@
 // Owns the player element: what the viewer wants, what is loaded, and the way from troubles back to the picture.
 import { Controls } from './controls.js';
 import { Feed } from './feed.js';
+import { Message } from './message.js';
 import { HlsEngine } from './hls-engine.js';
 import { actionOf } from './keys.js';
 import { recall, remember } from './memory.js';
@@ -44,6 +45,7 @@ export class Player extends HTMLElement {
     this.feed = new Feed(stateUrl);
     this.feed.addEventListener('news', () => this.onNews());
     this.panel = new Panel(this);
+    this.message = new Message(this.querySelector('[data-message]'));
     this.controls = new Controls(this);
     Object.assign(this, { isSoundOnly, wantsLowLatency, engine: null, broadcast: null, retry: null, stalls: [], sawOutage: false });
     Object.assign(this, { isWanted: false, hasPlayed: false, isStalled: true, isOver: false, isBroken: false });
@@ -423,6 +425,7 @@ export class Player extends HTMLElement {
     } else if (facts.state === 'live') {
       this.onLiveNews(facts);
     }
+    this.message.show(facts?.message);
     this.show();
   }
 

@@ -15,6 +15,7 @@ from mbashara.logs import hide_secrets
     [
         [], ["nothing"], ["channel"], ["channel", "add"], ["channel", "add", "ikulu"], ["channel", "rotate-key"],
         ["channel", "add", "ikulu", "--name-sw", "Ikulu"], ["recording"], ["up", "--no-such-option"],
+        ["user"], ["user", "add", "asha@ega.go.tz"], ["user", "add", "asha@ega.go.tz", "--name", "A", "--role", "x"],
     ],
 )  # fmt: skip
 def test_an_unknown_or_unfinished_command_is_refused(line: list[str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -63,6 +64,7 @@ def test_the_command_line_overrules_the_environment(monkeypatch: pytest.MonkeyPa
     [
         ["up"], ["channel", "list"], ["channel", "rotate-key", "ikulu"], ["recording", "list"],
         ["channel", "add", "ikulu", "--name-sw", "Ikulu", "--name-en", "State House"],
+        ["user", "add", "asha@ega.go.tz", "--name", "Asha"],
     ],
 )  # fmt: skip
 def test_every_command_takes_the_data_folder_from_either(

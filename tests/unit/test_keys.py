@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from core.channels import ChannelError, check_slug
+from core.broadcasts.plan import Message, Plan
+from core.channels import ChannelError, check_addresses, check_slug
 from core.keys import KEY_PATTERN, ChannelEntry, KeyBook, KeyOwner, hash_key, new_key
 
 PEPPER = b"p" * 32
@@ -82,5 +83,54 @@ def test_saved_facts_are_hashes_and_owners_alone(book: KeyBook) -> None:
     saved = json.loads(book.saved_at.read_text())
     assert set(saved) == {"channels", "keys"}
     assert saved["keys"][hash_key("ufunguo-mkuu", PEPPER)] == {
-        "channel": "ikulu", "channel_id": 1, "institution_id": 7, "role": "primary",
+        "channel": "ikulu", "channel_id": 1, "institution_id": 7, "role": "primary", "addresses": [],
     }  # fmt: skip
+
+
+def test_a_saved_book_keeps_plans_and_addresses(tmp_path: Path) -> None:
+    plan = Plan("p", "a", "live", 1_700_000_000_000, Message("Subiri", "Wait", "warning"))
+    channels = (ChannelEntry("ikulu", 1, 7, False, 12.5, plan), ChannelEntry("bunge", 2, 8))
+    owner = KeyOwner("ikulu", 1, 7, "primary", ("10.0.0.0/8",))
+    KeyBook(PEPPER, tmp_path / "keys.json", channels, {"h": owner}).save()
+    other = KeyBook(PEPPER, tmp_path / "keys.json")
+    other.load()
+    assert (other.channels, other.owners) == (channels, {"h": owner})
+
+
+def test_a_book_saved_by_an_earlier_version_is_read(tmp_path: Path) -> None:
+    saved = {
+        "channels": [{"slug": "ikulu", "id": 1, "institution_id": 7}],
+        "keys": {"h": {"channel": "ikulu", "channel_id": 1, "institution_id": 7, "role": "primary"}},
+    }
+    (tmp_path / "keys.json").write_text(json.dumps(saved))
+    book = KeyBook(PEPPER, tmp_path / "keys.json")
+    book.load()
+    assert (book.channels, book.owners) == ((ChannelEntry("ikulu", 1, 7),), {"h": OWNER})
+
+
+@pytest.mark.parametrize(
+    ("networks", "address", "is_allowed"),
+    [
+        ((), "41.59.0.1", True), ((), "not an address", True),
+        (("41.59.0.0/16",), "41.59.255.1", True), (("41.59.0.0/16",), "41.60.0.1", False),
+        (("10.0.0.1/32", "41.59.1.2/32"), "41.59.1.2", True), (("10.0.0.1/32",), "not an address", False),
+        (("41.59.0.0/16",), "::ffff:41.59.0.1", True), (("2c0f:fe38::/32",), "2c0f:fe38::1", True),
+        (("2c0f:fe38::/32",), "[2c0f:fe38::1]", True), (("0.0.0.0/0",), "2c0f:fe38::1", False),
+    ],
+)  # fmt: skip
+def test_a_key_lets_in_from_its_addresses(networks: tuple[str, ...], address: str, is_allowed: bool) -> None:
+    assert KeyOwner("ikulu", 1, 7, "primary", networks).allows(address) is is_allowed
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [(["10.1.2.3"], ["10.1.2.3/32"]), ([" 41.59.3.4/16 "], ["41.59.0.0/16"]), (["::1"], ["::1/128"]), ([], [])],
+)
+def test_addresses_are_kept_as_networks(given: list[str], kept: list[str]) -> None:
+    assert check_addresses(given) == kept
+
+
+@pytest.mark.parametrize("given", [["10.1.2"], ["10.0.0.0/33"], [""], ["ikulu.go.tz"], ["10.0.0.1"] * 33])
+def test_what_is_no_address(given: list[str]) -> None:
+    with pytest.raises(ChannelError, match=" / "):
+        check_addresses(given)

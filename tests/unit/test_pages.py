@@ -16,9 +16,9 @@ import player
 from core.web.assets import Assets, AssetsMissing
 from core.web.headers import SecurityHeaders
 from core.web.i18n import Language
-from core.web.site import Site
-from mbashara.web import ROOMS, error_pages
+from mbashara.web import error_pages
 from player.pages import RecordingNames, routes
+from tests.unit.site_kit import make_site
 
 PLAYER_DIR = Path(player.__file__).parent
 RECORDING_ID = "01j0000000000000000000000a"
@@ -61,7 +61,7 @@ def static_dir(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def client(static_dir: Path) -> Iterator[TestClient]:
-    site = Site(ROOMS, Assets(static_dir))
+    site = make_site(assets=Assets(static_dir))
     application = Starlette(
         routes=[site.assets.route(), *routes(site, Channels())],
         middleware=[Middleware(SecurityHeaders)],

@@ -51,6 +51,20 @@ def test_limits(wrong: dict[str, object]) -> None:
         Settings.model_validate(wrong)
 
 
+@pytest.mark.parametrize(
+    ("public_url", "base_url"),
+    [("", "http://127.0.0.1:8080"), ("https://live.go.tz/", "https://live.go.tz"), ("http://a:81/x", "http://a:81/x")],
+)
+def test_where_links_lead(public_url: str, base_url: str) -> None:
+    assert Settings(http="0.0.0.0:8080", public_url=public_url).base_url == base_url
+
+
+@pytest.mark.parametrize("text", ["live.go.tz", "ftp://live.go.tz", "https://", "https://a.tz?x=1", "javascript:x"])
+def test_what_is_no_public_url(text: str) -> None:
+    with pytest.raises(ValidationError, match="https://NAME"):
+        Settings(public_url=text)
+
+
 def test_are_frozen() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         Settings().http = "127.0.0.1:1"  # type: ignore[misc]

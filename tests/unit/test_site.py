@@ -13,11 +13,12 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from core.web import dates
-from core.web.assets import Assets
 from core.web.i18n import Language
-from core.web.site import HERE, LiveNow, Page, Site, View
+from core.web.site import LiveNow, Page, View
+from core.web.templating import HERE
 from mbashara.web import ROOMS, error_pages
 from player import pages
+from tests.unit.site_kit import StandingDoor, make_site
 
 WORDY = {"core": HERE, **ROOMS}
 IKULU = LiveNow("ikulu", "Ikulu", "State House")
@@ -33,7 +34,7 @@ def make_client(tmp_path: Path, *live_now: LiveNow, public_url: str = "") -> Tes
         '{% extends "core/layout.html" %}{% block title %}{{ _("Bills") }}{% endblock %}'
         "{% block main %}{% for bill in bills %}<p>{{ bill }}</p>{% endfor %}{% endblock %}"
     )
-    site = Site({**ROOMS, "bills": tmp_path}, Assets(), lambda: live_now, public_url)
+    site = make_site({"bills": tmp_path}, door=StandingDoor(live_now), public_url=public_url)
 
     def bills(_view: View) -> Page:
         return Page("bills/bills.html", {"bills": ["<Finance>"]}, kept_s=30)
@@ -97,8 +98,8 @@ def test_errors_help_in_the_language_of_the_address(tmp_path: Path, path: str, s
 
 @pytest.mark.parametrize("room", WORDY)
 def test_every_message_is_in_swahili(room: str) -> None:
-    methods = [("*.py", "python"), ("templates/*.html", "jinja2")]
-    options = {"templates/*.html": {"newstyle_gettext": "true"}}
+    methods = [("**.py", "python"), ("templates/**.html", "jinja2")]
+    options = {"templates/**.html": {"newstyle_gettext": "true"}}
     found = {message for _, _, message, _, _ in extract_from_dir(WORDY[room], methods, options)}
     known = _catalogue(WORDY[room])
     translated = {message.id for message in known if message.id and _whole(message.string) and not message.fuzzy}
@@ -170,7 +171,7 @@ class Names:
 # bytes of a page and of all that it loads before anyone presses play; the edge's brotli is smaller than this gzip
 @pytest.mark.parametrize(("path", "budget"), [("/sw/live/ikulu", 22_000), ("/sw/hakuna", 5_000)])
 def test_pages_stay_within_their_weight(path: str, budget: int) -> None:
-    site = Site(ROOMS, Assets())
+    site = make_site()
     routes = [site.assets.route(), *pages.routes(site, Names())]
     client = TestClient(Starlette(routes=routes, exception_handlers=error_pages(site)))
     html = client.get(path).text

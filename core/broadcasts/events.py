@@ -1,0 +1,66 @@
+"""The event log of a broadcast: what people did and what media told, appended only (the table refuses changes)."""
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from core.tables import BroadcastEvent
+
+COLUMNS = ("id", "at", "broadcast", "kind", "actor", "detail")
+
+
+def add_event(
+    session: Session, institution_id: int, broadcast_id: str, at: datetime, kind: str, actor: str | None = None,
+    **detail: Any,
+) -> None:  # fmt: skip
+    """`actor` None: nobody, the system itself."""
+    session.add(
+        BroadcastEvent(
+            institution_id=institution_id, broadcast_id=broadcast_id, at=at, kind=kind, actor=actor, detail=detail
+        )
+    )
+
+
+def list_events(
+    session: Session, institution_id: int, broadcast_id: str, after_id: int = 0, limit: int = 1000
+) -> Sequence[BroadcastEvent]:
+    """In the order in which they were written; `after_id` pages on."""
+    mine = (BroadcastEvent.institution_id == institution_id) & (BroadcastEvent.broadcast_id == broadcast_id)
+    query = select(BroadcastEvent).where(mine, BroadcastEvent.id > after_id)
+    return session.scalars(query.order_by(BroadcastEvent.id).limit(limit)).all()
+
+
+def all_events(session: Session, institution_id: int, broadcast_id: str) -> Iterator[BroadcastEvent]:
+    """For an export: however many there are, a page of them at a time."""
+    after_id = 0
+    while found := list_events(session, institution_id, broadcast_id, after_id):
+        yield from found
+        after_id = found[-1].id
+
+
+def json_lines(events: Iterable[BroadcastEvent]) -> Iterator[str]:
+    for event in events:
+        values = (event.id, event.at.isoformat(), event.broadcast_id, event.kind, event.actor, event.detail)
+        yield json.dumps(dict(zip(COLUMNS, values, strict=True)), ensure_ascii=False) + "\n"
+
+
+def csv_lines(events: Iterable[BroadcastEvent]) -> Iterator[str]:
+    yield _csv_line(COLUMNS)
+    for event in events:
+        detail = json.dumps(event.detail, ensure_ascii=False)
+        yield _csv_line(
+            (str(event.id), event.at.isoformat(), event.broadcast_id, event.kind, event.actor or "", detail)
+        )
+
+
+def _csv_line(values: Sequence[str]) -> str:
+    line = io.StringIO()
+    # A spreadsheet would run a cell that begins like a formula.
+    csv.writer(line).writerow([f"'{value}" if value[:1] in ("=", "+", "-", "@") else value for value in values])
+    return line.getvalue()

@@ -1,0 +1,44 @@
+"""What is wrong with what a person entered, as data: the field and the message. Message ids are the English words;
+core/locale has the Swahili."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+LOCALE = Path(__file__).parent / "locale"
+
+
+class Message(StrEnum):
+    """Every message of core's own checks."""
+
+    SLUG = "Use 1 to 40 of a-z, 0-9 and hyphen."
+    SLUG_TAKEN = "Another institution has this short name."
+    NAME = "Enter a name of 1 to 200 characters."
+    ACRONYM = "Use at most 20 characters in the acronym."
+    KIND = "Choose the kind of institution."
+    PARENT = "Choose an institution that exists."
+    PARENT_LOOP = "An institution cannot be under itself or under one that is under it."
+    REGION = "Choose a region."
+    ORIGIN = "Write each site as https://name, without a path."
+    ORIGINS_MANY = "Give at most 20 sites."
+    COLOUR = "Write the colour as # and six digits, such as #1e5945."
+    COLOUR_PALE = "Choose a darker colour: white text must be readable on it."
+    EMAIL = "Enter an e-mail address, such as name@example.go.tz."
+    PASSWORD_SHORT = "Use at least 12 characters in the password."
+    PASSWORD_LONG = "Use at most 256 characters in the password."
+    PASSWORD_OBVIOUS = "This password is easy to guess. Choose another."
+    PASSWORD_WRONG = "The password is not right."
+    PASSWORD_SET = "This account has a password already."
+    LINK = "This link has expired or was used already. Ask for a new one."
+    LOCKED = "Too many tries. Wait and try again."
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One field's trouble. `field` is the form field's name."""
+
+    field: str
+    message: Message
+
+
+Problems = tuple[Problem, ...]

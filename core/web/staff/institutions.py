@@ -1,0 +1,91 @@
+"""Screens of institutions: the list, adding one, editing one."""
+
+from functools import partial
+from http import HTTPStatus
+
+from sqlalchemy.orm import Session
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+from starlette.routing import BaseRoute
+
+from core import institutions
+from core.database import transaction
+from core.institutions import REGIONS, InstitutionFacts, Kind
+from core.staff.permissions import Act
+from core.tables import Institution
+from core.web.forms import Form, sent
+from core.web.site import Page, Site, View
+from core.web.staff import Office
+
+FIELDS = ("slug", "name_sw", "name_en", "acronym", "kind", "parent_id", "region", "site_origins", "brand_colour")
+
+
+def routes(site: Site, office: Office) -> list[BaseRoute]:
+    both = ("GET", "POST")
+    return [
+        *site.staff_pages("/staff/institutions", partial(_list, office)),
+        *site.staff_pages("/staff/institutions/new", partial(_new, office), both),
+        *site.staff_pages("/staff/institutions/{id:int}", partial(_edit, office), both),
+    ]
+
+
+def _list(office: Office, view: View) -> Page:
+    visible = institutions.visible_institutions(view.staff.memberships)
+    with transaction(office.engine) as session:
+        found = institutions.list_institutions(session, visible)
+    return Page("core/staff/institutions.html", {"institutions": found, "told": view.request.query_params.get("told")})
+
+
+def _new(office: Office, view: View) -> Page | Response:
+    view.require(Act.INSTITUTION_ADD, None)
+    with transaction(office.engine) as session:
+        if view.form is None:
+            return _page(session, view, Form({"kind": Kind.OTHER}), None)
+        made = institutions.add(session, _facts(view), by=view.actor, now=view.visit.now)
+        if isinstance(made, Institution):
+            return view.to("/staff/institutions?told=added")
+        return _page(session, view, sent(view, FIELDS, made), None)
+
+
+def _edit(office: Office, view: View) -> Page | Response:
+    with transaction(office.engine) as session:
+        institution = session.get(Institution, view.request.path_params["id"])
+        if institution is None:
+            raise HTTPException(HTTPStatus.NOT_FOUND)
+        view.require(Act.INSTITUTION_EDIT, institution.id)
+        if view.form is None:
+            return _page(session, view, Form(_values(institution)), institution)
+        edited = institutions.edit(session, institution, _facts(view), by=view.actor, now=view.visit.now)
+        if isinstance(edited, Institution):
+            return view.to("/staff/institutions?told=saved")
+        return _page(session, view, sent(view, FIELDS, edited), institution)
+
+
+def _page(session: Session, view: View, form: Form, institution: Institution | None) -> Page:
+    """An institution may only be put under one that the person can see."""
+    visible = institutions.visible_institutions(view.staff.memberships)
+    others = institutions.list_institutions(session, visible)
+    parents = [(one.id, view.pick(one.name_sw, one.name_en)) for one in others if one is not institution]
+    facts = {"form": form, "institution": institution, "parents": parents, "regions": REGIONS, "kinds": list(Kind)}
+    status = HTTPStatus.UNPROCESSABLE_ENTITY if form.problems else HTTPStatus.OK
+    return Page("core/staff/institution.html", facts, status)
+
+
+def _facts(view: View) -> InstitutionFacts:
+    parent = view.field("parent_id")
+    return InstitutionFacts(
+        slug=view.field("slug"),
+        name_sw=view.field("name_sw"),
+        name_en=view.field("name_en"),
+        acronym=view.field("acronym"),
+        kind=view.field("kind"),
+        parent_id=int(parent) if parent.isascii() and parent.isdigit() and len(parent) < 10 else None,
+        region=view.field("region") or None,
+        site_origins=tuple(view.field("site_origins").split()),
+        brand_colour=view.field("brand_colour") or None,
+    )
+
+
+def _values(institution: Institution) -> dict[str, str]:
+    values = {name: str(getattr(institution, name) or "") for name in FIELDS}
+    return {**values, "site_origins": "\n".join(institution.site_origins)}

@@ -1,0 +1,61 @@
+"""Who a browser is to us: the cookies that name it, the token that proves a form came from our own page (CSRF).
+
+Two cookies. `visitor` is any browser's random name, made with its first form; `session` is that of someone logged in
+(core.staff.sessions). A form's token is a keyed hash of both, so it dies with the session.
+"""
+
+import hmac
+import secrets
+from dataclasses import dataclass
+from hashlib import blake2b
+
+from starlette.datastructures import FormData
+from starlette.requests import Request
+from starlette.responses import Response
+
+VISITOR_COOKIE = "visitor"
+SESSION_COOKIE = "session"
+CSRF_FIELD = "csrf"
+VISITOR_LASTS_S = 24 * 3600
+_VISITOR_CHARACTERS = 22
+
+
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """`is_new` browsers get their cookie with the answer."""
+
+    name: str
+    session_token: str
+    is_new: bool
+
+    def csrf_token(self, key: bytes) -> str:
+        return blake2b(f"{self.name} {self.session_token}".encode(), key=key, digest_size=24).hexdigest()
+
+    def sent(self, form: FormData, key: bytes) -> bool:
+        """Whether the form was made for this browser and session."""
+        return not self.is_new and hmac.compare_digest(
+            str(form.get(CSRF_FIELD, "")).encode(), self.csrf_token(key).encode()
+        )
+
+
+def read_visitor(request: Request) -> Visitor:
+    name = request.cookies.get(VISITOR_COOKIE, "")
+    is_new = len(name) != _VISITOR_CHARACTERS
+    return Visitor(secrets.token_urlsafe(16) if is_new else name, request.cookies.get(SESSION_COOKIE, ""), is_new)
+
+
+def remember_visitor(response: Response, visitor: Visitor, *, secure: bool) -> None:
+    _set(response, VISITOR_COOKIE, visitor.name, secure, VISITOR_LASTS_S)
+
+
+def log_in(response: Response, token: str, *, secure: bool) -> None:
+    """The cookie ends with the browser; the session itself ends in the database."""
+    _set(response, SESSION_COOKIE, token, secure, None)
+
+
+def log_out(response: Response, *, secure: bool) -> None:
+    response.delete_cookie(SESSION_COOKIE, path="/", secure=secure, httponly=True, samesite="lax")
+
+
+def _set(response: Response, name: str, value: str, secure: bool, lasts_s: int | None) -> None:
+    response.set_cookie(name, value, max_age=lasts_s, path="/", secure=secure, httponly=True, samesite="lax")

@@ -1,0 +1,98 @@
+"""Institutions in a real PostgreSQL: their tables, edits, and where a person's sight ends."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Engine, func, select
+from sqlalchemy.orm import Session
+
+from core import audit, institutions
+from core.audit import Filter
+from core.channels import add_channel
+from core.institutions import InstitutionFacts
+from core.problems import Message, Problem
+from core.staff import accounts
+from core.staff.permissions import Act, Grant, Role
+from core.staff.tables import AuditEntry
+from core.tables import Base, Channel
+from tests.live.staff_kit import ADMIN, BY, NOW, PEPPER, added, database, everywhere, later, logged_in, member
+from tests.up import Up
+
+
+@pytest.fixture(scope="module")
+def engine(mbashara_up: Up) -> Iterator[Engine]:
+    with database(mbashara_up, "institution_test") as engine:
+        yield engine
+
+
+@pytest.fixture
+def session(engine: Engine) -> Iterator[Session]:
+    """What a test writes is rolled back."""
+    with Session(engine) as session:
+        yield session
+        session.rollback()
+
+
+def test_the_migrations_make_the_tables_that_the_classes_say(session: Session) -> None:
+    assert compare_metadata(MigrationContext.configure(session.connection()), Base.metadata) == []
+
+
+def test_an_institution_known_by_its_names_alone_is_valid(session: Session) -> None:
+    add_channel(session, "ikulu", name_sw="Ikulu", name_en="State House", pepper=PEPPER, now=NOW)
+    owner = institutions.find(session, "ega")
+    assert owner is not None
+    session.refresh(owner)
+    assert institutions.check(institutions.facts_of(owner)) == ()
+    assert (owner.kind, owner.acronym, owner.site_origins) == ("other", "", [])
+
+
+def test_what_a_person_sees_ends_at_the_institution(session: Session) -> None:
+    bunge, ikulu = added(session, "bunge"), added(session, "ikulu")
+    for owner in ("bunge", "ikulu"):
+        add_channel(session, owner, name_sw=owner, name_en=owner, pepper=PEPPER, now=NOW, institution=owner)
+    member(session, "asha@bunge.go.tz", Grant(Role.ADMIN, bunge.id))
+    member(session, "juma@ikulu.go.tz", Grant(Role.EDITOR, ikulu.id))
+    member(session, "neema@ega.go.tz", ADMIN)
+    _, asha = logged_in(session, later(), "asha@bunge.go.tz")
+    visible = institutions.visible_institutions(asha.memberships)
+    assert [one.slug for one in institutions.list_institutions(session, visible)] == ["bunge"]
+    assert session.scalars(select(Channel.slug).where(visible.where(Channel.institution_id))).all() == ["bunge"]
+    assert [one.email for one in accounts.list_staff(session, visible)] == ["asha@bunge.go.tz"]
+    seen = audit.list_entries(session, institutions.visible_institutions(asha.memberships, Act.AUDIT_READ))
+    assert {entry.institution_id for entry in seen} == {bunge.id}
+    asked = audit.list_entries(session, visible, Filter(institution_id=ikulu.id))
+    assert asked == [], "asking for another's does not help"
+    assert len(institutions.list_institutions(session, everywhere())) >= 2
+
+
+def test_institutions_are_edited_with_before_and_after(session: Session) -> None:
+    tamisemi = added(session, "tamisemi", kind="ministry")
+    dodoma = added(session, "dodoma", kind="regional_secretariat", region="Dodoma", parent_id=tamisemi.id)
+    changed = replace(institutions.facts_of(dodoma), acronym="RS", site_origins=("https://Dodoma.go.tz/",))
+    assert institutions.edit(session, dodoma, changed, by=BY, now=NOW) is dodoma
+    newest = audit.list_entries(session, everywhere(), limit=1)[0]
+    assert (newest.act, newest.institution_id) == ("institution.edit", dodoma.id)
+    assert newest.before == {"acronym": "", "site_origins": []}
+    assert newest.after == {"acronym": "RS", "site_origins": ["https://dodoma.go.tz"]}
+    institutions.edit(session, dodoma, changed, by=BY, now=NOW)
+    assert audit.list_entries(session, everywhere(), limit=1)[0].id == newest.id, "nothing changed, nothing to tell"
+    assert [one.slug for one in institutions.children(session, tamisemi.id)] == ["dodoma"]
+
+
+def test_institutions_are_refused_with_what_is_wrong(session: Session) -> None:
+    top = added(session, "top")
+    middle = added(session, "middle", parent_id=top.id)
+    bottom = added(session, "bottom", parent_id=middle.id)
+    before = session.scalar(select(func.count()).select_from(AuditEntry))
+    again = InstitutionFacts("top", "x", "x", parent_id=10**6)
+    assert institutions.add(session, again, by=BY, now=NOW) == (
+        Problem("slug", Message.SLUG_TAKEN),
+        Problem("parent_id", Message.PARENT),
+    )
+    for parent in (top, middle, bottom):
+        looped = InstitutionFacts("top", "Juu", "Top", parent_id=parent.id)
+        assert institutions.edit(session, top, looped, by=BY, now=NOW) == (Problem("parent_id", Message.PARENT_LOOP),)
+    assert session.scalar(select(func.count()).select_from(AuditEntry)) == before

@@ -1,0 +1,387 @@
+"""Feeds against plans: held, put on the air, taken off; no network, no database, and a clock that the test turns."""
+
+import asyncio
+import json
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from archive.recordings.recorder import Recorder
+from core.broadcasts.plan import Message, Plan
+from core.keys import ChannelEntry, KeyBook, KeyOwner, Role, hash_key
+from core.media.hub import Hub
+from core.media.packet import Kind
+from ingest.feed import Feed
+from ingest.rtmp.door import FeedEnd, PublishRequest, Refusal
+from ingest.rtmp.errors import FeedError
+from mbashara.broadcast import Broadcast, Parameters
+from mbashara.channels import Channel, Channels
+from tests.unit.media_kit import aac_48k, picture, sound, video_track
+
+START_MS = 1_700_000_000_000.0
+PEPPER = b"p" * 32
+FIRST, SECOND = "01jdx00000000000000000000a", "01jdx00000000000000000000b"
+LIVE, REHEARSAL = Plan(FIRST, FIRST, "live"), Plan(FIRST, FIRST, "rehearsal")
+KEYS: dict[Role, str] = {"primary": "ufunguo-mkuu", "backup": "ufunguo-akiba"}
+
+
+class House:
+    """One channel, `ikulu`, and its encoders."""
+
+    def __init__(self, folder: Path, recorder: Recorder, auto_live: bool) -> None:
+        self.now_ms, self.folder = 0.0, folder
+        owners = {hash_key(KEYS[role], PEPPER): KeyOwner("ikulu", 1, 7, role) for role in KEYS}
+        self.book = KeyBook(PEPPER, folder / "keys.json", (ChannelEntry("ikulu", 1, 7, auto_live),), owners)
+        (folder / "live/ikulu").mkdir(parents=True, exist_ok=True)
+        parameters = Parameters(folder / "live", recorder, lambda: START_MS + self.now_ms)
+
+        async def refresh() -> None: ...
+
+        self.channels = Channels(
+            parameters, Hub(), self.book, refresh, reconnect_window_s=30, planned_wait_s=3600,
+            clock_s=lambda: self.now_ms / 1000,
+        )  # fmt: skip
+        self.channels.know()
+
+    @property
+    def channel(self) -> Channel:
+        return self.channels.channels["ikulu"]
+
+    @property
+    def broadcast(self) -> Broadcast:
+        assert self.channel.broadcast is not None
+        return self.channel.broadcast
+
+    @property
+    def state(self) -> dict[str, Any]:
+        return dict(json.loads((self.folder / "live/ikulu/state.json").read_text()))
+
+    def plan(self, plan: Plan | None, **settings: Any) -> None:
+        """The book is new, and is obeyed."""
+        self.book.channels = (replace(self.book.channels[0], plan=plan, **settings),)
+        self.channels.know()
+
+    async def come(self, role: Role = "primary", peer: str = "10.0.0.1:5000") -> Feed:
+        feed = await self.channels.admit(PublishRequest(KEYS[role], "live", "", peer, "test"))
+        assert isinstance(feed, Feed)
+        feed.tracks = {Kind.VIDEO: video_track(), Kind.AUDIO: aac_48k()}
+        return feed
+
+    def play(self, feed: Feed, seconds: float, first_ms: int = 0) -> int:
+        """In real time from the timestamp `first_ms` on, a keyframe every two seconds."""
+        packets = [picture(first_ms + 40 * n, n % 50 == 0) for n in range(round(seconds * 25))]
+        packets += [sound(first_ms + n * 1024 // 48) for n in range(round(seconds * 1000 * 48 / 1024))]
+        for packet in sorted(packets, key=lambda one: one.dts_ms):
+            self.now_ms += max(0, packet.dts_ms - first_ms - self.played_ms)
+            self.played_ms = packet.dts_ms - first_ms
+            if feed.on_item is not None:
+                feed.on_item(feed, packet)
+        self.played_ms = 0
+        self.tick()
+        return first_ms + round(seconds * 1000)
+
+    played_ms = 0
+
+    def tick(self) -> None:
+        self.channels._tick(self.channel)
+
+    def pass_s(self, seconds: float) -> None:
+        self.now_ms += seconds * 1000
+        self.tick()
+
+    async def ended(self) -> None:
+        assert self.channel.ending is not None
+        await self.channel.ending
+
+    def journal(self, identity: str) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in (self.folder / "recordings" / identity / "journal.jsonl").open()]
+
+
+@contextmanager
+def house(folder: Path, auto_live: bool = False) -> Iterator[House]:
+    recorder = Recorder(folder / "recordings", batch_s=0.001)
+    recorder.start()
+    try:
+        yield House(folder, recorder, auto_live)
+    finally:
+        recorder.stop()
+
+
+Scenario = Callable[[House], Coroutine[None, None, None]]
+
+
+def run(folder: Path, scenario: Scenario, auto_live: bool = False) -> None:
+    async def inside() -> None:
+        with house(folder, auto_live) as one:
+            await scenario(one)
+
+    asyncio.run(inside())
+
+
+@pytest.mark.parametrize(("auto_live", "plan"), [(False, None), (False, REHEARSAL), (True, REHEARSAL)])
+def test_a_feed_is_held(tmp_path: Path, auto_live: bool, plan: Plan | None) -> None:
+    async def scenario(one: House) -> None:
+        one.plan(plan)
+        feed = await one.come()
+        one.play(feed, 3)
+        assert one.channel.broadcast is None and one.channel.feeds == {"primary": feed}
+        assert one.state["state"] == "offline"
+        assert [path.name for path in (tmp_path / "live/ikulu").iterdir()] == ["state.json"]
+        assert list((tmp_path / "recordings").iterdir()) == []
+
+    run(tmp_path, scenario, auto_live)
+
+
+def test_a_held_feed_goes_on_the_air_with_the_plans_identity(tmp_path: Path) -> None:
+    async def scenario(one: House) -> None:
+        one.plan(REHEARSAL)
+        feed = await one.come()
+        at = one.play(feed, 3.4)
+        one.plan(LIVE)
+        one.play(feed, 4, at)
+        assert (one.state["state"], one.state["broadcast"]) == ("live", FIRST)
+        first = one.broadcast.renditions["source"].window
+        assert (first.segments or [first.open])[0].start_ms == 0  # type: ignore[union-attr]
+
+    run(tmp_path, scenario)
+    assert json.loads((tmp_path / f"recordings/{FIRST}/journal.jsonl").read_text().splitlines()[0])["plan"] == FIRST
+
+
+def test_the_primary_feed_goes_before_the_backup_that_came_first(tmp_path: Path) -> None:
+    async def scenario(one: House) -> None:
+        await one.come("backup")
+        primary = await one.come("primary")
+        one.plan(LIVE)
+        assert one.channel.on_air is primary
+
+    run(tmp_path, scenario)
+
+
+@pytest.mark.parametrize("is_clean", [True, False])
+def test_a_planned_broadcast_is_not_over_because_its_encoder_is(tmp_path: Path, is_clean: bool) -> None:
+    async def scenario(one: House) -> None:
+        one.plan(LIVE)
+        feed = await one.come()
+        one.play(feed, 4)
+        feed.on_end(FeedEnd(is_clean, "test"))
+        one.pass_s(600)
+        assert (one.state["state"], one.state["broadcast"]) == ("lost", FIRST)
+        again = await one.come()
+        one.play(again, 4)
+        assert (one.state["state"], one.state["broadcast"]) == ("live", FIRST)
+        again.on_end(FeedEnd(is_clean, "test"))
+        one.pass_s(3601)
+        await one.ended()
+        assert one.state["state"] == "ended"
+        await one.come()
+        one.pass_s(1)
+        assert one.channel.broadcast is None, "what has ended is not begun again while the plan still says live"
+
+    run(tmp_path, scenario)
+    facts = [json.loads(line) for line in (tmp_path / f"recordings/{FIRST}/journal.jsonl").open()]
+    told = [(fact["fact"], fact.get("is_back")) for fact in facts if fact["fact"] != "rendition"]
+    assert told == [("started", None), ("lost", None), ("gap", True), ("lost", None), ("gap", False), ("ended", None)]
+
+
+def test_a_planned_broadcast_whose_feed_never_showed_a_picture_waits(tmp_path: Path) -> None:
+    async def scenario(one: House) -> None:
+        one.plan(LIVE)
+        (await one.come()).on_end(FeedEnd(True, "test"))
+        one.pass_s(4000)
+        one.play(await one.come(), 3)
+        assert one.state["broadcast"] == FIRST
+
+    run(tmp_path, scenario)
+
+
+@pytest.mark.parametrize("auto_live", [True, False])
+def test_the_end_is_carried_out_though_the_encoder_goes_on(tmp_path: Path, auto_live: bool) -> None:
+    async def scenario(one: House) -> None:
+        one.plan(LIVE)
+        feed = await one.come()
+        at = one.play(feed, 4)
+        one.plan(replace(LIVE, ends_at_unix_ms=round(START_MS + one.now_ms + 10_000)))
+        at = one.play(feed, 12, at)
+        assert one.state["state"] == "live" and one.channel.ending is None
+        one.plan(LIVE)  # undone
+        at = one.play(feed, 4, at)
+        assert one.state["state"] == "live" and one.channel.ending is None
+        one.plan(replace(LIVE, ends_at_unix_ms=round(START_MS + one.now_ms + 10_000)))
+        at = one.play(feed, 12.6, at)
+        await one.ended()
+        assert (one.state["state"], one.state["broadcast"]) == ("ended", FIRST)
+        one.plan(None)
+        one.play(feed, 4, at)
+        assert one.channel.broadcast is None and one.channel.feeds == {"primary": feed}, "held"
+        feed.on_end(FeedEnd(False, "test"))
+        one.pass_s(20)
+        feed = await one.come()
+        one.play(feed, 3)
+        assert one.channel.broadcast is None, "an encoder that comes back by itself is held as well"
+        feed.on_end(FeedEnd(True, "test"))
+        one.pass_s(31)
+        one.play(await one.come(), 3)
+        assert (one.channel.broadcast is not None) is auto_live
+
+    run(tmp_path, scenario, auto_live)
+
+
+def test_an_undone_go_live_leaves_a_recording_and_nothing_to_watch(tmp_path: Path) -> None:
+    async def scenario(one: House) -> None:
+        one.plan(LIVE)
+        feed = await one.come()
+        at = one.play(feed, 5)
+        assert (tmp_path / "live/ikulu/index.m3u8").exists()
+        one.plan(Plan(FIRST, SECOND, "rehearsal"))
+        await one.ended()
+        at = one.play(feed, 3, at)
+        assert one.state["state"] == "offline" and not (tmp_path / "live/ikulu/index.m3u8").exists()
+        one.plan(Plan(FIRST, SECOND, "live"))
+        one.play(feed, 5, at)
+        assert (one.state["state"], one.state["broadcast"]) == ("live", SECOND)
+
+    run(tmp_path, scenario)
+    for identity in (FIRST, SECOND):
+        facts = [json.loads(line) for line in (tmp_path / f"recordings/{identity}/journal.jsonl").open()]
+        assert (facts[0]["broadcast"], facts[0]["plan"]) == (identity, FIRST)
+    assert "#EXT-X-ENDLIST" in (tmp_path / f"recordings/{FIRST}/source/index.m3u8").read_text()
+
+
+def test_a_broadcast_that_a_feed_began_is_as_before(tmp_path: Path) -> None:
+    async def scenario(one: House) -> None:
+        feed = await one.come()
+        one.play(feed, 4)
+        identity = one.state["broadcast"]
+        one.plan(Plan(identity, identity, "live", message=Message("Karibu", "Welcome", "info"), is_automatic=True))
+        assert one.state["message"] == {"sw": "Karibu", "en": "Welcome", "level": "info"}
+        feed.on_end(FeedEnd(True, "test"))
+        await one.ended()
+        assert one.state["state"] == "ended" and one.state["message"] is None
+        one.play(await one.come(), 4)
+        assert one.state["broadcast"] != identity
+
+    run(tmp_path, scenario, auto_live=True)
+
+
+def test_a_channels_own_reconnect_window(tmp_path: Path) -> None:
+    async def scenario(one: House) -> None:
+        one.plan(None, reconnect_window_s=5.0)
+        feed = await one.come()
+        one.play(feed, 4)
+        feed.on_end(FeedEnd(False, "test"))
+        one.pass_s(4.9)
+        assert one.channel.ending is None
+        one.pass_s(0.2)
+        await one.ended()
+        assert one.state["state"] == "ended"
+
+    run(tmp_path, scenario, auto_live=True)
+
+
+def test_a_rehearsal_takes_the_channel(tmp_path: Path) -> None:
+    async def scenario(one: House) -> None:
+        feed = await one.come()
+        at = one.play(feed, 4)
+        one.plan(REHEARSAL)
+        await one.ended()
+        one.play(feed, 3, at)
+        assert one.channel.broadcast is None and one.state["state"] == "ended"
+        one.plan(None)
+        one.tick()
+        assert one.channel.broadcast is None, "a rehearsal that is cancelled does not put its feed on the air"
+
+    run(tmp_path, scenario, auto_live=True)
+
+
+def test_a_message_is_told_before_there_is_a_picture(tmp_path: Path) -> None:
+    async def scenario(one: House) -> None:
+        one.plan(replace(REHEARSAL, message=Message("Tunaanza saa 4", "We begin at 10", "info")))
+        assert (one.state["state"], one.state["message"]["en"]) == ("offline", "We begin at 10")
+        one.plan(REHEARSAL)
+        assert one.state["message"] is None
+
+    run(tmp_path, scenario)
+
+
+def test_a_key_is_refused_from_other_addresses(tmp_path: Path) -> None:
+    async def scenario(one: House) -> None:
+        hashed = hash_key(KEYS["primary"], PEPPER)
+        one.book.owners[hashed] = replace(one.book.owners[hashed], addresses=("10.0.0.0/24",))
+        found = await one.channels.admit(PublishRequest(KEYS["primary"], "live", "", "10.0.1.1:5000", "test"))
+        assert isinstance(found, Refusal) and found.code == "NetStream.Publish.Denied"
+        assert "address" in found.description
+        assert one.channel.feeds == {}
+        await one.come(peer="10.0.0.9:5000")
+
+    run(tmp_path, scenario)
+
+
+def test_a_feed_whose_key_is_revoked_is_ended_and_one_whose_key_is_rotated_goes_on(tmp_path: Path) -> None:
+    async def scenario(one: House) -> None:
+        feed = await one.come()
+        assert feed.on_item is None, "held"
+        owner = one.book.owners.pop(hash_key(KEYS["primary"], PEPPER))
+        one.book.owners["another key's hash"] = owner
+        one.channels.know()
+        assert feed.on_item is None
+        del one.book.owners["another key's hash"]
+        one.channels.know()
+        assert feed.on_item is not None
+        with pytest.raises(FeedError, match="revoked"):
+            feed.on_item(feed, picture(0, True))
+
+    run(tmp_path, scenario)
+
+
+@pytest.mark.parametrize(
+    ("plan", "is_known", "goes_on"),
+    [
+        (LIVE, True, True), (None, False, True), (None, True, False), (Plan(FIRST, SECOND, "rehearsal"), True, False),
+        (replace(LIVE, ends_at_unix_ms=round(START_MS + 1000)), True, False),
+    ],
+)  # fmt: skip
+def test_after_a_kill_the_plan_is_honoured(tmp_path: Path, plan: Plan | None, is_known: bool, goes_on: bool) -> None:
+    async def before(one: House) -> None:
+        one.plan(LIVE)
+        one.play(await one.come(), 7)
+
+    async def after(one: House) -> None:
+        one.now_ms = 600_000
+        if not is_known:
+            one.book.channels = ()
+        else:
+            one.book.channels = (replace(one.book.channels[0], plan=plan),)
+        one.channels.restore(tmp_path / "recordings")
+        one.channels.know()
+        assert (one.channel.broadcast is not None) is goes_on
+        if goes_on:
+            one.play(await one.come(), 3)
+            assert (one.state["state"], one.state["broadcast"]) == ("live", FIRST)
+
+    run(tmp_path, before)
+    run(tmp_path, after)
+    facts = [json.loads(line)["fact"] for line in (tmp_path / f"recordings/{FIRST}/journal.jsonl").open()]
+    assert ("ended" in facts) is not goes_on
+
+
+def test_a_recording_that_ended_is_never_written_to_again(tmp_path: Path) -> None:
+    """The plan is of an hour ago: the database was away when people ended it."""
+
+    async def before(one: House) -> None:
+        one.plan(LIVE)
+        one.play(await one.come(), 4)
+        one.plan(None)
+        await one.ended()
+
+    async def after(one: House) -> None:
+        one.channels.restore(tmp_path / "recordings")
+        one.plan(LIVE)
+        one.play(await one.come(), 3)
+        assert one.channel.broadcast is None
+
+    run(tmp_path, before)
+    run(tmp_path, after)
