@@ -48,11 +48,11 @@ class PreviewDoor:
             await self._previews.close()
 
     async def _offer(self, asked: dict[str, str], sdp: str) -> bytes:
-        feed = self._feed(asked)
         try:
-            if feed is None:
-                raise PreviewRefused(Reason.NO_FEED)
-            answer = await (await self._load()).offer(feed, sdp)
+            self._feed_or_refuse(asked)
+            previews = await self._load()
+            feed = self._feed_or_refuse(asked)  # again: loading takes a while, and a feed may end in it
+            answer = await previews.offer(feed, sdp)
         except PreviewRefused as refused:
             return await asyncio.to_thread(_refusal, refused.reason)
         location = f"{PATH}/{answer.identity}?channel={feed.channel}"
@@ -71,6 +71,12 @@ class PreviewDoor:
     def _feed(self, asked: dict[str, str]) -> Feed | None:
         channel = self._channels.channels.get(asked.get("channel", ""))
         return channel.feeds.get(asked.get("role", "")) if channel is not None else None
+
+    def _feed_or_refuse(self, asked: dict[str, str]) -> Feed:
+        feed = self._feed(asked)
+        if feed is None:
+            raise PreviewRefused(Reason.NO_FEED)
+        return feed
 
     async def _load(self) -> "Previews":
         previews = await asyncio.to_thread(_previews_class)

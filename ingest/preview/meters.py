@@ -19,7 +19,7 @@ PEAK_FRAMES = 4
 
 @dataclass(frozen=True, slots=True)
 class Levels:
-    """`peak_dbfs` by channel; loudness in LUFS over the last 400 ms and 3 s."""
+    """`peak_dbfs` by channel; loudness in LUFS over the last 400 ms and 3 s, FLOOR_DB until so much was heard."""
 
     peak_dbfs: tuple[float, ...]
     momentary_lufs: float

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 
-ROOM = Path(__file__).parent.parent
+LOCALE = Path(__file__).parent.parent / "locale"
 
 
 class Reason(StrEnum):
@@ -61,4 +61,4 @@ def explain(reason: Reason) -> Mapping[str, str]:
     """In every language, by its code. Reads the catalogue, so not for a loop."""
     from core.web.i18n import Language, catalogue  # loads babel, which a media process has no other use for
 
-    return {language: catalogue((ROOM,), language).gettext(TEXTS[reason]) for language in Language}
+    return {language: catalogue(language, LOCALE).gettext(TEXTS[reason]) for language in Language}

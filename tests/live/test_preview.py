@@ -1,7 +1,10 @@
 """The engineers' preview in Chromium on real feeds: how late it is, what viewers cost, limits, and every way to end."""
 
+import re
 import shutil
 import statistics
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,7 +12,10 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from tests.live.media_files import make_flv, publish
+from core.media import flv
+from core.media.packet import AudioTrack, Kind
+from ingest.preview.opus import Converter
+from tests.live.media_files import FFMPEG, make_flv, publish
 from tests.live.preview_kit import ask_media, clock_feed, meters, page_server
 from tests.live.test_health import feed_of
 from tests.up import Up, get, until
@@ -159,3 +165,25 @@ def test_the_public_edge_knows_no_previews(mbashara_up: Up) -> None:
     assert get(f"{mbashara_up.http_url}/preview/meters?channel=saa&role=primary")[0] == 404
     assert ask_media(mbashara_up, "POST", "/preview?channel=nobody&role=primary", b"v=0")[0] == 404
     assert ask_media(mbashara_up, "DELETE", "/preview/nobody?channel=saa")[0] == 404
+
+
+def test_meters_agree_with_ffmpeg(tmp_path: Path) -> None:
+    """On the same AAC, of noise and a tone that differ by channel."""
+    path = tmp_path / "sound.flv"
+    source = "aevalsrc=0.3*sin(2*PI*440*t)|0.1*random(0):s=44100:d=8"
+    encode = f"{FFMPEG} -v error -f lavfi -i {source} -c:a aac -b:a 128k {path}"
+    subprocess.run(encode.split(), check=True, timeout=30)
+    items = [item for item in flv.TagReader().feed(path.read_bytes()) if item.kind is Kind.AUDIO]
+    assert isinstance(items[0], AudioTrack)
+    ours = Converter().convert(items).levels
+    listen = f"{FFMPEG} -hide_banner -nostats -i {path} -af ebur128=framelog=info -f null -"
+    said = subprocess.run(listen.split(), check=True, timeout=30, capture_output=True, text=True).stderr
+    theirs = re.findall(r"M: *(-[0-9.]+) *S: *(-[0-9.]+)", said)[-1]
+    assert ours is not None
+    assert (ours.momentary_lufs, ours.short_term_lufs) == tuple(pytest.approx(float(text), abs=0.2) for text in theirs)
+    assert ours.peak_dbfs[0] == pytest.approx(-10.5, abs=0.5) and ours.peak_dbfs[0] > ours.peak_dbfs[1]
+
+
+def test_a_process_without_previews_loads_none_of_it() -> None:
+    line = "import sys, mbashara.media; sys.exit(bool({'aiortc', 'av', 'babel'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", line], timeout=60).returncode == 0
