@@ -174,14 +174,14 @@ def test_a_steady_tone_is_as_loud_as_the_standard_says(dbfs: float, rate_hz: int
     levels = levels_of(dbfs, rate_hz=rate_hz)
     assert levels.momentary_lufs == pytest.approx(dbfs, abs=0.1)
     assert levels.short_term_lufs == pytest.approx(dbfs, abs=0.1)
-    assert levels.peak_dbfs == (pytest.approx(dbfs, abs=0.1),) * 2
+    assert levels.peak_dbfs == pytest.approx((dbfs, dbfs), abs=0.1)
 
 
 def test_momentary_is_quicker_than_short_term_and_peaks_fall() -> None:
     levels = levels_of(-20, -40, seconds=2)
     assert levels.momentary_lufs == pytest.approx(-40, abs=0.2)
     assert levels.short_term_lufs == pytest.approx(-24.4, abs=0.4)
-    assert levels.peak_dbfs == (pytest.approx(-40, abs=0.2),) * 2
+    assert levels.peak_dbfs == pytest.approx((-40, -40), abs=0.2)
 
 
 def test_silence_is_a_number() -> None:
