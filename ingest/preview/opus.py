@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 import av
+import structlog
 
 from core.media.packet import AudioTrack, Packet
 from ingest.preview.meters import LevelMeter, Levels
@@ -22,6 +23,8 @@ MAX_PENDING = 100
 MAX_LAG_SAMPLES = RATE_HZ // 10
 
 SoundItem = Packet | AudioTrack
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +114,9 @@ class SoundBridge:
             while self._pending:
                 batch, self._pending = tuple(self._pending), deque()
                 self._on_sound(await loop.run_in_executor(self._executor, self._converter.convert, batch))
+        except Exception:  # the top of this task: silent until the next configuration, and the picture goes on
+            log.exception("preview without sound")
+            self._converter = Converter()
         finally:
             self._working = None
 
