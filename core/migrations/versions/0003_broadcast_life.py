@@ -100,10 +100,6 @@ def _log() -> None:
     )
     op.create_index("event_of_broadcast", "broadcast_event", ["broadcast_id", "id"])
     op.execute(
-        "create function refuse_change() returns trigger language plpgsql as"
-        " $$ begin raise exception '% is appended to only', tg_table_name; end $$"
-    )
-    op.execute(
-        "create trigger broadcast_event_appended before update or delete on broadcast_event"
-        " for each row execute function refuse_change()"
+        "create trigger append_only before update or delete or truncate on broadcast_event"
+        " for each statement execute function refuse_change()"
     )
