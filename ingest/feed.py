@@ -1,10 +1,11 @@
 """One publisher's feed: message bodies of whatever protocol to packets, and what an engineer wants to know of them."""
 
 from collections.abc import Callable
+from typing import Protocol
 
 from core.media import flv
 from core.media.packet import Kind, MediaError, Packet, Track
-from core.media.stream import Item
+from core.media.stream import Item, Reader
 from ingest.health.feed_health import FeedHealth
 from ingest.health.foreign import read_foreign
 from ingest.health.limits import Limits
@@ -13,6 +14,12 @@ from ingest.rtmp.errors import FeedError
 
 NO_TRACK_AFTER_MS = 10_000
 _NO_TRACK = "Mbashara takes H.264 video and AAC audio; this feed brought neither in its first seconds."
+
+
+class Tap(Reader, Protocol):
+    """Reads a feed whether it is on the air or not: the preview."""
+
+    def on_end(self) -> None: ...
 
 
 class Feed:
@@ -31,6 +38,7 @@ class Feed:
         self.bytes_in = self.skipped = 0
         self.health = FeedHealth(limits)
         self._on_end = on_end
+        self._taps: tuple[Tap, ...] = ()
         self._first_ms: int | None = None
         self._take_picture = self.health.measurer.video.take_picture
         self._take_sound = self.health.measurer.audio.take
@@ -51,6 +59,8 @@ class Feed:
                 self._take_sound(timestamp_ms, len(item.payload))
             if self.on_item is not None:
                 self.on_item(self, item)
+            for tap in self._taps:
+                tap.on_item(item)
         elif item is None or isinstance(item, Packet):
             self._skip(type_id, timestamp_ms, body)
         else:
@@ -58,6 +68,17 @@ class Feed:
 
     def on_end(self, end: FeedEnd) -> None:
         self._on_end(self, end)
+        for tap in self._taps:
+            tap.on_end()
+
+    def add_tap(self, tap: Tap) -> None:
+        """One that comes late is first told the tracks that are in force."""
+        for track in self.tracks.values():
+            tap.on_item(track)
+        self._taps += (tap,)
+
+    def remove_tap(self, tap: Tap) -> None:
+        self._taps = tuple(kept for kept in self._taps if kept is not tap)
 
     def sample(self, now_s: float, other: "Feed | None" = None) -> None:
         """Once a second: what was measured since, and what is wrong with it beside the channel's other feed."""
@@ -70,6 +91,8 @@ class Feed:
             self.tracks[track.kind] = track
             if self.on_item is not None:
                 self.on_item(self, track)
+            for tap in self._taps:
+                tap.on_item(track)
 
     def _skip(self, type_id: int, timestamp_ms: int, body: bytearray) -> None:
         self.skipped += 1

@@ -20,10 +20,11 @@ from core.media.hub import Hub
 from core.media.window import LiveWindow
 from core.web.http import Request, response, serve_http
 from ingest.rtmp.server import RtmpServer
-from mbashara import feeds, logs
+from mbashara import feeds, logs, previews
 from mbashara.broadcast import Parameters
 from mbashara.channels import Channels
 from mbashara.metrics import MediaMetrics
+from mbashara.previews import PreviewDoor
 from mbashara.settings import Settings
 from player.delivery import Delivery
 from player.playlist import MediaPlaylist
@@ -73,7 +74,7 @@ class Keys:
 
 
 class Application:
-    """What the process answers over HTTP: its health, its feeds', its metrics, and what must wait."""
+    """What the process answers over HTTP: its health, its feeds', its metrics, previews, and what must wait."""
 
     def __init__(
         self,
@@ -82,9 +83,10 @@ class Application:
         recorder: Recorder,
         channels: Channels,
         obey: Callable[[], Awaitable[bool]],
+        preview: PreviewDoor,
     ) -> None:
         self._delivery, self._metrics, self._recorder = delivery, metrics, recorder
-        self._channels, self._obey = channels, obey
+        self._channels, self._obey, self._preview = channels, obey, preview
 
     async def __call__(self, request: Request) -> bytes:
         if request.path == "/metrics":
@@ -98,6 +100,8 @@ class Application:
             return feeds.answer(self._channels, request)
         if request.path == "/refresh":  # nothing outside reaches this: the edge passes on /live/ alone
             return response(204 if await self._obey() else 503, [])
+        if request.path == previews.PATH or request.path.startswith(f"{previews.PATH}/"):
+            return await self._preview(request)
         return await self._delivery(request)
 
 
@@ -129,13 +133,14 @@ async def serve(settings: Settings, worker: int, rtmp: socket.socket) -> None:
     )  # fmt: skip
     channels.restore(settings.recordings)
     delivery = Delivery(hub, _playlists(channels), settings.recordings)
+    preview = PreviewDoor(channels)
 
     async def obey() -> bool:
         is_fresh = await keys.refresh_anew()
         channels.know()
         return is_fresh
 
-    application = Application(delivery, MediaMetrics(channels, delivery, recorder), recorder, channels, obey)
+    application = Application(delivery, MediaMetrics(channels, delivery, recorder), recorder, channels, obey, preview)
     rtmp_server = RtmpServer(channels.admit, handoff_path=lambda other: _handoff_path(settings, other))
     tasks: list[asyncio.Task[Any]] = [
         asyncio.create_task(work)
@@ -151,6 +156,7 @@ async def serve(settings: Settings, worker: int, rtmp: socket.socket) -> None:
     stop: asyncio.Task[Any] = asyncio.create_task(stopping.wait())
     done, _ = await asyncio.wait([stop, *tasks], return_when=asyncio.FIRST_COMPLETED)
     channels.pause()
+    await preview.close()
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)

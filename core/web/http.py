@@ -1,7 +1,8 @@
 """HTTP/1.1 on a unix socket, for requests that wait long: httptools reads, and each answer is one write.
 
-Its only client is the edge, so a request has no body and the next one on a connection comes after the answer to the
-last. A handler returns the whole response as bytes: what hundreds wait for is made once and sent hundreds of times.
+Its only clients are the edge and the web process: a body is small, and the next request on a connection comes after
+the answer to the last. A handler returns the whole response as bytes: what hundreds wait for is made once and sent
+hundreds of times.
 """
 
 import asyncio
@@ -15,6 +16,9 @@ from urllib.parse import unquote
 import httptools
 import structlog
 
+MAX_BODY_BYTES = 64 << 10
+"""A browser's SDP offer takes some 8 kB."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -24,6 +28,8 @@ class Request(NamedTuple):
     path: str
     query: str = ""
     accepts_gzip: bool = False
+    method: str = "GET"
+    body: bytes = b""
 
 
 Handler = Callable[[Request], Coroutine[None, None, bytes]]
@@ -51,14 +57,14 @@ async def serve_http(handle: Handler, sock: socket.socket) -> None:
 
 
 class _Connection(asyncio.Protocol):
-    """One connection of the edge. The methods named `on_` are httptools' callbacks."""
+    """One connection of a client. The methods named `on_` are httptools' callbacks."""
 
     def __init__(self, handle: Handler, connections: "set[_Connection]") -> None:
         self._handle, self._connections = handle, connections
         self._parser = httptools.HttpRequestParser(self)
         self._transport: asyncio.Transport  # from connection_made on
         self._answering: asyncio.Task[None] | None = None
-        self._url = b""
+        self._url = self._body = b""
         self._accepts_gzip = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -80,7 +86,7 @@ class _Connection(asyncio.Protocol):
         self._transport.close()
 
     def on_message_begin(self) -> None:
-        self._url, self._accepts_gzip = b"", False
+        self._url, self._body, self._accepts_gzip = b"", b"", False
 
     def on_url(self, url: bytes) -> None:
         self._url += url
@@ -89,13 +95,21 @@ class _Connection(asyncio.Protocol):
         if name.lower() == b"accept-encoding":
             self._accepts_gzip = b"gzip" in value
 
+    def on_body(self, body: bytes) -> None:
+        if len(self._body) + len(body) <= MAX_BODY_BYTES:
+            self._body += body
+        elif not self._transport.is_closing():
+            self._transport.write(response(413, [("connection", "close")]))
+            self.close()
+
     def on_message_complete(self) -> None:
-        if self._answering is not None:
+        if self._answering is not None or self._transport.is_closing():
             self.close()
             return
         path, _, query = self._url.decode("latin-1").partition("?")
-        request = Request(unquote(path), query, self._accepts_gzip)
-        is_head, stays = self._parser.get_method() == b"HEAD", self._parser.should_keep_alive()
+        method = self._parser.get_method().decode()
+        request = Request(unquote(path), query, self._accepts_gzip, method, self._body)
+        is_head, stays = method == "HEAD", self._parser.should_keep_alive()
         self._answering = asyncio.get_running_loop().create_task(self._answer(request, is_head, stays))
 
     async def _answer(self, request: Request, is_head: bool, stays: bool) -> None:

@@ -2,11 +2,9 @@
 
 import json
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
-import ingest
 from core.media.packet import Kind, Packet, Track
 from core.web.i18n import Language
 from ingest.feed import Feed
@@ -23,7 +21,6 @@ from ingest.health.series import COLUMNS, MAX_ANSWER_ROWS, MAX_BYTES, ROW_BYTES,
 from ingest.health.texts import TEXTS, explain
 from tests.unit.media_kit import aac_44k, aac_48k, video_track
 
-INGEST_DIR = Path(ingest.__file__).parent
 LIMITS = Limits()
 FINE = Measures(
     window_s=10, video_bps=800_000, audio_bps=128_000, frame_rate=25, gop_s=2, gop_min_s=2, gop_max_s=2, gop_mean_s=2,

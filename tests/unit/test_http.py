@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from core.web.http import Handler, Request, response, serve_http
+from core.web.http import MAX_BODY_BYTES, Handler, Request, response, serve_http
 
 ASKED = b"GET /a%20b/x?q=%201 HTTP/1.1\r\nhost: x\r\naccept-encoding: br, gzip\r\n\r\n"
 PLAIN = b"GET /plain HTTP/1.1\r\nhost: x\r\n\r\n"
@@ -116,5 +116,27 @@ def test_a_second_request_before_the_answer_and_what_is_no_http_end_the_connecti
             async with serving(waits, tmp_path) as (reader, writer):
                 writer.write(sent)
                 assert await asyncio.wait_for(reader.read(), 5) == b""
+
+    run(scenario())
+
+
+def test_a_body_is_taken_and_bounded(tmp_path: Path) -> None:
+    async def repeat(request: Request) -> bytes:
+        return response(200, [("x-method", request.method)], request.body)
+
+    def post(body: bytes) -> bytes:
+        return b"POST /x HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(body) + body
+
+    async def scenario() -> None:
+        async with serving(repeat, tmp_path) as (reader, writer):
+            for body in (b"sdp" * 1000, b"", bytes(MAX_BODY_BYTES)):
+                writer.write(post(body))
+                head, told = await answer(reader)
+                assert b"x-method: POST" in head and told == body
+            writer.write(PLAIN)
+            assert (await answer(reader))[1] == b""
+            writer.write(post(bytes(MAX_BODY_BYTES + 1)))
+            assert (await answer(reader))[0].startswith(b"HTTP/1.1 413 ")
+            assert await reader.read() == b""
 
     run(scenario())
