@@ -3,11 +3,15 @@
 import json
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
+from http import HTTPStatus
+from http.client import HTTPException
+from pathlib import Path
 from threading import Lock
 from urllib.parse import urlencode
 
 from core.workers import channel_worker
-from ingest.console import Told
+from ingest.console import Answer, Told
 from mbashara import feeds, probe
 from mbashara.health import media_names
 from mbashara.settings import Settings
@@ -35,12 +39,24 @@ class MediaProcesses:
     def refresh(self, slug: str) -> bool:
         return probe.refresh(self._settings, slug)
 
+    def ask(self, slug: str, method: str, target: str, body: bytes) -> Answer:
+        with closing(probe.UnixConnection(self._socket(slug))) as connection:
+            try:
+                connection.request(method, target, body)
+                answer = connection.getresponse()
+                headers = {name.lower(): value for name, value in answer.getheaders()}
+                return Answer(answer.status, headers, answer.read())
+            except (OSError, HTTPException):
+                return Answer(HTTPStatus.SERVICE_UNAVAILABLE, {}, b"")
+
     def series(self, slug: str, role: str, step_s: int) -> Told | None:
-        worker = channel_worker(slug, self._settings.media_workers)
         asked = urlencode({"channel": slug, "role": role, "step_s": step_s})
-        text = probe.get(self._settings.socket(f"media-{worker}"), f"{feeds.SERIES_PATH}?{asked}")
+        text = probe.get(self._socket(slug), f"{feeds.SERIES_PATH}?{asked}")
         found: Told | None = None if text is None else json.loads(text)
         return found
+
+    def _socket(self, slug: str) -> Path:
+        return self._settings.socket(f"media-{channel_worker(slug, self._settings.media_workers)}")
 
     def _ask(self, name: str) -> list[Told]:
         text = probe.get(self._settings.socket(name), feeds.PATH)

@@ -31,7 +31,7 @@ from core.web.assets import Assets
 from core.web.headers import SecurityHeaders
 from core.web.site import LiveNow, Site
 from core.web.staff import Office, account, audit_log, entrance, institutions, people
-from ingest.console import Studio, broadcast, channel, wall
+from ingest.console import Studio, broadcast, channel, previews, wall
 from mbashara import logs
 from mbashara.health import Health
 from mbashara.media_processes import MediaProcesses
@@ -147,6 +147,7 @@ def page_routes(site: Site, engine: Engine, office: Office, studio: Studio) -> l
         *wall.routes(site, studio),
         *channel.routes(site, studio),
         *broadcast.routes(site, studio),
+        *previews.routes(site, studio),
     ]
 
 

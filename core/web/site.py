@@ -31,7 +31,7 @@ from core.web import visitors
 from core.web.assets import Assets
 from core.web.i18n import Language, catalogue
 from core.web.templating import HERE, Templates
-from core.web.visitors import Visitor
+from core.web.visitors import CSRF_FIELD, Visitor
 
 MAX_FIELDS = 200
 MAX_FIELD_BYTES = 1 << 16
@@ -157,6 +157,11 @@ class Site:
         """Who asks, for what is no page. Blocks: for a thread."""
         return self._view(request, Language.SW, None, for_staff=True).person
 
+    def is_proven(self, request: Request) -> bool:
+        """Whether a request of a script of ours bears its page's token, in the header X-CSRF."""
+        visitor = visitors.read_visitor(request)
+        return visitor.proves(request.headers.get("x-csrf", ""), self._csrf_key)
+
     def error(self, request: Request, status: int) -> Response:
         """A helpful page for an error, in the language of the address."""
         view = self._view(request, Language.of_path(request.url.path), None)
@@ -194,7 +199,7 @@ class Site:
         if for_staff and view.person is None:
             back = quote(view.path) if request.method == "GET" else ""
             return RedirectResponse(f"/{language}{LOG_IN}?next={back}", HTTPStatus.SEE_OTHER)
-        if form is not None and not view.visitor.sent(form, self._csrf_key):
+        if form is not None and not view.visitor.proves(form.get(CSRF_FIELD), self._csrf_key):
             return self.render(view, Page("core/forged.html", status=HTTPStatus.FORBIDDEN))
         answer = endpoint(view)
         return self.render(view, answer) if isinstance(answer, Page) else answer

@@ -9,7 +9,6 @@ import secrets
 from dataclasses import dataclass
 from hashlib import blake2b
 
-from starlette.datastructures import FormData
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -31,11 +30,9 @@ class Visitor:
     def csrf_token(self, key: bytes) -> str:
         return blake2b(f"{self.name} {self.session_token}".encode(), key=key, digest_size=24).hexdigest()
 
-    def sent(self, form: FormData, key: bytes) -> bool:
-        """Whether the form was made for this browser and session."""
-        return not self.is_new and hmac.compare_digest(
-            str(form.get(CSRF_FIELD, "")).encode(), self.csrf_token(key).encode()
-        )
+    def proves(self, token: object, key: bytes) -> bool:
+        """Whether the token was made for this browser and session."""
+        return not self.is_new and hmac.compare_digest(str(token).encode(), self.csrf_token(key).encode())
 
 
 def read_visitor(request: Request) -> Visitor:

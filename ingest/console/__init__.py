@@ -1,6 +1,6 @@
 """The engineers' console: all channels on one wall, a channel with feeds and keys, a broadcast led through its life."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -8,6 +8,15 @@ from sqlalchemy import Engine
 
 Told = dict[str, Any]
 """A feed as its media process tells it (its GET /feeds)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a media process answered; the headers' names in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
 
 
 class Media(Protocol):
@@ -18,6 +27,9 @@ class Media(Protocol):
 
     def refresh(self, slug: str) -> bool:
         """Has the channel's worker obey at once what was committed; False is no trouble, only later."""
+
+    def ask(self, slug: str, method: str, target: str, body: bytes) -> Answer:
+        """A request to the channel's worker as it is; 503 where it doesn't answer."""
 
     def series(self, slug: str, role: str, step_s: int) -> Told | None:
         """The feed's time series since the broadcast began."""

@@ -83,9 +83,8 @@ def _series(studio: Studio, view: View) -> Response:
     with transaction(studio.engine) as session:
         channel, _ = find(session, view, Act.HEALTH_READ)
     series = studio.media.series(channel.slug, _role(view), step_s)
-    if series is None:
-        raise HTTPException(HTTPStatus.NOT_FOUND)
-    return JSONResponse(series, headers={"cache-control": "no-store"})
+    nothing = {"step_s": step_s, "at_s": [], "columns": {"received_bps": []}}
+    return JSONResponse(series or nothing, headers={"cache-control": "no-store"})
 
 
 def _new(studio: Studio, view: View) -> Page | Response:

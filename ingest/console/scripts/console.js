@@ -1,5 +1,6 @@
 // Owns what moves on the console: numbers and states as they change, the time left for an undo, alarms, copying.
 import { drawGraphs } from './graphs.js';
+import { offerPreviews } from './previews.js';
 
 const POLL_MS = 3000;
 const regions = [...document.querySelectorAll('[data-live]')];
@@ -10,6 +11,7 @@ setInterval(countDown, 250);
 countDown();
 offerCopies();
 drawGraphs(document.querySelector('[data-graphs]'));
+offerPreviews(document.querySelector('[data-previews]'));
 
 // Told by the server; where that fails for good, asked again and again. Closing the page changes nothing.
 function follow(address) {
