@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -12,7 +12,7 @@ from starlette.routing import BaseRoute, Route
 from core.broadcasts.lifecycle import AT_THE_CHANNEL
 from core.database import DatabaseAway, transaction
 from core.staff.permissions import Act, Scope, scope
-from core.tables import Broadcast, Channel
+from core.tables import Broadcast, BroadcastEvent, Channel
 from core.web.site import Page, Site, View
 from ingest.console import Studio, queries
 from ingest.console.health_words import of_channel
@@ -65,10 +65,11 @@ def _read_versions(studio: Studio) -> Versions:
 
 
 def versions(session: Session) -> Versions:
-    """The broadcasts that have a channel, with the version that every change counts up."""
-    query = select(Channel.slug, Broadcast.id, Broadcast.version).join(Channel, Channel.id == Broadcast.channel_id)
+    """The broadcasts that have a channel, with the newest line of their log: whatever is done writes one."""
+    newest = select(func.max(BroadcastEvent.id)).where(BroadcastEvent.broadcast_id == Broadcast.id).scalar_subquery()
+    query = select(Channel.slug, Broadcast.id, newest).join(Channel, Channel.id == Broadcast.channel_id)
     found = session.execute(query.where(Broadcast.state.in_(AT_THE_CHANNEL)).order_by(Broadcast.id))
     told: dict[str, str] = {}
-    for slug, identity, version in found:
-        told[slug] = f"{told.get(slug, '')} {identity}.{version}"
+    for slug, identity, event_id in found:
+        told[slug] = f"{told.get(slug, '')} {identity}.{event_id}"
     return told

@@ -19,7 +19,10 @@ function follow(address) {
   let timer = 0;
   source.addEventListener('numbers', ({ data }) => JSON.parse(data).forEach(showNumbers));
   source.addEventListener('changed', fetchAnew);
-  source.addEventListener('open', () => (timer = clearInterval(timer) ?? 0));
+  source.addEventListener('open', () => {
+    timer = clearInterval(timer) ?? 0;
+    fetchAnew(); // what happened between the page's making and now would never be told
+  });
   source.addEventListener('error', () => (timer ||= setInterval(fetchAnew, POLL_MS)));
 }
 

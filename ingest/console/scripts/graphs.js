@@ -49,7 +49,7 @@ function options(words, width) {
     height: HEIGHT,
     tzDate: (at_s) => uPlot.tzDate(new Date(at_s * 1000), 'Africa/Dar_es_Salaam'),
     legend: { live: false },
-    axes: [{ values: [[1, '{HH}:{mm}:{ss}', null, null, null, null, null, null, 1]] }, {}],
+    axes: [{ space: 80, values: [[1, '{HH}:{mm}:{ss}', null, null, null, null, null, null, 1]] }, {}],
     title: words.bitrate,
     series: [{}, line('primary'), line('backup')],
     scales: { y: { range: (_plot, _low, high) => [0, Math.max(100, high * 1.1)] } },
