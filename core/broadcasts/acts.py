@@ -31,7 +31,7 @@ def act(
         raise NotPossible(expected, wanted)
     state = following(broadcast, wanted)
     if state in AT_THE_CHANNEL and expected not in AT_THE_CHANNEL:
-        _take_channel(session, broadcast)
+        _take_channel(session, broadcast, wanted)
     _DO[wanted](broadcast, now, randomness)
     broadcast.state = state
     note(session, broadcast, wanted, actor, now, before=expected, after=state)
@@ -124,10 +124,13 @@ _DO: dict[Act, Callable[[Broadcast, datetime, bytes], None]] = {
 }
 
 
-def _take_channel(session: Session, broadcast: Broadcast) -> None:
-    """The channel's row is locked, so that of two broadcasts one gets it."""
+def _take_channel(session: Session, broadcast: Broadcast, wanted: Act) -> None:
+    """The channel's row is locked, so that of two broadcasts one gets it. Going live takes over from a broadcast that a
+    feed began by itself; a rehearsal doesn't, as it would take viewers' picture away."""
     session.execute(select(Channel.id).where(Channel.id == broadcast.channel_id).with_for_update())
     others = (Broadcast.channel_id == broadcast.channel_id) & Broadcast.state.in_(AT_THE_CHANNEL)
+    if wanted is Act.GO_LIVE:
+        others &= Broadcast.created_by.is_not(None)
     other = session.scalar(select(Broadcast.id).where(others, Broadcast.id != broadcast.id).limit(1))
     if other is not None:
         raise ChannelBusy(other)

@@ -4,7 +4,7 @@ import { offerPreviews } from './previews.js';
 
 const POLL_MS = 3000;
 const regions = [...document.querySelectorAll('[data-live]')];
-const events = document.querySelector('[data-events]')?.dataset.events;
+const { events, page: ownAddress } = document.querySelector('[data-events]')?.dataset ?? {};
 
 if (events) follow(events);
 setInterval(countDown, 250);
@@ -41,7 +41,7 @@ async function fetchAnew() {
   if (isFetching) return void (isStale = true);
   isFetching = true;
   try {
-    const response = await fetch(location.href, { redirect: 'manual' });
+    const response = await fetch(ownAddress, { redirect: 'manual' });
     if (response.ok) replaceRegions(new DOMParser().parseFromString(await response.text(), 'text/html'));
     else if (response.type === 'opaqueredirect') location.reload(); // logged out meanwhile
   } catch {
