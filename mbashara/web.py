@@ -28,7 +28,7 @@ from core.staff import sessions
 from core.staff.mail import open_mailer
 from core.staff.sessions import SignedIn, Visit
 from core.web.assets import Assets
-from core.web.headers import SecurityHeaders
+from core.web.headers import SECURITY_HEADERS, SecurityHeaders
 from core.web.site import LiveNow, Site
 from core.web.staff import Office, account, audit_log, entrance, institutions, people
 from ingest.console import Studio, broadcast, channel, previews, wall
@@ -157,14 +157,18 @@ def error_pages(site: Site) -> dict[int | type[Exception], Callable[..., Respons
     def on_http_error(request: Request, error: HTTPException) -> Response:
         if error.status_code < 400:
             return Response(status_code=error.status_code, headers=error.headers)
-        return site.error(request, error.status_code)
+        response = site.error(request, error.status_code)
+        response.headers.update(error.headers or {})
+        return response
 
     def on_database_away(request: Request, _error: DatabaseAway) -> Response:
         return site.error(request, 503)
 
     def on_error(request: Request, error: Exception) -> Response:
         log.error("request failed", path=request.url.path, exc_info=error)
-        return site.error(request, 500)
+        response = site.error(request, 500)
+        response.headers.update(SECURITY_HEADERS)  # Starlette answers this outside of the middleware
+        return response
 
     return {HTTPException: on_http_error, DatabaseAway: on_database_away, 500: on_error}
 

@@ -70,6 +70,15 @@ def invite(
     return Invitation(account, links.sign(Purpose.INVITATION, account, pepper=pepper, now=now))
 
 
+def letter_locked_until(session: Session, email: str, visit: Visit) -> datetime | None:
+    """Counts the wish for a letter, whether or not there is such an account; until when no more are taken, if so."""
+    what = lockout.letter_asked(clean_email(email) or email, visit.address)
+    locked = lockout.locked_until(session, what, visit.now)
+    if locked is None:
+        lockout.record(session, what, visit.now)
+    return locked
+
+
 def reset_token(session: Session, email: str, *, pepper: bytes, now: datetime) -> Invitation | None:
     """For someone who forgot the password. Tell the asker the same whether or not there is such an account."""
     account = find(session, email)

@@ -25,6 +25,14 @@ def start(session: Session, person: SignedIn, *, pepper: bytes) -> str | None:
     return None if account.has_second_factor else second_factor.begin(session, account, pepper=pepper)
 
 
+def again(session: Session, person: SignedIn, *, pepper: bytes) -> str | None:
+    """The address that `start` gave last, for a wrong code: the phone may have it already."""
+    account = session.get_one(UserAccount, person.user_id)
+    if account.has_second_factor or account.totp_secret is None:
+        return start(session, person, pepper=pepper)
+    return second_factor.address(account, pepper=pepper)
+
+
 def confirm(session: Session, person: SignedIn, code: str, visit: Visit, *, pepper: bytes) -> Enrolled | None:
     """Puts the factor in force if the code shows that the phone has the secret; None if it does not."""
     account = session.get_one(UserAccount, person.user_id)

@@ -46,6 +46,12 @@ def tried(email: str, address: str) -> Tried:
     return Tried(hashlib.sha256(email.encode(errors="replace")).hexdigest(), address_key(address))
 
 
+def letter_asked(email: str, address: str) -> Tried:
+    """Letters for a forgotten password, counted apart from log-ins: who asks for many locks nobody out."""
+    asked = tried(f"letter {email}", address)
+    return Tried(asked.account_key, f"letter {asked.address_key}")
+
+
 def address_key(address: str) -> str:
     """The address, or its /64 network in IPv6: whoever has one address there has all of them."""
     try:

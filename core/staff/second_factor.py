@@ -23,10 +23,16 @@ RECOVERY_CODES = 10
 
 def begin(session: Session, account: UserAccount, *, pepper: bytes) -> str:
     """A new secret, not yet in force, as the otpauth: address that the person's phone takes (shown as a QR code)."""
-    secret = pyotp.random_base32()
-    account.totp_secret = _seal(secret, pepper)
+    account.totp_secret = _seal(pyotp.random_base32(), pepper)
     account.totp_confirmed_at = account.totp_last_step = None
     session.execute(delete(RecoveryCode).where(RecoveryCode.user_id == account.id))
+    return address(account, pepper=pepper)
+
+
+def address(account: UserAccount, *, pepper: bytes) -> str:
+    """The same once more, for a phone that has not shown that it took it."""
+    assert account.totp_secret is not None, "begun before"
+    secret = _unseal(account.totp_secret, pepper)
     return pyotp.TOTP(secret, name=account.email, issuer=ISSUER).provisioning_uri()
 
 

@@ -7,6 +7,7 @@ Pages of the staff are asked for with `staff_pages`: who is not logged in is sen
 there is asked by the endpoint, with the institution of the very row: `view.require(act, row.institution_id)`.
 """
 
+import re
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -18,6 +19,7 @@ from typing import Any, Protocol
 from urllib.parse import quote
 
 from starlette.concurrency import run_in_threadpool
+from starlette.convertors import Convertor, register_url_convertor
 from starlette.datastructures import FormData
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -36,6 +38,23 @@ from core.web.visitors import CSRF_FIELD, Visitor
 MAX_FIELDS = 200
 MAX_FIELD_BYTES = 1 << 16
 LOG_IN = "/staff/login"
+UNSTORABLE = re.compile("[\0\ud800-\udfff]")
+"""NUL and halves of characters (a form in utf-7 can hold them): PostgreSQL keeps neither."""
+
+
+class RowId(Convertor[int]):
+    """What `{id:int}` takes in every path. Starlette's own takes more digits than a row's id has, or Python reads."""
+
+    regex = "[0-9]{1,9}"
+
+    def convert(self, value: str) -> int:
+        return int(value)
+
+    def to_string(self, value: int) -> str:
+        return str(value)
+
+
+register_url_convertor("int", RowId())
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +214,8 @@ class Site:
     def _respond(
         self, language: Language, endpoint: Endpoint, for_staff: bool, request: Request, form: FormData | None
     ) -> Response:
+        if not _is_storable(request, form):
+            raise HTTPException(HTTPStatus.BAD_REQUEST)
         view = self._view(request, language, form, for_staff)
         if for_staff and view.person is None:
             back = quote(view.path) if request.method == "GET" else ""
@@ -211,6 +232,12 @@ class Site:
         person = self._door.signed_in(visitor.session_token, visit) if for_staff and visitor.session_token else None
         token = visitor.csrf_token(self._csrf_key)
         return View(request, language, self._words[language], visitor, visit, token, form, person)
+
+
+def _is_storable(request: Request, form: FormData | None) -> bool:
+    sent = [*request.path_params.values(), *request.query_params.values()]
+    sent += [] if form is None else [value for _, value in form.multi_items()]
+    return not any(isinstance(value, str) and UNSTORABLE.search(value) for value in sent)
 
 
 _EXPLAINED = {400, 403, 404, 405, 413, 429, 500, 503}

@@ -102,7 +102,9 @@ def _new(studio: Studio, view: View) -> Page | Response:
         return _new_page(studio, view, Form(values, {"name_sw": words}))
     try:
         with transaction(studio.engine) as session:
-            institution = session.get_one(Institution, int(place))
+            institution = session.get(Institution, int(place))
+            if institution is None:
+                raise HTTPException(HTTPStatus.NOT_FOUND)
             made = channels.add_channel(
                 session, slug, name_sw=values["name_sw"][:200], name_en=values["name_en"][:200], pepper=studio.pepper,
                 now=view.visit.now, institution=institution.slug,

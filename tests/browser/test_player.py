@@ -10,17 +10,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect, sync_playwright
 
+from tests.browser.axe import axe_violations
 from tests.conformance import encoder
 from tests.up import Up, until
 
-AXE = Path(__file__).parents[2] / "node_modules" / "axe-core" / "axe.min.js"
-AXE_RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 # no flag for autoplay: the player must do with what a viewer's browser allows
 ARGUMENTS = [
     "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
@@ -138,13 +136,6 @@ def on_air(mbashara_up: Up) -> Iterator[Channel]:
 def feed(channel: Channel) -> Iterator[None]:
     with encoder.publishing(channel.address):
         yield
-
-
-def axe_violations(page: Page) -> list[str]:
-    page.evaluate(AXE.read_text())
-    rules = {"runOnly": AXE_RULES}
-    result = page.evaluate("rules => axe.run(document, rules)", rules)
-    return [f"{found['id']}: {found['nodes'][0]['html']}" for found in result["violations"]]
 
 
 def test_plays_near_live_and_shows_the_delay(on_air: Channel, new_viewer: NewViewer) -> None:

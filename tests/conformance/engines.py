@@ -12,7 +12,8 @@ from playwright.sync_api import Page, sync_playwright
 
 _MODULES = Path(__file__).parents[2] / "node_modules"
 _PAGE = "http://viewer.test/"  # never leaves the browser: the route below answers
-_ARGUMENTS = [
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+ARGUMENTS = [
     "--disable-features=LocalNetworkAccessChecks",
     "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync", "--autoplay-policy=no-user-gesture-required",
@@ -39,9 +40,8 @@ class Playback:
 @contextmanager
 def chromium() -> Iterator[Callable[[], Page]]:
     """A headless browser; the call opens a page of its own."""
-    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=_ARGUMENTS)
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         try:
             yield lambda: browser.new_context().new_page()
         finally:

@@ -57,22 +57,20 @@ def _password(office: Office, view: View) -> Page | Response:
 
 def _second_factor(site: Site, office: Office, view: View) -> Page | Response:
     if view.form is None or "code" not in view.form:
-        return _start(office, view, Form())
+        with transaction(office.engine) as session:
+            return _enrol(view, enrolment.start(session, view.staff, pepper=office.pepper), Form())
     with transaction(office.engine) as session:
         enrolled = enrolment.confirm(session, view.staff, view.field("code"), view.visit, pepper=office.pepper)
-    if enrolled is None:
-        wrong = view.words.gettext(
-            "The code is not right. Scan the picture anew and enter the code that the phone shows."
-        )
-        return _start(office, view, Form(problems={"code": wrong}))
+        if enrolled is None:
+            wrong = view.words.gettext("The code is not right. Enter the one that the phone shows now.")
+            address = enrolment.again(session, view.staff, pepper=office.pepper)
+            return _enrol(view, address, Form(problems={"code": wrong}))
     response = site.render(view, Page("core/staff/codes.html", {"codes": enrolled.recovery_codes}))
     visitors.log_in(response, enrolled.token, secure=site.secure)
     return response
 
 
-def _start(office: Office, view: View, form: Form) -> Page | Response:
-    with transaction(office.engine) as session:
-        address = enrolment.start(session, view.staff, pepper=office.pepper)
+def _enrol(view: View, address: str | None, form: Form) -> Page | Response:
     if address is None:
         return view.to("/staff/account")
     picture = segno.make(address).svg_data_uri(scale=5, border=2, light="#fff")

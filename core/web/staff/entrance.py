@@ -83,13 +83,15 @@ def _enter(site: Site, view: View, entry: Entry, refused: Page) -> Page | Respon
 
 
 def _refusal(view: View, entry: Entry, wrong: str) -> str:
-    if isinstance(entry, LockedUntil):
-        minutes = ceil((entry.at - view.visit.now).total_seconds() / 60)
-        many = view.words.ngettext(
-            "Too many tries. Try again in {minutes} minute.", "Too many tries. Try again in {minutes} minutes.", minutes
-        )
-        return many.format(minutes=minutes)
-    return wrong
+    return _locked(view, entry.at) if isinstance(entry, LockedUntil) else wrong
+
+
+def _locked(view: View, until: datetime) -> str:
+    minutes = ceil((until - view.visit.now).total_seconds() / 60)
+    many = view.words.ngettext(
+        "Too many tries. Try again in {minutes} minute.", "Too many tries. Try again in {minutes} minutes.", minutes
+    )
+    return many.format(minutes=minutes)
 
 
 def _log_out(site: Site, office: Office, view: View) -> Response:
@@ -102,12 +104,20 @@ def _log_out(site: Site, office: Office, view: View) -> Response:
 
 def _forgotten(office: Office, view: View) -> Page:
     """Says the same whether or not there is such an account."""
-    if view.form is not None:
-        with transaction(office.engine) as session:
-            found = accounts.reset_token(session, view.field("email"), pepper=office.pepper, now=view.visit.now)
-        if found is not None:
-            send_link(office, view, Purpose.RESET, found)
-    return Page("core/staff/forgotten.html", {"form": Form(), "is_sent": view.form is not None})
+    shown = "core/staff/forgotten.html"
+    if view.form is None:
+        return Page(shown, {"form": Form(), "is_sent": False})
+    email = view.field("email")
+    with transaction(office.engine) as session:
+        locked = accounts.letter_locked_until(session, email, view.visit)
+        found = None
+        if locked is None:
+            found = accounts.reset_token(session, email, pepper=office.pepper, now=view.visit.now)
+    if locked is not None:
+        return Page(shown, {"form": Form({"email": email}, {"email": _locked(view, locked)}), "is_sent": False})
+    if found is not None:
+        send_link(office, view, Purpose.RESET, found)
+    return Page(shown, {"form": Form(), "is_sent": True})
 
 
 def send_link(office: Office, view: View, purpose: Purpose, invited: Invitation) -> bool:

@@ -11,6 +11,7 @@ from starlette.routing import BaseRoute
 from core import institutions
 from core.database import transaction
 from core.institutions import REGIONS, InstitutionFacts, Kind
+from core.problems import Message, Problem, Problems
 from core.staff.permissions import Act
 from core.tables import Institution
 from core.web.forms import Form, sent
@@ -41,7 +42,8 @@ def _new(office: Office, view: View) -> Page | Response:
     with transaction(office.engine) as session:
         if view.form is None:
             return _page(session, view, Form({"kind": Kind.OTHER}), None)
-        made = institutions.add(session, _facts(view), by=view.actor, now=view.visit.now)
+        facts = _facts(view)
+        made = _check_parent(view, facts, None) or institutions.add(session, facts, by=view.actor, now=view.visit.now)
         if isinstance(made, Institution):
             return view.to("/staff/institutions?told=added")
         return _page(session, view, sent(view, FIELDS, made), None)
@@ -55,20 +57,33 @@ def _edit(office: Office, view: View) -> Page | Response:
         view.require(Act.INSTITUTION_EDIT, institution.id)
         if view.form is None:
             return _page(session, view, Form(_values(institution)), institution)
-        edited = institutions.edit(session, institution, _facts(view), by=view.actor, now=view.visit.now)
+        facts = _facts(view)
+        edited = _check_parent(view, facts, institution) or institutions.edit(
+            session, institution, facts, by=view.actor, now=view.visit.now
+        )
         if isinstance(edited, Institution):
             return view.to("/staff/institutions?told=saved")
         return _page(session, view, sent(view, FIELDS, edited), institution)
 
 
 def _page(session: Session, view: View, form: Form, institution: Institution | None) -> Page:
-    """An institution may only be put under one that the person can see."""
+    """Parents to choose from are those that the person can see, and the present one."""
     visible = institutions.visible_institutions(view.staff.memberships)
-    others = institutions.list_institutions(session, visible)
-    parents = [(one.id, view.pick(one.name_sw, one.name_en)) for one in others if one is not institution]
+    others = [one for one in institutions.list_institutions(session, visible) if one is not institution]
+    present = None if institution is None else session.get(Institution, institution.parent_id or 0)
+    others += [] if present is None or present in others else [present]
+    parents = [(one.id, view.pick(one.name_sw, one.name_en)) for one in others]
     facts = {"form": form, "institution": institution, "parents": parents, "regions": REGIONS, "kinds": list(Kind)}
     status = HTTPStatus.UNPROCESSABLE_ENTITY if form.problems else HTTPStatus.OK
     return Page("core/staff/institution.html", facts, status)
+
+
+def _check_parent(view: View, facts: InstitutionFacts, institution: Institution | None) -> Problems:
+    """An institution may only be put under one that the person can see, or stay where it is."""
+    present = None if institution is None else institution.parent_id
+    visible = institutions.visible_institutions(view.staff.memberships)
+    is_free = facts.parent_id in (None, present) or visible.covers(facts.parent_id)
+    return () if is_free else (Problem("parent_id", Message.PARENT),)
 
 
 def _facts(view: View) -> InstitutionFacts:

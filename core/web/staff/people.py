@@ -68,6 +68,8 @@ def _invite(office: Office, view: View) -> Page | Response:
         return _invitation_page(office, view, Form({name: view.field(name) for name in FIELDS}, {"role": choose}))
     view.require(Act.USER_INVITE, grant.institution_id)
     with transaction(office.engine) as session:
+        if grant.institution_id is not None and session.get(Institution, grant.institution_id) is None:
+            raise HTTPException(HTTPStatus.NOT_FOUND)
         invited = accounts.invite(
             session, view.field("email"), view.field("name"), grant,
             by=view.actor, pepper=office.pepper, now=view.visit.now,

@@ -1,0 +1,15 @@
+"""What axe finds on a page: accessibility by WCAG A and AA, and axe's own best practice."""
+
+from pathlib import Path
+
+from playwright.sync_api import Page
+
+AXE = Path(__file__).parents[2] / "node_modules" / "axe-core" / "axe.min.js"
+AXE_RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+
+
+def axe_violations(page: Page) -> list[str]:
+    page.evaluate(AXE.read_text())
+    rules = {"runOnly": AXE_RULES}
+    result = page.evaluate("rules => axe.run(document, rules)", rules)
+    return [f"{found['id']}: {found['nodes'][0]['html']}" for found in result["violations"]]

@@ -1,0 +1,24 @@
+"""The site's pages for live tests: a database that is filled once, and a copy of it for each test."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.live import pages_kit
+from tests.live.pages_kit import Pages, World
+from tests.up import Up
+
+FILLED = "pages_test"
+
+
+@pytest.fixture(scope="session")
+def world(mbashara_up: Up) -> Iterator[World]:
+    with pages_kit.filled_database(mbashara_up, FILLED) as world:
+        yield world
+
+
+@pytest.fixture
+def pages(mbashara_up: Up, world: World, tmp_path: Path) -> Iterator[Pages]:
+    with pages_kit.pages(mbashara_up, FILLED, world, tmp_path) as pages:
+        yield pages

@@ -1,0 +1,89 @@
+"""What an attacker from institution A tries: every route of the staff, filled with what is B's or the platform's."""
+
+import itertools
+import re
+from collections.abc import Mapping, Sequence
+
+from sqlalchemy import ColumnElement, Row, Table, false, or_, select
+from starlette.routing import Route
+
+from core.database import transaction
+from core.staff.tables import StaffSession
+from core.tables import Base
+from ingest.console.broadcast import RIGHTS
+from tests.live.pages_kit import Pages, outline
+
+CHANGES = ("disable", "enable", "second-factor")
+PUBLIC = ("/static/", "/sw/live/", "/en/live/", "/sw/recordings/", "/en/recordings/")
+
+
+def with_parameters(pages: Pages) -> list[Route]:
+    return [route for route in pages.routes if "{" in route.path and not route.path.startswith(PUBLIC)]
+
+
+def addresses(route: Route, pages: Pages, session_id: int) -> list[str]:
+    """The route's, with ids of others; `session_id` is someone's. A new route with a parameter fails here until it is
+    told which."""
+    path = re.sub(r":\w+}", "}", route.path)
+    names = re.findall(r"{(\w+)}", path)
+    known = next((ids for start, ids in _ids(pages, session_id).items() if path[3:].startswith(start)), {})
+    assert set(names) <= set(known), f"{route.path}: say whose ids to cross with"
+    return [
+        path.format(**dict(zip(names, chosen, strict=True)))
+        for chosen in itertools.product(*(known[name] for name in names))
+    ]
+
+
+def _ids(pages: Pages, session_id: int) -> dict[str, Mapping[str, Sequence[object]]]:
+    b = pages.world.b
+    return {
+        "/staff/people/": {"id": [b.admin_id, b.engineer_id, pages.world.root_id], "change": CHANGES},
+        "/staff/institutions/": {"id": [b.institution_id]},
+        "/staff/account/sessions/": {"id": [session_id]},
+        "/staff/invitation/": {"token": ["forged"]},
+        "/staff/reset/": {"token": ["forged"]},
+        "/console/channels/": {"slug": [b.channel], "role": ["primary", "backup"]},
+        "/console/broadcasts/": {"id": [b.broadcast_id], "act": list(RIGHTS)},
+    }
+
+
+def fields_of_b(pages: Pages) -> dict[str, str]:
+    """Fields that name B's, and otherwise what each form takes."""
+    b = pages.world.b
+    return outline(
+        slug="beta", institution_id=str(b.institution_id), parent_id=str(b.institution_id),
+        role="admin", email=b.admin, name="Juma",
+        title_sw="x", title_en="x", starts="2026-12-01T10:00", version="1", expected="scheduled",
+        message_sw="x", message_en="x",
+    )  # fmt: skip
+
+
+def rows_of_b(pages: Pages) -> list[Row[object]]:
+    """Every row that is B's or no institution's, of B's people and the platform's admin."""
+    tables = [table for table in Base.metadata.sorted_tables if table.name not in ("audit_entry", "login_failure")]
+    with transaction(pages.engine) as session:
+        return [
+            row
+            for table in tables
+            for row in session.execute(select(table).where(_is_bs(table, pages)).order_by(*table.primary_key))
+        ]
+
+
+def _is_bs(table: Table, pages: Pages) -> ColumnElement[bool]:
+    b = pages.world.b
+    people, columns = (b.admin_id, b.engineer_id, pages.world.root_id), table.c
+    conditions: list[ColumnElement[bool]] = [false()]
+    if table.name == "institution":
+        conditions.append(columns.id == b.institution_id)
+    if table.name == "user_account":
+        conditions.append(columns.id.in_(people))
+    if "institution_id" in columns:
+        conditions += [columns.institution_id == b.institution_id, columns.institution_id.is_(None)]
+    if "user_id" in columns:
+        conditions.append(columns.user_id.in_(people))
+    return or_(*conditions)
+
+
+def session_of(pages: Pages, user_id: int) -> int:
+    with transaction(pages.engine) as session:
+        return session.scalars(select(StaffSession.id).where(StaffSession.user_id == user_id)).one()

@@ -1,0 +1,249 @@
+"""The site for tests: the real routes on a real PostgreSQL, two institutions with their staff, browsers for them.
+
+Each test has a copy of one database that was filled once, so what it changes is gone with it.
+"""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from email import message_from_bytes, policy
+from itertools import count
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import psycopg
+import pyotp
+from sqlalchemy import Engine, func, select
+from sqlalchemy.orm import Session
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.routing import Route
+from starlette.testclient import TestClient
+
+from core import channels
+from core.broadcasts import queries as broadcasts
+from core.broadcasts.queries import Outline
+from core.database import open_engine, transaction
+from core.staff.mail import FolderMailer
+from core.staff.permissions import Grant, Role
+from core.staff.tables import AuditEntry
+from core.tables import Base, Institution
+from core.web.assets import Assets
+from core.web.headers import SecurityHeaders
+from core.web.site import Site
+from core.web.staff import Office
+from ingest.console import Studio
+from mbashara.media_processes import MediaProcesses
+from mbashara.settings import Settings
+from mbashara.web import ROOMS, SiteDoor, error_pages, page_routes
+from tests.live.staff_kit import ADMIN, NOW, PASSWORD, PEPPER, added, database, member
+from tests.up import Up
+
+BASE_URL = "https://mbashara.example"
+ROOT = "mkuu@ega.go.tz"
+CSRF = re.compile(r'name="csrf" value="([0-9a-f]+)"')
+KEY = re.compile(r"<code>([A-Z2-7]{32})</code>")
+CODE = re.compile(r"<code>([0-9a-z]{5}-[0-9a-z]{5})</code>")
+MOVING = ("staff_session", "audit_entry", "login_failure")
+"""Tables that change by someone's mere coming."""
+numbers = count(1)
+
+
+def outline(**more: str) -> dict[str, str]:
+    """An institution's form, filled in."""
+    return {"slug": "gama", "name_sw": "Gama", "name_en": "Gamma", "kind": "other", **more}
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    """An institution, its channel, a planned broadcast, and the ids of two people."""
+
+    institution_id: int
+    slug: str
+    channel: str
+    broadcast_id: str
+    admin_id: int
+    engineer_id: int
+
+    @property
+    def admin(self) -> str:
+        return f"admin@{self.slug}.go.tz"
+
+    @property
+    def engineer(self) -> str:
+        return f"fundi@{self.slug}.go.tz"
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """`root` administers the platform."""
+
+    a: Tenant
+    b: Tenant
+    root_id: int
+
+
+@dataclass
+class Clock:
+    now: datetime = NOW
+
+    def forward(self, **parts: float) -> None:
+        self.now += timedelta(**parts)
+
+
+@dataclass
+class Browser:
+    """One visitor's: keeps cookies, follows no redirect."""
+
+    client: TestClient
+    clock: Clock
+
+    def get(self, path: str, **options: Any) -> httpx.Response:
+        return self.client.get(path, **options)
+
+    def token(self, path: str = "/sw/staff/login") -> str:
+        """Of this browser and session: every page's forms have the same."""
+        found = CSRF.search(self.get(path).text)
+        assert found is not None, f"no form at {path}"
+        return found[1]
+
+    def post(self, path: str, fields: dict[str, str] | None = None, **options: Any) -> httpx.Response:
+        return self.client.post(path, data={"csrf": self.token(), **(fields or {})}, **options)
+
+    def log_in(self, email: str, password: str = PASSWORD, language: str = "sw") -> httpx.Response:
+        return self.post(f"/{language}/staff/login", {"email": email, "password": password})
+
+    def ask_letter(self, email: str, language: str = "sw") -> str:
+        """For a forgotten password; returns the page."""
+        return self.post(f"/{language}/staff/forgotten", {"email": email}).text
+
+    def set_up_second_factor(self) -> tuple[pyotp.TOTP, list[str]]:
+        """The phone, and the recovery codes as shown."""
+        address = "/sw/staff/account/second-factor"
+        found = KEY.search(self.get(address).text)
+        assert found is not None
+        phone = pyotp.TOTP(found[1])
+        shown = self.post(address, {"code": phone.at(self.clock.now)})
+        return phone, CODE.findall(shown.text)
+
+    @property
+    def session(self) -> str:
+        return self.client.cookies.get("session") or ""
+
+
+@dataclass
+class Pages:
+    app: Starlette
+    engine: Engine
+    world: World
+    mail: Path
+    clock: Clock = field(default_factory=Clock)
+
+    def browser(self, address: str = "197.250.1.7") -> Browser:
+        client = TestClient(self.app, client=(address, 50_000), raise_server_exceptions=False, follow_redirects=False)
+        return Browser(client, self.clock)
+
+    def signed_in(self, email: str) -> Browser:
+        browser = self.browser()
+        entered = browser.log_in(email)
+        assert entered.status_code == 303, entered.text
+        return browser
+
+    @property
+    def routes(self) -> list[Route]:
+        return [route for route in self.app.routes if isinstance(route, Route)]
+
+    @property
+    def posted(self) -> list[Route]:
+        return [route for route in self.routes if "POST" in (route.methods or ())]
+
+    def institution(self, institution_id: int) -> Institution:
+        with transaction(self.engine) as session:
+            return session.get_one(Institution, institution_id)
+
+    def rows(self, *without: str) -> dict[str, list[tuple[object, ...]]]:
+        """All that is stored, but these tables."""
+        tables = [table for table in Base.metadata.sorted_tables if table.name not in without]
+        with transaction(self.engine) as session:
+            return {
+                table.name: sorted((tuple(row) for row in session.execute(select(table))), key=repr) for table in tables
+            }
+
+    def acts(self, after_id: int = 0) -> list[str]:
+        """What the audit log got since."""
+        with transaction(self.engine) as session:
+            newer = select(AuditEntry.act).where(AuditEntry.id > after_id)
+            return list(session.scalars(newer.order_by(AuditEntry.id)))
+
+    def newest_entry(self) -> int:
+        with transaction(self.engine) as session:
+            return session.scalar(select(func.max(AuditEntry.id))) or 0
+
+    def letters(self) -> list[str]:
+        """Links in letters, as paths, oldest first."""
+        texts = [_text_of(path) for path in sorted(self.mail.glob("*.eml"))]
+        return [urlsplit(re.findall(rf"{BASE_URL}\S+", text)[0]).path for text in texts]
+
+
+@contextmanager
+def filled_database(up: Up, name: str) -> Iterator[World]:
+    """To be copied by `pages`. Nobody may be connected to it then."""
+    with database(up, name) as engine:
+        with transaction(engine) as session:
+            world = World(_tenant(session, "alfa"), _tenant(session, "beta"), member(session, ROOT, ADMIN).id)
+        engine.dispose()
+        yield world
+
+
+@contextmanager
+def pages(up: Up, filled: str, world: World, folder: Path) -> Iterator[Pages]:
+    name, server_folder = f"{filled}_{next(numbers)}", str(up.run / "postgres")
+    with psycopg.connect(host=server_folder, user="postgres", dbname="postgres", autocommit=True) as server:
+        server.execute(f"create database {name} template {filled}")
+        engine = open_engine(f"postgresql://postgres@/{name}?host={server_folder}")
+        yield _pages(engine, world, folder)
+        engine.dispose()
+        server.execute(f"drop database {name}")
+
+
+def _pages(engine: Engine, world: World, folder: Path) -> Pages:
+    clock, mail = Clock(), folder / "mail"
+    site = Site(ROOMS, Assets(), SiteDoor(engine), lambda: clock.now, bytes(32))
+    office = Office(engine, PEPPER, FolderMailer(mail, "Mbashara <mbashara@localhost>"), BASE_URL)
+    away = MediaProcesses(Settings(data=folder, run_dir=folder / "run"))
+    studio = Studio(engine, away, PEPPER, "rtmp://127.0.0.1/live")
+    app = Starlette(
+        routes=page_routes(site, engine, office, studio),
+        middleware=[Middleware(SecurityHeaders)],
+        exception_handlers=error_pages(site),
+    )
+    return Pages(app, engine, world, mail, clock)
+
+
+def _tenant(session: Session, slug: str) -> Tenant:
+    institution = added(session, slug)
+    channel = f"{slug}-1"
+    channels.add_channel(session, channel, name_sw=slug, name_en=slug, pepper=PEPPER, now=NOW, institution=slug)
+    return Tenant(
+        institution.id, slug, channel, _plan(session, channel, institution),
+        member(session, f"admin@{slug}.go.tz", Grant(Role.ADMIN, institution.id)).id,
+        member(session, f"fundi@{slug}.go.tz", Grant(Role.ENGINEER, institution.id)).id,
+    )  # fmt: skip
+
+
+def _plan(session: Session, slug: str, institution: Institution) -> str:
+    channel = channels.find_channel(session, slug)
+    assert channel is not None
+    outline = Outline(institution.name_sw, institution.name_en, NOW + timedelta(hours=2))
+    randomness = institution.id.to_bytes(10, "big")
+    return broadcasts.schedule(session, channel, outline, actor="Asha", now=NOW, randomness=randomness).id
+
+
+def _text_of(path: Path) -> str:
+    body = message_from_bytes(path.read_bytes(), policy=policy.default).get_body()
+    assert body is not None
+    return str(body.get_content())
