@@ -93,7 +93,7 @@ def instructions(http: str, rtmp: str) -> str:
             f"  OBS:    server {rtmp}   stream key: the primary key that it prints",
             f"  ffmpeg: ffmpeg -re -i FILE -c:v libx264 -g 50 -c:a aac -f flv {rtmp}/KEY",
             f"  watch:  {http}/sw/live/tbc1",
-            "The engineers' console: mbashara user add YOU@EXAMPLE --name 'Your Name', then open the link that it prints",
+            "The engineers' console: mbashara user add YOU@EXAMPLE --name 'Your Name'; open the link that it prints",
         ]
     )
 

@@ -44,6 +44,8 @@ RIGHTS = {
 """Who may do which act of the table in core/broadcasts/lifecycle.py."""
 FIELDS = ("title_sw", "title_en", "starts", "ends", "visibility", "description_sw", "description_en")
 SHOWN_EVENTS = 100
+YEARS = range(2000, 2100)
+"""Of plans. The years 1 and 9999 are not in every time zone: a row with one could not be read again."""
 
 
 def routes(site: Site, studio: Studio) -> list[BaseRoute]:
@@ -241,7 +243,10 @@ def _outline(view: View) -> Outline:
 
 def _time(text: str) -> datetime:
     """What the form's field holds is East Africa Time."""
-    return datetime.strptime(text, "%Y-%m-%dT%H:%M").replace(tzinfo=EAST_AFRICA_TIME)
+    when = datetime.strptime(text, "%Y-%m-%dT%H:%M").replace(tzinfo=EAST_AFRICA_TIME)
+    if when.year not in YEARS:
+        raise ValueError(text)
+    return when
 
 
 def _bad_time(view: View) -> str:

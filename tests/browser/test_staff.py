@@ -56,6 +56,12 @@ def new_page(browser: Browser) -> Iterator[NewPage]:
     assert (complaints, set(asked) - hosts - {""}) == ([], set())
 
 
+@pytest.fixture(scope="module")
+def institution(mbashara_up: Up) -> None:
+    """The one that every channel of the command line belongs to."""
+    mbashara_up.channel_add("wafanyakazi")
+
+
 def add_person(up: Up, email: str) -> str:
     """An admin of the platform with the password; returns the address."""
     line = [sys.executable, "-m", "mbashara", "user", "add", email, "--name", "Asha Juma", "--password-stdin"]
@@ -141,6 +147,7 @@ def test_inviting_someone(mbashara_up: Up, new_page: NewPage) -> None:
     expect(guest.locator("a[href$='/staff/people']")).to_have_count(0)
 
 
+@pytest.mark.usefixtures("institution")
 @pytest.mark.parametrize("viewport", [PHONE, DESKTOP], ids=["phone", "desktop"])
 @pytest.mark.parametrize("language", ["sw", "en"])
 def test_every_page_is_accessible_and_fits(

@@ -103,7 +103,8 @@ class Browser:
     clock: Clock
 
     def get(self, path: str, **options: Any) -> httpx.Response:
-        return self.client.get(path, **options)
+        answer: httpx.Response = self.client.get(path, **options)
+        return answer
 
     def token(self, path: str = "/sw/staff/login") -> str:
         """Of this browser and session: every page's forms have the same."""
@@ -112,7 +113,9 @@ class Browser:
         return found[1]
 
     def post(self, path: str, fields: dict[str, str] | None = None, **options: Any) -> httpx.Response:
-        return self.client.post(path, data={"csrf": self.token(), **(fields or {})}, **options)
+        sent = {"csrf": self.token(), **(fields or {})}
+        answer: httpx.Response = self.client.post(path, data=sent, **options)
+        return answer
 
     def log_in(self, email: str, password: str = PASSWORD, language: str = "sw") -> httpx.Response:
         return self.post(f"/{language}/staff/login", {"email": email, "password": password})

@@ -192,6 +192,7 @@ def test_asking_for_letters_locks_nobody_out(pages: Pages) -> None:
 def test_a_link_is_good_once_and_for_an_hour(pages: Pages) -> None:
     browser = pages.browser()
     browser.ask_letter(ROOT)
+    pages.clock.forward(seconds=1)
     browser.ask_letter(pages.world.a.admin)
     link, stale = pages.letters()
     assert browser.post(link, {"password": "fupi"}).status_code == 200

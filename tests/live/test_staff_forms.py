@@ -189,3 +189,13 @@ def test_a_file_where_text_is_expected(pages: Pages) -> None:
         )
         assert answer.status_code in (200, 422), path
     assert pages.rows(*MOVING) == before
+
+
+@pytest.mark.parametrize("starts", ["0001-01-01T00:00", "9999-12-31T23:59", "1999-12-31T23:59", "2026-13-01T00:00", ""])
+def test_plans_out_of_all_time(pages: Pages, starts: str) -> None:
+    root = pages.signed_in(ROOT)
+    before = pages.rows(*MOVING)
+    for path in (f"channels/{pages.world.a.channel}/broadcasts/new", f"broadcasts/{pages.world.a.broadcast_id}/edit"):
+        fields = {"title_sw": "Bunge", "title_en": "Parliament", "starts": starts, "version": "1"}
+        assert root.post(f"/sw/console/{path}", fields).status_code == 422, path
+    assert pages.rows(*MOVING) == before
