@@ -28,7 +28,7 @@ class Beat:
     def told_after(self, last: "Beat", slugs: Collection[str]) -> str:
         """The events for someone who watches these channels and knows the last beat."""
         changed = [slug for slug in slugs if self.words.get(slug) != last.words.get(slug)]
-        moved = [self.numbers[slug] for slug in slugs if self.numbers.get(slug, "") != last.numbers.get(slug, "")]
+        moved = [now for slug in slugs if (now := self.numbers.get(slug)) and now != last.numbers.get(slug)]
         told = f"event: changed\ndata: {json.dumps(changed)}\n\n" if changed else ""
         return told + (f"event: numbers\ndata: [{','.join(moved)}]\n\n" if moved else "")
 

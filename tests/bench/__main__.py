@@ -5,7 +5,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.bench import ingest_cpu, part_latency, player_delay, servers, viewers
+from tests.bench import consoles, ingest_cpu, part_latency, player_delay, servers, viewers
 
 _RATIO = 0.8  # mbashara's CPU to nginx-rtmp's
 _MEMORY_MIB = 12.0  # per stream, files in memory included
@@ -51,6 +51,7 @@ def main() -> None:
         ("part latency", lambda: _latency(2 * seconds, [1, options.streams])),
         ("viewers", lambda: viewers.run(500, 200, seconds)),
         ("player delay", lambda: player_delay.run(max(seconds, 12.0))),
+        ("consoles", lambda: consoles.run(seconds)),
     ]
     table = []
     for name, bench in benches:
