@@ -100,7 +100,8 @@ def _log_in(client: httpx.Client) -> None:
 
 def _page(client: httpx.Client, path: str, seconds: float) -> str:
     """One after the other, as one engineer meets them."""
-    times_ms, until_s = [], time.monotonic() + seconds / 2
+    times_ms: list[float] = []
+    until_s = time.monotonic() + seconds / 2
     while time.monotonic() < until_s or len(times_ms) < 50:
         began = time.perf_counter()
         answer = client.get(path)
@@ -119,10 +120,9 @@ async def _consoles(up: Up, cookies: httpx.Cookies, key: str, seconds: float) ->
     opened = [asyncio.create_task(_console(up.http_url, cookie, n)) for n in range(CONSOLES)]
     feeding = asyncio.create_task(_feed(up.rtmp_url, key, seconds + 8))
     await asyncio.sleep(6)
-    web = lambda: procs.cpu_s([p for p in [procs.read(up.process_id("web"))] if p])  # noqa: E731
-    before, began = web(), time.monotonic()
+    before_s, began = _web_cpu_s(up), time.monotonic()
     await asyncio.sleep(seconds)
-    percent = 100 * (web() - before) / (time.monotonic() - began)
+    percent = 100 * (_web_cpu_s(up) - before_s) / (time.monotonic() - began)
     gone_s = await feeding
     await asyncio.sleep(5)
     for task in opened:
@@ -134,6 +134,12 @@ async def _consoles(up: Up, cookies: httpx.Cookies, key: str, seconds: float) ->
         f"a feed's end on every console: p50 {statistics.median(late_s):.2f} s, last {max(late_s):.2f} s "
         + _verdict(max(late_s), CHANGE_S),
     ]
+
+
+def _web_cpu_s(up: Up) -> float:
+    found = procs.read(up.process_id("web"))
+    assert found is not None
+    return found.cpu_s
 
 
 def _verdict(figure: float, target: float) -> str:
