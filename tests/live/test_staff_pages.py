@@ -141,3 +141,14 @@ def test_no_secret_is_in_the_log(pages: Pages) -> None:
     text = root.get("/sw/staff/audit.jsonl").text
     for secret in (PASSWORD, NEW_PASSWORD, phone.secret, *codes, root.session, token):
         assert secret not in text
+
+
+def test_a_role_for_someone_who_can_log_in_needs_no_letter(pages: Pages) -> None:
+    root = pages.signed_in(ROOT)
+    place = {"name": "A", "role": "editor", "institution_id": str(pages.world.a.institution_id)}
+    told = [
+        root.post("/sw/staff/people/invite", {"email": email, **place}).headers["location"].rpartition("=")[2]
+        for email in ("mpya@ega.go.tz", pages.world.b.admin)
+    ]
+    assert told == ["invited", "given"] and len(pages.letters()) == 1
+    assert "Hakuna barua iliyotumwa" in root.get("/sw/staff/people?told=given").text

@@ -76,9 +76,10 @@ def _invite(office: Office, view: View) -> Page | Response:
         )  # fmt: skip
     if not isinstance(invited, Invitation):
         return _invitation_page(office, view, sent(view, FIELDS, invited))
-    if invited.token is not None and not send_link(office, view, Purpose.INVITATION, invited):
-        return view.to("/staff/people?told=unsent")
-    return view.to("/staff/people?told=invited")
+    if invited.token is None:
+        return view.to("/staff/people?told=given")
+    is_sent = send_link(office, view, Purpose.INVITATION, invited)
+    return view.to(f"/staff/people?told={'invited' if is_sent else 'unsent'}")
 
 
 def _invitation_page(office: Office, view: View, form: Form) -> Page:
