@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import Row, select
+from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.orm import Session
 
 from core.broadcasts.lifecycle import AT_THE_CHANNEL
@@ -56,7 +57,7 @@ def _next(session: Session, visible: Scope, now: datetime) -> dict[int, Broadcas
     found = session.scalars(
         select(Broadcast)
         .where(mine, coming)
-        .distinct(Broadcast.channel_id)
+        .ext(distinct_on(Broadcast.channel_id))
         .order_by(Broadcast.channel_id, Broadcast.planned_start_at)
     )
     return {one.channel_id: one for one in found}
