@@ -14,6 +14,8 @@ from ingest.console.health_words import numbers
 
 BEAT_S = 0.5
 MAX_WATCHERS = 1000
+LASTS_BEATS = 600
+"""A stream ends after five minutes and the browser asks for another, so that a right taken away is soon gone here too."""
 Versions = Mapping[str, str]
 """By a channel's slug: what stands in the database of its broadcast, as one comparable word."""
 
@@ -72,8 +74,8 @@ class Pulse:
             self._task = asyncio.create_task(self._run())
         try:
             known = self._beat
-            yield "retry: 2000\n\n"
-            while True:
+            yield "retry: 500\n\n"
+            for _ in range(LASTS_BEATS):
                 await self._next.wait()
                 now = self._beat
                 yield now.told_after(known, slugs) or ": still here\n\n"

@@ -149,3 +149,11 @@ def test_other_peoples_sessions_do_not_end(pages: Pages) -> None:
     assert owner.get("/sw/staff/account").status_code == 200
     assert owner.post(f"/sw/staff/account/sessions/{session_id}/end").status_code == 303
     assert owner.get("/sw/staff/account").status_code == 303
+
+
+def test_nobody_gives_up_the_whole_platform_by_a_slip(pages: Pages) -> None:
+    root, mine = pages.signed_in(ROOT), f"/sw/staff/people/{pages.world.root_id}"
+    before = pages.rows(*MOVING)
+    assert root.post(f"{mine}/withdraw", {"role": "admin", "institution_id": "all"}).status_code == 403
+    assert f"{mine}/withdraw" not in root.get(mine).text
+    assert pages.rows(*MOVING) == before

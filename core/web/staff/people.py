@@ -98,7 +98,11 @@ def _person(office: Office, view: View) -> Page:
         names = _names(session)
     facts = {
         "account": account,
-        "grants": [grant for grant in grants if view.may(Act.USER_EDIT, grant.institution_id)],
+        "grants": [
+            (grant, not _is_own_rule(view, account, grant))
+            for grant in grants
+            if view.may(Act.USER_EDIT, grant.institution_id)
+        ],
         "names": names,
         "is_managed": _is_managed(view, account, grants),
         "told": view.request.query_params.get("told"),
@@ -113,6 +117,8 @@ def _withdraw(office: Office, view: View) -> Response:
     with transaction(office.engine) as session:
         account, _ = _find(session, view)
         view.require(Act.USER_EDIT, grant.institution_id)
+        if _is_own_rule(view, account, grant):
+            raise HTTPException(HTTPStatus.FORBIDDEN)
         accounts.withdraw(session, account, grant, by=view.actor, now=view.visit.now)
     return view.to("/staff/people?told=withdrawn")
 
@@ -144,6 +150,11 @@ def _find(session: Session, view: View) -> tuple[UserAccount, Sequence[Grant]]:
     if account is None or not (place.everything or any(place.covers(grant.institution_id) for grant in grants)):
         raise HTTPException(HTTPStatus.NOT_FOUND)
     return account, grants
+
+
+def _is_own_rule(view: View, account: UserAccount, grant: Grant) -> bool:
+    """Nobody gives up ruling the whole platform by a slip: another who rules it takes it away."""
+    return account.id == view.staff.user_id and grant == Grant(Role.ADMIN, None)
 
 
 def _is_managed(view: View, account: UserAccount, grants: Sequence[Grant]) -> bool:
