@@ -15,7 +15,7 @@ from ingest.console.health_words import numbers
 BEAT_S = 0.5
 MAX_WATCHERS = 1000
 LASTS_BEATS = 600
-"""A stream ends after five minutes and the browser asks for another, so that a right taken away is soon gone here too."""
+"""A stream ends after five minutes and the browser asks for another: a right taken away is soon gone here too."""
 Versions = Mapping[str, str]
 """By a channel's slug: what stands in the database of its broadcast, as one comparable word."""
 
