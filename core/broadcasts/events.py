@@ -7,11 +7,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Select, select, tuple_
 from sqlalchemy.orm import Session
 
 from core.tables import BroadcastEvent
 
+PAGE = 1000
 COLUMNS = ("id", "at", "broadcast", "kind", "actor", "detail")
 
 
@@ -28,20 +29,26 @@ def add_event(
 
 
 def list_events(
-    session: Session, institution_id: int, broadcast_id: str, after_id: int = 0, limit: int = 1000
+    session: Session, institution_id: int, broadcast_id: str, limit: int = 1000
 ) -> Sequence[BroadcastEvent]:
-    """In the order in which they were written; `after_id` pages on."""
-    mine = (BroadcastEvent.institution_id == institution_id) & (BroadcastEvent.broadcast_id == broadcast_id)
-    query = select(BroadcastEvent).where(mine, BroadcastEvent.id > after_id)
-    return session.scalars(query.order_by(BroadcastEvent.id).limit(limit)).all()
+    """The latest, in the order in which they happened: what media tells is written a moment after it."""
+    newest = _of(institution_id, broadcast_id).order_by(BroadcastEvent.at.desc(), BroadcastEvent.id.desc())
+    return session.scalars(newest.limit(limit)).all()[::-1]
 
 
 def all_events(session: Session, institution_id: int, broadcast_id: str) -> Iterator[BroadcastEvent]:
-    """For an export: however many there are, a page of them at a time."""
-    after_id = 0
-    while found := list_events(session, institution_id, broadcast_id, after_id):
+    """For an export, in the same order: however many there are, a page of them at a time."""
+    oldest = _of(institution_id, broadcast_id).order_by(BroadcastEvent.at, BroadcastEvent.id).limit(PAGE)
+    found = session.scalars(oldest).all()
+    while found:
         yield from found
-        after_id = found[-1].id
+        last = tuple_(found[-1].at, found[-1].id)
+        found = session.scalars(oldest.where(tuple_(BroadcastEvent.at, BroadcastEvent.id) > last)).all()
+
+
+def _of(institution_id: int, broadcast_id: str) -> Select[BroadcastEvent]:
+    mine = (BroadcastEvent.institution_id == institution_id) & (BroadcastEvent.broadcast_id == broadcast_id)
+    return select(BroadcastEvent).where(mine)
 
 
 def json_lines(events: Iterable[BroadcastEvent]) -> Iterator[str]:
