@@ -11,7 +11,9 @@ run: $(STAMP)/run $(STAMP)/web ## Sets up, starts everything with a demo feed, p
 	$(BIN)/mbashara up --demo
 
 test: $(STAMP)/test $(STAMP)/web $(STAMP)/system check ## Sets up, checks format, lint and types, runs every test.
-	$(BIN)/python -m pytest
+	@nice -n 19 $(BIN)/python -m pytest -m beside >$(STAMP)/beside.out 2>&1 & beside=$$!; \
+	$(BIN)/python -m pytest -m "not beside"; watched=$$?; \
+	wait $$beside; unwatched=$$?; cat $(STAMP)/beside.out; exit $$((watched + unwatched))
 
 check: $(STAMP)/test
 	$(BIN)/ruff format --check .

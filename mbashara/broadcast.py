@@ -17,7 +17,6 @@ import structlog
 
 from archive.recordings.recorder import Recorder, Recording
 from archive.recordings.recover import RestoredRecording
-from core.media.hls import PICTURE_NAME
 from core.media.hub import OnAir
 from core.media.packet import AudioTrack, Kind, Packet, Track, VideoTrack
 from core.media.stream import Item, LiveStream
@@ -343,9 +342,7 @@ class Broadcast:
         self._stream = LiveStream()
         for track in tracks.values():
             self._stream.write(track)
-        transcoder = Transcoder(
-            self._parameters.ffmpeg, self._stream, tracks, self._take_rung, picture=self._folder / PICTURE_NAME
-        )
+        transcoder = Transcoder(self._parameters.ffmpeg, self._stream, tracks, self._take_rung)
         if self.transcoder is not None:
             transcoder.restarts, transcoder.left_out = self.transcoder.restarts, self.transcoder.left_out
         self.transcoder = transcoder
@@ -548,7 +545,6 @@ class Broadcast:
         with contextlib.suppress(OSError):
             self._listing = ()
             self._write_multivariants()
-            self._recording.write_file(PICTURE_NAME, (self._folder / PICTURE_NAME).read_bytes())
         self._recording.end(round(leader.packager.end_ms), reason)
         # Whoever is told of the end finds the recording whole; a disk that hangs must not hold up the channel.
         with contextlib.suppress(TimeoutError):

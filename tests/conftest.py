@@ -12,6 +12,20 @@ settings.register_profile("mbashara", deadline=None, suppress_health_check=[Heal
 settings.load_profile("mbashara")
 
 
+BESIDE = (
+    "tests/unit/", "tests/live/test_api", "tests/live/test_audit", "tests/live/test_broadcast_rows",
+    "tests/live/test_health", "tests/live/test_institution_rows", "tests/live/test_login", "tests/live/test_rows",
+    "tests/live/test_staff_",
+)  # fmt: skip
+"""Tests that no clock of ours watches: `make test` runs them beside the others, at the lowest priority."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.nodeid.startswith(BESIDE):
+            item.add_marker("beside")
+
+
 @pytest.fixture(scope="session")
 def mbashara_up() -> Iterator[Up]:
     """The shared program. A test that kills a child leaves it healthy; one that needs its own settings runs its own."""

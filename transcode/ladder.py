@@ -6,7 +6,6 @@ to the millisecond and has its keyframes where the source has them, so all rendi
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import ffmpeg
 
@@ -41,11 +40,6 @@ _X264 = {
 }  # fmt: skip
 
 
-PICTURE_HEIGHT = 360
-PICTURE_EVERY_S = 5
-_PICTURE = {"format": "image2", "update": 1, "atomic_writing": 1, "fps_mode": "vfr", "q:v": 6, "flush_packets": 1}
-
-
 def choose_rungs(tracks: Mapping[Kind, Track], left_out: Collection[str] = ()) -> list[Rung]:
     """The rungs below what the source is. `left_out` are those that this machine was too slow for."""
     video = tracks.get(Kind.VIDEO)
@@ -57,19 +51,12 @@ def choose_rungs(tracks: Mapping[Kind, Track], left_out: Collection[str] = ()) -
     ]
 
 
-def ffmpeg_command(
-    executable: str, rungs: Sequence[Rung], descriptors: Sequence[int], picture: Path | None = None
-) -> list[str]:
-    """The command line; rung n is written to file descriptor n of `descriptors`. `picture` is a JPEG that is replaced
-    every few seconds, made only where a picture is decoded for a rung anyway."""
+def ffmpeg_command(executable: str, rungs: Sequence[Rung], descriptors: Sequence[int]) -> list[str]:
+    """The command line; rung n is written to file descriptor n of `descriptors`."""
     source = ffmpeg.input("pipe:0", **_INPUT)
     videos = [rung for rung in rungs if rung.kind is Kind.VIDEO]
-    pictures = source.video.filter_multi_output("split", len(videos) + (picture is not None)) if videos else None
+    pictures = source.video.filter_multi_output("split", len(videos)) if videos else None
     outputs = []
-    if picture is not None and pictures is not None:
-        seldom = f"isnan(prev_selected_t)+gte(t-prev_selected_t,{PICTURE_EVERY_S})"
-        still = pictures[len(videos)].filter("select", seldom).filter("scale", -2, f"min({PICTURE_HEIGHT},ih)")
-        outputs.append(ffmpeg.output(still, str(picture), **_PICTURE))
     for rung, descriptor in zip(rungs, descriptors, strict=True):
         options = {**_OUTPUT, **dict(rung.codec_options)}
         if rung.kind is Kind.VIDEO:

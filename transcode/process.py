@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import os
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import structlog
@@ -35,16 +34,14 @@ class Transcoder:
 
     def __init__(
         self, executable: str, stream: LiveStream, tracks: Mapping[Kind, Track],
-        on_item: Callable[[str, Item], None], max_lag_ms: int = MAX_LAG_MS, picture: Path | None = None,
+        on_item: Callable[[str, Item], None], max_lag_ms: int = MAX_LAG_MS,
     ) -> None:  # fmt: skip
-        """`picture` is where a still of the feed is kept up to date (transcode.ladder)."""
         self.restarts = 0
         self.dropped = 0
         self.left_out: set[str] = set()
         self.process_id: int | None = None
         self._executable, self._stream, self._tracks = executable, stream, tracks
         self._on_item, self._max_lag_ms = on_item, max_lag_ms
-        self._picture = picture
         self._reader = QueueReader()
         self._ending = False
         self._in_ms = self._out_ms = 0
@@ -90,7 +87,7 @@ class Transcoder:
         pipes = [os.pipe() for _ in rungs]
         writers = [write for _, write in pipes]
         try:
-            command = ffmpeg_command(self._executable, rungs, writers, self._picture)
+            command = ffmpeg_command(self._executable, rungs, writers)
             child = await asyncio.create_subprocess_exec(
                 *command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.DEVNULL,
                 stderr=asyncio.subprocess.PIPE, pass_fds=writers,

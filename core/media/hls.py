@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 
 from core.media.window import Segment
 
-PICTURE_NAME = "poster.jpg"
 PLAYLIST_NAME = "index.m3u8"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 

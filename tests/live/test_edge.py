@@ -156,13 +156,3 @@ def test_the_wheels_nginx_takes_the_same_configuration(mbashara_up: Up, tmp_path
     line = [str(nginx_binary()), "-t", "-p", str(tmp_path), "-e", "stderr", "-c", str(configuration)]
     checked = subprocess.run(line, capture_output=True, text=True)
     assert checked.returncode == 0, checked.stderr
-
-
-def test_a_missing_picture_is_an_empty_one(edge: str) -> None:
-    for path in (
-        "/live/kingo/01jdx0000000000000000edge0/poster.jpg",
-        "/recordings/01jdx0000000000000000edge9/poster.jpg",
-    ):
-        status, body, headers = get(f"{edge}{path}")
-        assert (status, headers["content-type"], body[:3]) == (200, "image/gif", b"GIF")
-        assert headers["cache-control"] == "public, max-age=5"
