@@ -125,13 +125,13 @@ def test_one_viewer_too_many_is_refused_in_words(mbashara_up: Up, page: Page) ->
 
 
 def test_a_feed_that_ends_ends_its_previews(mbashara_up: Up, page: Page) -> None:
-    with clock_feed(new_feed(mbashara_up, "mwisho")[0]) as feed:
-        wait_feed(mbashara_up, "mwisho")
-        assert watch(page, "mwisho") is None
+    with clock_feed(new_feed(mbashara_up, "onyesho-mwisho")[0]) as feed:
+        wait_feed(mbashara_up, "onyesho-mwisho")
+        assert watch(page, "onyesho-mwisho") is None
         wait_frames(page, 25)
         feed.stop()
         wait_ended(page)
-        assert watch(page, "mwisho")["reason"] == "noFeed"
+        assert watch(page, "onyesho-mwisho")["reason"] == "noFeed"
 
 
 def test_a_browser_that_is_closed_is_cleaned_up(mbashara_up: Up, browser: Browser, site: str) -> None:
