@@ -17,8 +17,6 @@ from core.tables import Broadcast, Channel, Institution, StreamKey
 SLUG_PATTERN = re.compile(r"[a-z0-9-]{1,40}")
 MAX_ADDRESSES = 32
 MAX_NAME = 200
-MAX_PAGE = 201
-"""One more than anyone is shown: whether there is a next page."""
 HINT_CHARACTERS = 4
 HINT_FROM_CHARACTERS = 16
 """A shorter key, taken over from elsewhere, would tell too much of itself by its end."""
@@ -78,12 +76,12 @@ def list_channels(session: Session) -> Sequence[Row[Channel, Institution]]:
 
 
 def page_of_channels(
-    session: Session, visible: Scope, *, after: str = "", limit: int = MAX_PAGE
+    session: Session, visible: Scope, *, after: str = "", limit: int
 ) -> Sequence[Row[Channel, Institution]]:
     """By slug, those behind `after`."""
     query = select(Channel, Institution).join(Institution, Institution.id == Channel.institution_id)
     mine = query.where(visible.where(Channel.institution_id), Channel.slug > after)
-    return session.execute(mine.order_by(Channel.slug).limit(min(limit, MAX_PAGE))).all()
+    return session.execute(mine.order_by(Channel.slug).limit(limit)).all()
 
 
 def ensure_institution(session: Session, slug: str) -> Institution:

@@ -126,9 +126,7 @@ def revoke(session: Session, name: str, visible: Scope, *, by: Actor, now: datet
 
 def list_tokens(session: Session, visible: Scope) -> Sequence[ApiToken]:
     """Also those that are over, by name."""
-    return session.scalars(
-        select(ApiToken).where(visible.where(ApiToken.institution_id)).order_by(ApiToken.name)
-    ).all()
+    return session.scalars(select(ApiToken).where(visible.where(ApiToken.institution_id)).order_by(ApiToken.name)).all()
 
 
 def hash_token(token: str) -> str:
