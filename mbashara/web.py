@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
-from starlette.routing import BaseRoute, Route
+from starlette.routing import BaseRoute, Mount, Route
 
 import player
 import portal
@@ -31,6 +31,8 @@ from core.web.headers import SecurityHeaders
 from core.web.site import LiveNow, Site
 from core.web.staff import Office, account, audit_log, entrance, institutions, people
 from mbashara import logs
+from mbashara.api import app as api
+from mbashara.api.media import MediaWorkers
 from mbashara.health import Health
 from mbashara.settings import Settings
 from mbashara.web_metrics import metrics_text
@@ -118,7 +120,11 @@ def application(settings: Settings) -> Starlette:
 
     own: list[BaseRoute] = [Route("/healthz", healthz), Route("/metrics", metrics), Route("/", first)]
     return Starlette(
-        routes=[*own, *page_routes(site, engine, office)],
+        routes=[
+            Mount(api.PATH, api.application(engine, pepper, MediaWorkers(settings))),
+            *own,
+            *page_routes(site, engine, office),
+        ],
         middleware=[Middleware(SecurityHeaders)],
         exception_handlers=error_pages(site),
     )

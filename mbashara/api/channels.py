@@ -27,7 +27,7 @@ from mbashara.api.answers import (
     write,
 )
 from mbashara.api.caller import Caller, holding
-from mbashara.api.fields import ChannelPath, Changes, Flag, Name, RowId, Seconds, Sent, Slug
+from mbashara.api.fields import Changes, ChannelPath, Flag, Name, RowId, Seconds, Sent, Slug
 from mbashara.api.problems import Kind, Refused, Said, documented, invalid
 
 router = APIRouter(tags=["channels"])

@@ -1,4 +1,4 @@
-"""Feeds that are connected, and their health: as media tells them, in the caller's language, of its institution alone."""
+"""Feeds that are connected, and their health: as media tells them, of the caller's institution, in its language."""
 
 from typing import Annotated, Any
 

@@ -62,7 +62,7 @@ class NewInstitution(Sent):
     kind: Kind = Kind.OTHER
     parent_id: RowId | None = None
     region: Annotated[str, Field(max_length=40)] | None = None
-    site_origins: Origins = []
+    site_origins: Origins = Field(default_factory=list)
     brand_colour: Annotated[str, Field(max_length=7)] | None = None
 
 
@@ -74,7 +74,7 @@ class InstitutionChanges(Changes):
     kind: Kind = Kind.OTHER
     parent_id: RowId | None = None
     region: Annotated[str, Field(max_length=40)] | None = None
-    site_origins: Origins = []
+    site_origins: Origins = Field(default_factory=list)
     brand_colour: Annotated[str, Field(max_length=7)] | None = None
 
 
