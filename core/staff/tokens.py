@@ -1,7 +1,7 @@
 """Tokens of the JSON API: made, found, revoked and listed. Only a token's hash is kept.
 
-What a token may do are its scopes, at its institution (none: everywhere). Whether someone may make such a token is asked
-before, with `permissions.may` for each of its acts.
+What a token may do are its scopes, at its institution (none: everywhere). Whether someone may make such a token is
+asked before, with `permissions.may` for each of its acts.
 """
 
 import hashlib

@@ -80,7 +80,7 @@ def write(caller: Caller, work: Callable[[Session], Done]) -> Response:
 
 
 def check_unchanged(caller: Caller, present: BaseModel) -> None:
-    """For a PATCH, with the row locked: 428 where the request doesn't say what it changes, 412 where that has changed."""
+    """For a PATCH, with the row locked: 428 where the request names no version, 412 where it names another."""
     condition = caller.request.headers.get("if-match")
     if condition is None:
         raise Refused(Kind.NO_CONDITION)
