@@ -1,7 +1,7 @@
 """Broadcasts: listed, planned, changed, cloned, and their log. What leads one through its life is in acts.py."""
 
 import secrets
-from collections.abc import Iterable
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
@@ -229,9 +229,10 @@ def shown(session: Session, broadcast: Broadcast) -> BroadcastShown:
     return shown_all(session, [broadcast])[0]
 
 
-def shown_all(session: Session, broadcasts: Iterable[Broadcast]) -> list[BroadcastShown]:
+def shown_all(session: Session, broadcasts: Sequence[Broadcast]) -> list[BroadcastShown]:
     ids = {one.channel_id for one in broadcasts}
-    slugs = dict(session.execute(select(Channel.id, Channel.slug).where(Channel.id.in_(ids))).tuples().all())
+    found = session.execute(select(Channel.id, Channel.slug).where(Channel.id.in_(ids)))
+    slugs = {row.id: row.slug for row in found}
     return [_shown(one, slugs[one.channel_id]) for one in broadcasts]
 
 

@@ -1,6 +1,6 @@
 """What is said of an error: application/problem+json (RFC 9457) in the reader's language."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from http import HTTPStatus
@@ -14,7 +14,6 @@ from sqlalchemy.exc import IntegrityError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.types import ExceptionHandler
 
 from core.broadcasts.errors import BadBroadcast, ChannelBusy, NoSuchBroadcast, NotPossible, Overtaken, TooLate
 from core.channels import ChannelError
@@ -26,6 +25,7 @@ from core.web.i18n import Language, catalogue
 LOCALES = (Path(__file__).parent / "locale", CORE_LOCALE)
 MEDIA_TYPE = "application/problem+json"
 MAX_ERRORS = 50
+Handler = Callable[[Request, Any], Coroutine[Any, Any, Response]]
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("mbashara.api")
 
@@ -137,9 +137,9 @@ def _detail(detail: Said | str, language: Language) -> str:
     return swahili if language is Language.SW and swahili else english
 
 
-def handlers() -> dict[int | type[Exception], ExceptionHandler]:
+def handlers() -> dict[int | type[Exception], Handler]:
     """Every error of ours and of those below, in one place."""
-    translate: dict[type[Exception], Any] = {
+    translate: dict[type[Exception], Callable[[Any], Refused]] = {
         Refused: lambda error: error,
         RequestValidationError: _of_validation,
         HTTPException: _of_http,
@@ -153,12 +153,15 @@ def handlers() -> dict[int | type[Exception], ExceptionHandler]:
         ),
     }
 
-    def on_error(request: Request, error: Exception) -> Response:
+    async def on_error(request: Request, error: Exception) -> Response:
         log.error("request failed", path=request.url.path, exc_info=error)
         return answer(request, Refused(Kind.BROKEN))
 
-    def handler(make: Any) -> ExceptionHandler:
-        return lambda request, error: answer(request, make(error))
+    def handler(make: Callable[[Any], Refused]) -> Handler:
+        async def handle(request: Request, error: Any) -> Response:
+            return answer(request, make(error))
+
+        return handle
 
     return {**{kind: handler(make) for kind, make in translate.items()}, 500: on_error}
 

@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from functools import cached_property
 
+from fastapi import FastAPI
 from sqlalchemy import Engine
 from starlette.applications import Starlette
 from starlette.routing import Mount
@@ -58,13 +59,15 @@ class Stage:
     token_rate: Rate = UNLIMITED
     wrong_token_rate: Rate = UNLIMITED
 
-    def app(self) -> Starlette:
-        made = api.application(
+    @cached_property
+    def api(self) -> FastAPI:
+        return api.application(
             self.engine, PEPPER, self.media, now=lambda: self.now, clock_s=lambda: self.clock_s,
             token_rate=self.token_rate, wrong_token_rate=self.wrong_token_rate,
         )  # fmt: skip
-        self.contract: dict[str, Any] = made.openapi()
-        return Starlette(routes=[Mount(api.PATH, made)])
+
+    def app(self) -> Starlette:
+        return Starlette(routes=[Mount(api.PATH, self.api)])
 
     def pass_s(self, seconds: float) -> None:
         self.now, self.clock_s = self.now + timedelta(seconds=seconds), self.clock_s + seconds

@@ -147,8 +147,7 @@ BODIES: dict[str, dict[str, Any]] = {
 
 def operations(stage: Stage) -> list[tuple[str, str, str]]:
     """Method, path and name of everything in the contract."""
-    stage.app()
-    paths = stage.contract["paths"].items()
+    paths = stage.api.openapi()["paths"].items()
     return [
         (method, path, operation["operationId"].split("_api")[0])
         for path, methods in paths
@@ -430,7 +429,7 @@ def test_a_problem_is_told_in_the_readers_language(stage: Stage, world: World, a
     ("body", "status", "fields"),
     [
         (b"{", 400, ["body"]), (b"[]", 422, ["body"]), (b"{}", 422, ["channel", "title_sw", "title_en"]),
-        (b'{"title_sw": "\\u0000"}', 422, ["title_sw"]), (b"\xff", 400, ["body"]),
+        (b'{"title_sw": "\\u0000"}', 422, ["title_sw"]), (b"\xff", 400, []),
     ],
 )  # fmt: skip
 def test_a_wrong_body_names_its_fields(stage: Stage, world: World, body: bytes, status: int, fields: list[str]) -> None:
@@ -475,7 +474,7 @@ def test_schemathesis(stage: Stage, world: World) -> None:
     """Every operation, with what the contract allows and what it doesn't. What the database alone can refuse (an end
     before its beginning, an institution that is not there) is 422 too, so a good body may be refused."""
     schema = schemathesis.openapi.from_asgi("/api/v1/openapi.json", stage.app())
-    headers = {"authorization": f"Bearer {token(world.engine, 'schemathesis')}"}
+    headers = {"Authorization": f"Bearer {token(world.engine, 'schemathesis')}"}
     excluded = [schemathesis.checks.CHECKS.get_one("positive_data_acceptance")]
     tried = 0
     for found in schema.get_all_operations():
