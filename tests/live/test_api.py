@@ -1,5 +1,6 @@
 """The API on a real PostgreSQL: who may, what crosses, what is done once, what a stranger's generator finds."""
 
+import contextlib
 import json
 import threading
 from collections.abc import Iterator
@@ -10,7 +11,11 @@ from typing import Any
 
 import pytest
 import schemathesis
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, assume, given, settings
+from hypothesis.errors import Unsatisfiable
+from schemathesis import GenerationMode
+from schemathesis.checks import CHECKS
+from schemathesis.core.result import Ok
 from sqlalchemy import Engine, func, select
 from starlette.testclient import TestClient
 
@@ -27,10 +32,11 @@ from mbashara.api.acts import SCOPE_OF
 from mbashara.api.limits import Rate
 from tests.live.api_kit import Stage, StandingMedia, new_broadcast, token
 from tests.live.staff_kit import BY, NOW, PEPPER, added, database, everywhere
-from tests.up import Up
+from tests.up import Up, command, get
 
 RECORDING = "01jdx00000000000000000000a"
 PROBLEM = "application/problem+json"
+HEALTH = list(HealthCheck)
 
 
 @dataclass(frozen=True)
@@ -282,7 +288,7 @@ def test_twins_at_once_are_one(stage: Stage, world: World) -> None:
 
     def post(_: int) -> int:
         started.wait(10)
-        return client.post("/broadcasts", json=body, headers={"idempotency-key": "mapacha"}).status_code
+        return int(client.post("/broadcasts", json=body, headers={"idempotency-key": "mapacha"}).status_code)
 
     with ThreadPoolExecutor(4) as pool:
         statuses = sorted(pool.map(post, range(4)))
@@ -343,7 +349,7 @@ def test_two_who_change_at_once(stage: Stage, world: World) -> None:
 
     def change(title: str) -> int:
         started.wait(10)
-        return client.patch(path, json={"title_sw": title}, headers={"if-match": tag}).status_code
+        return int(client.patch(path, json={"title_sw": title}, headers={"if-match": tag}).status_code)
 
     with ThreadPoolExecutor(2) as pool:
         assert sorted(pool.map(change, ("A", "B"))) == [200, 412]
@@ -475,23 +481,45 @@ def test_schemathesis(stage: Stage, world: World) -> None:
     before its beginning, an institution that is not there) is 422 too, so a good body may be refused."""
     schema = schemathesis.openapi.from_asgi("/api/v1/openapi.json", stage.app())
     headers = {"Authorization": f"Bearer {token(world.engine, 'schemathesis')}"}
-    excluded = [schemathesis.checks.CHECKS.get_one("positive_data_acceptance")]
-    tried = 0
-    for found in schema.get_all_operations():
-        operation = found.ok()
-        tried += 1
-        strategy = operation.as_strategy()
+    excluded = [CHECKS.get_one("positive_data_acceptance")]
+    found = list(schema.get_all_operations())
+    assert len(found) == len(OPERATION_SCOPES)
+    for result in found:
+        assert isinstance(result, Ok)
+        for mode in GenerationMode:
+            _ask(result.ok().as_strategy(generation_mode=mode), headers, excluded)
 
-        @settings(
-            max_examples=15, derandomize=True, deadline=None, database=None, phases=[Phase.generate],
-            suppress_health_check=list(HealthCheck),
-        )  # fmt: skip
-        @given(case=strategy)
-        def ask(case: Any) -> None:
-            case.call_and_validate(headers=headers, excluded_checks=excluded)
 
+def _ask(cases: Any, headers: dict[str, str], excluded: list[Any]) -> None:
+    @settings(max_examples=10, derandomize=True, database=None, phases=[Phase.generate], suppress_health_check=HEALTH)
+    @given(case=cases)
+    def ask(case: Any) -> None:
+        # A mount takes no newline in a path: that is 404 before the API hears of it.
+        assume("%0A" not in case.formatted_path)
+        case.call_and_validate(headers=headers, excluded_checks=excluded)
+
+    with contextlib.suppress(Unsatisfiable):  # an operation without parameters can't be asked wrongly
         ask()
-    assert tried == len(OPERATION_SCOPES)
+
+
+@pytest.mark.parametrize("days", ["0", "366", "-1"])
+def test_the_command_line_makes_no_token_that_lasts_too_long(mbashara_up: Up, days: str) -> None:
+    refused = command(mbashara_up.data, "token", "add", "milele", "--scope", "channel.read", "--days", days)
+    assert refused.returncode == 2 and refused.stderr.startswith("mbashara: A token lasts 1 to 365 days. / Tokeni")
+
+
+def test_a_token_of_the_command_line_opens_the_api_behind_the_edge(mbashara_up: Up) -> None:
+    asked = ["token", "add", "mlango", "--scope", "channel.read", "--scope", "health.read", "--days", "1", "--json"]
+    plain = json.loads(command(mbashara_up.data, *asked).stdout)["token"]
+    api, shown = f"{mbashara_up.http_url}/api/v1", {"authorization": f"Bearer {plain}"}
+    status, body, headers = get(f"{api}/channels", shown)
+    assert (status, headers["cache-control"]) == (200, "private, no-store") and "items" in json.loads(body)
+    assert json.loads(get(f"{api}/feeds", shown)[1])["complete"] is True
+    assert get(f"{api}/openapi.json")[0] == 200
+    assert "mlango" in command(mbashara_up.data, "token", "list").stdout
+    assert command(mbashara_up.data, "token", "revoke", "mlango").returncode == 0
+    assert get(f"{api}/channels", shown)[0] == 401
+    assert command(mbashara_up.data, "token", "revoke", "mlango").returncode == 2
 
 
 def test_the_chain_of_all_that_was_written_is_whole(world: World) -> None:
