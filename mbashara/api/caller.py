@@ -17,9 +17,10 @@ from core.staff.permissions import Act
 from core.staff.tokens import TOKEN_PATTERN, Bearer, Read, hash_token
 from core.web.i18n import Language
 from mbashara.api.limits import Buckets
-from mbashara.api.problems import Kind, Refused, Said, language_of
+from mbashara.api.problems import MAX_ERRORS, NO_FIELD, Kind, Refused, Said, invalid, language_of
 
 CHALLENGE = {"www-authenticate": 'Bearer realm="mbashara"'}
+MAX_NAME = 100
 Json = dict[str, object]
 
 
@@ -91,7 +92,16 @@ def _enter(
     request.state.allowance = allowance
     if allowance.retry_after_s is not None:
         raise Refused(Kind.TOO_MANY, headers={"retry-after": str(allowance.retry_after_s)})
+    _check_parameters(request)
     return Caller(api, bearer, request, body, now)
+
+
+def _check_parameters(request: Request) -> None:
+    """A misspelt one would be a filter that filters nothing."""
+    known = {field.alias for field in request.scope["route"].dependant.query_params}
+    unknown = [name for name in request.query_params if name not in known]
+    if unknown:
+        raise invalid(*((name[:MAX_NAME], NO_FIELD) for name in unknown[:MAX_ERRORS]))
 
 
 def _find(api: Api, token: str, address: str, now: datetime) -> Bearer:

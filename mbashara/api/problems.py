@@ -25,6 +25,7 @@ from core.web.i18n import Language, catalogue
 LOCALES = (Path(__file__).parent / "locale", CORE_LOCALE)
 MEDIA_TYPE = "application/problem+json"
 MAX_ERRORS = 50
+NO_FIELD = "There is no such field."
 Handler = Callable[[Request, Any], Coroutine[Any, Any, Response]]
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("mbashara.api")
@@ -186,7 +187,7 @@ def _field(where: Sequence[object]) -> str:
 
 _MESSAGES = {
     "missing": "Give this field.",
-    "extra_forbidden": "There is no such field.",
+    "extra_forbidden": NO_FIELD,
     "string_too_long": "Use at most {max_length} characters.",
     "string_too_short": "Use at least {min_length} characters.",
     "string_type": "This is text.",
