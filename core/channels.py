@@ -11,10 +11,12 @@ from sqlalchemy import Row, select
 from sqlalchemy.orm import Session
 
 from core.keys import KEY_PATTERN, Role, hash_key, new_key
+from core.staff.permissions import Scope
 from core.tables import Broadcast, Channel, Institution, StreamKey
 
 SLUG_PATTERN = re.compile(r"[a-z0-9-]{1,40}")
 MAX_ADDRESSES = 32
+MAX_NAME = 200
 HINT_CHARACTERS = 4
 HINT_FROM_CHARACTERS = 16
 """A shorter key, taken over from elsewhere, would tell too much of itself by its end."""
@@ -71,6 +73,15 @@ def channels_on_air(session: Session) -> Sequence[Channel]:
 def list_channels(session: Session) -> Sequence[Row[Channel, Institution]]:
     query = select(Channel, Institution).join(Institution, Institution.id == Channel.institution_id)
     return session.execute(query.order_by(Channel.slug)).all()
+
+
+def page_of_channels(
+    session: Session, visible: Scope, *, after: str = "", limit: int
+) -> Sequence[Row[Channel, Institution]]:
+    """By slug, those behind `after`."""
+    query = select(Channel, Institution).join(Institution, Institution.id == Channel.institution_id)
+    mine = query.where(visible.where(Channel.institution_id), Channel.slug > after)
+    return session.execute(mine.order_by(Channel.slug).limit(limit)).all()
 
 
 def ensure_institution(session: Session, slug: str) -> Institution:
@@ -164,6 +175,19 @@ def find_key(session: Session, channel_id: int, role: Role) -> StreamKey | None:
     """The one in use."""
     in_use = (StreamKey.channel_id == channel_id) & (StreamKey.role == role) & StreamKey.revoked_at.is_(None)
     return session.scalar(select(StreamKey).where(in_use))
+
+
+def keys_in_use(session: Session, channel_id: int) -> Sequence[StreamKey]:
+    in_use = (StreamKey.channel_id == channel_id) & StreamKey.revoked_at.is_(None)
+    return session.scalars(select(StreamKey).where(in_use).order_by(StreamKey.role.desc())).all()
+
+
+def set_names(session: Session, slug: str, *, name_sw: str, name_en: str) -> None:
+    names = name_sw.strip(), name_en.strip()
+    if not all(0 < len(name) <= MAX_NAME for name in names):
+        raise ChannelError(f"a name has 1 to {MAX_NAME} characters / jina lina herufi 1 hadi {MAX_NAME}")
+    channel = _channel(session, slug)
+    channel.name_sw, channel.name_en = names
 
 
 def set_life(session: Session, slug: str, *, auto_live: bool, reconnect_window_s: float | None) -> None:

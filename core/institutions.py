@@ -105,6 +105,12 @@ def list_institutions(session: Session, visible: Scope) -> Sequence[Institution]
     return session.scalars(query.order_by(Institution.name_sw, Institution.id)).all()
 
 
+def page_of_institutions(session: Session, visible: Scope, *, after: str = "", limit: int) -> Sequence[Institution]:
+    """By slug, those behind `after`."""
+    query = select(Institution).where(visible.where(Institution.id), Institution.slug > after)
+    return session.scalars(query.order_by(Institution.slug).limit(limit)).all()
+
+
 def children(session: Session, institution_id: int) -> Sequence[Institution]:
     """Those directly under it."""
     query = select(Institution).where(Institution.parent_id == institution_id)

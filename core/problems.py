@@ -30,6 +30,10 @@ class Message(StrEnum):
     PASSWORD_WRONG = "The password is not right."
     PASSWORD_SET = "This account has a password already."
     LINK = "This link has expired or was used already. Ask for a new one."
+    TOKEN_NAME = "Use 1 to 40 of a-z, 0-9 and hyphen in the token's name."
+    TOKEN_TAKEN = "Another token has or had this name."
+    TOKEN_SCOPES = "Choose at least one scope, and only those that exist."
+    TOKEN_DAYS = "A token lasts 1 to 365 days."
     LOCKED = "Too many tries. Wait and try again."
 
 

@@ -1,4 +1,4 @@
-"""The media processes as web reaches them, over their sockets (ingest.console.Media)."""
+"""The media processes as web reaches them, over their sockets: for the console and the API."""
 
 import json
 import time
@@ -27,14 +27,21 @@ class MediaProcesses:
         self._settings, self._clock_s = settings, clock_s
         self._asking = Lock()
         self._feeds: list[Told] = []
+        self._complete = True
         self._asked_s = -KEPT_S
 
     def feeds(self) -> Sequence[Told]:
+        return self.feeds_told()[0]
+
+    def feeds_told(self) -> tuple[Sequence[Told], bool]:
+        """Of every process, and whether all of them answered."""
         with self._asking:
             if self._clock_s() - self._asked_s >= KEPT_S:
-                self._feeds = [feed for name in media_names(self._settings) for feed in self._ask(name)]
+                told = [self._ask(name) for name in media_names(self._settings)]
+                self._feeds = [feed for one in told if one is not None for feed in one]
+                self._complete = None not in told
                 self._asked_s = self._clock_s()
-            return self._feeds
+            return self._feeds, self._complete
 
     def refresh(self, slug: str) -> bool:
         return probe.refresh(self._settings, slug)
@@ -49,8 +56,8 @@ class MediaProcesses:
             except (OSError, HTTPException):
                 return Answer(HTTPStatus.SERVICE_UNAVAILABLE, {}, b"")
 
-    def series(self, slug: str, role: str, step_s: int) -> Told | None:
-        asked = urlencode({"channel": slug, "role": role, "step_s": step_s})
+    def series(self, slug: str, role: str, step_s: int, from_s: float = 0) -> Told | None:
+        asked = urlencode({"channel": slug, "role": role, "step_s": step_s, "from_s": from_s})
         text = probe.get(self._socket(slug), f"{feeds.SERIES_PATH}?{asked}")
         found: Told | None = None if text is None else json.loads(text)
         return found
@@ -58,7 +65,7 @@ class MediaProcesses:
     def _socket(self, slug: str) -> Path:
         return self._settings.socket(f"media-{channel_worker(slug, self._settings.media_workers)}")
 
-    def _ask(self, name: str) -> list[Told]:
+    def _ask(self, name: str) -> list[Told] | None:
         text = probe.get(self._settings.socket(name), feeds.PATH)
-        found: list[Told] = [] if text is None else json.loads(text)
+        found: list[Told] | None = None if text is None else json.loads(text)
         return found

@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
-from starlette.routing import BaseRoute, Route
+from starlette.routing import BaseRoute, Mount, Route
 
 import ingest
 import player
@@ -33,6 +33,7 @@ from core.web.site import LiveNow, Site
 from core.web.staff import Office, account, audit_log, entrance, institutions, people
 from ingest.console import Studio, broadcast, channel, previews, wall
 from mbashara import logs
+from mbashara.api import app as api
 from mbashara.health import Health
 from mbashara.media_processes import MediaProcesses
 from mbashara.settings import Settings
@@ -110,7 +111,8 @@ def application(settings: Settings) -> Starlette:
         ROOMS, Assets(), SiteDoor(engine), lambda: datetime.now(UTC), derived_key(pepper, b"csrf"), settings.public_url
     )
     rtmp_url = settings.public_rtmp_url or f"rtmp://{settings.rtmp_address.reachable}/live"
-    studio = Studio(engine, MediaProcesses(settings), pepper, rtmp_url)
+    media = MediaProcesses(settings)
+    studio = Studio(engine, media, pepper, rtmp_url)
     office = Office(engine, pepper, mailer, settings.base_url)
 
     async def healthz(_request: Request) -> Response:
@@ -127,7 +129,11 @@ def application(settings: Settings) -> Starlette:
 
     own: list[BaseRoute] = [Route("/healthz", healthz), Route("/metrics", metrics), Route("/", first)]
     return Starlette(
-        routes=[*own, *page_routes(site, engine, office, studio)],
+        routes=[
+            Mount(api.PATH, api.application(engine, pepper, media)),
+            *own,
+            *page_routes(site, engine, office, studio),
+        ],
         middleware=[Middleware(SecurityHeaders)],
         exception_handlers=error_pages(site),
     )

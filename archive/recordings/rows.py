@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, Select, delete, select, update
+from sqlalchemy import Row, Select, delete, select, tuple_, update
 from sqlalchemy.orm import Session
 
 from core.broadcasts.acts import close as close_broadcast
 from core.broadcasts.events import add_event
+from core.staff.permissions import Scope
 from core.tables import Broadcast, Channel, Gap, Recording, Rendition
 
 Fact = dict[str, Any]
@@ -199,6 +200,25 @@ def close(
 def list_recordings(session: Session) -> Sequence[Row[Recording, Broadcast, Channel]]:
     """Newest first."""
     return session.execute(_with_broadcast().order_by(Recording.started_at.desc())).all()
+
+
+def page_of_recordings(
+    session: Session, visible: Scope, *, channel: str | None = None, after: tuple[datetime, str] | None = None,
+    limit: int,
+) -> Sequence[Row[Recording, Broadcast, Channel]]:  # fmt: skip
+    """Newest first, those behind `after`: the beginning and the id of the last one seen."""
+    query = _with_broadcast().where(visible.where(Recording.institution_id))
+    if channel is not None:
+        query = query.where(Channel.slug == channel)
+    if after is not None:
+        query = query.where(tuple_(Recording.started_at, Recording.id) < tuple_(*after))
+    return session.execute(query.order_by(Recording.started_at.desc(), Recording.id.desc()).limit(limit)).all()
+
+
+def renditions(session: Session, recording_id: str) -> Sequence[Rendition]:
+    return session.scalars(
+        select(Rendition).where(Rendition.recording_id == recording_id).order_by(Rendition.name)
+    ).all()
 
 
 def find_recording(session: Session, recording_id: str) -> Row[Recording, Broadcast, Channel] | None:

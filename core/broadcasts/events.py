@@ -46,6 +46,14 @@ def all_events(session: Session, institution_id: int, broadcast_id: str) -> Iter
         found = session.scalars(oldest.where(tuple_(BroadcastEvent.at, BroadcastEvent.id) > last)).all()
 
 
+def written_after(
+    session: Session, institution_id: int, broadcast_id: str, after_id: int, limit: int
+) -> Sequence[BroadcastEvent]:
+    """In the order in which they were written: who asks again and again misses none that media told late."""
+    mine = _of(institution_id, broadcast_id).where(BroadcastEvent.id > after_id).order_by(BroadcastEvent.id)
+    return session.scalars(mine.limit(limit)).all()
+
+
 def _of(institution_id: int, broadcast_id: str) -> Select[BroadcastEvent]:
     mine = (BroadcastEvent.institution_id == institution_id) & (BroadcastEvent.broadcast_id == broadcast_id)
     return select(BroadcastEvent).where(mine)

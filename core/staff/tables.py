@@ -1,10 +1,10 @@
-"""The tables of staff accounts and of the audit log."""
+"""The tables of staff accounts, of the API's tokens and of the audit log."""
 
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, UniqueConstraint
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, String, UniqueConstraint
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from core.tables import Base
@@ -83,6 +83,36 @@ class LoginFailure(Base):
     account_key: Mapped[str]
     address_key: Mapped[str]
     at: Mapped[datetime] = mapped_column(index=True)
+
+
+class ApiToken(Base):
+    """Lets another program in, at one institution or everywhere. Only the hash is kept; a revoked one keeps its row,
+    since the audit log names it."""
+
+    __tablename__ = "api_token"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    token_hash: Mapped[str] = mapped_column(unique=True)
+    name: Mapped[str] = mapped_column(unique=True)
+    institution_id: Mapped[int | None] = mapped_column(ForeignKey("institution.id"), index=True)
+    created_by: Mapped[int | None] = mapped_column(ForeignKey("user_account.id"))
+    scopes: Mapped[list[str]] = mapped_column(ARRAY(String))
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+    revoked_at: Mapped[datetime | None]
+    last_used_at: Mapped[datetime | None]
+
+
+class ApiAnswer(Base):
+    """What a request with an Idempotency-Key was answered. `body` is null where that held a secret."""
+
+    __tablename__ = "api_answer"
+    token_id: Mapped[int] = mapped_column(ForeignKey("api_token.id"), primary_key=True)
+    key: Mapped[str] = mapped_column(primary_key=True)
+    request_hash: Mapped[str]
+    status: Mapped[int]
+    body: Mapped[str | None]
+    location: Mapped[str | None]
+    created_at: Mapped[datetime] = mapped_column(index=True)
 
 
 class AuditEntry(Base):

@@ -19,6 +19,7 @@ from core.broadcasts.lifecycle import Act as Step
 from core.broadcasts.lifecycle import State
 from core.broadcasts.plan import Message
 from core.broadcasts.queries import Outline
+from core.broadcasts.rights import RIGHT_OF
 from core.database import transaction
 from core.ids import RANDOM_BYTES
 from core.staff.permissions import Act
@@ -31,17 +32,6 @@ from ingest.console.channel import feeds_of
 from ingest.console.channel import find as find_channel
 from ingest.console.said import said
 
-RIGHTS = {
-    Step.REHEARSE: Act.BROADCAST_GO_LIVE,
-    Step.STAND_DOWN: Act.BROADCAST_GO_LIVE,
-    Step.GO_LIVE: Act.BROADCAST_GO_LIVE,
-    Step.UNDO_GO_LIVE: Act.BROADCAST_GO_LIVE,
-    Step.END: Act.BROADCAST_END,
-    Step.UNDO_END: Act.BROADCAST_END,
-    Step.CANCEL: Act.BROADCAST_EDIT,
-    Step.ARCHIVE: Act.BROADCAST_EDIT,
-}
-"""Who may do which act of the table in core/broadcasts/lifecycle.py."""
 FIELDS = ("title_sw", "title_en", "starts", "ends", "visibility", "description_sw", "description_en")
 SHOWN_EVENTS = 100
 YEARS = range(2000, 2100)
@@ -80,7 +70,7 @@ def _page(studio: Studio, view: View, form: Form, trouble: str) -> Page:
     state = State(broadcast.state)
     possible = [
         step for step in lifecycle.possible_acts(state)
-        if step in RIGHTS and view.may(RIGHTS[step], broadcast.institution_id)
+        if step in RIGHT_OF and view.may(RIGHT_OF[step], broadcast.institution_id)
     ]  # fmt: skip
     undo = acts.undo_until(broadcast)
     facts = {
@@ -162,12 +152,12 @@ def _clone(studio: Studio, view: View) -> Response:
 def _act(studio: Studio, view: View) -> Page | Response:
     """First the question, then the act: `expected` is the state that the person saw."""
     name = view.request.path_params["act"]
-    if name not in set(RIGHTS):
+    if name not in set(RIGHT_OF):
         raise HTTPException(HTTPStatus.NOT_FOUND)
     step = Step(name)
     if view.form is None:
         with transaction(studio.engine) as session:
-            broadcast, channel = _find(session, view, RIGHTS[step])
+            broadcast, channel = _find(session, view, RIGHT_OF[step])
         facts = {"broadcast": broadcast, "channel": channel, "step": step, **feeds_of(studio, view, channel.slug)}
         return Page("ingest/console/act.html", facts)
     expected = view.field("expected")
@@ -175,7 +165,7 @@ def _act(studio: Studio, view: View) -> Page | Response:
         raise HTTPException(HTTPStatus.BAD_REQUEST)
     try:
         with transaction(studio.engine) as session:
-            broadcast, channel = _find(session, view, RIGHTS[step])
+            broadcast, channel = _find(session, view, RIGHT_OF[step])
             acts.act(
                 session, broadcast.institution_id, broadcast.id, step, view.visit.now, State(expected),
                 actor=view.staff.name, randomness=secrets.token_bytes(RANDOM_BYTES),

@@ -15,7 +15,7 @@ from getpass import getuser
 from pathlib import Path
 
 from core.channels import add_channel
-from mbashara.cli import database
+from mbashara.cli.common import database
 from mbashara.settings import Settings
 
 _NGINX = "/usr/sbin/nginx"

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from sqlalchemy import ColumnElement, Row, Table, false, or_, select
 from starlette.routing import Route
 
+from core.broadcasts.rights import RIGHT_OF
 from core.database import transaction
 from core.staff.tables import StaffSession
 from core.tables import Base
-from ingest.console.broadcast import RIGHTS
 from tests.live.pages_kit import Pages, outline
 
 CHANGES = ("disable", "enable", "second-factor")
@@ -45,7 +45,7 @@ def _ids(pages: Pages, session_id: int) -> dict[str, Mapping[str, Sequence[objec
         "/staff/reset/": {"token": ["forged"]},
         "/console/channels/": {"slug": [b.channel], "role": ["primary", "backup"]},
         "/console/previews/": {"slug": [b.channel], "role": ["primary"], "id": ["0a1b"]},
-        "/console/broadcasts/": {"id": [b.broadcast_id], "act": list(RIGHTS)},
+        "/console/broadcasts/": {"id": [b.broadcast_id], "act": list(RIGHT_OF)},
     }
 
 

@@ -1,37 +1,25 @@
-"""The command line: `mbashara up`, `channel ...`, `recording ...`, `user ...`. An error
+"""The command line: `mbashara up`, `channel ...`, `recording ...`, `user ...`, `token ...`. An error
 is one line, in English and Swahili, and exit code 2."""
 
 import json
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from pydantic import ValidationError
-from sqlalchemy.orm import Session
 
 from archive.recordings import rows
-from core import channels, institutions
-from core.audit import Actor
+from core import channels
 from core.channels import ChannelError, ChannelKeys
-from core.database import DatabaseAway, open_engine, transaction
-from core.problems import LOCALE, Problems
-from core.staff import accounts, links
-from core.staff.accounts import Invitation
-from core.staff.permissions import Grant, Role
-from core.web.i18n import Language, catalogue
-from mbashara import __version__, logs, postgres, supervisor
+from core.database import DatabaseAway
+from mbashara import __version__, logs, supervisor
+from mbashara.cli import staff
+from mbashara.cli.common import Command, UserError, add_command, database, print_list, with_json
 from mbashara.data import DataError
 from mbashara.settings import Settings
 
 SETTING_ARGUMENTS = ("data", "http", "rtmp", "media_workers")
-MAX_PASSWORD_LINE = 1024
-Command = Callable[[Settings, Namespace], int]
-
-
-class UserError(ValueError):
-    """What was asked of an account can't be done; said in English and Swahili, nothing changed."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -57,7 +45,7 @@ def parser() -> ArgumentParser:
     whole.add_argument("--version", action="version", version=__version__)
     areas = whole.add_subparsers(required=True, metavar="COMMAND")
 
-    start = _command(areas.add_parser("up", help="run everything on this machine"), up)
+    start = add_command(areas.add_parser("up", help="run everything on this machine"), up)
     start.add_argument("--http", metavar="HOST:PORT", help="where viewers reach the edge (MBASHARA_HTTP)")
     start.add_argument("--rtmp", metavar="HOST:PORT", help="where encoders publish (MBASHARA_RTMP)")
     start.add_argument("--demo", action="store_true", help="publish a test card on the channel `mfano`")
@@ -66,7 +54,7 @@ def parser() -> ArgumentParser:
     channel = areas.add_parser("channel", help="add and list channels, change their keys").add_subparsers(
         required=True, metavar="COMMAND"
     )
-    add = _command(channel.add_parser("add", help="add a channel and print its keys, once"), channel_add)
+    add = add_command(channel.add_parser("add", help="add a channel and print its keys, once"), channel_add)
     add.add_argument("slug", metavar="SLUG")
     add.add_argument("--name-sw", required=True, metavar="TEXT", help="name in Swahili")
     add.add_argument("--name-en", required=True, metavar="TEXT", help="name in English")
@@ -77,37 +65,20 @@ def parser() -> ArgumentParser:
         help="its owner (default: %(default)s)",
     )
     add.add_argument("--key", metavar="KEY", help="take over a primary key that encoders have already")
-    _with_json(add)
-    _with_json(_command(channel.add_parser("list", help="list the channels"), channel_list))
-    rotate = _command(
+    with_json(add)
+    with_json(add_command(channel.add_parser("list", help="list the channels"), channel_list))
+    rotate = add_command(
         channel.add_parser("rotate-key", help="revoke a channel's keys and print two new ones"),
         channel_rotate_key,
     )
     rotate.add_argument("slug", metavar="SLUG")
-    _with_json(rotate)
+    with_json(rotate)
 
     recording = areas.add_parser("recording", help="list recordings").add_subparsers(required=True, metavar="COMMAND")
-    _with_json(_command(recording.add_parser("list", help="list the recordings, newest first"), recording_list))
+    with_json(add_command(recording.add_parser("list", help="list the recordings, newest first"), recording_list))
 
-    user = areas.add_parser("user", help="add people of the staff").add_subparsers(required=True, metavar="COMMAND")
-    add = _command(user.add_parser("add", help="add a person and print the link that sets a password"), user_add)
-    add.add_argument("email", metavar="EMAIL")
-    add.add_argument("--name", required=True, metavar="TEXT", help="the person's name")
-    add.add_argument("--institution", metavar="SLUG", help="where the role is held (default: the whole platform)")
-    add.add_argument("--role", choices=list(Role), type=Role, default=Role.ADMIN, help="default: %(default)s")
-    add.add_argument("--password-stdin", action="store_true", help="take the password from standard input, no link")
-    _with_json(add)
+    staff.add_parsers(areas)
     return whole
-
-
-def _command(sub: ArgumentParser, command: Command) -> ArgumentParser:
-    sub.set_defaults(command=command)
-    sub.add_argument("--data", metavar="DIR", help="data folder (MBASHARA_DATA, default ./data)")
-    return sub
-
-
-def _with_json(sub: ArgumentParser) -> None:
-    sub.add_argument("--json", action="store_true", help="print JSON")
 
 
 def read_settings(arguments: Namespace) -> Settings:
@@ -154,7 +125,7 @@ def channel_list(settings: Settings, arguments: Namespace) -> int:
             }
             for channel, institution in channels.list_channels(session)
         ]
-    return _print_list(found, arguments.json)
+    return print_list(found, arguments.json)
 
 
 def recording_list(settings: Settings, arguments: Namespace) -> int:
@@ -176,63 +147,7 @@ def recording_list(settings: Settings, arguments: Namespace) -> int:
             }
             for recording, _broadcast, channel in rows.list_recordings(session)
         ]
-    return _print_list(found, arguments.json)
-
-
-def user_add(settings: Settings, arguments: Namespace) -> int:
-    password = sys.stdin.readline(MAX_PASSWORD_LINE).rstrip("\r\n") if arguments.password_stdin else None
-    with database(settings) as session:
-        invited = _invite(session, settings, arguments, password)
-        told = {"email": invited.account.email, "name": invited.account.name, "role": str(arguments.role)}
-    link = invited.token and links.url(settings.base_url, links.Purpose.INVITATION, invited.token)
-    if arguments.json:
-        print(json.dumps({**told, "institution": arguments.institution, "link": link}, ensure_ascii=False))
-    else:
-        print(link or f"{told['email']}  {told['role']}")
-    return 0
-
-
-def _invite(session: Session, settings: Settings, arguments: Namespace, password: str | None) -> Invitation:
-    """The account with its role, and its password if there is one to set: then there is no link."""
-    now, by = datetime.now(UTC), Actor(None, "command line")
-    role = Grant(arguments.role, _institution_id(session, arguments.institution))
-    pepper = settings.pepper_file.read_bytes()
-    invited = accounts.invite(session, arguments.email, arguments.name, role, by=by, pepper=pepper, now=now)
-    if not isinstance(invited, Invitation):
-        raise _user_error(invited)
-    if password is None:
-        return invited
-    problems = accounts.set_first_password(session, invited.account, password, by=by, now=now)
-    if problems:
-        raise _user_error(problems)
-    return Invitation(invited.account, None)
-
-
-def _institution_id(session: Session, slug: str | None) -> int | None:
-    if slug is None:
-        return None
-    institution = institutions.find(session, slug)
-    if institution is None:
-        raise UserError(f"there is no institution {slug} / hakuna taasisi {slug}")
-    return institution.id
-
-
-def _user_error(problems: Problems) -> UserError:
-    english = problems[0].message
-    return UserError(f"{english} / {catalogue(Language.SW, LOCALE).gettext(english)}")
-
-
-@contextmanager
-def database(settings: Settings) -> Iterator[Session]:
-    """One transaction on the cluster that `up` runs, or on one started for this command."""
-    with postgres.running(settings):
-        engine = open_engine(settings.sqlalchemy_url)
-        try:
-            postgres.ensure_tables(settings, engine)
-            with transaction(engine) as session:
-                yield session
-        finally:
-            engine.dispose()
+    return print_list(found, arguments.json)
 
 
 def _print_keys(settings: Settings, keys: ChannelKeys, as_json: bool) -> int:
@@ -248,19 +163,6 @@ def _print_keys(settings: Settings, keys: ChannelKeys, as_json: bool) -> int:
         print(f"Backup key / wa akiba:      {keys.backup_key}")
         print("Keep them: they are not shown again. / Zihifadhi: hazitaonyeshwa tena.")
     return 0
-
-
-def _print_list(found: Sequence[Mapping[str, object]], as_json: bool) -> int:
-    if as_json:
-        print(json.dumps(found, ensure_ascii=False))
-    else:
-        for entry in found:
-            print("  ".join(_word(value) for value in entry.values()))
-    return 0
-
-
-def _word(value: object) -> str:
-    return "-" if value is None else str(len(value) if isinstance(value, list) else value)
 
 
 def _fail(line: str) -> int:

@@ -1,0 +1,118 @@
+"""Recordings: what each broadcast left."""
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query
+from pydantic import BaseModel
+from sqlalchemy.orm import Session
+from starlette.responses import Response
+
+from archive.recordings import rows
+from core.database import transaction
+from core.staff.tokens import Read
+from core.tables import Broadcast, Channel, Gap, Recording, Rendition
+from mbashara.api.answers import AfterTime, IfNoneMatch, Limit, PageOf, page, read, read_time_cursor, time_cursor
+from mbashara.api.caller import Caller, holding
+from mbashara.api.fields import SLUG, UlidPath
+from mbashara.api.problems import Kind, Refused, documented
+
+router = APIRouter(tags=["recordings"])
+Reader = Annotated[Caller, Depends(holding(Read.RECORDING))]
+
+
+class RecordingShown(BaseModel):
+    """`path` is its playlist; `state` is `complete` once every file was found."""
+
+    id: str
+    broadcast: str
+    channel: str
+    institution_id: int
+    title_sw: str
+    title_en: str
+    state: str
+    started_at: datetime
+    ended_at: datetime | None
+    duration_ms: int | None
+    size_bytes: int | None
+    path: str
+
+
+class GapShown(BaseModel):
+    from_ms: int
+    to_ms: int
+    cause: str
+
+
+class RenditionShown(BaseModel):
+    name: str
+    kind: str
+    codecs: str
+    width: int | None
+    height: int | None
+    bitrate_bps: int | None
+
+
+class WholeRecording(RecordingShown):
+    gaps: list[GapShown]
+    renditions: list[RenditionShown]
+
+
+@router.get("/recordings", response_model=PageOf[RecordingShown], responses=documented())
+def list_recordings(
+    caller: Reader,
+    channel: Annotated[str | None, Query(pattern=SLUG)] = None,
+    limit: Limit = 50,
+    after: AfterTime = None,
+    if_none_match: IfNoneMatch = None,
+) -> Response:
+    """Newest first."""
+    with transaction(caller.api.engine) as session:
+        found = rows.page_of_recordings(
+            session, caller.bearer.place, channel=channel, after=read_time_cursor(after), limit=limit + 1
+        )
+    return read(
+        caller,
+        page(caller.request, found, limit, lambda row: RecordingShown(**_facts(*row)), lambda row: _cursor(row[0])),
+    )
+
+
+@router.get("/recordings/{id}", response_model=WholeRecording, responses=documented(404))
+def get_recording(caller: Reader, id: UlidPath, if_none_match: IfNoneMatch = None) -> Response:
+    """With its gaps and its renditions."""
+    with transaction(caller.api.engine) as session:
+        return read(caller, _whole(session, caller, id))
+
+
+def _whole(session: Session, caller: Caller, recording_id: str) -> WholeRecording:
+    found = rows.find_recording(session, recording_id)
+    if found is None:
+        raise Refused(Kind.NOT_FOUND)
+    caller.see(found[0].institution_id)
+    gaps = [_gap(gap) for gap in rows.gaps(session, recording_id)]
+    renditions = [_rendition(one) for one in rows.renditions(session, recording_id)]
+    return WholeRecording(**_facts(*found), gaps=gaps, renditions=renditions)
+
+
+def _facts(recording: Recording, broadcast: Broadcast, channel: Channel) -> dict[str, Any]:
+    own = ("id", "institution_id", "state", "started_at", "ended_at", "duration_ms", "size_bytes")
+    return {
+        **{name: getattr(recording, name) for name in own},
+        "broadcast": broadcast.id,
+        "channel": channel.slug,
+        "title_sw": broadcast.title_sw,
+        "title_en": broadcast.title_en,
+        "path": f"/recordings/{recording.id}/index.m3u8",
+    }
+
+
+def _cursor(recording: Recording) -> str:
+    return time_cursor(recording.started_at, recording.id)
+
+
+def _gap(gap: Gap) -> GapShown:
+    return GapShown(from_ms=gap.started_ms, to_ms=gap.ended_ms, cause=gap.cause)
+
+
+def _rendition(rendition: Rendition) -> RenditionShown:
+    return RenditionShown.model_validate(rendition, from_attributes=True)

@@ -1,0 +1,115 @@
+"""`mbashara user ...` and `mbashara token ...`: who comes in, people and other programs."""
+
+import json
+import sys
+from argparse import ArgumentParser, Namespace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from sqlalchemy.orm import Session
+
+from core.audit import Actor
+from core.staff import accounts, links, tokens
+from core.staff.accounts import Invitation
+from core.staff.permissions import Grant, Role, Scope
+from core.staff.tokens import MAX_DAYS, SCOPES, Made, NewToken
+from mbashara.cli.common import UserError, add_command, database, institution_id, print_list, user_error, with_json
+from mbashara.settings import Settings
+
+if TYPE_CHECKING:
+    from argparse import _SubParsersAction
+
+MAX_PASSWORD_LINE = 1024
+EVERYWHERE = Scope(True, frozenset())
+BY = Actor(None, "command line")
+
+
+def add_parsers(areas: "_SubParsersAction[ArgumentParser]") -> None:
+    user = areas.add_parser("user", help="add people of the staff").add_subparsers(required=True, metavar="COMMAND")
+    add = add_command(user.add_parser("add", help="add a person and print the link that sets a password"), user_add)
+    add.add_argument("email", metavar="EMAIL")
+    add.add_argument("--name", required=True, metavar="TEXT", help="the person's name")
+    add.add_argument("--institution", metavar="SLUG", help="where the role is held (default: the whole platform)")
+    add.add_argument("--role", choices=list(Role), type=Role, default=Role.ADMIN, help="default: %(default)s")
+    add.add_argument("--password-stdin", action="store_true", help="take the password from standard input, no link")
+    with_json(add)
+
+    token = areas.add_parser("token", help="let other programs in by the API").add_subparsers(
+        required=True, metavar="COMMAND"
+    )
+    add = add_command(token.add_parser("add", help="make a token and print it, once"), token_add)
+    add.add_argument("name", metavar="NAME")
+    add.add_argument("--institution", metavar="SLUG", help="where it is good (default: the whole platform)")
+    add.add_argument("--scope", action="append", required=True, choices=sorted(SCOPES), help="may be given many times")
+    add.add_argument("--days", type=int, required=True, metavar="N", help=f"how long it lasts, at most {MAX_DAYS}")
+    with_json(add)
+    with_json(add_command(token.add_parser("list", help="list the tokens"), token_list))
+    revoke = add_command(token.add_parser("revoke", help="end a token at once"), token_revoke)
+    revoke.add_argument("name", metavar="NAME")
+
+
+def user_add(settings: Settings, arguments: Namespace) -> int:
+    password = sys.stdin.readline(MAX_PASSWORD_LINE).rstrip("\r\n") if arguments.password_stdin else None
+    with database(settings) as session:
+        invited = _invite(session, settings, arguments, password)
+        told = {"email": invited.account.email, "name": invited.account.name, "role": str(arguments.role)}
+    link = invited.token and links.url(settings.base_url, links.Purpose.INVITATION, invited.token)
+    if arguments.json:
+        print(json.dumps({**told, "institution": arguments.institution, "link": link}, ensure_ascii=False))
+    else:
+        print(link or f"{told['email']}  {told['role']}")
+    return 0
+
+
+def _invite(session: Session, settings: Settings, arguments: Namespace, password: str | None) -> Invitation:
+    """The account with its role, and its password if there is one to set: then there is no link."""
+    now, by = datetime.now(UTC), BY
+    role = Grant(arguments.role, institution_id(session, arguments.institution))
+    pepper = settings.pepper_file.read_bytes()
+    invited = accounts.invite(session, arguments.email, arguments.name, role, by=by, pepper=pepper, now=now)
+    if not isinstance(invited, Invitation):
+        raise user_error(invited)
+    if password is None:
+        return invited
+    problems = accounts.set_first_password(session, invited.account, password, by=by, now=now)
+    if problems:
+        raise user_error(problems)
+    return Invitation(invited.account, None)
+
+
+def token_add(settings: Settings, arguments: Namespace) -> int:
+    with database(settings) as session:
+        place = institution_id(session, arguments.institution)
+        wanted = NewToken(arguments.name, frozenset(arguments.scope), arguments.days, place)
+        made = tokens.create(session, wanted, by=BY, now=datetime.now(UTC))
+        if not isinstance(made, Made):
+            raise user_error(made)
+        told = {"name": made.token.name, "token": made.plain, "expires_at": made.token.expires_at.isoformat()}
+    if arguments.json:
+        print(json.dumps(told))
+    else:
+        print(f"{told['token']}\nKeep it: it is not shown again. / Itunze: haitaonyeshwa tena.")
+    return 0
+
+
+def token_list(settings: Settings, arguments: Namespace) -> int:
+    with database(settings) as session:
+        found = [
+            {
+                "name": token.name,
+                "institution_id": token.institution_id,
+                "scopes": token.scopes,
+                "expires_at": token.expires_at.isoformat(),
+                "revoked_at": token.revoked_at and token.revoked_at.isoformat(),
+                "last_used_at": token.last_used_at and token.last_used_at.isoformat(),
+            }
+            for token in tokens.list_tokens(session, EVERYWHERE)
+        ]
+    return print_list(found, arguments.json)
+
+
+def token_revoke(settings: Settings, arguments: Namespace) -> int:
+    with database(settings) as session:
+        if not tokens.revoke(session, arguments.name, EVERYWHERE, by=BY, now=datetime.now(UTC)):
+            raise UserError(f"there is no token {arguments.name} in use / hakuna tokeni {arguments.name} inayotumika")
+    return 0
