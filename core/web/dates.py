@@ -4,9 +4,10 @@ The Swahili clock counts from sunrise: what the dial shows as 7:00 is "saa 1:00 
 it, because an hour that is misread is a broadcast that is missed.
 """
 
-from datetime import datetime, timedelta, timezone
+from datetime import date, datetime, timedelta, timezone
+from functools import lru_cache
 
-from babel.dates import format_datetime
+from babel.dates import format_date
 
 from core.web.i18n import Language
 
@@ -17,12 +18,18 @@ _PARTS_OF_DAY = ((0, "usiku"), (4, "alfajiri"), (6, "asubuhi"), (12, "mchana"), 
 
 def day(when: datetime, language: Language) -> str:
     """ "24 Novemba 2026"."""
-    return format_datetime(when, "d MMMM y", EAST_AFRICA_TIME, locale=language.value)
+    return _format(when.astimezone(EAST_AFRICA_TIME).date(), "d MMMM y", language)
 
 
 def weekday(when: datetime, language: Language) -> str:
     """ "Jumanne, 24 Novemba"."""
-    return format_datetime(when, "EEEE, d MMMM", EAST_AFRICA_TIME, locale=language.value)
+    return _format(when.astimezone(EAST_AFRICA_TIME).date(), "EEEE, d MMMM", language)
+
+
+@lru_cache(1024)
+def _format(when: date, pattern: str, language: Language) -> str:
+    """A page of broadcasts names few days many times."""
+    return format_date(when, pattern, locale=language.value)
 
 
 def clock(when: datetime, language: Language) -> str:
