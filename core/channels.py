@@ -10,6 +10,7 @@ from datetime import datetime
 from sqlalchemy import Row, select
 from sqlalchemy.orm import Session
 
+from core.database import insert
 from core.keys import KEY_PATTERN, Role, hash_key, new_key
 from core.staff.permissions import Scope
 from core.tables import Broadcast, Channel, Institution, StreamKey
@@ -87,13 +88,13 @@ def page_of_channels(
 def ensure_institution(session: Session, slug: str) -> Institution:
     """The institution of that slug, made if new (its names are its
     slug until someone gives it better ones)."""
-    institution = session.scalar(select(Institution).where(Institution.slug == check_slug(slug)))
-    if institution is None:
-        name_sw, name_en = INSTITUTION_NAMES.get(slug, (slug, slug))
-        institution = Institution(slug=slug, name_sw=name_sw, name_en=name_en)
-        session.add(institution)
-        session.flush()
-    return institution
+    named = select(Institution).where(Institution.slug == check_slug(slug))
+    institution = session.scalar(named)
+    if institution is not None:
+        return institution
+    name_sw, name_en = INSTITUTION_NAMES.get(slug, (slug, slug))
+    made = Institution(slug=slug, name_sw=name_sw, name_en=name_en)
+    return made if insert(session, made) else session.scalars(named).one()
 
 
 def add_channel(
@@ -110,18 +111,22 @@ def add_channel(
     """A new channel with a primary and a backup key. `primary_key`
     takes over a key that encoders already have."""
     if find_channel(session, check_slug(slug)) is not None:
-        raise ChannelError(f"channel {slug} exists already / chaneli {slug} ipo tayari")
+        raise _taken(slug)
     if primary_key is not None:
         _check_taken_over(session, primary_key, pepper)
     owner = ensure_institution(session, institution)
     channel = Channel(institution_id=owner.id, slug=slug, name_sw=name_sw, name_en=name_en)
-    session.add(channel)
-    session.flush()
+    if not insert(session, channel):
+        raise _taken(slug)
     return ChannelKeys(
         slug,
         _add_key(session, channel, "primary", primary_key or new_key(), pepper, now),
         _add_key(session, channel, "backup", new_key(), pepper, now),
     )
+
+
+def _taken(slug: str) -> ChannelError:
+    return ChannelError(f"channel {slug} exists already / chaneli {slug} ipo tayari")
 
 
 def rotate_keys(session: Session, slug: str, *, pepper: bytes, now: datetime) -> ChannelKeys:

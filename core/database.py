@@ -7,9 +7,9 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
-from psycopg.errors import UndefinedTable
+from psycopg.errors import UndefinedTable, UniqueViolation
 from sqlalchemy import Engine, create_engine, make_url, text
-from sqlalchemy.exc import InterfaceError, OperationalError, ProgrammingError
+from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
@@ -45,6 +45,18 @@ def transaction(engine: Engine) -> Iterator[Session]:
         if isinstance(error.orig, UndefinedTable):
             raise DatabaseAway("no tables yet") from error
         raise
+
+
+def insert(session: Session, row: object) -> bool:
+    """Adds a row; False, and nothing done, where another has taken its place: of two at once the second is told."""
+    try:
+        with session.begin_nested():
+            session.add(row)
+    except IntegrityError as error:
+        if isinstance(error.orig, UniqueViolation):
+            return False
+        raise
+    return True
 
 
 def answers(engine: Engine) -> bool:

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from core import audit
 from core.audit import Actor
 from core.channels import SLUG_PATTERN
+from core.database import insert
 from core.problems import Message, Problem, Problems
 from core.staff.permissions import Act, Grant, Scope, scope
 from core.tables import Institution
@@ -133,8 +134,8 @@ def add(session: Session, facts: InstitutionFacts, *, by: Actor, now: datetime) 
     if problems:
         return problems
     institution = Institution(**_values(facts))
-    session.add(institution)
-    session.flush()
+    if not insert(session, institution):
+        return (Problem("slug", Message.SLUG_TAKEN),)
     _log(session, institution, Act.INSTITUTION_ADD, None, _values(facts), by, now)
     return institution
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import quote
 
+from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.datastructures import FormData
@@ -131,12 +132,14 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """What an endpoint answers. `kept_s` is how long anyone may keep it; 0 for pages that are one person's."""
+    """What an endpoint answers. `kept_s` is how long anyone may keep it; 0 for pages that are one person's.
+    `afterwards` is done when the answer has gone out, in a thread: its time tells the asker nothing."""
 
     template: str
     facts: Mapping[str, Any] = field(default_factory=dict)
     status: HTTPStatus = HTTPStatus.OK
     kept_s: int = 0
+    afterwards: Callable[[], object] | None = None
 
 
 Endpoint = Callable[[View], Page | Response]
@@ -178,7 +181,7 @@ class Site:
 
     def is_proven(self, request: Request) -> bool:
         """Whether a request of a script of ours bears its page's token, in the header X-CSRF."""
-        visitor = visitors.read_visitor(request)
+        visitor = visitors.read_visitor(request, secure=self.secure)
         return visitor.proves(request.headers.get("x-csrf", ""), self._csrf_key)
 
     def error(self, request: Request, status: int) -> Response:
@@ -191,7 +194,9 @@ class Site:
         shown = {"view": view, "live_now": self._door.live_now(), **page.facts}
         html = self._templates[view.language].render(page.template, shown)
         kept = f"public, max-age={page.kept_s}" if page.kept_s else "no-store"
-        response = HTMLResponse(html, page.status, {"cache-control": kept, "content-language": view.language.value})
+        headers = {"cache-control": kept, "content-language": view.language.value}
+        task = None if page.afterwards is None else BackgroundTask(page.afterwards)
+        response = HTMLResponse(html, page.status, headers, background=task)
         if view.visitor.is_new and not page.kept_s:
             visitors.remember_visitor(response, view.visitor, secure=self.secure)
         return response
@@ -226,7 +231,7 @@ class Site:
         return self.render(view, answer) if isinstance(answer, Page) else answer
 
     def _view(self, request: Request, language: Language, form: FormData | None, for_staff: bool = False) -> View:
-        visitor = visitors.read_visitor(request)
+        visitor = visitors.read_visitor(request, secure=self.secure)
         host = request.client.host if request.client else ""
         visit = Visit(self._now(), host, request.headers.get("user-agent", ""))
         person = self._door.signed_in(visitor.session_token, visit) if for_staff and visitor.session_token else None

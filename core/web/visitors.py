@@ -1,7 +1,8 @@
 """Who a browser is to us: the cookies that name it, the token that proves a form came from our own page (CSRF).
 
 Two cookies. `visitor` is any browser's random name, made with its first form; `session` is that of someone logged in
-(core.staff.sessions). A form's token is a keyed hash of both, so it dies with the session.
+(core.staff.sessions). A form's token is a keyed hash of both, so it dies with the session. Where pages come over https
+the names begin with __Host-: no other host of the same domain can plant one here.
 """
 
 import hmac
@@ -17,6 +18,7 @@ SESSION_COOKIE = "session"
 CSRF_FIELD = "csrf"
 VISITOR_LASTS_S = 24 * 3600
 _VISITOR_CHARACTERS = 22
+_HOST = "__Host-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +37,11 @@ class Visitor:
         return not self.is_new and hmac.compare_digest(str(token).encode(), self.csrf_token(key).encode())
 
 
-def read_visitor(request: Request) -> Visitor:
-    name = request.cookies.get(VISITOR_COOKIE, "")
+def read_visitor(request: Request, *, secure: bool) -> Visitor:
+    name = request.cookies.get(_name(VISITOR_COOKIE, secure), "")
+    session_token = request.cookies.get(_name(SESSION_COOKIE, secure), "")
     is_new = len(name) != _VISITOR_CHARACTERS
-    return Visitor(secrets.token_urlsafe(16) if is_new else name, request.cookies.get(SESSION_COOKIE, ""), is_new)
+    return Visitor(secrets.token_urlsafe(16) if is_new else name, session_token, is_new)
 
 
 def remember_visitor(response: Response, visitor: Visitor, *, secure: bool) -> None:
@@ -51,8 +54,14 @@ def log_in(response: Response, token: str, *, secure: bool) -> None:
 
 
 def log_out(response: Response, *, secure: bool) -> None:
-    response.delete_cookie(SESSION_COOKIE, path="/", secure=secure, httponly=True, samesite="lax")
+    response.delete_cookie(_name(SESSION_COOKIE, secure), path="/", secure=secure, httponly=True, samesite="lax")
 
 
 def _set(response: Response, name: str, value: str, secure: bool, lasts_s: int | None) -> None:
-    response.set_cookie(name, value, max_age=lasts_s, path="/", secure=secure, httponly=True, samesite="lax")
+    response.set_cookie(
+        _name(name, secure), value, max_age=lasts_s, path="/", secure=secure, httponly=True, samesite="lax"
+    )
+
+
+def _name(name: str, secure: bool) -> str:
+    return _HOST + name if secure else name

@@ -1,25 +1,26 @@
 """Institutions in a real PostgreSQL: their tables, edits, and where a person's sight ends."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Engine, func, select
+from sqlalchemy import Engine, func, select, text
 from sqlalchemy.orm import Session
 
 from core import audit, institutions
 from core.audit import Filter
-from core.channels import add_channel
+from core.channels import ChannelError, add_channel
 from core.institutions import InstitutionFacts
 from core.problems import Message, Problem
 from core.staff import accounts
 from core.staff.permissions import Act, Grant, Role
 from core.staff.tables import AuditEntry
-from core.tables import Base, Channel
+from core.tables import Base, Channel, Institution
 from tests.live.staff_kit import ADMIN, BY, NOW, PEPPER, added, database, everywhere, later, logged_in, member
-from tests.up import Up
+from tests.up import Up, until
 
 
 @pytest.fixture(scope="module")
@@ -96,3 +97,36 @@ def test_institutions_are_refused_with_what_is_wrong(session: Session) -> None:
         looped = InstitutionFacts("top", "Juu", "Top", parent_id=parent.id)
         assert institutions.edit(session, top, looped, by=BY, now=NOW) == (Problem("parent_id", Message.PARENT_LOOP),)
     assert session.scalar(select(func.count()).select_from(AuditEntry)) == before
+
+
+@pytest.mark.parametrize("what", ["institution", "channel"])
+def test_of_two_who_want_a_name_at_once_the_second_is_told(engine: Engine, what: str) -> None:
+    """The first has not committed when the second looks: only the database can tell."""
+    slug = f"mara-moja-{what}"
+    with ThreadPoolExecutor() as pool, Session(engine) as first:
+        assert _takes(first, what, slug)
+        second = pool.submit(_takes_alone, engine, what, slug)
+        until(lambda: _someone_waits(engine), "the second did not wait for the first")
+        first.commit()
+        assert second.result(20) is False
+
+
+def _takes_alone(engine: Engine, what: str, slug: str) -> bool:
+    with Session(engine) as session, session.begin():
+        return _takes(session, what, slug)
+
+
+def _takes(session: Session, what: str, slug: str) -> bool:
+    if what == "institution":
+        facts = InstitutionFacts(slug, "Mara moja", "At once")
+        return isinstance(institutions.add(session, facts, by=BY, now=NOW), Institution)
+    try:
+        add_channel(session, slug, name_sw="Mara moja", name_en="At once", pepper=PEPPER, now=NOW)
+    except ChannelError:
+        return False
+    return True
+
+
+def _someone_waits(engine: Engine) -> bool:
+    with Session(engine) as session:
+        return bool(session.scalar(text("select count(*) from pg_locks where not granted")))

@@ -1,9 +1,11 @@
 """The foundation of every page: languages, dates, catalogues, weights, errors; a new page takes three things."""
 
+import asyncio
 import gzip
 import re
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from babel.messages.catalog import Catalog
@@ -11,6 +13,7 @@ from babel.messages.extract import extract_from_dir
 from babel.messages.pofile import read_po
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
+from starlette.types import Message
 
 from core.web import dates
 from core.web.i18n import Language
@@ -185,3 +188,36 @@ def _carried(client: TestClient, address: str) -> int:
     with client.stream("GET", address, headers={"accept-encoding": "gzip"}) as answer:
         assert answer.headers["content-encoding"] == "gzip"
         return sum(map(len, answer.iter_raw()))
+
+
+def test_what_is_done_afterwards_is_done_when_the_answer_has_gone_out(tmp_path: Path) -> None:
+    order: list[str] = []
+    make_client(tmp_path)
+    (tmp_path / "templates" / "sent.html").write_text("sent")
+    site = make_site({"letters": tmp_path})
+    page = Page("letters/sent.html", afterwards=lambda: order.append("letter"))
+    app = Starlette(routes=site.pages("/letters", lambda _view: page))
+
+    async def send(message: Message) -> None:
+        if message["type"] == "http.response.body" and not message.get("more_body"):
+            order.append("answer")
+
+    asyncio.run(app(_scope("/sw/letters"), _receive, send))
+    assert order == ["answer", "letter"]
+
+
+def _scope(path: str) -> dict[str, Any]:
+    return {"type": "http", "method": "GET", "path": path, "headers": [], "query_string": b"", "scheme": "http"}
+
+
+async def _receive() -> Message:
+    return {"type": "http.request", "body": b"", "more_body": False}
+
+
+@pytest.mark.parametrize(("scheme", "name"), [("https", "__Host-visitor"), ("http", "visitor")])
+def test_over_https_no_other_host_can_plant_a_cookie(tmp_path: Path, scheme: str, name: str) -> None:
+    client = make_client(tmp_path, public_url=f"{scheme}://mbashara.example")
+    planted = "a" * 22
+    answer = client.get("/sw/broken", headers={"cookie": f"visitor={planted}; session=planted"})
+    made = answer.headers.get("set-cookie", "")
+    assert (f"{name}=" in made and "Secure" in made) if scheme == "https" else made == ""

@@ -103,7 +103,7 @@ def _log_out(site: Site, office: Office, view: View) -> Response:
 
 
 def _forgotten(office: Office, view: View) -> Page:
-    """Says the same whether or not there is such an account."""
+    """Says the same, in the same time, whether or not there is such an account."""
     shown = "core/staff/forgotten.html"
     if view.form is None:
         return Page(shown, {"form": Form(), "is_sent": False})
@@ -115,9 +115,8 @@ def _forgotten(office: Office, view: View) -> Page:
             found = accounts.reset_token(session, email, pepper=office.pepper, now=view.visit.now)
     if locked is not None:
         return Page(shown, {"form": Form({"email": email}, {"email": _locked(view, locked)}), "is_sent": False})
-    if found is not None:
-        send_link(office, view, Purpose.RESET, found)
-    return Page(shown, {"form": Form(), "is_sent": True})
+    letter_goes = None if found is None else partial(send_link, office, view, Purpose.RESET, found)
+    return Page(shown, {"form": Form(), "is_sent": True}, afterwards=letter_goes)
 
 
 def send_link(office: Office, view: View, purpose: Purpose, invited: Invitation) -> bool:
