@@ -9,13 +9,14 @@ from playwright.sync_api import Page
 
 from player import conformance
 from tests.conformance import encoder
-from tests.conformance.engines import Engine, chromium, open_player, playback
+from tests.conformance.engines import Engine, Playback, chromium, open_player, playback
 from tests.conformance.watch import rendition_urls
 from tests.up import Up
 
 WATCH_S = 20.0
 START_MS = 3000
 RECONNECT_AWAY_S = 3.0
+STEADY_S, SETTLES_S = 6.0, 30.0  # plays so long without a stall, so long after a reconnect at the latest
 
 
 @pytest.fixture(scope="module")
@@ -78,13 +79,20 @@ def test_plays_on_through_an_encoder_reconnect(mbashara_up: Up, new_page: Callab
         first.wait()
         time.sleep(RECONNECT_AWAY_S)
         with encoder.publishing(address):
-            page.wait_for_timeout(10_000)
-            before = playback(page)
-            page.wait_for_timeout(6_000)
-            after = playback(page)
+            settled = steady(page)
     finally:
         page.close()
         encoder.stop(first)
-    assert after.played_s > before.played_s + 5, f"no picture after the reconnect: {before} {after}"
-    assert after.fatal == [], after
-    assert after.stalls_s == before.stalls_s, f"it still stalls long after the reconnect: {after}"
+    assert settled.fatal == [], settled
+
+
+def steady(page: Page) -> Playback:
+    """Waits until it has played for a while without a stall; a busy machine may cost one more, a lost picture all."""
+    until_s, before = time.monotonic() + SETTLES_S, playback(page)
+    while time.monotonic() < until_s:
+        page.wait_for_timeout(STEADY_S * 1000)
+        after = playback(page)
+        if after.stalls_s == before.stalls_s and after.played_s > before.played_s + STEADY_S - 1:
+            return after
+        before = after
+    pytest.fail(f"it still stalls {SETTLES_S:.0f} s after the reconnect: {before}")
