@@ -12,8 +12,10 @@ run: $(STAMP)/run $(STAMP)/web ## Sets up, starts everything with a demo feed, p
 
 test: $(STAMP)/test $(STAMP)/web $(STAMP)/system check ## Sets up, checks format, lint and types, runs every test.
 	@nice -n 19 $(BIN)/python -m pytest -m beside >$(STAMP)/beside.out 2>&1 & beside=$$!; \
-	$(BIN)/python -m pytest -m "not beside"; watched=$$?; \
-	wait $$beside; unwatched=$$?; cat $(STAMP)/beside.out; exit $$((watched + unwatched))
+	$(BIN)/python -m pytest -m screens >$(STAMP)/screens.out 2>&1 & screens=$$!; \
+	$(BIN)/python -m pytest -m "not beside and not screens"; failed=$$?; \
+	wait $$screens || failed=1; wait $$beside || failed=1; \
+	cat $(STAMP)/screens.out $(STAMP)/beside.out; exit $$failed
 
 check: $(STAMP)/test
 	$(BIN)/ruff format --check .

@@ -19,11 +19,16 @@ BESIDE = (
 )  # fmt: skip
 """Tests that no clock of ours watches: `make test` runs them beside the others, at the lowest priority."""
 
+SCREENS = ("tests/browser/", "tests/live/test_up", "tests/live/test_database_away", "tests/live/test_disk_full")
+"""Browsers, and programs that are broken on purpose: they mostly wait, so `make test` has them wait beside the rest."""
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.nodeid.startswith(BESIDE):
             item.add_marker("beside")
+        elif item.nodeid.startswith(SCREENS):
+            item.add_marker("screens")
 
 
 @pytest.fixture(scope="session")

@@ -95,4 +95,7 @@ def steady(page: Page) -> Playback:
         if after.stalls_s == before.stalls_s and after.played_s > before.played_s + STEADY_S - 1:
             return after
         before = after
-    pytest.fail(f"it still stalls {SETTLES_S:.0f} s after the reconnect: {before}")
+    buffered = page.evaluate(
+        "(({buffered: b}) => [...Array(b.length).keys()].map(i => [b.start(i), b.end(i)]))(document.querySelector('video'))"
+    )
+    pytest.fail(f"it still stalls {SETTLES_S:.0f} s after the reconnect: {before}, buffered {buffered}")
