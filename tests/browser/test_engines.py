@@ -96,6 +96,6 @@ def steady(page: Page) -> Playback:
             return after
         before = after
     buffered = page.evaluate(
-        "(({buffered: b}) => [...Array(b.length).keys()].map(i => [b.start(i), b.end(i)]))(document.querySelector('video'))"
+        "(({buffered: b}) => Array.from(b, (_, i) => [b.start(i), b.end(i)]))(document.querySelector('video'))"
     )
     pytest.fail(f"it still stalls {SETTLES_S:.0f} s after the reconnect: {before}, buffered {buffered}")
