@@ -11,6 +11,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute
 
 from core import audit, channels, institutions
+from core.brand import brand_of
 from core.channels import ChannelError
 from core.database import transaction
 from core.staff.permissions import Act, scope
@@ -56,7 +57,7 @@ def _page(studio: Studio, view: View, form: Form) -> Page:
         channel, institution = find(session, view, Act.HEALTH_READ)
         facts = {
             "channel": channel,
-            "institution": institution,
+            "brand": brand_of(institution),
             "broadcast": queries.now_on(session, channel.id),
             "planned": queries.planned(session, channel.id, view.visit.now),
             "past": queries.past(session, channel.id),
