@@ -32,7 +32,7 @@ from core.web.assets import Assets
 from core.web.headers import SECURITY_HEADERS, SecurityHeaders
 from core.web.site import LiveNow, Site
 from core.web.staff import Office, account, audit_log, emblem, entrance, institutions, people
-from ingest.console import Studio, broadcast, channel, previews, wall
+from ingest.console import Studio, alarm_desk, broadcast, channel, previews, wall
 from mbashara import logs
 from mbashara.api import app as api
 from mbashara.health import Health
@@ -154,6 +154,7 @@ def page_routes(site: Site, engine: Engine, office: Office, studio: Studio) -> l
         *emblem.routes(site, office),
         *audit_log.routes(site, office),
         *wall.routes(site, studio),
+        *alarm_desk.routes(site, studio),
         *channel.routes(site, studio),
         *broadcast.routes(site, studio),
         *previews.routes(site, studio),

@@ -18,7 +18,7 @@ from core.staff.permissions import Act, scope
 from core.tables import Channel, Institution
 from core.web.forms import Form
 from core.web.site import Page, Site, View
-from ingest.console import Studio, queries
+from ingest.console import Studio, alarm_desk, queries
 from ingest.console.health_words import of_channel, troubles
 from ingest.console.said import said
 
@@ -74,6 +74,7 @@ def feeds_of(studio: Studio, view: View, slug: str) -> dict[str, object]:
         "troubles": {role: troubles(feed, view.language) for role, feed in feeds.items()},
         "roles": ROLES,
         "rtmp_url": studio.rtmp_url,
+        **alarm_desk.facts(studio, view, slug),
     }
 
 

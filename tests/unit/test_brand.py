@@ -30,7 +30,7 @@ def picture(kind: str = "PNG", size: tuple[int, int] = (400, 200), **options: ob
         options = {"comment": SECRET.encode(), **options}
     if kind == "WEBP":
         options = {"xmp": SECRET.encode(), **options}
-    image.save(file, kind, **options)  # type: ignore[arg-type]
+    image.save(file, kind, **options)
     return file.getvalue()
 
 
