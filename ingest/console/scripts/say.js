@@ -5,15 +5,14 @@ export function sayChanges(place) {
   let before = read();
   let timer = 0;
   const tell = () => {
+    timer = 0;
     const now = read();
     const changed = [...now].filter(([key, words]) => before.get(key) !== words).map(([, words]) => words);
     before = now;
     if (changed.length) place.textContent = changed.join('. ');
   };
-  new MutationObserver(() => {
-    clearTimeout(timer);
-    timer = setTimeout(tell, SETTLE_MS);
-  }).observe(document.querySelector('main'), { subtree: true, childList: true, characterData: true });
+  // numbers never stand still: waiting for the page to settle would be waiting for ever
+  new MutationObserver(() => (timer ||= setTimeout(tell, SETTLE_MS))).observe(document.querySelector('main'), { subtree: true, childList: true, characterData: true });
 }
 
 function read() {
