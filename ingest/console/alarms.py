@@ -123,11 +123,13 @@ def of_plans(
     plans: Sequence[Plan], feeds: Sequence[Told], roles: Collection[tuple[str, str]], now: datetime
 ) -> Iterator[Alarm]:
     by_channel: dict[str, list[Told]] = {}
+    by_broadcast: dict[str, list[str]] = {}
     for feed in feeds:
         by_channel.setdefault(feed["channel"], []).append(feed)
+    for broadcast_id, role in roles:
+        by_broadcast.setdefault(broadcast_id, []).append(role)
     for plan in plans:
-        expected = [role for identity, role in roles if identity == plan.broadcast_id]
-        yield from decide(plan, by_channel.get(plan.channel, ()), expected, now)
+        yield from decide(plan, by_channel.get(plan.channel, ()), by_broadcast.get(plan.broadcast_id, ()), now)
 
 
 def decide(plan: Plan, feeds: Sequence[Told], expected: Collection[str], now: datetime) -> Iterator[Alarm]:
