@@ -44,6 +44,7 @@ class ChannelName:
     slug: str
     name_sw: str
     name_en: str
+    institution: Institution
 
 
 def check_slug(slug: str) -> str:
@@ -59,9 +60,12 @@ def find_channel(session: Session, slug: str) -> Channel | None:
 
 
 def channel_name(session: Session, slug: str) -> ChannelName | None:
-    """For a page's title: the channel's names, or None if there is no such channel."""
+    """For a page's title: the channel's names and whose it is, or None if there is no such channel."""
     channel = find_channel(session, slug)
-    return None if channel is None else ChannelName(channel.slug, channel.name_sw, channel.name_en)
+    if channel is None:
+        return None
+    owner = session.get_one(Institution, channel.institution_id)
+    return ChannelName(channel.slug, channel.name_sw, channel.name_en, owner)
 
 
 def channels_on_air(session: Session) -> Sequence[Channel]:

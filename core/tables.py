@@ -45,6 +45,8 @@ class Institution(Base):
     region: Mapped[str | None]
     site_origins: Mapped[list[str]] = mapped_column(ARRAY(String), server_default="{}")
     brand_colour: Mapped[str | None]
+    emblem: Mapped[str | None]
+    """The name of its file (core/emblems.py)."""
 
 
 class Channel(Base):
@@ -208,3 +210,14 @@ class Gap(Base):
     started_ms: Mapped[int] = mapped_column(BigInteger)
     ended_ms: Mapped[int] = mapped_column(BigInteger)
     cause: Mapped[str]
+
+
+class AlarmAcknowledgement(Base):
+    """Someone has seen an alarm of the console (`alarm` is its key). No institution: the machine's."""
+
+    __tablename__ = "alarm_acknowledgement"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    institution_id: Mapped[int | None] = mapped_column(ForeignKey("institution.id"))
+    alarm: Mapped[str]
+    at: Mapped[datetime] = mapped_column(index=True)
+    actor: Mapped[str]

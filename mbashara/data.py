@@ -30,6 +30,7 @@ FOLDERS = {
     "log": 0o755,
     "recordings": 0o755,
     "public": 0o755,
+    "public/brand": 0o755,
     "mail": 0o700,
 }
 RUN_FOLDERS = {"live": 0o755, "sock": 0o755, "nginx": 0o755, "postgres": 0o700}

@@ -1,6 +1,7 @@
 """The media processes as web reaches them, over their sockets: for the console and the API."""
 
 import json
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -19,6 +20,8 @@ from mbashara.settings import Settings
 KEPT_S = 0.4
 """Feeds are asked for once in so long, however many consoles are open."""
 
+TROUBLES_KEPT_S = 2.0
+
 
 class MediaProcesses:
     """Called in threads; one at a time asks, the others take its answer."""
@@ -29,6 +32,8 @@ class MediaProcesses:
         self._feeds: list[Told] = []
         self._complete = True
         self._asked_s = -KEPT_S
+        self._troubles: Sequence[str] = ()
+        self._looked_s = -TROUBLES_KEPT_S
 
     def feeds(self) -> Sequence[Told]:
         return self.feeds_told()[0]
@@ -42,6 +47,13 @@ class MediaProcesses:
                 self._complete = None not in told
                 self._asked_s = self._clock_s()
             return self._feeds, self._complete
+
+    def troubles(self) -> Sequence[str]:
+        with self._asking:
+            if self._clock_s() - self._looked_s >= TROUBLES_KEPT_S:
+                self._troubles = self._look_for_troubles()
+                self._looked_s = self._clock_s()
+            return self._troubles
 
     def refresh(self, slug: str) -> bool:
         return probe.refresh(self._settings, slug)
@@ -61,6 +73,18 @@ class MediaProcesses:
         text = probe.get(self._socket(slug), f"{feeds.SERIES_PATH}?{asked}")
         found: Told | None = None if text is None else json.loads(text)
         return found
+
+    def _look_for_troubles(self) -> Sequence[str]:
+        healths = [probe.status(self._settings.socket(name), "/healthz") for name in media_names(self._settings)]
+        found = {"media_away": None in healths, "disk_refuses": HTTPStatus.SERVICE_UNAVAILABLE in healths}
+        return [name for name, is_so in {**found, "disk_low": self._is_disk_low()}.items() if is_so]
+
+    def _is_disk_low(self) -> bool:
+        try:
+            free_bytes = shutil.disk_usage(self._settings.recordings).free
+        except OSError:
+            return False
+        return free_bytes < 2 * self._settings.min_free_mb << 20
 
     def _socket(self, slug: str) -> Path:
         return self._settings.socket(f"media-{channel_worker(slug, self._settings.media_workers)}")

@@ -36,6 +36,16 @@ def get(path: Path, target: str) -> str | None:
             return None
 
 
+def status(path: Path, target: str) -> int | None:
+    """Of the answer; None: there is none. Blocks: for a thread."""
+    with closing(UnixConnection(path)) as connection:
+        try:
+            connection.request("GET", target)
+            return connection.getresponse().status
+        except (OSError, HTTPException):
+            return None
+
+
 def refresh(settings: Settings, slug: str) -> bool:
     """Has the channel's media worker read its book anew: True when that is in force. After a commit; False is no
     trouble, only later: it looks by itself every two seconds. Blocks: for a thread."""

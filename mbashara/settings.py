@@ -148,6 +148,10 @@ class Settings(BaseSettings):
         return self.data / "public"
 
     @property
+    def emblems(self) -> Path:
+        return self.public / "brand"
+
+    @property
     def mail_folder(self) -> Path:
         """Letters to staff, where there is no mail server."""
         return self.data / "mail"

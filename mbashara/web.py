@@ -27,11 +27,12 @@ from core.keys import derived_key
 from core.staff import sessions
 from core.staff.mail import open_mailer
 from core.staff.sessions import SignedIn, Visit
+from core.web import brand
 from core.web.assets import Assets
 from core.web.headers import SECURITY_HEADERS, SecurityHeaders
 from core.web.site import LiveNow, Site
-from core.web.staff import Office, account, audit_log, entrance, institutions, people
-from ingest.console import Studio, broadcast, channel, previews, wall
+from core.web.staff import Office, account, audit_log, emblem, entrance, institutions, people
+from ingest.console import Studio, alarm_desk, broadcast, channel, previews, wall
 from mbashara import logs
 from mbashara.api import app as api
 from mbashara.health import Health
@@ -113,7 +114,7 @@ def application(settings: Settings) -> Starlette:
     rtmp_url = settings.public_rtmp_url or f"rtmp://{settings.rtmp_address.reachable}/live"
     media = MediaProcesses(settings)
     studio = Studio(engine, media, pepper, rtmp_url)
-    office = Office(engine, pepper, mailer, settings.base_url)
+    office = Office(engine, pepper, mailer, settings.base_url, settings.emblems)
 
     async def healthz(_request: Request) -> Response:
         parts = await health.parts()
@@ -143,14 +144,17 @@ def page_routes(site: Site, engine: Engine, office: Office, studio: Studio) -> l
     """Every page there is."""
     return [
         site.assets.route(),
+        *brand.routes(),
         *home.routes(site, engine),
         *player_pages.routes(site, PageQueries(engine)),
         *entrance.routes(site, office),
         *account.routes(site, office),
         *people.routes(site, office),
         *institutions.routes(site, office),
+        *emblem.routes(site, office),
         *audit_log.routes(site, office),
         *wall.routes(site, studio),
+        *alarm_desk.routes(site, studio),
         *channel.routes(site, studio),
         *broadcast.routes(site, studio),
         *previews.routes(site, studio),

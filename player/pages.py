@@ -10,6 +10,8 @@ from typing import Protocol
 from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute
 
+from core.brand import Brand, brand_of
+from core.tables import Institution
 from core.web.site import Page, Site, View
 from player.words import key_help, shell_words
 
@@ -25,6 +27,8 @@ class ChannelNames(Protocol):
     def name_sw(self) -> str: ...
     @property
     def name_en(self) -> str: ...
+    @property
+    def institution(self) -> Institution | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,7 @@ class Subject:
     name_sw: str
     name_en: str
     began_at: datetime | None = None
+    brand: Brand | None = None
 
 
 Find = Callable[[View], Subject | None]
@@ -63,7 +68,8 @@ def routes(site: Site, channels: ChannelQuery) -> list[BaseRoute]:
         names = channels.channel(view.request.path_params["slug"])
         if names is None:
             return None
-        return Subject("live", f"/live/{names.slug}", names.name_sw, names.name_en)
+        brand = None if names.institution is None else brand_of(names.institution)
+        return Subject("live", f"/live/{names.slug}", names.name_sw, names.name_en, brand=brand)
 
     def find_recording(view: View) -> Subject | None:
         names = channels.recording(view.request.path_params["id"])
@@ -92,6 +98,7 @@ def _watch(find: Find, view: View) -> Page:
         "kicker": kicker,
         "title": f"{name}: {kicker}",
         "began_at": subject.began_at,
+        "brand": subject.brand,
         "words": shell_words(gettext),
         "key_help": key_help(gettext),
     }

@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import Engine, Row, Select, select
 from sqlalchemy.orm import Session
 from starlette.routing import BaseRoute
 
+from core.brand import brand_of
 from core.database import transaction
 from core.tables import Broadcast, Channel, Institution, Recording
 from core.web.site import Page, Site, View
@@ -22,9 +24,10 @@ LATE = timedelta(hours=2)
 def routes(site: Site, engine: Engine) -> list[BaseRoute]:
     def home(view: View) -> Page:
         with transaction(engine) as session:
-            facts = {
+            facts: dict[str, Any] = {
                 "live": live(session), "soon": soon(session, view.visit.now), "recordings": recordings(session),
             }  # fmt: skip
+        facts["brands"] = {owner.id: brand_of(owner) for _, _, owner in [*facts["live"], *facts["soon"]]}
         return Page("portal/home.html", facts, kept_s=KEPT_S)
 
     return site.pages("/", home)

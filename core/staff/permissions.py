@@ -28,6 +28,7 @@ class Act(StrEnum):
     CHANNEL_EDIT = "channel.edit"
     KEY_ROTATE = "key.rotate"
     HEALTH_READ = "health.read"
+    ALARM_ACKNOWLEDGE = "alarm.acknowledge"
     RECORDING_EDIT = "recording.edit"
     PAGE_EDIT = "page.edit"
     VACANCY_EDIT = "vacancy.edit"
@@ -43,6 +44,7 @@ ACTS_OF: dict[Role, frozenset[Act]] = {
         {
             Act.BROADCAST_CREATE, Act.BROADCAST_EDIT, Act.BROADCAST_GO_LIVE, Act.BROADCAST_END,
             Act.CHANNEL_ADD, Act.CHANNEL_EDIT, Act.KEY_ROTATE, Act.HEALTH_READ,
+            Act.ALARM_ACKNOWLEDGE,
         }
     ),
     Role.ARCHIVIST: frozenset({Act.RECORDING_EDIT}),

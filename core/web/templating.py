@@ -9,6 +9,7 @@ from typing import Any
 from jinja2 import ChainableUndefined, Environment, FileSystemLoader, PackageLoader, PrefixLoader, UndefinedError
 from jinja2.utils import missing
 
+from core.brand import sheet_address
 from core.web import dates
 from core.web.assets import Assets
 from core.web.i18n import Language
@@ -55,6 +56,7 @@ class Templates:
         install(words, newstyle=True)
         self._environment.globals |= {
             "asset": assets.address,
+            "brand_sheet": sheet_address,
             "language": language.value,
             "languages": list(Language),
             "public_url": public_url,

@@ -1,10 +1,12 @@
 """The engineers' console: all channels on one wall, a channel with feeds and keys, a broadcast led through its life."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from sqlalchemy import Engine
+
+from ingest.console.alarms import Memory
 
 Told = dict[str, Any]
 """A feed as its media process tells it (its GET /feeds)."""
@@ -31,6 +33,9 @@ class Media(Protocol):
     def ask(self, slug: str, method: str, target: str, body: bytes) -> Answer:
         """A request to the channel's worker as it is; 503 where it doesn't answer."""
 
+    def troubles(self) -> Sequence[str]:
+        """What is wrong with the machine: of "media_away", "disk_refuses" and "disk_low". May be seconds old."""
+
     def series(self, slug: str, role: str, step_s: int) -> Told | None:
         """The feed's time series since the broadcast began."""
 
@@ -43,3 +48,4 @@ class Studio:
     media: Media
     pepper: bytes
     rtmp_url: str
+    alarms: Memory = field(default_factory=Memory)

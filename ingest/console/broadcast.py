@@ -12,6 +12,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import BaseRoute
 
 from core import audit
+from core.brand import Brand, brand_of
 from core.broadcasts import acts, events, lifecycle
 from core.broadcasts import queries as broadcasts
 from core.broadcasts.errors import BroadcastError
@@ -23,7 +24,7 @@ from core.broadcasts.rights import RIGHT_OF
 from core.database import transaction
 from core.ids import RANDOM_BYTES
 from core.staff.permissions import Act
-from core.tables import Broadcast, Channel
+from core.tables import Broadcast, Channel, Institution
 from core.web.dates import EAST_AFRICA_TIME
 from core.web.forms import Form
 from core.web.site import Page, Site, View
@@ -59,6 +60,10 @@ def _find(session: Session, view: View, act: Act) -> tuple[Broadcast, Channel]:
     return broadcast, session.get_one(Channel, broadcast.channel_id)
 
 
+def _brand(session: Session, channel: Channel) -> Brand:
+    return brand_of(session.get_one(Institution, channel.institution_id))
+
+
 def _broadcast(studio: Studio, view: View) -> Page:
     return _page(studio, view, Form(), "")
 
@@ -66,6 +71,7 @@ def _broadcast(studio: Studio, view: View) -> Page:
 def _page(studio: Studio, view: View, form: Form, trouble: str) -> Page:
     with transaction(studio.engine) as session:
         broadcast, channel = _find(session, view, Act.HEALTH_READ)
+        brand = _brand(session, channel)
         log = events.list_events(session, broadcast.institution_id, broadcast.id, limit=SHOWN_EVENTS)
     state = State(broadcast.state)
     possible = [
@@ -76,6 +82,7 @@ def _page(studio: Studio, view: View, form: Form, trouble: str) -> Page:
     facts = {
         "broadcast": broadcast,
         "channel": channel,
+        "brand": brand,
         "log": list(reversed(log)),
         "steps": _offered(possible, broadcast),
         "undo": undo if undo and undo[1] > view.visit.now and undo[0] in possible else None,
@@ -158,7 +165,9 @@ def _act(studio: Studio, view: View) -> Page | Response:
     if view.form is None:
         with transaction(studio.engine) as session:
             broadcast, channel = _find(session, view, RIGHT_OF[step])
-        facts = {"broadcast": broadcast, "channel": channel, "step": step, **feeds_of(studio, view, channel.slug)}
+            brand = _brand(session, channel)
+        facts = {"broadcast": broadcast, "channel": channel, "brand": brand, "step": step}
+        facts |= feeds_of(studio, view, channel.slug)
         return Page("ingest/console/act.html", facts)
     expected = view.field("expected")
     if expected not in set(State):

@@ -11,13 +11,14 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute
 
 from core import audit, channels, institutions
+from core.brand import brand_of
 from core.channels import ChannelError
 from core.database import transaction
 from core.staff.permissions import Act, scope
 from core.tables import Channel, Institution
 from core.web.forms import Form
 from core.web.site import Page, Site, View
-from ingest.console import Studio, queries
+from ingest.console import Studio, alarm_desk, queries
 from ingest.console.health_words import of_channel, troubles
 from ingest.console.said import said
 
@@ -56,7 +57,7 @@ def _page(studio: Studio, view: View, form: Form) -> Page:
         channel, institution = find(session, view, Act.HEALTH_READ)
         facts = {
             "channel": channel,
-            "institution": institution,
+            "brand": brand_of(institution),
             "broadcast": queries.now_on(session, channel.id),
             "planned": queries.planned(session, channel.id, view.visit.now),
             "past": queries.past(session, channel.id),
@@ -73,6 +74,7 @@ def feeds_of(studio: Studio, view: View, slug: str) -> dict[str, object]:
         "troubles": {role: troubles(feed, view.language) for role, feed in feeds.items()},
         "roles": ROLES,
         "rtmp_url": studio.rtmp_url,
+        **alarm_desk.facts(studio, view, slug),
     }
 
 

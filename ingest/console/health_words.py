@@ -18,9 +18,17 @@ class Trouble:
 
 def troubles(feed: Told, language: Language) -> list[Trouble]:
     """The gravest first."""
-    told = [Issue(IssueType(one["type"]), Level(one["level"]), one["value"], one["limit"]) for one in feed["issues"]]
+    told = [_read(one) for one in feed["issues"]]
     told.sort(key=lambda one: list(Level).index(one.level), reverse=True)
     return [Trouble(one.level, one.type, explain(one, language)) for one in told]
+
+
+def words_of(issue: Told, language: Language) -> Explanation:
+    return explain(_read(issue), language)
+
+
+def _read(issue: Told) -> Issue:
+    return Issue(IssueType(issue["type"]), Level(issue["level"]), issue["value"], issue["limit"])
 
 
 def of_channel(feeds: Sequence[Told], slug: str) -> dict[str, Told]:

@@ -1,13 +1,13 @@
 """The console's pulse: media is asked once a second for all who watch, and each is told what concerns them.
 
 Server-sent events. `numbers` is what changes all the time, the same bytes for everyone; `changed` says that words of a
-channel are other ones now: the page fetches itself anew.
+channel are other ones now: the page fetches itself anew. `alarms` says the same of its alarms.
 """
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from ingest.console import Media, Told
 from ingest.console.health_words import numbers
@@ -16,6 +16,8 @@ BEAT_S = 0.5
 MAX_WATCHERS = 1000
 LASTS_BEATS = 600
 """A stream ends after five minutes and the browser asks for another: a right taken away is soon gone here too."""
+MACHINE = ""
+"""Whose alarms concern everyone, in the place of a channel."""
 Versions = Mapping[str, str]
 """By a channel's slug: what stands in the database of its broadcast, as one comparable word."""
 
@@ -26,13 +28,16 @@ class Beat:
 
     numbers: Mapping[str, str] = field(default_factory=dict)
     words: Mapping[str, str] = field(default_factory=dict)
+    alarms: Mapping[str, str] = field(default_factory=dict)
 
     def told_after(self, last: "Beat", slugs: Collection[str]) -> str:
         """The events for someone who watches these channels and knows the last beat."""
         changed = [slug for slug in slugs if self.words.get(slug) != last.words.get(slug)]
         moved = [now for slug in slugs if (now := self.numbers.get(slug)) and now != last.numbers.get(slug)]
+        alarmed = any(self.alarms.get(slug) != last.alarms.get(slug) for slug in (*slugs, MACHINE))
+        called = "event: alarms\ndata: 1\n\n" if alarmed else ""
         told = f"event: changed\ndata: {json.dumps(changed)}\n\n" if changed else ""
-        return told + (f"event: numbers\ndata: [{','.join(moved)}]\n\n" if moved else "")
+        return called + told + (f"event: numbers\ndata: [{','.join(moved)}]\n\n" if moved else "")
 
 
 def beat(feeds: Collection[Told], versions: Versions) -> Beat:
@@ -58,8 +63,10 @@ def _words(feed: Told) -> str:
 class Pulse:
     """Beats while someone watches. `read_versions` asks the database, in a thread."""
 
-    def __init__(self, media: Media, read_versions: Callable[[], Versions]) -> None:
-        self._media, self._read_versions = media, read_versions
+    def __init__(
+        self, media: Media, read_versions: Callable[[], Versions], read_alarms: Callable[[Sequence[Told]], Versions]
+    ) -> None:
+        self._media, self._read_versions, self._read_alarms = media, read_versions, read_alarms
         self._beat = Beat()
         self._watchers = 0
         self._next = asyncio.Event()
@@ -91,4 +98,5 @@ class Pulse:
             await asyncio.sleep(BEAT_S)
 
     def _look(self) -> Beat:
-        return beat(self._media.feeds(), self._read_versions())
+        feeds = self._media.feeds()
+        return replace(beat(feeds, self._read_versions()), alarms=self._read_alarms(feeds))

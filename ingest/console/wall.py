@@ -14,7 +14,7 @@ from core.database import DatabaseAway, transaction
 from core.staff.permissions import Act, Scope, scope
 from core.tables import Broadcast, BroadcastEvent, Channel
 from core.web.site import Page, Site, View
-from ingest.console import Studio, queries
+from ingest.console import Studio, alarm_desk, queries
 from ingest.console.health_words import of_channel
 from ingest.console.pulse import Pulse, Versions
 
@@ -22,7 +22,7 @@ EVENTS = "/console/events"
 
 
 def routes(site: Site, studio: Studio) -> list[BaseRoute]:
-    pulse = Pulse(studio.media, partial(_read_versions, studio))
+    pulse = Pulse(studio.media, partial(_read_versions, studio), partial(alarm_desk.words, studio))
     return [
         *site.staff_pages("/console", partial(_wall, studio)),
         Route(EVENTS, partial(_events, site, studio, pulse)),
@@ -35,7 +35,8 @@ def _wall(studio: Studio, view: View) -> Page:
         channels = queries.wall(session, visible, view.visit.now)
     feeds = studio.media.feeds()
     shown = [(one, of_channel(feeds, one.channel.slug)) for one in channels]
-    return Page("ingest/console/wall.html", {"channels": shown, "may_add": view.may_anywhere(Act.CHANNEL_ADD)})
+    shown_facts = {"channels": shown, "may_add": view.may_anywhere(Act.CHANNEL_ADD)}
+    return Page("ingest/console/wall.html", {**shown_facts, **alarm_desk.facts(studio, view)})
 
 
 async def _events(site: Site, studio: Studio, pulse: Pulse, request: Request) -> Response:

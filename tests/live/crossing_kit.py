@@ -14,7 +14,7 @@ from core.tables import Base
 from tests.live.pages_kit import Pages, outline
 
 CHANGES = ("disable", "enable", "second-factor")
-PUBLIC = ("/static/", "/sw/live/", "/en/live/", "/sw/recordings/", "/en/recordings/")
+PUBLIC = ("/static/", "/brand/", "/sw/live/", "/en/live/", "/sw/recordings/", "/en/recordings/")
 
 
 def with_parameters(pages: Pages) -> list[Route]:

@@ -216,7 +216,7 @@ def pages(up: Up, filled: str, world: World, folder: Path) -> Iterator[Pages]:
 def _pages(engine: Engine, world: World, folder: Path) -> Pages:
     clock, mail = Clock(), folder / "mail"
     site = Site(ROOMS, Assets(), SiteDoor(engine), lambda: clock.now, bytes(32))
-    office = Office(engine, PEPPER, FolderMailer(mail, "Mbashara <mbashara@localhost>"), BASE_URL)
+    office = Office(engine, PEPPER, FolderMailer(mail, "Mbashara <mbashara@localhost>"), BASE_URL, folder)
     away = MediaProcesses(Settings(data=folder, run_dir=folder / "run"))
     studio = Studio(engine, away, PEPPER, "rtmp://127.0.0.1/live")
     app = Starlette(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from core import emblems
 from tests.up import Up, get
 
 BROADCAST = "01jdx0000000000000000edge0"
@@ -156,3 +157,14 @@ def test_the_wheels_nginx_takes_the_same_configuration(mbashara_up: Up, tmp_path
     line = [str(nginx_binary()), "-t", "-p", str(tmp_path), "-e", "stderr", "-c", str(configuration)]
     checked = subprocess.run(line, capture_output=True, text=True)
     assert checked.returncode == 0, checked.stderr
+
+
+def test_emblems_are_files_that_never_change_and_nothing_else_is(mbashara_up: Up) -> None:
+    folder = mbashara_up.data / "public" / "brand"
+    name = emblems.keep(folder, 1, b"\x89PNG\r\n\x1a\n")
+    (folder / "1.html").write_text("<script>")
+    status, body, headers = get(f"{mbashara_up.http_url}/brand/{name}")
+    assert (status, body, headers["content-type"]) == (200, b"\x89PNG\r\n\x1a\n", "image/png")
+    assert "immutable" in headers["cache-control"] and headers["x-content-type-options"] == "nosniff"
+    assert get(f"{mbashara_up.http_url}/brand/1.html")[0] == 404
+    assert get(f"{mbashara_up.http_url}/brand/1e5945.css")[1] == b".tint-1e5945{--brand:#1e5945}\n"

@@ -13,6 +13,7 @@ from starlette.middleware import Middleware
 from starlette.testclient import TestClient
 
 import player
+from core.tables import Institution
 from core.web.assets import Assets, AssetsMissing
 from core.web.headers import SecurityHeaders
 from core.web.i18n import Language
@@ -35,6 +36,7 @@ class Names:
     slug: str
     name_sw: str
     name_en: str
+    institution: Institution | None = None
 
 
 class Channels:

@@ -15,6 +15,8 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 from starlette.types import Message
 
+from core.channels import ChannelName
+from core.tables import Institution
 from core.web import dates
 from core.web.i18n import Language
 from core.web.site import LiveNow, Page, View
@@ -164,8 +166,9 @@ def test_dates_are_those_of_tanzania() -> None:
 class Names:
     """The door of the player's pages with one channel."""
 
-    def channel(self, slug: str) -> LiveNow | None:
-        return IKULU if slug == "ikulu" else None
+    def channel(self, slug: str) -> ChannelName | None:
+        owner = Institution(name_sw="Ikulu", name_en="State House", brand_colour="#1e5945", emblem="1-0a.png")
+        return ChannelName(slug, IKULU.name_sw, IKULU.name_en, owner) if slug == "ikulu" else None
 
     def recording(self, recording_id: str) -> None:
         return None

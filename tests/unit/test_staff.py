@@ -185,6 +185,7 @@ EXPECTED = {
     Act.BROADCAST_CREATE: "engineer editor admin", Act.BROADCAST_EDIT: "engineer editor admin",
     Act.BROADCAST_GO_LIVE: "engineer admin", Act.BROADCAST_END: "engineer admin", Act.CHANNEL_ADD: "engineer admin",
     Act.CHANNEL_EDIT: "engineer admin", Act.KEY_ROTATE: "engineer admin", Act.HEALTH_READ: "engineer admin",
+    Act.ALARM_ACKNOWLEDGE: "engineer admin",
     Act.RECORDING_EDIT: "archivist admin", Act.PAGE_EDIT: "editor admin", Act.VACANCY_EDIT: "recruiter admin",
     Act.INSTITUTION_ADD: "admin", Act.INSTITUTION_EDIT: "admin", Act.USER_INVITE: "admin", Act.USER_EDIT: "admin",
     Act.AUDIT_READ: "admin",

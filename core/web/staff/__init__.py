@@ -1,6 +1,7 @@
 """Pages of the staff that are no room's own: coming in, the own account, people, institutions, the audit log."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from sqlalchemy import Engine
 
@@ -9,9 +10,10 @@ from core.staff.mail import Mailer
 
 @dataclass(frozen=True, slots=True)
 class Office:
-    """What these pages need of the world. `base_url` begins the links in letters."""
+    """What these pages need of the world. `base_url` begins the links in letters; `emblems` is their folder."""
 
     engine: Engine
     pepper: bytes
     mailer: Mailer
     base_url: str
+    emblems: Path

@@ -1,5 +1,6 @@
 """Screens of institutions: the list, adding one, editing one."""
 
+from dataclasses import replace
 from functools import partial
 from http import HTTPStatus
 
@@ -9,6 +10,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from core import institutions
+from core.brand import brand_of, darkened
 from core.database import transaction
 from core.institutions import REGIONS, InstitutionFacts, Kind
 from core.problems import Message, Problem, Problems
@@ -41,12 +43,12 @@ def _new(office: Office, view: View) -> Page | Response:
     view.require(Act.INSTITUTION_ADD, None)
     with transaction(office.engine) as session:
         if view.form is None:
-            return _page(session, view, Form({"kind": Kind.OTHER}), None)
+            return page(session, view, Form({"kind": Kind.OTHER}), None)
         facts = _facts(view)
         made = _check_parent(view, facts, None) or institutions.add(session, facts, by=view.actor, now=view.visit.now)
         if isinstance(made, Institution):
             return view.to("/staff/institutions?told=added")
-        return _page(session, view, sent(view, FIELDS, made), None)
+        return page(session, view, _refused(view, made), None)
 
 
 def _edit(office: Office, view: View) -> Page | Response:
@@ -56,26 +58,41 @@ def _edit(office: Office, view: View) -> Page | Response:
             raise HTTPException(HTTPStatus.NOT_FOUND)
         view.require(Act.INSTITUTION_EDIT, institution.id)
         if view.form is None:
-            return _page(session, view, Form(_values(institution)), institution)
+            return page(session, view, Form(values_of(institution)), institution)
         facts = _facts(view)
         edited = _check_parent(view, facts, institution) or institutions.edit(
             session, institution, facts, by=view.actor, now=view.visit.now
         )
         if isinstance(edited, Institution):
             return view.to("/staff/institutions?told=saved")
-        return _page(session, view, sent(view, FIELDS, edited), institution)
+        return page(session, view, _refused(view, edited), institution)
 
 
-def _page(session: Session, view: View, form: Form, institution: Institution | None) -> Page:
+def page(session: Session, view: View, form: Form, institution: Institution | None) -> Page:
     """Parents to choose from are those that the person can see, and the present one."""
     visible = institutions.visible_institutions(view.staff.memberships)
     others = [one for one in institutions.list_institutions(session, visible) if one is not institution]
     present = None if institution is None else session.get(Institution, institution.parent_id or 0)
     others += [] if present is None or present in others else [present]
     parents = [(one.id, view.pick(one.name_sw, one.name_en)) for one in others]
-    facts = {"form": form, "institution": institution, "parents": parents, "regions": REGIONS, "kinds": list(Kind)}
+    facts = {
+        "form": form, "institution": institution, "parents": parents, "regions": REGIONS, "kinds": list(Kind),
+        "brand": None if institution is None else brand_of(institution),
+    }  # fmt: skip
     status = HTTPStatus.UNPROCESSABLE_ENTITY if form.problems else HTTPStatus.OK
     return Page("core/staff/institution.html", facts, status)
+
+
+def _refused(view: View, problems: Problems) -> Form:
+    """Of a colour that is too pale the nearest that is not is told."""
+    form = sent(view, FIELDS, problems)
+    dark = darkened(view.field("brand_colour").lower())
+    if Problem("brand_colour", Message.COLOUR_PALE) not in problems or dark is None:
+        return form
+    words = view.words.gettext("White text can't be read on %(colour)s. It can on %(dark)s, the nearest such colour.")
+    return replace(
+        form, problems={**form.problems, "brand_colour": words % {"colour": view.field("brand_colour"), "dark": dark}}
+    )
 
 
 def _check_parent(view: View, facts: InstitutionFacts, institution: Institution | None) -> Problems:
@@ -101,6 +118,6 @@ def _facts(view: View) -> InstitutionFacts:
     )
 
 
-def _values(institution: Institution) -> dict[str, str]:
+def values_of(institution: Institution) -> dict[str, str]:
     values = {name: str(getattr(institution, name) or "") for name in FIELDS}
     return {**values, "site_origins": "\n".join(institution.site_origins)}

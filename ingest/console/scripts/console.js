@@ -1,6 +1,9 @@
-// Owns what moves on the console: numbers and states as they change, the time left for an undo, alarms, copying.
+// Owns what moves on the console: numbers and states as they change, the time left for an undo, copying.
+import { callForAlarms } from './alarms.js';
 import { drawGraphs } from './graphs.js';
+import { morph } from './morph.js';
 import { offerPreviews } from './previews.js';
+import { sayChanges } from './say.js';
 
 const POLL_MS = 3000;
 const regions = [...document.querySelectorAll('[data-live]')];
@@ -11,12 +14,15 @@ setInterval(countDown, 250);
 countDown();
 offerCopies();
 drawGraphs(document.querySelector('[data-graphs]'));
+sayChanges(document.querySelector('[data-says-changes]'));
 offerPreviews(document.querySelector('[data-previews]'));
 
 // Told by the server; where that fails for good, asked again and again. Closing the page changes nothing.
 function follow(address) {
   const source = new EventSource(address);
   let timer = 0;
+  const alarms = document.querySelector('[data-alarms]');
+  if (alarms) callForAlarms(alarms, source);
   source.addEventListener('numbers', ({ data }) => JSON.parse(data).forEach(showNumbers));
   source.addEventListener('changed', fetchAnew);
   source.addEventListener('open', () => {
@@ -57,33 +63,11 @@ async function fetchAnew() {
 
 // Only what the server says anew is touched, and the keyboard stays where it was.
 function replaceRegions(page) {
-  const held = document.activeElement?.getAttribute('href');
-  const before = badFeeds();
   for (const region of regions) {
     const fresh = page.getElementById(region.id);
-    if (fresh && fresh.innerHTML !== region.innerHTML) region.innerHTML = fresh.innerHTML;
+    if (fresh) morph(region, fresh);
   }
-  if (held && document.activeElement === document.body) document.querySelector(`[data-live] [href="${held}"]`)?.focus();
   countDown();
-  if ([...badFeeds()].some((id) => !before.has(id))) sound();
-}
-
-// A feed that is bad or gone, by its heading's words.
-function badFeeds() {
-  return new Set([...document.querySelectorAll('.feed.bad, .feed.noData, .feed.absent')].map((feed) => feed.textContent.trim().slice(0, 60)));
-}
-
-// Two short tones; browsers allow it once the engineer has pressed anything on the page.
-function sound() {
-  const context = new AudioContext();
-  [0, 0.25].forEach((delay) => {
-    const tone = new OscillatorNode(context, { frequency: 880 });
-    const level = new GainNode(context, { gain: 0.2 });
-    tone.connect(level).connect(context.destination);
-    tone.start(context.currentTime + delay);
-    tone.stop(context.currentTime + delay + 0.15);
-  });
-  setTimeout(() => context.close(), 1000);
 }
 
 function countDown() {

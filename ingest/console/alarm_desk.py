@@ -1,0 +1,139 @@
+"""The alarms' pages: what stands now, for whom, and who has acknowledged it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from http import HTTPStatus
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+from starlette.routing import BaseRoute
+
+from core import audit
+from core.broadcasts.lifecycle import AT_THE_CHANNEL
+from core.database import DatabaseAway, transaction
+from core.staff.permissions import Act, Scope, may, scope
+from core.tables import AlarmAcknowledgement, Broadcast, Channel
+from core.web.site import Page, Site, View
+from ingest.console import Studio, Told
+from ingest.console.alarms import DUE_SOON, OVERDUE, Held, Plan
+from ingest.console.health_words import words_of
+
+LASTS = timedelta(days=2)
+"""How long an acknowledgement is looked for; an alarm that stands longer calls anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """An alarm as a page has it. `acknowledged` is by whom and when."""
+
+    held: Held
+    acknowledged: AlarmAcknowledgement | None
+
+
+def routes(site: Site, studio: Studio) -> list[BaseRoute]:
+    return [
+        *site.staff_pages("/console/alarms", partial(_list, studio)),
+        *site.staff_pages("/console/alarms/acknowledge", partial(_acknowledge, studio), ("POST",)),
+    ]
+
+
+def facts(studio: Studio, view: View, channel: str | None = None) -> dict[str, object]:
+    """For a page that has alarms on it: of one channel, or of all that the person may see; the machine's always."""
+    with transaction(studio.engine) as session:
+        found = look(studio, session, studio.media.feeds(), view.visit.now)
+    visible = scope(view.staff.memberships, Act.HEALTH_READ)
+    mine = [one for one in found if _concerns(one.held.alarm.plan, channel, visible)]
+    causes = {
+        one.held.alarm.key: words_of(one.held.alarm.issue, view.language).cause for one in mine if one.held.alarm.issue
+    }
+    return {"alarms": mine, "alarm_causes": causes, "alarm_channel": channel, "alarm_back": view.path}
+
+
+def _concerns(plan: Plan | None, channel: str | None, visible: Scope) -> bool:
+    return plan is None or (visible.covers(plan.institution_id) and channel in (None, plan.channel))
+
+
+def look(studio: Studio, session: Session, feeds: Sequence[Told], now: datetime) -> list[Shown]:
+    """Every alarm that stands now."""
+    held = studio.alarms.look(plans(session, now), feeds, studio.media.troubles(), now)
+    seen = acknowledgements(session, now)
+    return [Shown(one, _of(one, seen)) for one in held]
+
+
+def _of(held: Held, seen: Sequence[AlarmAcknowledgement]) -> AlarmAcknowledgement | None:
+    """The first since it began: of one before, nobody knew of this."""
+    return next((one for one in seen if one.alarm == held.alarm.key and one.at >= held.since), None)
+
+
+def words(studio: Studio, feeds: Sequence[Told]) -> Mapping[str, str]:
+    """For the pulse: by channel ("": the machine) what stands, as one comparable word."""
+    try:
+        with transaction(studio.engine) as session:
+            found = look(studio, session, feeds, datetime.now(UTC))
+    except DatabaseAway:  # pages can't be fetched anew either: they say so themselves
+        return {}
+    told: dict[str, str] = {}
+    for one in found:
+        channel = one.held.alarm.channel
+        told[channel] = f"{told.get(channel, '')} {one.held.alarm.key}{'' if one.acknowledged is None else '.seen'}"
+    return told
+
+
+def plans(session: Session, now: datetime) -> list[Plan]:
+    """What has a channel, or will soon; of two on one channel what has it, planned ones before automatic."""
+    due = (Broadcast.state == "scheduled") & Broadcast.planned_start_at.between(now - OVERDUE, now + DUE_SOON)
+    found = session.execute(
+        select(
+            Channel.slug, Channel.institution_id, Channel.name_sw, Channel.name_en, Broadcast.id, Broadcast.state,
+            Broadcast.started_at, Broadcast.ends_at, Broadcast.planned_start_at,
+        )
+        .join(Channel, Channel.id == Broadcast.channel_id)
+        .where(Broadcast.state.in_(AT_THE_CHANNEL) | due)
+        .order_by(Broadcast.state.in_(AT_THE_CHANNEL), Broadcast.created_by.is_not(None), Broadcast.id)
+    )  # fmt: skip
+    by_channel = {
+        slug: Plan(slug, owner, name_sw, name_en, identity, state == "live", begun is not None, ends is not None, start)
+        for slug, owner, name_sw, name_en, identity, state, begun, ends, start in found
+    }
+    return list(by_channel.values())
+
+
+def acknowledgements(session: Session, now: datetime) -> Sequence[AlarmAcknowledgement]:
+    recent = select(AlarmAcknowledgement).where(AlarmAcknowledgement.at > now - LASTS)
+    return session.scalars(recent.order_by(AlarmAcknowledgement.id)).all()
+
+
+def _list(studio: Studio, view: View) -> Page:
+    """The list alone, which a page puts in its place."""
+    if not view.may_anywhere(Act.HEALTH_READ):
+        raise HTTPException(HTTPStatus.FORBIDDEN)
+    return Page("ingest/console/alarm_list.html", facts(studio, view, view.request.query_params.get("channel")))
+
+
+def _acknowledge(studio: Studio, view: View) -> Response:
+    """The first who does is told to everyone; the second changes nothing, and neither does one who is too late."""
+    key, back = view.field("alarm"), view.field("back")
+    with transaction(studio.engine) as session:
+        found = look(studio, session, studio.media.feeds(), view.visit.now)
+        one = next((one for one in found if one.held.alarm.key == key), None)
+        if one is not None:
+            plan = one.held.alarm.plan
+            owner = plan.institution_id if plan else None
+            if not may(view.staff.memberships, Act.ALARM_ACKNOWLEDGE, owner):
+                raise HTTPException(HTTPStatus.FORBIDDEN)
+            if one.acknowledged is None:
+                _note(session, view, one.held, owner)
+    return view.to(back if back.startswith("/console") and "//" not in back else "/console")
+
+
+def _note(session: Session, view: View, held: Held, owner: int | None) -> None:
+    now = view.visit.now
+    session.add(AlarmAcknowledgement(institution_id=owner, alarm=held.alarm.key, at=now, actor=view.staff.name))
+    audit.append(
+        session, view.actor, Act.ALARM_ACKNOWLEDGE, f"alarm:{held.alarm.key}", now=now, institution_id=owner,
+        after={"since": held.since.isoformat(timespec="seconds")},
+    )  # fmt: skip

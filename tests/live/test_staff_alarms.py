@@ -1,0 +1,52 @@
+"""Alarms on the pages without scripts: who sees which, who may acknowledge, and that the others are told.
+
+No media process runs here: to the console it is away, and no feed comes to what is planned.
+"""
+
+import re
+from datetime import timedelta
+
+from tests.live.pages_kit import ROOT, Browser, Pages
+
+
+def alarms(browser: Browser, path: str = "/en/console") -> dict[str, str]:
+    """What the page says of each, by its key; the machine's have no channel."""
+    found = re.findall(r'<li class="alarm[^>]+data-key="([^"]+)".*?</li>', text := browser.get(path).text, re.S)
+    whole = re.findall(r'<li class="alarm.*?</li>', text, re.S)
+    return dict(zip(found, whole, strict=True))
+
+
+def due(pages: Pages) -> str:
+    """A minute before A's and B's broadcasts begin; the key of A's alarm."""
+    pages.clock.now += timedelta(hours=1, minutes=59)
+    return f"alfa-1.{pages.world.a.broadcast_id}.no_feed.mild"
+
+
+def test_an_alarm_is_acknowledged_once_and_everyone_is_told(pages: Pages) -> None:
+    key = due(pages)
+    engineer, admin = pages.signed_in(pages.world.a.engineer), pages.signed_in(pages.world.a.admin)
+    newest = pages.newest_entry()
+    for path in ("/en/console", "/en/console/channels/alfa-1", f"/en/console/broadcasts/{pages.world.a.broadcast_id}"):
+        shown = alarms(engineer, path)
+        assert set(shown) == {"media_away.severe", key}, path
+        assert "▲ Attention" in shown[key] and "no feed has come yet" in shown[key] and "I have seen it" in shown[key]
+    answer = engineer.post("/en/console/alarms/acknowledge", {"alarm": key, "back": "/console/channels/alfa-1"})
+    assert (answer.status_code, answer.headers["location"]) == (303, "/en/console/channels/alfa-1")
+    pages.clock.forward(minutes=1)
+    admin.post("/en/console/alarms/acknowledge", {"alarm": key, "back": "//evil.example/"})
+    shown = alarms(admin)
+    assert "Seen by Asha Juma, 13:59" in shown[key] and "I have seen it" not in shown[key]
+    assert pages.acts(newest) == ["alarm.acknowledge"]
+
+
+def test_crossing_with_alarms(pages: Pages) -> None:
+    key = due(pages)
+    stranger, root = pages.signed_in(pages.world.b.admin), pages.signed_in(ROOT)
+    assert key not in alarms(stranger) and key not in stranger.get("/en/console/alarms?channel=alfa-1").text
+    newest = pages.newest_entry()
+    for theirs in (key, "media_away.severe"):
+        assert stranger.post("/en/console/alarms/acknowledge", {"alarm": theirs}).status_code == 403, theirs
+    assert stranger.post("/en/console/alarms/acknowledge", {"alarm": "none"}).status_code == 303
+    assert pages.acts(newest) == []
+    assert root.post("/en/console/alarms/acknowledge", {"alarm": key}).status_code == 303
+    assert pages.acts(newest) == ["alarm.acknowledge"]

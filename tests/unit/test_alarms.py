@@ -1,0 +1,110 @@
+"""The console's alarms: what calls an engineer, how gravely, and what is still the same alarm."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from ingest.console import Told
+from ingest.console.alarms import Alarm, Level, Memory, Plan, decide
+
+NOW = datetime(2026, 11, 24, 9, tzinfo=UTC)
+LIVE = Plan("ikulu", 1, "Ikulu", "State House", "B1", True, has_begun=True)
+PLANNED = Plan("ikulu", 1, "Ikulu", "State House", "B1", False, planned_start_at=NOW + timedelta(minutes=9))
+NO_SOUND = {"type": "noAudioStream", "level": "error", "value": None, "limit": None}
+LONG_GOP = {"type": "gopSizeOver", "level": "error", "value": 6.0, "limit": 4.0}
+OPEN_GOP = {"type": "openGop", "level": "warning", "value": 1, "limit": None}
+
+
+def quiet(bps: float) -> dict[str, object]:
+    return {"type": "audioBitrateLow", "level": "warning", "value": bps, "limit": 40_000}
+
+
+def feed(*issues: object, role: str = "primary", on_air: bool = True, state: str = "good") -> Told:
+    return {"channel": "ikulu", "role": role, "on_air": on_air, "state": state, "issues": list(issues)}
+
+
+def short(alarm: Alarm) -> str:
+    return alarm.key.removeprefix("ikulu.B1.")
+
+
+@pytest.mark.parametrize(
+    ("plan", "feeds", "expected", "found"),
+    [
+        (LIVE, [feed()], ["primary"], []),
+        (LIVE, [], ["primary"], ["feed_lost.severe"]),
+        (LIVE, [], [], ["feed_lost.severe"]),
+        (replace(LIVE, has_begun=False), [], [], ["no_feed.severe"]),
+        (replace(LIVE, is_ending=True), [], ["primary"], []),
+        (LIVE, [feed(role="backup")], ["backup", "primary"], ["feed_lost.primary.mild"]),
+        (LIVE, [feed()], ["primary", "backup"], ["feed_lost.backup.mild"]),
+        (LIVE, [feed(state="noData")], [], ["feed_stalled.primary.severe"]),
+        (
+            LIVE,
+            [feed(state="noData", on_air=False), feed(role="backup")],
+            [],
+            ["feed_stalled.primary.mild"],
+        ),
+        (LIVE, [feed(NO_SOUND)], [], ["no_sound.primary.severe"]),
+        (LIVE, [feed(quiet(2_400))], [], ["silent.primary.severe"]),
+        (LIVE, [feed(quiet(24_000))], [], []),
+        (LIVE, [feed(LONG_GOP, OPEN_GOP)], [], ["health.primary.gopSizeOver.severe"]),
+        (LIVE, [feed(), feed(NO_SOUND, role="backup", on_air=False)], [], ["no_sound.backup.mild"]),
+        (PLANNED, [], [], ["no_feed.mild"]),
+        (PLANNED, [], ["primary"], ["feed_lost.mild"]),
+        (PLANNED, [feed(LONG_GOP, on_air=False)], [], ["health.primary.gopSizeOver.mild"]),
+        (PLANNED, [feed(on_air=False)], [], []),
+        (replace(PLANNED, planned_start_at=NOW + timedelta(minutes=11)), [], [], []),
+        (replace(PLANNED, planned_start_at=NOW - timedelta(minutes=29)), [], [], ["no_feed.mild"]),
+        (replace(PLANNED, planned_start_at=NOW - timedelta(minutes=31)), [], [], []),
+    ],
+)
+def test_what_calls_an_engineer(plan: Plan, feeds: list[Told], expected: list[str], found: list[str]) -> None:
+    assert [short(alarm) for alarm in decide(plan, feeds, expected, NOW)] == found
+
+
+def after(seconds: float) -> datetime:
+    return NOW + timedelta(seconds=seconds)
+
+
+def keys(memory: Memory, feeds: list[Told], at_s: float, *machine: str) -> list[str]:
+    return [short(held.alarm) for held in memory.look([LIVE], feeds, machine, after(at_s))]
+
+
+def test_what_lasts_a_moment_is_no_alarm_and_what_lasts_is_one() -> None:
+    memory, both = Memory(), [feed(), feed(role="backup", on_air=False)]
+    assert keys(memory, both, 0) == []
+    assert [keys(memory, both[:1], at_s) for at_s in (1, 2)] == [[], []]
+    assert keys(memory, both, 2.5) == []
+    assert keys(memory, [], 3) == []
+    assert keys(memory, [], 5) == ["feed_lost.severe"]
+    assert keys(memory, both, 6) == [], "what is over is shown no more, at once"
+
+
+def test_a_flickering_feed_is_one_alarm_and_a_later_loss_another() -> None:
+    memory = Memory()
+    memory.look([LIVE], [feed()], (), NOW)
+
+    def since(at_s: float) -> datetime:
+        for step in (at_s, at_s + 2):
+            found = memory.look([LIVE], [], (), after(step))
+        return found[0].since
+
+    first = since(1)
+    memory.look([LIVE], [feed()], (), after(5))
+    assert since(7) == first, "whoever has seen it isn't called again"
+    for at_s in range(10, 22):
+        memory.look([LIVE], [feed()], (), after(at_s))
+    assert since(22) == after(22)
+
+
+def test_what_is_wrong_when_one_comes_to_look_is_an_alarm_at_once() -> None:
+    memory = Memory()
+    assert keys(memory, [], 0, "disk_low", "media_away") == ["feed_lost.severe", "media_away.severe", "disk_low.mild"]
+    assert memory.look([], [], (), after(1)) == []
+    assert keys(memory, [], 60) == ["feed_lost.severe"]
+
+
+def test_a_mild_alarm_that_was_seen_says_nothing_of_the_severe_one() -> None:
+    severe = next(iter(decide(LIVE, [feed(NO_SOUND)], (), NOW)))
+    assert replace(severe, level=Level.MILD).key != severe.key
