@@ -30,13 +30,14 @@ from core.staff.sessions import SignedIn, Visit
 from core.web.assets import Assets
 from core.web.headers import SECURITY_HEADERS, SecurityHeaders
 from core.web.site import LiveNow, Site
-from core.web.staff import Office, account, audit_log, entrance, institutions, people
+from core.web.staff import Office, account, audit_log, entrance, institutions, people, sign_on
 from ingest.console import Studio, broadcast, channel, previews, wall
 from mbashara import logs
 from mbashara.api import app as api
 from mbashara.health import Health
 from mbashara.media_processes import MediaProcesses
 from mbashara.settings import Settings
+from mbashara.sign_on import open_provider
 from mbashara.web_metrics import metrics_text
 from player import pages as player_pages
 from portal import home
@@ -113,7 +114,7 @@ def application(settings: Settings) -> Starlette:
     rtmp_url = settings.public_rtmp_url or f"rtmp://{settings.rtmp_address.reachable}/live"
     media = MediaProcesses(settings)
     studio = Studio(engine, media, pepper, rtmp_url)
-    office = Office(engine, pepper, mailer, settings.base_url)
+    office = Office(engine, pepper, mailer, settings.base_url, open_provider(settings))
 
     async def healthz(_request: Request) -> Response:
         parts = await health.parts()
@@ -146,6 +147,7 @@ def page_routes(site: Site, engine: Engine, office: Office, studio: Studio) -> l
         *home.routes(site, engine),
         *player_pages.routes(site, PageQueries(engine)),
         *entrance.routes(site, office),
+        *sign_on.routes(site, office),
         *account.routes(site, office),
         *people.routes(site, office),
         *institutions.routes(site, office),

@@ -5,13 +5,16 @@ from dataclasses import dataclass
 from sqlalchemy import Engine
 
 from core.staff.mail import Mailer
+from core.staff.oidc.provider import Provider
 
 
 @dataclass(frozen=True, slots=True)
 class Office:
-    """What these pages need of the world. `base_url` begins the links in letters."""
+    """What these pages need of the world. `base_url` begins the links in letters; without `provider` nobody signs on
+    elsewhere."""
 
     engine: Engine
     pepper: bytes
     mailer: Mailer
     base_url: str
+    provider: Provider | None = None
