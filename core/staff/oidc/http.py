@@ -51,6 +51,7 @@ class Http:
         auth: tuple[str, str] | None = None,
     ) -> Answer:
         """Raises ProviderAway, or Untrusted where the answer is no JSON object or too large."""
+        until_s = self._clock_s() + self._limits.whole_s
         # identity: what a small compressed answer unfolds to would have no bound
         plain = {"accept": "application/json", "accept-encoding": "identity", **(headers or {})}
         try:
@@ -60,14 +61,14 @@ class Http:
             ):
                 if answer.status_code >= 500:
                     raise ProviderAway(f"{_place(url)} answered {answer.status_code}")
-                return Answer(answer.status_code, _json_object(self._read(answer), url))
+                return Answer(answer.status_code, _json_object(self._read(answer, until_s), url))
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise ProviderAway(f"{_place(url)} does not answer: {type(error).__name__}") from error
 
-    def _read(self, answer: httpx.Response) -> bytes:
+    def _read(self, answer: httpx.Response, until_s: float) -> bytes:
         if answer.headers.get("content-encoding", "identity") != "identity":
             raise Untrusted("the provider compressed its answer, unasked")
-        until_s, body = self._clock_s() + self._limits.whole_s, bytearray()
+        body = bytearray()
         for chunk in answer.iter_raw():
             body += chunk
             if len(body) > self._limits.max_bytes:

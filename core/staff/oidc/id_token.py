@@ -81,10 +81,10 @@ def _validate(read: jwt.Token, expected: Expected, now_s: int) -> None:
 
 def tells_two_factors(claims: Mapping[str, Any]) -> bool:
     """Whether the provider says that it asked for factors of more than one kind. In doubt it did not."""
-    methods = claims.get("amr")
+    methods, context = claims.get("amr"), claims.get("acr")
     named = _strings(methods) if isinstance(methods, list) else frozenset()
     kinds = sum(not kind.isdisjoint(named) for kind in _KINDS_OF_FACTOR)
-    return "mfa" in named or kinds > 1 or claims.get("acr") in _MULTI_FACTOR_CLASSES
+    return "mfa" in named or kinds > 1 or (isinstance(context, str) and context in _MULTI_FACTOR_CLASSES)
 
 
 def _strings(items: Collection[object]) -> frozenset[str]:
