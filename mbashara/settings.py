@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from core.staff.oidc.metadata import is_safe_url
 
 
 class Address(tuple[str, int]):
@@ -69,6 +71,18 @@ class Settings(BaseSettings):
         description="Mail server for letters to staff: smtp://USER:PASSWORD@HOST:PORT (default: files in DATA/mail).",
     )
     mail_from: str = Field("Mbashara <mbashara@localhost>", description="Sender of letters to staff.")
+    oidc_issuer: str = Field(
+        "",
+        description="OpenID Connect provider that staff may sign on with: https://NAME, as its tokens spell it "
+        "(default: none, and nothing of it is shown).",
+    )
+    oidc_client_id: str = Field("", description="Our name at that provider.")
+    oidc_client_secret: str = Field("", repr=False, description="Our secret there; better: the file below.")
+    oidc_client_secret_file: Path | None = Field(
+        None, validate_default=True, description="File that holds the secret; the user of the processes reads it."
+    )
+    oidc_name_sw: str = Field("Ingia kwa akaunti ya Serikali", description="What the button says in Swahili.")
+    oidc_name_en: str = Field("Log in with a Government account", description="What the button says in English.")
     media_workers: int = Field(1, ge=1, le=64, description="Media processes; a channel always lives in the same one.")
     part_target_s: float = Field(
         0.5,
@@ -95,7 +109,7 @@ class Settings(BaseSettings):
     min_free_mb: int = Field(512, ge=0, description="Megabytes that must be free in the data folder for `up` to start.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
 
-    @field_validator("data", "run_dir")
+    @field_validator("data", "run_dir", "oidc_client_secret_file")
     @classmethod
     def _absolute(cls, path: Path | None) -> Path | None:
         return path and Path(os.path.abspath(path.expanduser()))
@@ -112,6 +126,21 @@ class Settings(BaseSettings):
         if text and (parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment):
             raise ValueError(f"{text!r} is not https://NAME")
         return text.rstrip("/")
+
+    @field_validator("oidc_issuer")
+    @classmethod
+    def _is_issuer(cls, text: str) -> str:
+        if text and (not is_safe_url(text) or "?" in text):
+            raise ValueError(f"{text!r} is not https://NAME")
+        return text
+
+    @field_validator("oidc_client_secret_file")
+    @classmethod
+    def _is_whole(cls, path: Path | None, info: ValidationInfo) -> Path | None:
+        given = info.data
+        if given.get("oidc_issuer") and not (given.get("oidc_client_id") and (given.get("oidc_client_secret") or path)):
+            raise ValueError("with MBASHARA_OIDC_ISSUER go MBASHARA_OIDC_CLIENT_ID and a secret, or its file")
+        return path
 
     @property
     def base_url(self) -> str:

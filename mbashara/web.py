@@ -31,13 +31,14 @@ from core.web import brand
 from core.web.assets import Assets
 from core.web.headers import SECURITY_HEADERS, SecurityHeaders
 from core.web.site import LiveNow, Site
-from core.web.staff import Office, account, audit_log, emblem, entrance, institutions, people
+from core.web.staff import Office, account, audit_log, emblem, entrance, institutions, people, sign_on
 from ingest.console import Studio, alarm_desk, broadcast, channel, previews, wall
 from mbashara import logs
 from mbashara.api import app as api
 from mbashara.health import Health
 from mbashara.media_processes import MediaProcesses
 from mbashara.settings import Settings
+from mbashara.sign_on import open_provider
 from mbashara.web_metrics import metrics_text
 from player import pages as player_pages
 from portal import home
@@ -114,7 +115,7 @@ def application(settings: Settings) -> Starlette:
     rtmp_url = settings.public_rtmp_url or f"rtmp://{settings.rtmp_address.reachable}/live"
     media = MediaProcesses(settings)
     studio = Studio(engine, media, pepper, rtmp_url)
-    office = Office(engine, pepper, mailer, settings.base_url, settings.emblems)
+    office = Office(engine, pepper, mailer, settings.base_url, settings.emblems, open_provider(settings))
 
     async def healthz(_request: Request) -> Response:
         parts = await health.parts()
@@ -148,6 +149,7 @@ def page_routes(site: Site, engine: Engine, office: Office, studio: Studio) -> l
         *home.routes(site, engine),
         *player_pages.routes(site, PageQueries(engine)),
         *entrance.routes(site, office),
+        *sign_on.routes(site, office),
         *account.routes(site, office),
         *people.routes(site, office),
         *institutions.routes(site, office),

@@ -29,7 +29,7 @@ class LockedUntil:
 
 @dataclass(frozen=True, slots=True)
 class NeedsSecondFactor:
-    """The password was right. The token opens nothing but `second_step`, for ten minutes."""
+    """The password (or the sign-on) was right. The token opens nothing but `second_step`, for ten minutes."""
 
     token: str
 
@@ -61,7 +61,7 @@ def log_in(session: Session, email: str, password: str, visit: Visit, *, old_tok
         sessions.revoke_token(session, old_token)
     _rehash(usable, password)
     token = sessions.open_session(session, usable, visit)
-    return NeedsSecondFactor(token) if usable.has_second_factor else _let_in(session, what, usable, token, visit)
+    return NeedsSecondFactor(token) if usable.has_second_factor else let_in(session, what, usable, token, visit)
 
 
 def second_step(session: Session, token: str, code: str, visit: Visit, *, pepper: bytes) -> Entry:
@@ -76,7 +76,7 @@ def second_step(session: Session, token: str, code: str, visit: Visit, *, pepper
         return LockedUntil(locked)
     if not _takes(session, account, code[:MAX_CODE], visit, pepper):
         return _refuse(session, what, account, visit)
-    return _let_in(session, what, account, sessions.step_up(session, session_id, visit.now), visit)
+    return let_in(session, what, account, sessions.step_up(session, session_id, visit.now), visit)
 
 
 def log_out(session: Session, person: SignedIn, visit: Visit) -> None:
@@ -91,7 +91,8 @@ def _takes(session: Session, account: UserAccount, code: str, visit: Visit, pepp
     return second_factor.take_recovery_code(session, account, code, pepper=pepper, now=visit.now)
 
 
-def _let_in(session: Session, what: lockout.Tried, account: UserAccount, token: str, visit: Visit) -> LoggedIn:
+def let_in(session: Session, what: lockout.Tried, account: UserAccount, token: str, visit: Visit) -> LoggedIn:
+    """Every factor was right."""
     lockout.forgive(session, what)
     by = Actor(account.id, account.name, visit.address)
     audit.append(session, by, "user.log_in", accounts.subject(account), now=visit.now)

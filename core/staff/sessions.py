@@ -88,7 +88,7 @@ def find(session: Session, token: str, now: datetime, *, idle: timedelta = IDLE)
 
 
 def find_half_open(session: Session, token: str, now: datetime) -> tuple[int, UserAccount] | None:
-    """A session whose password was right and whose second factor is awaited."""
+    """A session whose password (or sign-on) was right and whose second factor is awaited."""
     found = _open(session, token, now, HALF_OPEN)
     if found is None or not found[1].has_second_factor or found[0].second_factor_at is not None:
         return None

@@ -85,6 +85,27 @@ class LoginFailure(Base):
     at: Mapped[datetime] = mapped_column(index=True)
 
 
+class LinkedIdentity(Base):
+    """Someone at an OpenID Connect provider who may come in with this account. `subject` is the provider's own name."""
+
+    __tablename__ = "linked_identity"
+    __table_args__ = (UniqueConstraint("issuer", "subject"), UniqueConstraint("user_id", "issuer"))
+    id: Mapped[int] = mapped_column(primary_key=True)
+    user_id: Mapped[int] = mapped_column(ForeignKey("user_account.id"))
+    issuer: Mapped[str]
+    subject: Mapped[str]
+    created_at: Mapped[datetime]
+    last_used_at: Mapped[datetime]
+
+
+class SpentTicket(Base):
+    """A try to sign on whose answer came; kept until it is too old to be shown again (seconds since 1970)."""
+
+    __tablename__ = "spent_ticket"
+    name: Mapped[str] = mapped_column(primary_key=True)
+    until: Mapped[int] = mapped_column(BigInteger, index=True)
+
+
 class ApiToken(Base):
     """Lets another program in, at one institution or everywhere. Only the hash is kept; a revoked one keeps its row,
     since the audit log names it."""

@@ -1,8 +1,9 @@
 """Who a browser is to us: the cookies that name it, the token that proves a form came from our own page (CSRF).
 
 Two cookies. `visitor` is any browser's random name, made with its first form; `session` is that of someone logged in
-(core.staff.sessions). A form's token is a keyed hash of both, so it dies with the session. Where pages come over https
-the names begin with __Host-: no other host of the same domain can plant one here.
+(core.staff.sessions). A third, `sign-on`, is there only while someone signs on elsewhere (core.staff.oidc.tickets). A
+form's token is a keyed hash of the first two, so it dies with the session. Where pages come over https the names begin
+with __Host-: no other host of the same domain can plant one here.
 """
 
 import hmac
@@ -15,6 +16,7 @@ from starlette.responses import Response
 
 VISITOR_COOKIE = "visitor"
 SESSION_COOKIE = "session"
+TICKET_COOKIE = "sign-on"
 CSRF_FIELD = "csrf"
 VISITOR_LASTS_S = 24 * 3600
 _VISITOR_CHARACTERS = 22
@@ -54,7 +56,23 @@ def log_in(response: Response, token: str, *, secure: bool) -> None:
 
 
 def log_out(response: Response, *, secure: bool) -> None:
-    response.delete_cookie(_name(SESSION_COOKIE, secure), path="/", secure=secure, httponly=True, samesite="lax")
+    _drop(response, SESSION_COOKIE, secure)
+
+
+def read_ticket(request: Request, *, secure: bool) -> str:
+    return request.cookies.get(_name(TICKET_COOKIE, secure), "")
+
+
+def keep_ticket(response: Response, ticket: str, lasts_s: int, *, secure: bool) -> None:
+    _set(response, TICKET_COOKIE, ticket, secure, lasts_s)
+
+
+def drop_ticket(response: Response, *, secure: bool) -> None:
+    _drop(response, TICKET_COOKIE, secure)
+
+
+def _drop(response: Response, name: str, secure: bool) -> None:
+    response.delete_cookie(_name(name, secure), path="/", secure=secure, httponly=True, samesite="lax")
 
 
 def _set(response: Response, name: str, value: str, secure: bool, lasts_s: int | None) -> None:

@@ -29,6 +29,7 @@ from core.broadcasts import queries as broadcasts
 from core.broadcasts.queries import Outline
 from core.database import open_engine, transaction
 from core.staff.mail import FolderMailer
+from core.staff.oidc.provider import Provider
 from core.staff.permissions import Grant, Role
 from core.staff.tables import AuditEntry
 from core.tables import Base, Institution
@@ -203,20 +204,20 @@ def filled_database(up: Up, name: str) -> Iterator[World]:
 
 
 @contextmanager
-def pages(up: Up, filled: str, world: World, folder: Path) -> Iterator[Pages]:
+def pages(up: Up, filled: str, world: World, folder: Path, provider: Provider | None = None) -> Iterator[Pages]:
     name, server_folder = f"{filled}_{next(numbers)}", str(up.run / "postgres")
     with psycopg.connect(host=server_folder, user="postgres", dbname="postgres", autocommit=True) as server:
         server.execute(f"create database {name} template {filled}")
         engine = open_engine(f"postgresql://postgres@/{name}?host={server_folder}")
-        yield _pages(engine, world, folder)
+        yield _pages(engine, world, folder, provider)
         engine.dispose()
         server.execute(f"drop database {name}")
 
 
-def _pages(engine: Engine, world: World, folder: Path) -> Pages:
+def _pages(engine: Engine, world: World, folder: Path, provider: Provider | None) -> Pages:
     clock, mail = Clock(), folder / "mail"
     site = Site(ROOMS, Assets(), SiteDoor(engine), lambda: clock.now, bytes(32))
-    office = Office(engine, PEPPER, FolderMailer(mail, "Mbashara <mbashara@localhost>"), BASE_URL, folder)
+    office = Office(engine, PEPPER, FolderMailer(mail, "Mbashara <mbashara@localhost>"), BASE_URL, folder, provider)
     away = MediaProcesses(Settings(data=folder, run_dir=folder / "run"))
     studio = Studio(engine, away, PEPPER, "rtmp://127.0.0.1/live")
     app = Starlette(

@@ -6,14 +6,17 @@ from pathlib import Path
 from sqlalchemy import Engine
 
 from core.staff.mail import Mailer
+from core.staff.oidc.provider import Provider
 
 
 @dataclass(frozen=True, slots=True)
 class Office:
-    """What these pages need of the world. `base_url` begins the links in letters; `emblems` is their folder."""
+    """What these pages need of the world. `base_url` begins the links in letters; `emblems` is their folder; without
+    `provider` nobody signs on elsewhere."""
 
     engine: Engine
     pepper: bytes
     mailer: Mailer
     base_url: str
     emblems: Path
+    provider: Provider | None = None

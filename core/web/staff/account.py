@@ -9,6 +9,7 @@ from starlette.routing import BaseRoute
 
 from core.database import transaction
 from core.staff import accounts, enrolment, passwords, sessions
+from core.staff.oidc import identities
 from core.staff.tables import StaffSession
 from core.web import visitors
 from core.web.forms import Form, sent
@@ -32,7 +33,9 @@ def routes(site: Site, office: Office) -> list[BaseRoute]:
 def _account(office: Office, view: View) -> Page:
     with transaction(office.engine) as session:
         opened = sessions.list_open(session, view.staff.user_id, view.visit.now)
-    return Page("core/staff/account.html", {"sessions": [(one, _browser(one)) for one in opened]})
+        linked = identities.list_of(session, view.staff.user_id)
+    facts = {"sessions": [(one, _browser(one)) for one in opened], "identities": linked}
+    return Page("core/staff/account.html", facts)
 
 
 def _browser(opened: StaffSession) -> str:

@@ -42,10 +42,11 @@ def routes(site: Site, office: Office) -> list[BaseRoute]:
 
 
 def _log_in(site: Site, office: Office, view: View) -> Page | Response:
-    going_to = _inside(view.field("next") or view.request.query_params.get("next", ""))
+    going_to = inside(view.field("next") or view.request.query_params.get("next", ""))
+    facts = {"going_to": going_to, "told": "", "button": _button(office, view)}
     if view.form is None:
         told = view.words.gettext("Your password is set. Log in with it.") if "set" in view.request.query_params else ""
-        return Page("core/staff/login.html", {"form": Form(), "going_to": going_to, "told": told})
+        return Page("core/staff/login.html", {**facts, "form": Form(), "told": told})
     password = str(view.form.get("password", ""))
     with transaction(office.engine) as session:
         entry = login.log_in(
@@ -53,11 +54,20 @@ def _log_in(site: Site, office: Office, view: View) -> Page | Response:
         )
     wrong = view.words.gettext("The e-mail address or the password is not right.")
     form = Form({"email": view.field("email")}, {"email": _refusal(view, entry, wrong)})
-    return _enter(site, view, entry, Page("core/staff/login.html", {"form": form, "going_to": going_to, "told": ""}))
+    if isinstance(entry, LoggedIn | NeedsSecondFactor):
+        return enter(site, view, entry, going_to)
+    return Page("core/staff/login.html", {**facts, "form": form})
+
+
+def _button(office: Office, view: View) -> str:
+    """What leads to the provider; empty where there is none."""
+    if office.provider is None:
+        return ""
+    return view.pick(office.provider.registration.name_sw, office.provider.registration.name_en)
 
 
 def _second_factor(site: Site, office: Office, view: View) -> Page | Response:
-    going_to = _inside(view.field("next") or view.request.query_params.get("next", ""))
+    going_to = inside(view.field("next") or view.request.query_params.get("next", ""))
     if view.form is None:
         return Page("core/staff/second_factor.html", {"form": Form(), "going_to": going_to})
     with transaction(office.engine) as session:
@@ -66,20 +76,17 @@ def _second_factor(site: Site, office: Office, view: View) -> Page | Response:
         )
     wrong = view.words.gettext("The code is not right, or was used already. Wait for the next one.")
     form = Form(problems={"code": _refusal(view, entry, wrong)})
-    return _enter(site, view, entry, Page("core/staff/second_factor.html", {"form": form, "going_to": going_to}))
+    if isinstance(entry, LoggedIn | NeedsSecondFactor):
+        return enter(site, view, entry, going_to)
+    return Page("core/staff/second_factor.html", {"form": form, "going_to": going_to})
 
 
-def _enter(site: Site, view: View, entry: Entry, refused: Page) -> Page | Response:
-    going_to = refused.facts["going_to"]
-    if isinstance(entry, LoggedIn):
-        response = view.to(going_to or HOME)
-        visitors.log_in(response, entry.token, secure=site.secure)
-        return response
-    if isinstance(entry, NeedsSecondFactor):
-        response = view.to(f"/staff/second-factor?next={going_to}")
-        visitors.log_in(response, entry.token, secure=site.secure)
-        return response
-    return refused
+def enter(site: Site, view: View, entry: LoggedIn | NeedsSecondFactor, going_to: str) -> Response:
+    """On to where the person wanted, or to the second factor first, with the new session's cookie."""
+    is_in = isinstance(entry, LoggedIn)
+    response = view.to((going_to or HOME) if is_in else f"/staff/second-factor?next={going_to}")
+    visitors.log_in(response, entry.token, secure=site.secure)
+    return response
 
 
 def _refusal(view: View, entry: Entry, wrong: str) -> str:
@@ -152,6 +159,6 @@ def _is_good(office: Office, purpose: Purpose, token: str, now: datetime) -> boo
         return accounts.account_of_link(session, purpose, token, pepper=office.pepper, now=now) is not None
 
 
-def _inside(path: str) -> str:
+def inside(path: str) -> str:
     """Only ever to a page of ours: no host, no `//`."""
     return path if INSIDE.fullmatch(path) and not path.startswith("//") else ""
