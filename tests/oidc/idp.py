@@ -68,11 +68,15 @@ class Idp:
         assert httpx.post(f"{self.issuer}/test/{what}", content=body, trust_env=False).text == "ok"
 
 
-@contextmanager
-def running(redirect_uri: str) -> Iterator[Idp]:
+def free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+        return int(free.getsockname()[1])
+
+
+@contextmanager
+def running(redirect_uri: str, port: int = 0) -> Iterator[Idp]:
+    port = port or free_port()
     line = ["node", str(PROGRAM), str(port), redirect_uri]
     process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     assert process.stdout is not None
