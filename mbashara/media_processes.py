@@ -10,9 +10,10 @@ from pathlib import Path
 from threading import Lock
 from urllib.parse import urlencode
 
+from core.broadcasts.viewers import Viewers
 from core.workers import channel_worker
 from ingest.console import Answer, Told
-from mbashara import feeds, probe
+from mbashara import feeds, probe, viewers
 from mbashara.health import media_names
 from mbashara.settings import Settings
 
@@ -61,6 +62,9 @@ class MediaProcesses:
         text = probe.get(self._socket(slug), f"{feeds.SERIES_PATH}?{asked}")
         found: Told | None = None if text is None else json.loads(text)
         return found
+
+    def viewers(self) -> dict[str, Viewers] | None:
+        return viewers.read_file(self._settings)
 
     def _socket(self, slug: str) -> Path:
         return self._settings.socket(f"media-{channel_worker(slug, self._settings.media_workers)}")

@@ -6,6 +6,8 @@ from typing import Any, Protocol
 
 from sqlalchemy import Engine
 
+from core.broadcasts.viewers import Viewers
+
 Told = dict[str, Any]
 """A feed as its media process tells it (its GET /feeds)."""
 
@@ -31,6 +33,9 @@ class Media(Protocol):
     def ask(self, slug: str, method: str, target: str, body: bytes) -> Answer:
         """A request to the channel's worker as it is; 503 where it doesn't answer."""
 
+    def viewers(self) -> Mapping[str, Viewers] | None:
+        """How many watch now, by channel; one that is not named is watched by nobody. None: that is not known."""
+
     def series(self, slug: str, role: str, step_s: int) -> Told | None:
         """The feed's time series since the broadcast began."""
 
@@ -43,3 +48,5 @@ class Studio:
     media: Media
     pepper: bytes
     rtmp_url: str
+    dry_runs: int = 2
+    dry_run_minutes: float = 2.0

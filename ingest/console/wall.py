@@ -35,7 +35,8 @@ def _wall(studio: Studio, view: View) -> Page:
         channels = queries.wall(session, visible, view.visit.now)
     feeds = studio.media.feeds()
     shown = [(one, of_channel(feeds, one.channel.slug)) for one in channels]
-    return Page("ingest/console/wall.html", {"channels": shown, "may_add": view.may_anywhere(Act.CHANNEL_ADD)})
+    facts = {"channels": shown, "may_add": view.may_anywhere(Act.CHANNEL_ADD), "viewers": studio.media.viewers()}
+    return Page("ingest/console/wall.html", facts)
 
 
 async def _events(site: Site, studio: Studio, pulse: Pulse, request: Request) -> Response:
