@@ -13,7 +13,7 @@ import urllib.request
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 from signal import SIGKILL
 from typing import Any
@@ -49,6 +49,7 @@ class Run:
     channel_id: int
     path: str
     key: str
+    lasts_s: float
 
 
 class DryRuns:
@@ -58,7 +59,6 @@ class DryRuns:
         self._settings, self._engine = settings, engine
         self._media = MediaProcesses(settings)
         self._pepper = settings.pepper_file.read_bytes()
-        self._lasts = timedelta(minutes=settings.dry_run_minutes)
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
     def run(self, stopping: threading.Event) -> None:
@@ -69,7 +69,7 @@ class DryRuns:
         while not stopping.is_set():
             with suppress(DatabaseAway):
                 await self._follow()
-            await asyncio.sleep(2 * LOOK_S)
+            await asyncio.to_thread(stopping.wait, 2 * LOOK_S)
         for task in self._tasks.values():
             task.cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
@@ -100,6 +100,9 @@ class DryRuns:
         clock = asyncio.create_task(_clock(process.stdin))
         try:
             reason = await self._watch(run, process)
+        except Exception as error:  # the top of this run's task
+            reason = Reason.FAULT
+            log.error("dry run failed", channel=run.slug, broadcast=run.id, exc_info=error)
         finally:
             clock.cancel()
             with suppress(ProcessLookupError):
@@ -110,12 +113,13 @@ class DryRuns:
 
     def _command(self, run: Run) -> list[str]:
         url = f"rtmp://{self._settings.rtmp_address.reachable}/live/{run.key}"
-        return ffmpeg_command(url, card=CARD, tone=TONE, volume=1, lasts_s=self._lasts.total_seconds())
+        return ffmpeg_command(url, card=CARD, tone=TONE, volume=1, lasts_s=run.lasts_s)
 
     async def _watch(self, run: Run, process: asyncio.subprocess.Process) -> Reason:
         """Until there is a reason to end it."""
         clock_s = asyncio.get_running_loop().time
-        ends_s = clock_s() + self._lasts.total_seconds()
+        ends_s = clock_s() + run.lasts_s
+        judged_s = clock_s() + dry_runs.JUDGED_AFTER.total_seconds()
         checks = Checks(run.path, self._fetch, self._settings.ladder)
         is_judged = False
         while clock_s() < ends_s and process.returncode is None:
@@ -126,8 +130,7 @@ class DryRuns:
                 reason = await asyncio.to_thread(self._look, run, checks, feeds.get(run.path))
                 if reason is not None:
                     return reason
-            is_late = ends_s - clock_s() < (self._lasts - dry_runs.JUDGED_AFTER).total_seconds()
-            if is_late and not is_judged:
+            if clock_s() >= judged_s and not is_judged:
                 is_judged = True
                 with suppress(DatabaseAway):
                     await asyncio.to_thread(self._judge, run)
@@ -147,10 +150,11 @@ class DryRuns:
         path = dry_runs.new_path(slug, self._settings.media_workers, chance)
         with transaction(self._engine) as session:
             hashed = hash_key(key, self._pepper)
-            if not dry_runs.start(session, wanted.broadcast_id, path, hashed, datetime.now(UTC), self._lasts):
-                return None
+            lasts = dry_runs.start(session, wanted.broadcast_id, path, hashed, datetime.now(UTC))
+        if lasts is None:
+            return None
         probe.refresh(self._settings, path)
-        return Run(wanted.broadcast_id, slug, wanted.channel_id, path, key)
+        return Run(wanted.broadcast_id, slug, wanted.channel_id, path, key, lasts.total_seconds())
 
     def _look(self, run: Run, checks: Checks, feed: Mapping[str, Any] | None) -> Reason | None:
         now = datetime.now(UTC)

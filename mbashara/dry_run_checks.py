@@ -82,7 +82,7 @@ class Checks:
         for name in names:
             text = self.fetch(f"/live/{self.path}/{name}/index.m3u8") or b""
             playlist = m3u8.loads(text.decode())
-            if playlist.segments:
+            if any(segment.uri for segment in playlist.segments):
                 found[name] = playlist
                 if self._playlists.get(name, text) != text:
                     self._grown.add(name)
@@ -95,7 +95,7 @@ class Checks:
             return None
         sizes, delays_s = [], []
         for name, playlist in playlists.items():
-            newest = playlist.segments[-1]
+            newest = [segment for segment in playlist.segments if segment.uri][-1]  # behind it lie parts of the next
             uris = [newest.uri, *([newest.init_section.uri] if newest.init_section else [])]
             sizes += [len(self.fetch(f"/live/{self.path}/{name}/{uri}") or b"") for uri in uris]
             ends_at = newest.current_program_date_time.astimezone(UTC).timestamp() + newest.duration

@@ -56,6 +56,7 @@ class Reason(StrEnum):
     STOPPED = "stopped"
     ENCODER = "encoder"
     RESTART = "restart"
+    FAULT = "fault"
 
 
 class DryRunRefused(BroadcastError):
@@ -152,16 +153,15 @@ def all_under_way(session: Session) -> Sequence[DryRun]:
     return session.scalars(select(DryRun).where(DryRun.state != "ended").order_by(DryRun.began_at)).all()
 
 
-def start(
-    session: Session, broadcast_id: str, path: str, key_hash: str, now: datetime, lasts: timedelta
-) -> bool:  # fmt: skip
-    """The key lets in from now on, until `lasts` have passed. False: it was stopped, or another has started it."""
+def start(session: Session, broadcast_id: str, path: str, key_hash: str, now: datetime) -> timedelta | None:
+    """The key lets in from now on; how long. None: it was stopped, or another has started it."""
     run = _lock(session, broadcast_id)
     if run.state != "wanted":
-        return False
+        return None
+    lasts = run.ends_at - run.began_at
     run.state, run.path, run.key_hash, run.ends_at = "running", path, key_hash, now + lasts
     session.get_one(Broadcast, broadcast_id).ends_at = run.ends_at
-    return True
+    return lasts
 
 
 def keep_found(session: Session, broadcast_id: str, found: Mapping[Step, Mapping[str, Any]], now: datetime) -> None:
