@@ -98,7 +98,7 @@ class Checks:
             newest = [segment for segment in playlist.segments if segment.uri][-1]  # behind it lie parts of the next
             uris = [newest.uri, *([newest.init_section.uri] if newest.init_section else [])]
             sizes += [len(self.fetch(f"/live/{self.path}/{name}/{uri}") or b"") for uri in uris]
-            ends_at = newest.current_program_date_time.astimezone(UTC).timestamp() + newest.duration
+            ends_at = newest.program_date_time.astimezone(UTC).timestamp() + newest.duration
             delays_s.append(now.timestamp() - ends_at)
         return {
             "is_good": all(sizes) and max(delays_s) < LATE_S, "files": len(sizes), "lost": sizes.count(0),

@@ -87,6 +87,7 @@ def test_the_whole_way_is_seen_and_an_encoder_goes_first(mbashara_up: Up, tmp_pa
         run = look(engine, identity)
         assert run.findings[Step.LADDER]["wanted"] == run.findings[Step.LADDER]["found"] == 5
         assert 50 < run.findings[Step.FEED]["kbits"] < 3500 and run.findings[Step.EDGE]["files"] == 10
+        assert 0 <= run.findings[Step.EDGE]["delay_s"] < 10
         assert (up.data / "recordings" / identity / "source").exists() and state_of(up, str(run.path)) == 200
         assert '"offline"' in get(f"{up.http_url}/live/jaribu/state.json")[1].decode()
         assert identity not in {one["id"] for one in up.recordings()} and len(encoders(up)) == 1
