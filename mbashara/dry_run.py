@@ -90,7 +90,17 @@ class DryRuns:
 
     async def _carry_out(self, run: Run) -> None:
         log.info("dry run begins", channel=run.slug, broadcast=run.id)
-        reason = Reason.RESTART
+        reason = Reason.RESTART  # where this task is cancelled
+        try:
+            reason = await self._publish(run)
+        except Exception as error:  # the top of this run's task
+            reason = Reason.FAULT
+            log.error("dry run failed", channel=run.slug, broadcast=run.id, exc_info=error)
+        finally:
+            with suppress(DatabaseAway):  # then `_follow` ends it
+                await asyncio.to_thread(self._end, run.id, run.path, reason)
+
+    async def _publish(self, run: Run) -> Reason:
         process = await asyncio.create_subprocess_exec(
             *self._command(run),
             stdin=asyncio.subprocess.PIPE,
@@ -99,17 +109,12 @@ class DryRuns:
         assert process.stdin is not None
         clock = asyncio.create_task(_clock(process.stdin))
         try:
-            reason = await self._watch(run, process)
-        except Exception as error:  # the top of this run's task
-            reason = Reason.FAULT
-            log.error("dry run failed", channel=run.slug, broadcast=run.id, exc_info=error)
+            return await self._watch(run, process)
         finally:
             clock.cancel()
             with suppress(ProcessLookupError):
                 process.kill()
             await process.wait()
-            with suppress(DatabaseAway):  # then `_follow` ends it
-                await asyncio.to_thread(self._end, run.id, run.path, reason)
 
     def _command(self, run: Run) -> list[str]:
         url = f"rtmp://{self._settings.rtmp_address.reachable}/live/{run.key}"

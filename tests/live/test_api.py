@@ -138,6 +138,7 @@ OPERATION_SCOPES = {
     "act": Act.BROADCAST_GO_LIVE, "send_message": Act.BROADCAST_EDIT, "take_message_away": Act.BROADCAST_EDIT,
     "list_feeds": Act.HEALTH_READ, "list_health": Act.HEALTH_READ, "get_series": Act.HEALTH_READ,
     "list_recordings": Read.RECORDING, "get_recording": Read.RECORDING, "get_token": None,
+    "get_channel_viewers": Read.CHANNEL, "get_broadcast_viewers": Read.BROADCAST,
 }  # fmt: skip
 BODIES: dict[str, dict[str, Any]] = {
     "add_institution": {"slug": "mpya", "name_sw": "Mpya", "name_en": "New"},

@@ -92,7 +92,7 @@ def test_the_whole_way_is_seen_and_an_encoder_goes_first(mbashara_up: Up, tmp_pa
         assert '"offline"' in get(f"{up.http_url}/live/jaribu/state.json")[1].decode()
         assert identity not in {one["id"] for one in up.recordings()} and len(encoders(up)) == 1
         assert get(f"{up.http_url}/en/recordings/{identity}")[0] == 404
-        for page in ("/en/", "/sw/", f"/en/live/{run.path}"):
+        for page in ("/en/?jaribio", "/sw/?jaribio", f"/en/live/{run.path}"):
             body = get(f"{up.http_url}{page}")[1].decode()
             assert "Dry run:" not in body and "Jaribio:" not in body
 

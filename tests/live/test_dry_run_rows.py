@@ -13,6 +13,7 @@ from core.broadcasts.plan import read_plans
 from core.channels import find_channel
 from core.database import transaction
 from core.tables import Broadcast, DryRun
+from core.workers import channel_worker
 from tests.live.pages_kit import ROOT, Browser, Pages
 from tests.live.staff_kit import NOW
 
@@ -41,6 +42,7 @@ def test_a_dry_run_is_begun_watched_and_stopped(pages: Pages) -> None:
     assert "It begins in a moment." in engineer.get(page).text
     with transaction(pages.engine) as session:
         path = dry_runs.new_path(a.channel, 4, [bytes([n]) * 20 for n in range(99)])
+        assert channel_worker(path, 4) == channel_worker(a.channel, 4)
         assert dry_runs.is_test_path(path) and not dry_runs.is_test_path("jaribio-la-chaneli")
         assert dry_runs.start(session, run.broadcast_id, path, "hash", NOW) == timedelta(minutes=2)
         assert dry_runs.start(session, run.broadcast_id, "other", "h2", NOW) is None, "once"
