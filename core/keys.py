@@ -14,6 +14,7 @@ from typing import Any, Literal
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from core.broadcasts.dry_runs import Running, read_running
 from core.broadcasts.plan import Message, Plan, read_plans
 from core.tables import Channel, StreamKey
 
@@ -110,7 +111,8 @@ class KeyBook:
     def refresh(self, session: Session) -> bool:
         """Takes the database's keys; true if anything changed. Runs in a
         thread; raises DatabaseAway and changes nothing."""
-        channels, owners = _read_channels(session), _read_owners(session)
+        tests = read_running(session)
+        channels, owners = _read_channels(session, tests), _read_owners(session, tests)
         changed = (channels, owners) != (self.channels, self.owners)
         self.channels, self.owners = channels, owners
         if changed or not self.saved_at.exists():
@@ -141,14 +143,15 @@ def _owner_from(saved: dict[str, Any]) -> KeyOwner:
     return KeyOwner(**{**saved, "addresses": tuple(saved.get("addresses", ()))})
 
 
-def _read_channels(session: Session) -> tuple[ChannelEntry, ...]:
+def _read_channels(session: Session, tests: list[Running]) -> tuple[ChannelEntry, ...]:
     plans = read_plans(session)
     settings = (Channel.auto_live, Channel.reconnect_window_s)
     rows = session.execute(select(Channel.slug, Channel.id, Channel.institution_id, *settings).order_by(Channel.id))
-    return tuple(ChannelEntry(*row, plan=plans.get(row.id)) for row in rows)
+    real = tuple(ChannelEntry(*row, plan=plans.get(row.id)) for row in rows)
+    return real + tuple(ChannelEntry(one.path, one.channel_id, one.institution_id, False, 0, one.plan) for one in tests)
 
 
-def _read_owners(session: Session) -> dict[str, KeyOwner]:
+def _read_owners(session: Session, tests: list[Running]) -> dict[str, KeyOwner]:
     rows = session.execute(
         select(
             StreamKey.key_hash, Channel.slug, Channel.id, Channel.institution_id, StreamKey.role,
@@ -160,7 +163,8 @@ def _read_owners(session: Session) -> dict[str, KeyOwner]:
         )
         .where(StreamKey.revoked_at.is_(None))
     )  # fmt: skip
-    return {
+    of_tests = {one.key_hash: KeyOwner(one.path, one.channel_id, one.institution_id, "primary") for one in tests}
+    return of_tests | {
         hashed: KeyOwner(slug, channel, owner, _role(role), tuple(addresses))
         for hashed, slug, channel, owner, role, addresses in rows
     }

@@ -92,7 +92,8 @@ class StreamKey(Base):
 
 class Broadcast(Base):
     """One event on a channel (tangazo mubashara); its life is core/broadcasts/lifecycle.py. `air_id` names the
-    recording of its present time on the air; `created_by` is null where a feed began it by itself."""
+    recording of its present time on the air; `created_by` is null where a feed began it by itself. `is_test`: of a
+    DryRun, in no list and nobody's to see."""
 
     __tablename__ = "broadcast"
     __table_args__ = (
@@ -105,13 +106,14 @@ class Broadcast(Base):
         CheckConstraint("visibility in ('public', 'unlisted')", name="broadcast_visibility"),
         CheckConstraint("message_level in ('info', 'warning')", name="broadcast_message_level"),
         CheckConstraint("coalesce(started_at, planned_start_at) is not null", name="broadcast_begins"),
+        CheckConstraint("not is_test or visibility = 'unlisted'", name="broadcast_test"),
         Index("broadcast_of_channel", "channel_id", "started_at"),
         Index("broadcast_begins_at", text("coalesce(started_at, planned_start_at)"), "id"),
         Index(
             "broadcast_at_the_channel",
             "channel_id",
             unique=True,
-            postgresql_where=text("state in ('rehearsal', 'live') and created_by is not null"),
+            postgresql_where=text("state in ('rehearsal', 'live') and created_by is not null and not is_test"),
         ),
     )
     id: Mapped[str] = mapped_column(primary_key=True)
@@ -137,6 +139,50 @@ class Broadcast(Base):
     cloned_from: Mapped[str | None]
     created_by: Mapped[str | None]
     version: Mapped[int] = mapped_column(server_default="1", default=1)
+    is_test: Mapped[bool] = mapped_column(server_default=text("false"), default=False)
+
+
+class DryRun(Base):
+    """A dry run of a channel, for a plan (`planned_id`) or for none; its life is core/broadcasts/dry_runs.py. `path`
+    stands in the place of the channel's slug in addresses once it runs. `findings`: by step, what was found."""
+
+    __tablename__ = "dry_run"
+    __table_args__ = (
+        ForeignKeyConstraint(["broadcast_id", "institution_id"], ["broadcast.id", "broadcast.institution_id"]),
+        ForeignKeyConstraint(["planned_id", "institution_id"], ["broadcast.id", "broadcast.institution_id"]),
+        ForeignKeyConstraint(["channel_id", "institution_id"], ["channel.id", "channel.institution_id"]),
+        CheckConstraint("state in ('wanted', 'running', 'ended')", name="dry_run_state"),
+        Index("dry_run_under_way", "channel_id", unique=True, postgresql_where=text("state <> 'ended'")),
+        Index("dry_run_of_channel", "channel_id", "began_at"),
+    )
+    broadcast_id: Mapped[str] = mapped_column(primary_key=True)
+    institution_id: Mapped[int]
+    channel_id: Mapped[int]
+    planned_id: Mapped[str | None]
+    path: Mapped[str | None] = mapped_column(unique=True)
+    key_hash: Mapped[str | None] = mapped_column(unique=True)
+    state: Mapped[str]
+    began_at: Mapped[datetime]
+    ends_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+    reason: Mapped[str | None]
+    findings: Mapped[dict[str, Any]] = mapped_column(JSONB, server_default="{}", default=dict)
+
+
+class ViewersSample(Base):
+    """The most who watched a broadcast at once in ten seconds; no row where nobody did. `is_least`: there were more
+    than are counted."""
+
+    __tablename__ = "viewers_sample"
+    __table_args__ = (
+        ForeignKeyConstraint(["broadcast_id", "institution_id"], ["broadcast.id", "broadcast.institution_id"]),
+    )
+    broadcast_id: Mapped[str] = mapped_column(primary_key=True)
+    at: Mapped[datetime] = mapped_column(primary_key=True)
+    institution_id: Mapped[int]
+    viewers: Mapped[int]
+    sound_only: Mapped[int]
+    is_least: Mapped[bool]
 
 
 class BroadcastEvent(Base):

@@ -17,6 +17,7 @@ from typing import Any
 import structlog
 
 from archive.recordings.recover import RestoredRecording, finish, unfinished
+from core.broadcasts.dry_runs import is_test_path
 from core.broadcasts.plan import Message, Plan
 from core.ids import RANDOM_BYTES, ulid
 from core.keys import ChannelEntry, KeyBook, KeyOwner
@@ -37,6 +38,8 @@ from player.playlist import MediaPlaylist
 log = structlog.get_logger()
 
 TICK_S = 0.2
+TEST_KEPT_S = 5.0
+"""What a dry run leaves in memory: its feed has ended by then."""
 GUESSES_PER_MINUTE = 10
 
 
@@ -172,8 +175,8 @@ class Channels:
         entry = self._book.entry(channel.slug)
         if entry is not None:
             return entry
-        plan = None
-        if channel.plan_id is not None and channel.broadcast is not None:
+        plan = None  # a dry run that it doesn't know is over
+        if channel.plan_id is not None and not is_test_path(channel.slug) and channel.broadcast is not None:
             plan = Plan(channel.plan_id, channel.broadcast.identity, "live")
         return ChannelEntry(channel.slug, channel.channel_id, channel.institution_id, plan=plan)
 
@@ -291,7 +294,8 @@ class Channels:
             channel.last = None
             withdraw(self._parameters.live / channel.slug)
         self.ended_broadcasts += 1
-        self._later(self._clean_up(broadcast, 0 if end.is_undone else self._parameters.window_s))
+        kept_s = TEST_KEPT_S if is_test_path(channel.slug) else self._parameters.window_s
+        self._later(self._clean_up(broadcast, 0 if end.is_undone else kept_s))
         self._step(channel)
         self._tell(channel)
 
@@ -342,8 +346,10 @@ class Channels:
 
     def know(self) -> None:
         """Obeys a new book. Channels that nobody has published on yet have a state too."""
+        self._forget_tests()
         for entry in self._book.channels:
-            if channel_worker(entry.slug, self._workers) == self._worker and entry.slug not in self.channels:
+            is_new = entry.slug not in self.channels and not is_test_path(entry.slug)
+            if is_new and channel_worker(entry.slug, self._workers) == self._worker:
                 self.channels[entry.slug] = Channel(entry.slug, entry.id, entry.institution_id)
         let_in = {(owner.channel, owner.role) for owner in self._book.owners.values()}
         for channel, feed in self.feeds():
@@ -352,6 +358,14 @@ class Channels:
         for channel in self.channels.values():
             self._step(channel)
             self._tell(channel)
+
+    def _forget_tests(self) -> None:
+        """Of a dry run that is over nothing stays."""
+        for slug, one in list(self.channels.items()):
+            is_over = is_test_path(slug) and self._book.entry(slug) is None
+            if is_over and not (one.feeds or one.broadcast or one.ending):
+                del self.channels[slug]
+                self._later(asyncio.to_thread(shutil.rmtree, self._parameters.live / slug, True))
 
     def _tell(self, channel: Channel) -> None:
         broadcast = channel.broadcast

@@ -66,20 +66,24 @@ def _dots(bits: int) -> bytes:
     return bytes(235 if bits >> (GLYPH_WIDTH - 1 - column) & 1 else 0 for column in range(GLYPH_WIDTH)) + b"\0"
 
 
-def ffmpeg_command(url: str) -> list[str]:
-    """720p25 at 2.5 Mbit/s, a keyframe every 2 s, AAC at 48 kHz. The clock
-    comes in on standard input and sets the pace."""
+def ffmpeg_command(
+    url: str, *, card: str = "testsrc2", tone: str = "sine=frequency=440:beep_factor=2", volume: float = 0.25,
+    lasts_s: float = 0.0,
+) -> list[str]:  # fmt: skip
+    """720p25 at 2.5 Mbit/s, a keyframe every 2 s, AAC at 48 kHz. The clock comes in on standard input and sets the
+    pace. `lasts_s` 0: until it is stopped."""
     clock = f"-f rawvideo -pixel_format gray -video_size {CLOCK_WIDTH}x{CLOCK_HEIGHT} -framerate {FRAMES_PER_S}"
-    card = f"-f lavfi -i testsrc2=size=1280x720:rate={FRAMES_PER_S}"
-    tone = "-f lavfi -i sine=frequency=440:beep_factor=2:sample_rate=48000"
+    picture = f"-f lavfi -i {card}=size=1280x720:rate={FRAMES_PER_S}"
+    sound = f"-f lavfi -i {tone}:sample_rate=48000"
     enlarge = "[0:v]scale=iw*6:ih*6:flags=neighbor,format=yuv420p[clock]"
     lay_over = f"-filter_complex {enlarge};[1:v][clock]overlay=(W-w)/2:H-h-40:shortest=1[v]"
     encode = "-c:v libx264 -preset veryfast -tune zerolatency -profile:v high -pix_fmt yuv420p"
     rate = f"-b:v 2500k -maxrate 2500k -bufsize 2500k -g {GOP_FRAMES} -keyint_min {GOP_FRAMES} -sc_threshold 0"
-    audio = "-map 2:a -c:a aac -b:a 128k -ac 2 -filter:a volume=0.25 -shortest"
+    audio = f"-map 2:a -c:a aac -b:a 128k -ac 2 -filter:a volume={volume} -shortest"
+    limit = f"-t {lasts_s:.0f} " if lasts_s else ""
     options = (
-        f"-hide_banner -loglevel warning -nostats {clock} -i pipe:0 {card} {tone} {lay_over} "
-        f"-map [v] {encode} {rate} {audio} -f flv -flvflags no_duration_filesize"
+        f"-hide_banner -loglevel warning -nostats {clock} -i pipe:0 {picture} {sound} {lay_over} "
+        f"-map [v] {encode} {rate} {audio} {limit}-f flv -flvflags no_duration_filesize"
     )
     return [imageio_ffmpeg.get_ffmpeg_exe(), *options.split(), url]
 
@@ -142,7 +146,7 @@ async def publish(settings: Settings) -> int:
     assert process.stdin is not None
     log.info("demo feed starts", channel=CHANNEL)
     with suppress(BrokenPipeError, ConnectionResetError):
-        await _feed_clock(process.stdin)
+        await feed_clock(process.stdin)
     return await process.wait()
 
 
@@ -154,7 +158,7 @@ async def _key_when_possible(settings: Settings) -> str:
             await asyncio.sleep(RETRY_S)
 
 
-async def _feed_clock(pipe: asyncio.StreamWriter) -> None:
+async def feed_clock(pipe: asyncio.StreamWriter) -> None:
     """One frame of the clock every 40 ms; the frames' count is the pace,
     so a late wake-up does not slow the feed."""
     loop = asyncio.get_running_loop()

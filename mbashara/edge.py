@@ -51,6 +51,7 @@ def render(settings: Settings, *, user: str, open_files: int) -> str:
         listen=settings.http,
         ipv6=settings.http_address.host == "::",
         public=settings.public,
+        viewers_port=settings.viewers_port,
     )
 
 

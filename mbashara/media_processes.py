@@ -11,9 +11,10 @@ from pathlib import Path
 from threading import Lock
 from urllib.parse import urlencode
 
+from core.broadcasts.viewers import Viewers
 from core.workers import channel_worker
 from ingest.console import Answer, Told
-from mbashara import feeds, probe
+from mbashara import feeds, probe, viewers
 from mbashara.health import media_names
 from mbashara.settings import Settings
 
@@ -85,6 +86,9 @@ class MediaProcesses:
         except OSError:
             return False
         return free_bytes < 2 * self._settings.min_free_mb << 20
+
+    def viewers(self) -> dict[str, Viewers] | None:
+        return viewers.read_file(self._settings)
 
     def _socket(self, slug: str) -> Path:
         return self._settings.socket(f"media-{channel_worker(slug, self._settings.media_workers)}")

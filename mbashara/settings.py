@@ -103,6 +103,14 @@ class Settings(BaseSettings):
         6, gt=0, description="Seconds without a packet after which a feed counts as stalled."
     )
     ladder: bool = Field(True, description="Whether to transcode the rungs below the source.")
+    viewers_port: int = Field(
+        0,
+        ge=0,
+        le=65535,
+        description="UDP port on loopback where the edge tells of requests for playlists; 0: any free one.",
+    )
+    dry_run_minutes: float = Field(2, ge=0.1, le=30, description="Minutes that a dry run lasts at most.")
+    dry_runs: int = Field(2, ge=0, le=16, description="Dry runs at once, of all channels; 0: none.")
     run_dir: Path | None = Field(
         None, description="Memory folder of the live window and sockets (default: one of this data folder)."
     )
@@ -197,6 +205,11 @@ class Settings(BaseSettings):
     def supervisor_file(self) -> Path:
         """What the supervisor tells the others: each child's state, process id and restarts."""
         return self.run / "supervisor.json"
+
+    @property
+    def viewers_file(self) -> Path:
+        """How many watch each channel now, as the work process counts."""
+        return self.run / "viewers.json"
 
     @property
     def heartbeat_file(self) -> Path:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import structlog
 
-from mbashara import demo, edge, postgres, probe
+from mbashara import demo, edge, postgres, probe, viewers
 from mbashara.children import Child, ChildSpec, kill_group, start_time
 from mbashara.data import DataError, account, check_space, locked, prepare
 from mbashara.settings import Address, Settings
@@ -41,17 +41,19 @@ def up(settings: Settings, with_demo: bool) -> int:
         check_space(settings)
         _end_leftovers(settings.supervisor_file)
         listener = stack.enter_context(_listen(settings.rtmp_address, "RTMP"))
-        settings = settings.model_copy(update=_real_addresses(settings, listener))
+        door = stack.enter_context(_viewers_door(settings))
+        told = {**_real_addresses(settings, listener), "viewers_port": door.getsockname()[1]}
+        settings = settings.model_copy(update=told)
         _raise_open_files()
         if not settings.database_url:
             postgres.initialise(settings)
-        return asyncio.run(_supervise(settings, listener.fileno(), with_demo))
+        return asyncio.run(_supervise(settings, listener.fileno(), door.fileno(), with_demo))
 
 
-async def _supervise(settings: Settings, rtmp_fd: int, with_demo: bool) -> int:
+async def _supervise(settings: Settings, rtmp_fd: int, viewers_fd: int, with_demo: bool) -> int:
     children: list[Child] = []
     tell = partial(_write_state, settings.supervisor_file, children)
-    children += [Child(spec, tell) for spec in specs(settings, rtmp_fd, with_demo)]
+    children += [Child(spec, tell) for spec in specs(settings, rtmp_fd, viewers_fd, with_demo)]
     stopping = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
@@ -66,29 +68,30 @@ async def _supervise(settings: Settings, rtmp_fd: int, with_demo: bool) -> int:
     return 0
 
 
-def specs(settings: Settings, rtmp_fd: int, with_demo: bool) -> list[ChildSpec]:
+def specs(settings: Settings, rtmp_fd: int, viewers_fd: int, with_demo: bool) -> list[ChildSpec]:
     """The machine's processes. None waits for another: each copes with
     what is not there yet, as it must later anyway."""
     owner, environment = account(), settings.environment()
     python = [sys.executable, "-m"]
 
-    def ours(name: str, module: str, **extra: str) -> ChildSpec:
+    def ours(name: str, module: str, *pass_fds: int, **extra: str) -> ChildSpec:
         is_media = name.startswith("media")
         return ChildSpec(
             name,
             [*python, module],
             {**environment, **extra},
             owner=owner,
-            pass_fds=(rtmp_fd,) if is_media else (),
+            pass_fds=pass_fds,
             stop_timeout_s=4.0 if is_media else 1.5,
         )
 
     children = [] if settings.database_url else [_postgres(settings)]
     children += [
-        ours(f"media-{worker}", "mbashara.media", MBASHARA_RTMP_FD=str(rtmp_fd), MBASHARA_WORKER=str(worker))
+        ours(f"media-{worker}", "mbashara.media", rtmp_fd, MBASHARA_RTMP_FD=str(rtmp_fd), MBASHARA_WORKER=str(worker))
         for worker in range(settings.media_workers)
     ]
-    children += [ours("web", "mbashara.web"), ours("work", "mbashara.work"), _edge(settings)]
+    work = ours("work", "mbashara.work", viewers_fd, **{viewers.FD_VARIABLE: str(viewers_fd)})
+    children += [ours("web", "mbashara.web"), work, _edge(settings)]
     return [*children, ours("demo", "mbashara.demo")] if with_demo else children
 
 
@@ -120,6 +123,13 @@ def _listen(address: Address, name: str) -> socket.socket:
         raise DataError(
             f"{name} cannot listen on {address}: {error.strerror} / haiwezi kusikiliza kwenye {address}"
         ) from error
+
+
+def _viewers_door(settings: Settings) -> socket.socket:
+    try:
+        return viewers.bind(settings.viewers_port)
+    except OSError as error:
+        raise DataError(f"cannot listen on UDP port {settings.viewers_port}: {error.strerror}") from error
 
 
 def _real_addresses(settings: Settings, rtmp: socket.socket) -> dict[str, str]:

@@ -32,7 +32,7 @@ from core.web.assets import Assets
 from core.web.headers import SECURITY_HEADERS, SecurityHeaders
 from core.web.site import LiveNow, Site
 from core.web.staff import Office, account, audit_log, emblem, entrance, institutions, people, sign_on
-from ingest.console import Studio, alarm_desk, broadcast, channel, previews, wall
+from ingest.console import Studio, alarm_desk, broadcast, calendar, channel, dry_run, previews, wall
 from mbashara import logs
 from mbashara.api import app as api
 from mbashara.health import Health
@@ -114,7 +114,7 @@ def application(settings: Settings) -> Starlette:
     )
     rtmp_url = settings.public_rtmp_url or f"rtmp://{settings.rtmp_address.reachable}/live"
     media = MediaProcesses(settings)
-    studio = Studio(engine, media, pepper, rtmp_url)
+    studio = Studio(engine, media, pepper, rtmp_url, settings.dry_runs, settings.dry_run_minutes)
     office = Office(engine, pepper, mailer, settings.base_url, settings.emblems, open_provider(settings))
 
     async def healthz(_request: Request) -> Response:
@@ -160,6 +160,8 @@ def page_routes(site: Site, engine: Engine, office: Office, studio: Studio) -> l
         *channel.routes(site, studio),
         *broadcast.routes(site, studio),
         *previews.routes(site, studio),
+        *calendar.routes(site, studio),
+        *dry_run.routes(site, studio),
     ]
 
 

@@ -9,7 +9,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
-from mbashara import probe
+from core.broadcasts.dry_runs import is_test_path
+from mbashara import probe, viewers
 from mbashara.health import media_names, read_children
 from mbashara.settings import Settings
 
@@ -42,6 +43,16 @@ def supervisor_metrics(settings: Settings) -> Iterable[Metric]:
     return [restarts, running]
 
 
+def viewers_metric(settings: Settings) -> Metric:
+    """No samples while the counter is silent. Dry runs have addresses that nobody is to guess."""
+    watching = GaugeMetricFamily("mbashara_viewers", "Viewers now.", labels=["channel", "kind"])
+    for slug, found in (viewers.read_file(settings) or {}).items():
+        if not is_test_path(slug):
+            watching.add_metric([slug, "picture"], found.viewers - found.sound_only)
+            watching.add_metric([slug, "sound"], found.sound_only)
+    return watching
+
+
 @dataclass(frozen=True, slots=True)
 class Collected:
     """Families that prometheus_client can write out."""
@@ -58,5 +69,5 @@ async def metrics_text(settings: Settings) -> bytes:
         text = await asyncio.to_thread(probe.get, settings.socket(name), "/metrics")
         if text is not None:  # its absence shows in mbashara_child_running
             families += labelled(list(text_string_to_metric_families(text)), name)
-    families += supervisor_metrics(settings)
+    families += [*supervisor_metrics(settings), viewers_metric(settings)]
     return generate_latest(Collected(merged(families)))

@@ -2,6 +2,7 @@
 by a durable workflow (DBOS) that survives kill -9."""
 
 import os
+import shutil
 import signal
 import threading
 import time
@@ -21,8 +22,9 @@ from archive.recordings.check import check_files
 from core.broadcasts import acts
 from core.database import DatabaseAway, open_engine, transaction
 from core.ids import is_id
-from mbashara import logs, postgres
+from mbashara import logs, postgres, viewers
 from mbashara.data import DataError
+from mbashara.dry_run import DryRuns
 from mbashara.settings import Settings
 
 ROUND_S = 1.0
@@ -152,6 +154,20 @@ def write_recording(recording_id: str, found: Found) -> None:
         rows.close(session, recording_id, found["duration_ms"], found["size_bytes"], missing)
 
 
+@DBOS.step(retries_allowed=True, max_attempts=20)
+def remove_test(recording_id: str) -> None:
+    """Nothing of a dry run is kept but what was found. The files go first: a row tells that there are some."""
+    settings, engine = _context()
+    with transaction(engine) as session:
+        is_test = rows.is_of_test(session, recording_id)
+    if is_test:
+        folder = settings.recordings / recording_id
+        if folder.exists():
+            shutil.rmtree(folder)
+        with transaction(engine) as session:
+            rows.remove(session, recording_id)
+
+
 @DBOS.workflow()
 def close_recording(recording_id: str) -> None:
     """Looks whether every file of an ended recording is there, and says so in its row."""
@@ -163,6 +179,7 @@ def close_recording(recording_id: str) -> None:
         duration_ms=found["duration_ms"],
         missing=len(found["missing"]),
     )
+    remove_test(recording_id)
 
 
 def start_closing(recording_id: str) -> None:
@@ -183,9 +200,12 @@ def run(settings: Settings, stopping: threading.Event) -> None:
     logs.adopt("dbos")
     DBOS.launch()
     follower.load()
+    counter = _count_viewers(settings, _engine, stopping)
+    threading.Thread(target=DryRuns(settings, _engine).run, args=(stopping,), name="dry-runs").start()
     away = False
     while not stopping.wait(ROUND_S):
         try:
+            counter.tell()
             follower.follow_once()
             away = False
         except DatabaseAway as error:
@@ -194,6 +214,13 @@ def run(settings: Settings, stopping: threading.Event) -> None:
             away = True
         _beat(settings.heartbeat_file)
     DBOS.destroy(workflow_completion_timeout_sec=1)
+
+
+def _count_viewers(settings: Settings, engine: Engine, stopping: threading.Event) -> viewers.Counter:
+    counter, door = viewers.Counter(settings, engine), viewers.inherited()
+    if door is not None:
+        threading.Thread(target=counter.read, args=(door, stopping), name="viewers", daemon=True).start()
+    return counter
 
 
 def _wait_for_tables(settings: Settings, engine: Engine, stopping: threading.Event) -> None:

@@ -48,7 +48,7 @@ def soon(session: Session, now: datetime) -> Sequence[Row[Broadcast, Channel, In
 def recordings(session: Session) -> Sequence[Row[Recording, Broadcast]]:
     """The latest that are whole, newest first."""
     query = select(Recording, Broadcast).join(Broadcast, Broadcast.id == Recording.broadcast_id)
-    ended = query.where(Recording.state != "recording", Broadcast.visibility == "public")
+    ended = query.where(Recording.state != "recording", Broadcast.visibility == "public", ~Broadcast.is_test)
     return session.execute(ended.order_by(Recording.started_at.desc()).limit(MAX_RECORDINGS)).all()
 
 
@@ -57,5 +57,5 @@ def _public() -> Select[Broadcast, Channel, Institution]:
         select(Broadcast, Channel, Institution)
         .join(Channel, Channel.id == Broadcast.channel_id)
         .join(Institution, Institution.id == Broadcast.institution_id)
-        .where(Broadcast.visibility == "public")
+        .where(Broadcast.visibility == "public", ~Broadcast.is_test)
     )

@@ -197,6 +197,18 @@ def close(
     )
 
 
+def is_of_test(session: Session, recording_id: str) -> bool:
+    query = select(Broadcast.is_test).join(Recording, Recording.broadcast_id == Broadcast.id)
+    return session.scalar(query.where(Recording.id == recording_id)) or False
+
+
+def remove(session: Session, recording_id: str) -> None:
+    """All rows of a recording whose files are gone."""
+    for table in (Rendition, Gap):
+        session.execute(delete(table).where(table.recording_id == recording_id))
+    session.execute(delete(Recording).where(Recording.id == recording_id))
+
+
 def list_recordings(session: Session) -> Sequence[Row[Recording, Broadcast, Channel]]:
     """Newest first."""
     return session.execute(_with_broadcast().order_by(Recording.started_at.desc())).all()
@@ -230,6 +242,7 @@ def _with_broadcast() -> Select[Recording, Broadcast, Channel]:
         select(Recording, Broadcast, Channel)
         .join(Broadcast, Broadcast.id == Recording.broadcast_id)
         .join(Channel, Channel.id == Broadcast.channel_id)
+        .where(~Broadcast.is_test)
     )
 
 

@@ -128,7 +128,7 @@ def _take_channel(session: Session, broadcast: Broadcast, wanted: Act) -> None:
     """The channel's row is locked, so that of two broadcasts one gets it. Going live takes over from a broadcast that a
     feed began by itself; a rehearsal doesn't, as it would take viewers' picture away."""
     session.execute(select(Channel.id).where(Channel.id == broadcast.channel_id).with_for_update())
-    others = (Broadcast.channel_id == broadcast.channel_id) & Broadcast.state.in_(AT_THE_CHANNEL)
+    others = (Broadcast.channel_id == broadcast.channel_id) & Broadcast.state.in_(AT_THE_CHANNEL) & ~Broadcast.is_test
     if wanted is Act.GO_LIVE:
         others &= Broadcast.created_by.is_not(None)
     other = session.scalar(select(Broadcast.id).where(others, Broadcast.id != broadcast.id).limit(1))

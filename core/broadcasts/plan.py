@@ -36,7 +36,7 @@ class Plan:
 
 def read_plans(session: Session) -> dict[int, Plan]:
     """By the channel's id. A planned broadcast goes before automatic ones, of those the newest counts."""
-    query = select(Broadcast).where(Broadcast.state.in_(AT_THE_CHANNEL))
+    query = select(Broadcast).where(Broadcast.state.in_(AT_THE_CHANNEL), ~Broadcast.is_test)
     found = session.scalars(query.order_by(Broadcast.created_by.is_not(None), Broadcast.id))
     return {one.channel_id: _plan(one) for one in found}
 

@@ -117,9 +117,10 @@ def list_broadcasts(
     states: Sequence[State] = (), since: datetime | None = None, until: datetime | None = None,
     after: tuple[datetime, str] | None = None, limit: int = 50,
 ) -> Page:  # fmt: skip
-    """Newest first by when it began, or is meant to. `since` is within, `until` without; `after` is a Page's."""
+    """Newest first by when it began, or is meant to; no dry runs. `since` is within, `until` without;
+    `after` is a Page's."""
     begins = func.coalesce(Broadcast.started_at, Broadcast.planned_start_at)
-    wanted: list[ColumnElement[bool]] = []
+    wanted: list[ColumnElement[bool]] = [~Broadcast.is_test]
     if institution_id is not None:
         wanted.append(Broadcast.institution_id == institution_id)
     if channel_id is not None:

@@ -15,3 +15,6 @@ RIGHT_OF = {
 }
 """A rehearsal takes the channel, so it needs what going live needs. `edit` and `message` bring words with them and are
 asked for by their own functions; `close` is nobody's."""
+
+DRY_RUN = Act.BROADCAST_GO_LIVE
+"""It takes no channel, but the machine's time, and whoever rehearses wants it."""

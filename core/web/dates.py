@@ -26,6 +26,21 @@ def weekday(when: datetime, language: Language) -> str:
     return _format(when.astimezone(EAST_AFRICA_TIME).date(), "EEEE, d MMMM", language)
 
 
+def month(when: datetime, language: Language) -> str:
+    """ "Novemba 2026"."""
+    return _format(when.astimezone(EAST_AFRICA_TIME).date(), "LLLL y", language)
+
+
+def day_of_week(when: datetime, language: Language) -> str:
+    """ "Jumanne"."""
+    return _format(when.astimezone(EAST_AFRICA_TIME).date(), "cccc", language)
+
+
+def noon(day_: date) -> datetime:
+    """A day as a moment of it, for those above."""
+    return datetime(day_.year, day_.month, day_.day, 12, tzinfo=EAST_AFRICA_TIME)
+
+
 @lru_cache(1024)
 def _format(when: date, pattern: str, language: Language) -> str:
     """A page of broadcasts names few days many times."""

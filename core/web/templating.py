@@ -65,6 +65,8 @@ class Templates:
         self._environment.filters |= {
             "day": partial(dates.day, language=language),
             "weekday": partial(dates.weekday, language=language),
+            "month": partial(dates.month, language=language),
+            "day_of_week": partial(dates.day_of_week, language=language),
             "clock": partial(dates.clock, language=language),
             "moment": partial(dates.moment, language=language),
             "duration": dates.duration,

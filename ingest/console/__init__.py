@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from sqlalchemy import Engine
 
+from core.broadcasts.viewers import Viewers
 from ingest.console.alarms import Memory
 
 Told = dict[str, Any]
@@ -36,6 +37,9 @@ class Media(Protocol):
     def troubles(self) -> Sequence[str]:
         """What is wrong with the machine: of "media_away", "disk_refuses" and "disk_low". May be seconds old."""
 
+    def viewers(self) -> Mapping[str, Viewers] | None:
+        """How many watch now, by channel; one that is not named is watched by nobody. None: that is not known."""
+
     def series(self, slug: str, role: str, step_s: int) -> Told | None:
         """The feed's time series since the broadcast began."""
 
@@ -48,4 +52,6 @@ class Studio:
     media: Media
     pepper: bytes
     rtmp_url: str
+    dry_runs: int = 2
+    dry_run_minutes: float = 2.0
     alarms: Memory = field(default_factory=Memory)

@@ -13,7 +13,7 @@ from starlette.routing import BaseRoute
 
 from core import audit
 from core.brand import Brand, brand_of
-from core.broadcasts import acts, events, lifecycle
+from core.broadcasts import acts, events, lifecycle, viewers
 from core.broadcasts import queries as broadcasts
 from core.broadcasts.errors import BroadcastError
 from core.broadcasts.lifecycle import Act as Step
@@ -29,12 +29,14 @@ from core.web.dates import EAST_AFRICA_TIME
 from core.web.forms import Form
 from core.web.site import Page, Site, View
 from ingest.console import Studio
+from ingest.console.calendar import read_day
 from ingest.console.channel import feeds_of
 from ingest.console.channel import find as find_channel
 from ingest.console.said import said
 
 FIELDS = ("title_sw", "title_en", "starts", "ends", "visibility", "description_sw", "description_en")
 SHOWN_EVENTS = 100
+MORNING = "10:00"
 YEARS = range(2000, 2100)
 """Of plans. The years 1 and 9999 are not in every time zone: a row with one could not be read again."""
 
@@ -54,7 +56,7 @@ def routes(site: Site, studio: Studio) -> list[BaseRoute]:
 
 def _find(session: Session, view: View, act: Act) -> tuple[Broadcast, Channel]:
     broadcast = session.get(Broadcast, view.request.path_params["id"])
-    if broadcast is None:
+    if broadcast is None or broadcast.is_test:
         raise HTTPException(HTTPStatus.NOT_FOUND)
     view.require(act, broadcast.institution_id)
     return broadcast, session.get_one(Channel, broadcast.channel_id)
@@ -73,6 +75,7 @@ def _page(studio: Studio, view: View, form: Form, trouble: str) -> Page:
         broadcast, channel = _find(session, view, Act.HEALTH_READ)
         brand = _brand(session, channel)
         log = events.list_events(session, broadcast.institution_id, broadcast.id, limit=SHOWN_EVENTS)
+        peak = viewers.peak(session, broadcast.id)
     state = State(broadcast.state)
     possible = [
         step for step in lifecycle.possible_acts(state)
@@ -84,6 +87,7 @@ def _page(studio: Studio, view: View, form: Form, trouble: str) -> Page:
         "channel": channel,
         "brand": brand,
         "log": list(reversed(log)),
+        "peak": peak,
         "steps": _offered(possible, broadcast),
         "undo": undo if undo and undo[1] > view.visit.now and undo[0] in possible else None,
         "may_edit": view.may(Act.BROADCAST_EDIT, broadcast.institution_id),
@@ -108,7 +112,9 @@ def _new(studio: Studio, view: View) -> Page | Response:
         channel, _ = find_channel(session, view, Act.BROADCAST_CREATE)
         if view.form is None:
             soon = view.visit.now.astimezone(EAST_AFRICA_TIME) + timedelta(minutes=30)
-            form = Form({"starts": f"{soon:%Y-%m-%dT%H:%M}", "visibility": "public"})
+            day = read_day(view.request.query_params.get("day", ""))
+            starts = f"{soon:%Y-%m-%dT%H:%M}" if day in (None, soon.date()) else f"{day}T{MORNING}"
+            form = Form({"starts": starts, "visibility": "public"})
             return _outline_page(channel, None, form)
         try:
             made = broadcasts.schedule(

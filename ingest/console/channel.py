@@ -71,6 +71,7 @@ def feeds_of(studio: Studio, view: View, slug: str) -> dict[str, object]:
     feeds = of_channel(studio.media.feeds(), slug)
     return {
         "feeds": feeds,
+        "viewers": studio.media.viewers(),
         "troubles": {role: troubles(feed, view.language) for role, feed in feeds.items()},
         "roles": ROLES,
         "rtmp_url": studio.rtmp_url,

@@ -9,6 +9,7 @@ import json
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from core.broadcasts.viewers import NOBODY, Viewers
 from ingest.console import Media, Told
 from ingest.console.health_words import numbers
 
@@ -40,18 +41,22 @@ class Beat:
         return called + told + (f"event: numbers\ndata: [{','.join(moved)}]\n\n" if moved else "")
 
 
-def beat(feeds: Collection[Told], versions: Versions) -> Beat:
+def beat(feeds: Collection[Told], versions: Versions, viewers: Mapping[str, Viewers] | None = None) -> Beat:
     by_slug: dict[str, list[Told]] = {}
     for feed in feeds:
         by_slug.setdefault(feed["channel"], []).append(feed)
     words = {
         slug: versions.get(slug, "") + "".join(map(_words, by_slug.get(slug, ()))) for slug in {*by_slug, *versions}
     }
-    return Beat({slug: _numbers(slug, told) for slug, told in by_slug.items()}, words)
+    watched = {*by_slug, *versions} if viewers is not None else set(by_slug)
+    return Beat({slug: _numbers(slug, by_slug.get(slug, []), viewers) for slug in watched}, words)
 
 
-def _numbers(slug: str, feeds: list[Told]) -> str:
-    return json.dumps({"channel": slug, **{feed["role"]: numbers(feed) for feed in feeds}}, separators=(",", ":"))
+def _numbers(slug: str, feeds: list[Told], viewers: Mapping[str, Viewers] | None) -> str:
+    shown: dict[str, object] = {feed["role"]: numbers(feed) for feed in feeds}
+    if viewers is not None:
+        shown["viewers"] = {"now": str(viewers.get(slug, NOBODY))}
+    return json.dumps({"channel": slug, **shown}, separators=(",", ":"))
 
 
 def _words(feed: Told) -> str:
@@ -99,4 +104,5 @@ class Pulse:
 
     def _look(self) -> Beat:
         feeds = self._media.feeds()
-        return replace(beat(feeds, self._read_versions()), alarms=self._read_alarms(feeds))
+        seen = beat(feeds, self._read_versions(), self._media.viewers())
+        return replace(seen, alarms=self._read_alarms(feeds))

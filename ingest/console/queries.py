@@ -45,7 +45,7 @@ def _now(session: Session, visible: Scope) -> dict[int, Broadcast]:
     mine = visible.where(Broadcast.institution_id)
     found = session.scalars(
         select(Broadcast)
-        .where(mine, Broadcast.state.in_(AT_THE_CHANNEL))
+        .where(mine, Broadcast.state.in_(AT_THE_CHANNEL), ~Broadcast.is_test)
         .order_by(Broadcast.created_by.is_not(None), Broadcast.id)
     )
     return {one.channel_id: one for one in found}
@@ -75,7 +75,8 @@ def keys_in_use(session: Session, channel_id: int) -> dict[str, StreamKey]:
 
 def now_on(session: Session, channel_id: int) -> Broadcast | None:
     """What has the channel."""
-    query = select(Broadcast).where(Broadcast.channel_id == channel_id, Broadcast.state.in_(AT_THE_CHANNEL))
+    mine = (Broadcast.channel_id == channel_id) & ~Broadcast.is_test
+    query = select(Broadcast).where(mine, Broadcast.state.in_(AT_THE_CHANNEL))
     return session.scalar(query.order_by(Broadcast.created_by.is_(None), Broadcast.id.desc()).limit(1))
 
 
@@ -86,5 +87,6 @@ def planned(session: Session, channel_id: int, now: datetime) -> Sequence[Broadc
 
 
 def past(session: Session, channel_id: int) -> Sequence[Broadcast]:
-    query = select(Broadcast).where(Broadcast.channel_id == channel_id, Broadcast.state.in_(("ended", "archived")))
+    mine = (Broadcast.channel_id == channel_id) & ~Broadcast.is_test
+    query = select(Broadcast).where(mine, Broadcast.state.in_(("ended", "archived")))
     return session.scalars(query.order_by(Broadcast.started_at.desc().nulls_last()).limit(MAX_PAST)).all()

@@ -35,7 +35,9 @@ def _wall(studio: Studio, view: View) -> Page:
         channels = queries.wall(session, visible, view.visit.now)
     feeds = studio.media.feeds()
     shown = [(one, of_channel(feeds, one.channel.slug)) for one in channels]
-    shown_facts = {"channels": shown, "may_add": view.may_anywhere(Act.CHANNEL_ADD)}
+    shown_facts = {
+        "channels": shown, "may_add": view.may_anywhere(Act.CHANNEL_ADD), "viewers": studio.media.viewers(),
+    }  # fmt: skip
     return Page("ingest/console/wall.html", {**shown_facts, **alarm_desk.facts(studio, view)})
 
 

@@ -13,12 +13,12 @@ from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mbashara import __version__
-from mbashara.api import acts, broadcasts, channels, feeds, institutions, keys, problems, recordings, tokens
+from mbashara.api import acts, broadcasts, channels, feeds, institutions, keys, problems, recordings, tokens, viewers
 from mbashara.api.caller import Api, Media
 from mbashara.api.limits import Buckets, Rate
 
 PATH = "/api/v1"
-RESOURCES = (institutions, channels, keys, broadcasts, acts, feeds, recordings, tokens)
+RESOURCES = (institutions, channels, keys, broadcasts, acts, feeds, recordings, tokens, viewers)
 TOKEN_RATE = Rate(burst=60, per_s=10)
 WRONG_TOKEN_RATE = Rate(burst=20, per_s=0.2)
 

@@ -205,7 +205,7 @@ def list_events(
 def find(session: Session, caller: Caller, broadcast_id: str) -> Broadcast:
     """404 for those of other institutions."""
     mine = caller.bearer.place.where(Broadcast.institution_id)
-    found = session.scalar(select(Broadcast).where(Broadcast.id == broadcast_id, mine))
+    found = session.scalar(select(Broadcast).where(Broadcast.id == broadcast_id, mine, ~Broadcast.is_test))
     if found is None:
         raise Refused(Kind.NOT_FOUND)
     return found

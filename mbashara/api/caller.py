@@ -1,6 +1,6 @@
 """Who asks: the token of a request, what it may do and see, and how often."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, Protocol
@@ -10,6 +10,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from sqlalchemy import Engine
 
 from core.audit import Actor
+from core.broadcasts.viewers import Viewers
 from core.database import transaction
 from core.staff import tokens
 from core.staff.lockout import address_key
@@ -30,6 +31,7 @@ class Media(Protocol):
     def feeds_told(self) -> tuple[Sequence[Json], bool]: ...
     def series(self, slug: str, role: str, step_s: int, from_s: float) -> Json | None: ...
     def refresh(self, slug: str) -> bool: ...
+    def viewers(self) -> Mapping[str, Viewers] | None: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,19 @@ const MEDIA_ERROR_PERIOD_MS = 5_000;
 const GONE = [404, 410];
 const LOW_LATENCY_NEWS_MS = 3_000; // a part comes twice a second
 
+// Tells viewers behind one address apart (player/audience.py). It lives as long as this page and is kept nowhere.
+const NUMBER = Math.random().toString(36).slice(2, 12);
+
+function openNumbered(request, url) {
+  const address = new URL(url, location.href);
+  if (!/^\/live\/.*\.m3u8$/.test(address.pathname)) return;
+  address.searchParams.set('w', NUMBER);
+  request.open('GET', address.href, true);
+}
+
 function settings({ isLowLatency, startPosition }) {
   return {
+    xhrSetup: openNumbered,
     enableWorker: false, // fMP4 passes through; a worker would need blob: in the policy
     lowLatencyMode: isLowLatency,
     maxLiveSyncPlaybackRate: isLowLatency ? 1.1 : 1,

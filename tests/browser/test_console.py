@@ -130,6 +130,12 @@ def test_an_evening_at_the_console(browser: Browser, mbashara_up: Up) -> None:
             viewer.goto(f"{up.http_url}/en/live/jioni")
             expect(viewer.locator("mb-player")).to_have_attribute("data-state", "ready", timeout=25_000)
 
+            watcher = page.context.new_page()
+            watcher.goto(f"{up.http_url}/en/live/jioni")
+            watcher.locator("mb-player[data-state=ready] [data-do=toggle]").first.click()
+            says(page, "Viewers now: 1")
+            watcher.close()
+
             # The feed is lost and comes back: the broadcast is the same one.
             kill(sender)
             says(page, "Primary feed: not connected")
@@ -188,7 +194,10 @@ def test_two_engineers_see_each_others_acts(browser: Browser, mbashara_up: Up) -
         says(second, "Scheduled")
 
 
-PAGES = ("/console", "/console/channels/wawili", "/console/channels/new", "/console/channels/wawili/broadcasts/new")
+PAGES = (
+    "/console", "/console/channels/wawili", "/console/channels/new", "/console/channels/wawili/broadcasts/new",
+    "/console/calendar", "/console/channels/wawili/dry-run",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("viewport", [PHONE, DESKTOP])

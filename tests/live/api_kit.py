@@ -11,6 +11,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 from starlette.testclient import TestClient
 
+from core.broadcasts.viewers import Viewers
 from core.database import transaction
 from core.staff import tokens
 from core.staff.tokens import SCOPES, Made, NewToken
@@ -43,6 +44,9 @@ class StandingMedia:
 
     def series(self, slug: str, role: str, step_s: int, from_s: float) -> Json | None:
         return {"step_s": step_s, "at_s": [], "columns": {}} if slug in self.channels else None
+
+    def viewers(self) -> dict[str, Viewers]:
+        return {channel: Viewers(12, 3) for channel in self.channels}
 
     def refresh(self, slug: str) -> bool:
         self.refreshed.append(slug)

@@ -23,6 +23,8 @@ from starlette.testclient import TestClient
 from archive.recordings import rows
 from core import audit
 from core.broadcasts.rights import RIGHT_OF
+from core.broadcasts.viewers import Viewers
+from core.broadcasts.viewers import keep as keep_viewers
 from core.channels import add_channel, find_channel
 from core.database import transaction
 from core.staff import tokens
@@ -136,6 +138,7 @@ OPERATION_SCOPES = {
     "act": Act.BROADCAST_GO_LIVE, "send_message": Act.BROADCAST_EDIT, "take_message_away": Act.BROADCAST_EDIT,
     "list_feeds": Act.HEALTH_READ, "list_health": Act.HEALTH_READ, "get_series": Act.HEALTH_READ,
     "list_recordings": Read.RECORDING, "get_recording": Read.RECORDING, "get_token": None,
+    "get_channel_viewers": Read.CHANNEL, "get_broadcast_viewers": Read.BROADCAST,
 }  # fmt: skip
 BODIES: dict[str, dict[str, Any]] = {
     "add_institution": {"slug": "mpya", "name_sw": "Mpya", "name_en": "New"},
@@ -532,3 +535,21 @@ def test_a_token_of_the_command_line_opens_the_api_behind_the_edge(mbashara_up: 
 def test_the_chain_of_all_that_was_written_is_whole(world: World) -> None:
     with transaction(world.engine) as session:
         assert audit.verify(session) is None
+
+
+def test_viewers_now_and_in_their_course(stage: Stage, world: World) -> None:
+    client = stage.client(world.platform)
+    now = {"viewers": 12, "sound_only": 3, "is_least": False}
+    channel, path = client.get("/channels/ikulu"), f"/broadcasts/{RECORDING}"
+    assert client.get("/channels/ikulu/viewers").json() == {"now": now}
+    with transaction(world.engine) as session:
+        for seconds, viewers in ((0, 7), (10, 9), (20, 8)):
+            at = NOW + timedelta(seconds=seconds)
+            keep_viewers(session, {"ikulu": Viewers(viewers, 1), "bunge": Viewers(99)}, at)
+            keep_viewers(session, {"ikulu": Viewers(1)}, at)
+    told = client.get(f"{path}/viewers").json()
+    assert told["now"] == now and [one["viewers"] for one in told["series"]] == [7, 9, 8]
+    assert (told["peak"]["viewers"], told["peak"]["at"]) == (9, "2026-11-24T09:00:10Z")
+    assert client.get("/channels/ikulu").headers["etag"] == channel.headers["etag"]
+    for address in ("/channels/ikulu/viewers", f"{path}/viewers"):
+        assert stage.client(world.own).get(address).status_code == 404
