@@ -100,7 +100,13 @@ def test_an_evening_by_keyboard_and_ear(browser: Browser, mbashara_up: Up) -> No
             expect(second.locator("[data-blocked]")).to_be_hidden()
             until(lambda: heard(second, SEVERE) and heard(second, MILD), "the test makes no sound")
 
-            # Typing in a form while the feed is lost: the form keeps its focus and words.
+            # One makes this browser silent; the alarm is spoken there all the same, and sounds at the other's.
+            press(page, "Silent for 10 minutes")
+            expect(page.locator("[data-muted]")).to_be_visible()
+
+            # The feed is lost while one types and the other has a card chosen: both keep their place.
+            second.get_by_role("link", name="Channel sikio", exact=True).focus()
+            second.evaluate("document.activeElement.isTheSame = true")
             page.locator("#message_sw").focus()
             page.keyboard.type("Subirini")
             second.evaluate("heard.length = 0")
@@ -108,13 +114,17 @@ def test_an_evening_by_keyboard_and_ear(browser: Browser, mbashara_up: Up) -> No
             kill(sender)
             alarm = page.get_by_role("listitem").filter(has_text="✖ Alarm: Channel sikio: the feed is lost")
             expect(alarm).to_be_visible(timeout=15_000)
-            for one in (page, second):
-                until(lambda one=one: heard(one, SEVERE), "a lost feed makes no sound")  # type: ignore[misc]
-                assert one.title().startswith("✖ 1 · ")
+            until(lambda: heard(second, SEVERE), "a lost feed makes no sound")
+            assert page.evaluate("heard") == []
+            assert [one.title().split(" · ")[0] for one in (page, second)] == ["✖ 1", "✖ 1"]
             assert page.evaluate("[document.activeElement.id, document.activeElement.value]") == [
                 "message_sw",
                 "Subirini",
             ]
+            expect(second.locator(".card").filter(has_text="Channel sikio")).to_contain_text(
+                "Primary feed: not connected"
+            )
+            assert second.evaluate("document.activeElement.isTheSame"), "the card was made anew under the keyboard"
             said = spoken(page)
             assert said.count("alert: ✖ Alarm: Channel sikio: the feed is lost") == 1, said
             assert any(re.match("status: .*Primary feed: not connected", one) for one in said), said
