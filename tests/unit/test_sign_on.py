@@ -95,7 +95,7 @@ def test_keys_that_cannot_be_read(document: dict[str, Any]) -> None:
 @pytest.mark.filterwarnings("ignore:Key size")
 def test_weak_keys_prove_nothing() -> None:
     weak, strong = RSAKey.generate_key(1024), RSAKey.generate_key(2048)
-    read = id_token.read_keys(KeySet([weak, strong]).as_dict())  # type: ignore[arg-type]
+    read = id_token.read_keys(KeySet([weak, strong]).as_dict())
     assert [key.kid for key in read] == [strong.kid]
 
 
