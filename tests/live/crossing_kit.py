@@ -41,6 +41,7 @@ def _ids(pages: Pages, session_id: int) -> dict[str, Mapping[str, Sequence[objec
         "/staff/people/": {"id": [b.admin_id, b.engineer_id, pages.world.root_id], "change": CHANGES},
         "/staff/institutions/": {"id": [b.institution_id]},
         "/staff/account/sessions/": {"id": [session_id]},
+        "/staff/account/sign-on/": {"id": [b.identity_id]},
         "/staff/invitation/": {"token": ["forged"]},
         "/staff/reset/": {"token": ["forged"]},
         "/console/channels/": {"slug": [b.channel], "role": ["primary", "backup"]},

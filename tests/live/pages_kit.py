@@ -31,7 +31,7 @@ from core.database import open_engine, transaction
 from core.staff.mail import FolderMailer
 from core.staff.oidc.provider import Provider
 from core.staff.permissions import Grant, Role
-from core.staff.tables import AuditEntry
+from core.staff.tables import AuditEntry, LinkedIdentity
 from core.tables import Base, Institution
 from core.web.assets import Assets
 from core.web.headers import SecurityHeaders
@@ -61,7 +61,7 @@ def outline(**more: str) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Tenant:
-    """An institution, its channel, a planned broadcast, and the ids of two people."""
+    """An institution, its channel, a planned broadcast, and the ids of two people; the admin may sign on elsewhere."""
 
     institution_id: int
     slug: str
@@ -69,6 +69,7 @@ class Tenant:
     broadcast_id: str
     admin_id: int
     engineer_id: int
+    identity_id: int
 
     @property
     def admin(self) -> str:
@@ -232,11 +233,15 @@ def _tenant(session: Session, slug: str) -> Tenant:
     institution = added(session, slug)
     channel = f"{slug}-1"
     channels.add_channel(session, channel, name_sw=slug, name_en=slug, pepper=PEPPER, now=NOW, institution=slug)
-    return Tenant(
-        institution.id, slug, channel, _plan(session, channel, institution),
-        member(session, f"admin@{slug}.go.tz", Grant(Role.ADMIN, institution.id)).id,
-        member(session, f"fundi@{slug}.go.tz", Grant(Role.ENGINEER, institution.id)).id,
-    )  # fmt: skip
+    admin = member(session, f"admin@{slug}.go.tz", Grant(Role.ADMIN, institution.id))
+    engineer = member(session, f"fundi@{slug}.go.tz", Grant(Role.ENGINEER, institution.id))
+    linked = LinkedIdentity(
+        user_id=admin.id, issuer="https://idp.example", subject=slug, created_at=NOW, last_used_at=NOW
+    )
+    session.add(linked)
+    session.flush()
+    plan_id = _plan(session, channel, institution)
+    return Tenant(institution.id, slug, channel, plan_id, admin.id, engineer.id, linked.id)
 
 
 def _plan(session: Session, slug: str, institution: Institution) -> str:
