@@ -368,7 +368,7 @@ export class Player extends HTMLElement {
     Object.assign(this, { hasPlayed: true, isStalled: false, isOver: false, isOwnStall: false });
     if (this.engine.isAdvancing) this.sawOutage = false;
     this.endRetry();
-    if (this.feed.facts?.state === 'live') this.feed.rest();
+    this.feed.isUrgent = false; // but asked now and then: there may be a message to every player
     this.show();
   }
 

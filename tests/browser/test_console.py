@@ -129,6 +129,7 @@ def test_an_evening_at_the_console(browser: Browser, mbashara_up: Up) -> None:
             viewer = page.context.new_page()
             viewer.goto(f"{up.http_url}/en/live/jioni")
             expect(viewer.locator("mb-player")).to_have_attribute("data-state", "ready", timeout=25_000)
+            viewer.locator("[data-panel=button]").click()
 
             watcher = page.context.new_page()
             watcher.goto(f"{up.http_url}/en/live/jioni")
@@ -142,6 +143,7 @@ def test_an_evening_at_the_console(browser: Browser, mbashara_up: Up) -> None:
             sender = encoder.start(f"{up.rtmp_url}/{key}")
             says(page, "This feed is on air.", 15_000)
 
+            expect(viewer.locator("mb-player")).to_have_attribute("data-state", "playing", timeout=25_000)
             page.fill("#message_sw", "Hotuba itaanza saa nne")
             page.fill("#message_en", "The speech begins at ten")
             page.get_by_role("button", name="Send to every player").click()
