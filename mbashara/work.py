@@ -21,7 +21,7 @@ from archive.recordings.check import check_files
 from core.broadcasts import acts
 from core.database import DatabaseAway, open_engine, transaction
 from core.ids import is_id
-from mbashara import logs, postgres
+from mbashara import logs, postgres, webhooks
 from mbashara.data import DataError
 from mbashara.settings import Settings
 
@@ -183,6 +183,7 @@ def run(settings: Settings, stopping: threading.Event) -> None:
     logs.adopt("dbos")
     DBOS.launch()
     follower.load()
+    sender = webhooks.start(settings, stopping)
     away = False
     while not stopping.wait(ROUND_S):
         try:
@@ -193,6 +194,7 @@ def run(settings: Settings, stopping: threading.Event) -> None:
                 log.warning("database away", reason=str(error))
             away = True
         _beat(settings.heartbeat_file)
+    sender.join(webhooks.STOP_S)
     DBOS.destroy(workflow_completion_timeout_sec=1)
 
 
