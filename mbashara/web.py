@@ -30,7 +30,7 @@ from core.staff.sessions import SignedIn, Visit
 from core.web.assets import Assets
 from core.web.headers import SECURITY_HEADERS, SecurityHeaders
 from core.web.site import LiveNow, Site
-from core.web.staff import Office, account, audit_log, entrance, institutions, people
+from core.web.staff import Office, account, audit_log, entrance, institutions, people, webhooks
 from ingest.console import Studio, broadcast, channel, previews, wall
 from mbashara import logs
 from mbashara.api import app as api
@@ -113,7 +113,7 @@ def application(settings: Settings) -> Starlette:
     rtmp_url = settings.public_rtmp_url or f"rtmp://{settings.rtmp_address.reachable}/live"
     media = MediaProcesses(settings)
     studio = Studio(engine, media, pepper, rtmp_url)
-    office = Office(engine, pepper, mailer, settings.base_url)
+    office = Office(engine, pepper, mailer, settings.base_url, settings.webhook_insecure)
 
     async def healthz(_request: Request) -> Response:
         parts = await health.parts()
@@ -130,7 +130,7 @@ def application(settings: Settings) -> Starlette:
     own: list[BaseRoute] = [Route("/healthz", healthz), Route("/metrics", metrics), Route("/", first)]
     return Starlette(
         routes=[
-            Mount(api.PATH, api.application(engine, pepper, media)),
+            Mount(api.PATH, api.application(engine, pepper, media, insecure_webhooks=settings.webhook_insecure)),
             *own,
             *page_routes(site, engine, office, studio),
         ],
@@ -149,6 +149,7 @@ def page_routes(site: Site, engine: Engine, office: Office, studio: Studio) -> l
         *account.routes(site, office),
         *people.routes(site, office),
         *institutions.routes(site, office),
+        *webhooks.routes(site, office),
         *audit_log.routes(site, office),
         *wall.routes(site, studio),
         *channel.routes(site, studio),

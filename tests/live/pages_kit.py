@@ -36,11 +36,13 @@ from core.web.assets import Assets
 from core.web.headers import SecurityHeaders
 from core.web.site import Site
 from core.web.staff import Office
+from core.webhooks import endpoints
+from core.webhooks.endpoints import Made
 from ingest.console import Studio
 from mbashara.media_processes import MediaProcesses
 from mbashara.settings import Settings
 from mbashara.web import ROOMS, SiteDoor, error_pages, page_routes
-from tests.live.staff_kit import ADMIN, NOW, PASSWORD, PEPPER, added, database, member
+from tests.live.staff_kit import ADMIN, BY, NOW, PASSWORD, PEPPER, added, database, member
 from tests.up import Up
 
 BASE_URL = "https://mbashara.example"
@@ -60,12 +62,13 @@ def outline(**more: str) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Tenant:
-    """An institution, its channel, a planned broadcast, and the ids of two people."""
+    """An institution, its channel, a planned broadcast, a webhook, and the ids of two people."""
 
     institution_id: int
     slug: str
     channel: str
     broadcast_id: str
+    webhook_id: int
     admin_id: int
     engineer_id: int
 
@@ -232,7 +235,7 @@ def _tenant(session: Session, slug: str) -> Tenant:
     channel = f"{slug}-1"
     channels.add_channel(session, channel, name_sw=slug, name_en=slug, pepper=PEPPER, now=NOW, institution=slug)
     return Tenant(
-        institution.id, slug, channel, _plan(session, channel, institution),
+        institution.id, slug, channel, _plan(session, channel, institution), _webhook(session, institution),
         member(session, f"admin@{slug}.go.tz", Grant(Role.ADMIN, institution.id)).id,
         member(session, f"fundi@{slug}.go.tz", Grant(Role.ENGINEER, institution.id)).id,
     )  # fmt: skip
@@ -244,6 +247,15 @@ def _plan(session: Session, slug: str, institution: Institution) -> str:
     outline = Outline(institution.name_sw, institution.name_en, NOW + timedelta(hours=2))
     randomness = institution.id.to_bytes(10, "big")
     return broadcasts.schedule(session, channel, outline, actor="Asha", now=NOW, randomness=randomness).id
+
+
+def _webhook(session: Session, institution: Institution) -> int:
+    url = f"https://{institution.slug}.go.tz/taarifa"
+    made = endpoints.add(
+        session, institution.id, url, ["broadcast.live"], by=BY, now=NOW, pepper=PEPPER, insecure=False
+    )
+    assert isinstance(made, Made)
+    return made.endpoint.id
 
 
 def _text_of(path: Path) -> str:

@@ -9,9 +9,11 @@ from core.staff.mail import Mailer
 
 @dataclass(frozen=True, slots=True)
 class Office:
-    """What these pages need of the world. `base_url` begins the links in letters."""
+    """What these pages need of the world. `base_url` begins the links in letters. `insecure_webhooks`: they
+    may lead anywhere."""
 
     engine: Engine
     pepper: bytes
     mailer: Mailer
     base_url: str
+    insecure_webhooks: bool = False
