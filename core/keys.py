@@ -1,6 +1,7 @@
 """Stream keys: made, hashed (keyed BLAKE2b, never stored plain), and the book
 of them that media honours even without a database."""
 
+import base64
 import hashlib
 import ipaddress
 import json
@@ -11,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from cryptography.fernet import Fernet
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -38,6 +40,19 @@ def hash_key(key: str, pepper: bytes) -> str:
 def derived_key(pepper: bytes, purpose: bytes) -> bytes:
     """32 bytes of their own for each purpose (16 bytes at most). `person` keeps them apart from `hash_key`'s hashes."""
     return hashlib.blake2b(key=pepper, person=purpose, digest_size=32).digest()
+
+
+def seal(secret: str, pepper: bytes, purpose: bytes) -> str:
+    """Encrypts a secret that has to be read again, to be stored: a stolen table without the pepper tells nothing."""
+    return _box(pepper, purpose).encrypt(secret.encode()).decode()
+
+
+def unseal(sealed: str, pepper: bytes, purpose: bytes) -> str:
+    return _box(pepper, purpose).decrypt(sealed).decode()
+
+
+def _box(pepper: bytes, purpose: bytes) -> Fernet:
+    return Fernet(base64.urlsafe_b64encode(derived_key(pepper, purpose)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,6 +43,10 @@ class Message(StrEnum):
     TOKEN_TAKEN = "Another token has or had this name."
     TOKEN_SCOPES = "Choose at least one scope, and only those that exist."
     TOKEN_DAYS = "A token lasts 1 to 365 days."
+    WEBHOOK_URL = "Write an address as https://name/path, without a user name or password."
+    WEBHOOK_PRIVATE = "This address leads into a private network. Give one that the internet can reach."
+    WEBHOOK_EVENTS = "Choose at least one event, and only those that exist."
+    WEBHOOK_MANY = "This institution has as many webhooks as it may have. Delete one first."
     LOCKED = "Too many tries. Wait and try again."
 
 

@@ -102,6 +102,17 @@ class Settings(BaseSettings):
     stall_timeout_s: float = Field(
         6, gt=0, description="Seconds without a packet after which a feed counts as stalled."
     )
+    webhook_timeout_s: float = Field(10, gt=0, le=60, description="Seconds a webhook's receiver has to answer.")
+    webhook_retry_s: float = Field(
+        5, ge=0.05, description="Seconds until a webhook is sent again; three times as long each time, up to 6 hours."
+    )
+    webhook_give_up_s: float = Field(
+        259_200, gt=0, description="Seconds after which a webhook that never arrives is switched off."
+    )
+    webhook_kept_days: int = Field(30, ge=1, description="Days that a webhook's past deliveries are kept.")
+    webhook_insecure: bool = Field(
+        False, description="Whether webhooks may go over http and into private networks: for demos and tests."
+    )
     ladder: bool = Field(True, description="Whether to transcode the rungs below the source.")
     viewers_port: int = Field(
         0,

@@ -31,7 +31,7 @@ from core.web import brand
 from core.web.assets import Assets
 from core.web.headers import SECURITY_HEADERS, SecurityHeaders
 from core.web.site import LiveNow, Site
-from core.web.staff import Office, account, audit_log, emblem, entrance, institutions, people, sign_on
+from core.web.staff import Office, account, audit_log, emblem, entrance, institutions, people, sign_on, webhooks
 from ingest.console import Studio, alarm_desk, broadcast, calendar, channel, dry_run, previews, wall
 from mbashara import logs
 from mbashara.api import app as api
@@ -115,7 +115,9 @@ def application(settings: Settings) -> Starlette:
     rtmp_url = settings.public_rtmp_url or f"rtmp://{settings.rtmp_address.reachable}/live"
     media = MediaProcesses(settings)
     studio = Studio(engine, media, pepper, rtmp_url, settings.dry_runs, settings.dry_run_minutes)
-    office = Office(engine, pepper, mailer, settings.base_url, settings.emblems, open_provider(settings))
+    office = Office(
+        engine, pepper, mailer, settings.base_url, settings.emblems, open_provider(settings), settings.webhook_insecure
+    )
 
     async def healthz(_request: Request) -> Response:
         parts = await health.parts()
@@ -132,7 +134,7 @@ def application(settings: Settings) -> Starlette:
     own: list[BaseRoute] = [Route("/healthz", healthz), Route("/metrics", metrics), Route("/", first)]
     return Starlette(
         routes=[
-            Mount(api.PATH, api.application(engine, pepper, media)),
+            Mount(api.PATH, api.application(engine, pepper, media, insecure_webhooks=settings.webhook_insecure)),
             *own,
             *page_routes(site, engine, office, studio),
         ],
@@ -154,6 +156,7 @@ def page_routes(site: Site, engine: Engine, office: Office, studio: Studio) -> l
         *people.routes(site, office),
         *institutions.routes(site, office),
         *emblem.routes(site, office),
+        *webhooks.routes(site, office),
         *audit_log.routes(site, office),
         *wall.routes(site, studio),
         *alarm_desk.routes(site, studio),

@@ -22,7 +22,7 @@ from archive.recordings.check import check_files
 from core.broadcasts import acts
 from core.database import DatabaseAway, open_engine, transaction
 from core.ids import is_id
-from mbashara import logs, postgres, viewers
+from mbashara import logs, postgres, viewers, webhooks
 from mbashara.data import DataError
 from mbashara.dry_run import DryRuns
 from mbashara.settings import Settings
@@ -202,6 +202,7 @@ def run(settings: Settings, stopping: threading.Event) -> None:
     follower.load()
     counter = _count_viewers(settings, _engine, stopping)
     threading.Thread(target=DryRuns(settings, _engine).run, args=(stopping,), name="dry-runs").start()
+    sender = webhooks.start(settings, stopping)
     away = False
     while not stopping.wait(ROUND_S):
         try:
@@ -213,6 +214,7 @@ def run(settings: Settings, stopping: threading.Event) -> None:
                 log.warning("database away", reason=str(error))
             away = True
         _beat(settings.heartbeat_file)
+    sender.join(webhooks.STOP_S)
     DBOS.destroy(workflow_completion_timeout_sec=1)
 
 

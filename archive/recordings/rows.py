@@ -76,6 +76,7 @@ def _started(session: Session, recording_id: str, fact: Fact) -> None:
     broadcast = _broadcast_of(session, channel, recording_id, fact.get("plan", recording_id), at)
     if broadcast.air_id == recording_id and broadcast.started_at is None:
         broadcast.started_at = at
+    began = {"after": broadcast.state} if broadcast in session.new else {}
     session.flush()
     session.add(
         Recording(
@@ -84,7 +85,7 @@ def _started(session: Session, recording_id: str, fact: Fact) -> None:
         )
     )  # fmt: skip
     session.flush()
-    add_event(session, broadcast.institution_id, broadcast.id, at, "on_air", recording=recording_id)
+    add_event(session, broadcast.institution_id, broadcast.id, at, "on_air", recording=recording_id, **began)
 
 
 def _broadcast_of(session: Session, channel: Channel, recording_id: str, broadcast_id: str, at: datetime) -> Broadcast:
@@ -137,9 +138,11 @@ def _resumed(session: Session, recording_id: str, fact: Fact) -> None:
     recording = session.get_one(Recording, recording_id)
     recording.state, recording.ended_at = "recording", None
     broadcast = session.get_one(Broadcast, recording.broadcast_id, with_for_update=True)
+    before = broadcast.state
     if broadcast.created_by is None:
         broadcast.state, broadcast.ended_at = "live", None
-    _tell(session, recording_id, fact, "resumed")
+    changed = {} if broadcast.state == before else {"before": before, "after": broadcast.state}
+    _tell(session, recording_id, fact, "resumed", **changed)
 
 
 def _ended(session: Session, recording_id: str, fact: Fact) -> None:

@@ -67,8 +67,9 @@ def close_due(session: Session, now: datetime) -> int:
 
 def close(session: Session, broadcast: Broadcast, at: datetime, reason: str) -> None:
     """The end itself: by the clock, or because the recording ended."""
+    before = broadcast.state
     broadcast.state, broadcast.ended_at, broadcast.ends_at = following(broadcast, Act.CLOSE), at, None
-    note(session, broadcast, Act.CLOSE, None, at, reason=reason)
+    note(session, broadcast, Act.CLOSE, None, at, reason=reason, before=before, after=broadcast.state)
 
 
 def undo_until(broadcast: Broadcast) -> tuple[Act, datetime] | None:

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Select, select, tuple_
 from sqlalchemy.orm import Session
 
+from core.broadcasts.told import tell
 from core.tables import BroadcastEvent
 
 PAGE = 1000
@@ -20,12 +21,13 @@ def add_event(
     session: Session, institution_id: int, broadcast_id: str, at: datetime, kind: str, actor: str | None = None,
     **detail: Any,
 ) -> None:  # fmt: skip
-    """`actor` None: nobody, the system itself."""
+    """`actor` None: nobody, the system itself. One that changes the broadcast's state says `after`."""
     session.add(
         BroadcastEvent(
             institution_id=institution_id, broadcast_id=broadcast_id, at=at, kind=kind, actor=actor, detail=detail
         )
     )
+    tell(session, broadcast_id, at, kind, detail)
 
 
 def list_events(

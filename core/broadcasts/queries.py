@@ -68,7 +68,10 @@ def schedule(
     )  # fmt: skip
     session.add(made)
     session.flush()
-    add_event(session, made.institution_id, made.id, now, "schedule", actor, **_told(outline), cloned_from=cloned_from)
+    add_event(
+        session, made.institution_id, made.id, now, "schedule", actor, **_told(outline), cloned_from=cloned_from,
+        after=State.SCHEDULED,
+    )  # fmt: skip
     return made
 
 

@@ -37,6 +37,7 @@ class Act(StrEnum):
     USER_INVITE = "user.invite"
     USER_EDIT = "user.edit"
     AUDIT_READ = "audit.read"
+    WEBHOOK_EDIT = "webhook.edit"
 
 
 ACTS_OF: dict[Role, frozenset[Act]] = {

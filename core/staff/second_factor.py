@@ -1,17 +1,15 @@
 """The second factor: time-based codes (RFC 6238) whose secret is kept encrypted, and recovery codes kept hashed."""
 
-import base64
 import hmac
 import secrets
 from datetime import datetime
 
 import pyotp
-from cryptography.fernet import Fernet
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
 from core.ids import ALPHABET
-from core.keys import derived_key, hash_key
+from core.keys import hash_key, seal, unseal
 from core.staff.tables import RecoveryCode, UserAccount
 
 ISSUER = "Mbashara"
@@ -19,11 +17,12 @@ STEP_S = 30
 STEPS_AROUND = 1
 """How many steps a phone's clock may be off, either way (RFC 6238, 5.2 advises one)."""
 RECOVERY_CODES = 10
+PURPOSE = b"totp secrets"
 
 
 def begin(session: Session, account: UserAccount, *, pepper: bytes) -> str:
     """A new secret, not yet in force, as the otpauth: address that the person's phone takes (shown as a QR code)."""
-    account.totp_secret = _seal(pyotp.random_base32(), pepper)
+    account.totp_secret = seal(pyotp.random_base32(), pepper, PURPOSE)
     account.totp_confirmed_at = account.totp_last_step = None
     session.execute(delete(RecoveryCode).where(RecoveryCode.user_id == account.id))
     return address(account, pepper=pepper)
@@ -32,7 +31,7 @@ def begin(session: Session, account: UserAccount, *, pepper: bytes) -> str:
 def address(account: UserAccount, *, pepper: bytes) -> str:
     """The same once more, for a phone that has not shown that it took it."""
     assert account.totp_secret is not None, "begun before"
-    secret = _unseal(account.totp_secret, pepper)
+    secret = unseal(account.totp_secret, pepper, PURPOSE)
     return pyotp.TOTP(secret, name=account.email, issuer=ISSUER).provisioning_uri()
 
 
@@ -45,7 +44,7 @@ def take_code(session: Session, account: UserAccount, code: str, *, pepper: byte
     """Whether the code is right and new. A step is taken in one statement, so that of two at once one wins."""
     if account.totp_secret is None:
         return False
-    step = matching_step(_unseal(account.totp_secret, pepper), code, now)
+    step = matching_step(unseal(account.totp_secret, pepper, PURPOSE), code, now)
     if step is None:
         return False
     last = func.coalesce(UserAccount.totp_last_step, -1)
@@ -82,18 +81,6 @@ def matching_step(secret: str, code: str, now: datetime) -> int | None:
         if hmac.compare_digest(totp.generate_otp(step).encode(), digits.encode()):
             return step
     return None
-
-
-def _seal(secret: str, pepper: bytes) -> str:
-    return _box(pepper).encrypt(secret.encode()).decode()
-
-
-def _unseal(sealed: str, pepper: bytes) -> str:
-    return _box(pepper).decrypt(sealed).decode()
-
-
-def _box(pepper: bytes) -> Fernet:
-    return Fernet(base64.urlsafe_b64encode(derived_key(pepper, b"totp secrets")))
 
 
 def _new_code() -> str:

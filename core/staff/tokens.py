@@ -36,6 +36,7 @@ class Read(StrEnum):
     CHANNEL = "channel.read"
     BROADCAST = "broadcast.read"
     RECORDING = "recording.read"
+    WEBHOOK = "webhook.read"
 
 
 SCOPES = frozenset(map(str, (*Read, *Act)))

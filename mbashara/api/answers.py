@@ -48,7 +48,8 @@ class PageOf(BaseModel, Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What a write answers. `slug` is the channel whose media must know. `is_secret`: the answer holds stream keys."""
+    """What a write answers. `slug` is the channel whose media must know. `is_secret`: the answer holds a stream key or
+    another secret."""
 
     body: BaseModel | None = None
     status: int = 200

@@ -13,12 +13,24 @@ from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mbashara import __version__
-from mbashara.api import acts, broadcasts, channels, feeds, institutions, keys, problems, recordings, tokens, viewers
+from mbashara.api import (
+    acts,
+    broadcasts,
+    channels,
+    feeds,
+    institutions,
+    keys,
+    problems,
+    recordings,
+    tokens,
+    viewers,
+    webhooks,
+)  # fmt: skip
 from mbashara.api.caller import Api, Media
 from mbashara.api.limits import Buckets, Rate
 
 PATH = "/api/v1"
-RESOURCES = (institutions, channels, keys, broadcasts, acts, feeds, recordings, tokens, viewers)
+RESOURCES = (institutions, channels, keys, broadcasts, acts, feeds, recordings, webhooks, tokens, viewers)
 TOKEN_RATE = Rate(burst=60, per_s=10)
 WRONG_TOKEN_RATE = Rate(burst=20, per_s=0.2)
 
@@ -51,13 +63,16 @@ def application(
     clock_s: Callable[[], float] = time.monotonic,
     token_rate: Rate = TOKEN_RATE,
     wrong_token_rate: Rate = WRONG_TOKEN_RATE,
+    insecure_webhooks: bool = False,
 ) -> FastAPI:
     app = FastAPI(
         title="Mbashara", version=__version__, docs_url=None, redoc_url=None, middleware=[Middleware(ApiHeaders)],
         exception_handlers=problems.handlers(), servers=[{"url": PATH}], root_path_in_servers=False,
         redirect_slashes=False,
     )  # fmt: skip
-    app.state.api = Api(engine, pepper, media, now, Buckets(token_rate, clock_s), Buckets(wrong_token_rate, clock_s))
+    app.state.api = Api(
+        engine, pepper, media, now, Buckets(token_rate, clock_s), Buckets(wrong_token_rate, clock_s), insecure_webhooks
+    )
     for resource in RESOURCES:
         app.include_router(resource.router)
     app.openapi = lambda: contract(app)  # type: ignore[method-assign]

@@ -36,7 +36,8 @@ class Media(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Api:
-    """What every endpoint stands on. `by_token` counts requests, `by_address` wrong tokens."""
+    """What every endpoint stands on. `by_token` counts requests, `by_address` wrong tokens. `insecure_webhooks`: they
+    may lead anywhere."""
 
     engine: Engine
     pepper: bytes
@@ -44,6 +45,7 @@ class Api:
     now: Callable[[], datetime]
     by_token: Buckets
     by_address: Buckets
+    insecure_webhooks: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,11 +80,11 @@ def list_channels(
 @router.post("/channels", status_code=201, response_model=ChannelMade, responses=documented(409))
 def add_channel(caller: Adder, sent: NewChannel, key: IdempotencyKey = None) -> Response:
     def work(session: Session) -> Done:
-        owner = _owner(session, caller, sent.institution_id)
+        institution = owner(session, caller, sent.institution_id)
         if channels.find_channel(session, sent.slug) is not None:
             raise Refused(Kind.CONFLICT, Said("There is a channel {slug} already.", {"slug": sent.slug}))
         keys = channels.add_channel(
-            session, sent.slug, name_sw=sent.name_sw, name_en=sent.name_en, institution=owner.slug,
+            session, sent.slug, name_sw=sent.name_sw, name_en=sent.name_en, institution=institution.slug,
             pepper=caller.api.pepper, now=caller.now,
         )  # fmt: skip
         channel = find(session, caller, sent.slug)
@@ -140,16 +140,17 @@ def shown(channel: Channel) -> ChannelShown:
     return ChannelShown.model_validate(channel, from_attributes=True)
 
 
-def _owner(session: Session, caller: Caller, asked: int | None) -> Institution:
+def owner(session: Session, caller: Caller, asked: int | None) -> Institution:
+    """Whose a new thing will be: the institution that was asked for, else the token's own."""
     institution_id = asked or caller.bearer.institution_id
-    owner = (
+    found = (
         session.get(Institution, institution_id)
         if caller.bearer.place.covers(institution_id) and institution_id
         else None
     )
-    if owner is None:
+    if found is None:
         raise invalid(("institution_id", Message.PARENT))
-    return owner
+    return found
 
 
 def _change(session: Session, wanted: ChannelShown) -> None:

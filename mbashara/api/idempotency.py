@@ -1,7 +1,7 @@
 """Idempotency-Key: the same request sent twice is done once, and answered the same.
 
 The answer is kept in the very transaction that did the work, so there is never the one without the other. What held a
-stream key is kept without its body.
+stream key or another secret is kept without its body.
 """
 
 import hashlib
@@ -42,7 +42,7 @@ def find(session: Session, caller: Caller) -> Answer | None:
     if kept.request_hash != _request_hash(caller):
         raise Refused(Kind.KEY_REUSED)
     if kept.body is None:
-        raise Refused(Kind.DONE, Said("Stream keys are shown once. Rotate them to get new ones."))
+        raise Refused(Kind.DONE, Said("Keys and secrets are shown once. Rotate them to get new ones."))
     return Answer(kept.status, kept.body, kept.location)
 
 

@@ -14,6 +14,7 @@ from core.tables import Base
 from tests.live.pages_kit import Pages, outline
 
 CHANGES = ("disable", "enable", "second-factor")
+HOOK_CHANGES = ("rotate", "off", "on", "test", "again", "delete")
 PUBLIC = ("/static/", "/brand/", "/sw/live/", "/en/live/", "/sw/recordings/", "/en/recordings/")
 
 
@@ -39,7 +40,7 @@ def _ids(pages: Pages, session_id: int) -> dict[str, Mapping[str, Sequence[objec
     b = pages.world.b
     return {
         "/staff/people/": {"id": [b.admin_id, b.engineer_id, pages.world.root_id], "change": CHANGES},
-        "/staff/institutions/": {"id": [b.institution_id]},
+        "/staff/institutions/": {"id": [b.institution_id], "webhook": [b.webhook_id], "change": HOOK_CHANGES},
         "/staff/account/sessions/": {"id": [session_id]},
         "/staff/account/sign-on/": {"id": [b.identity_id]},
         "/staff/invitation/": {"token": ["forged"]},
@@ -57,7 +58,7 @@ def fields_of_b(pages: Pages) -> dict[str, str]:
         slug="beta", institution_id=str(b.institution_id), parent_id=str(b.institution_id),
         role="admin", email=b.admin, name="Juma",
         title_sw="x", title_en="x", starts="2026-12-01T10:00", version="1", expected="scheduled",
-        message_sw="x", message_en="x",
+        message_sw="x", message_en="x", url="https://beta.go.tz/", events="broadcast.live",
     )  # fmt: skip
 
 

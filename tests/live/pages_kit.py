@@ -37,11 +37,13 @@ from core.web.assets import Assets
 from core.web.headers import SecurityHeaders
 from core.web.site import Site
 from core.web.staff import Office
+from core.webhooks import endpoints
+from core.webhooks.endpoints import Made
 from ingest.console import Studio
 from mbashara.media_processes import MediaProcesses
 from mbashara.settings import Settings
 from mbashara.web import ROOMS, SiteDoor, error_pages, page_routes
-from tests.live.staff_kit import ADMIN, NOW, PASSWORD, PEPPER, added, database, member
+from tests.live.staff_kit import ADMIN, BY, NOW, PASSWORD, PEPPER, added, database, member
 from tests.up import Up
 
 BASE_URL = "https://mbashara.example"
@@ -61,12 +63,14 @@ def outline(**more: str) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Tenant:
-    """An institution, its channel, a planned broadcast, and the ids of two people; the admin may sign on elsewhere."""
+    """An institution, its channel, a planned broadcast, a webhook, and the ids of two people; the admin may sign on
+    elsewhere."""
 
     institution_id: int
     slug: str
     channel: str
     broadcast_id: str
+    webhook_id: int
     admin_id: int
     engineer_id: int
     identity_id: int
@@ -241,7 +245,8 @@ def _tenant(session: Session, slug: str) -> Tenant:
     session.add(linked)
     session.flush()
     plan_id = _plan(session, channel, institution)
-    return Tenant(institution.id, slug, channel, plan_id, admin.id, engineer.id, linked.id)
+    hook_id = _webhook(session, institution)
+    return Tenant(institution.id, slug, channel, plan_id, hook_id, admin.id, engineer.id, linked.id)
 
 
 def _plan(session: Session, slug: str, institution: Institution) -> str:
@@ -250,6 +255,15 @@ def _plan(session: Session, slug: str, institution: Institution) -> str:
     outline = Outline(institution.name_sw, institution.name_en, NOW + timedelta(hours=2))
     randomness = institution.id.to_bytes(10, "big")
     return broadcasts.schedule(session, channel, outline, actor="Asha", now=NOW, randomness=randomness).id
+
+
+def _webhook(session: Session, institution: Institution) -> int:
+    url = f"https://{institution.slug}.go.tz/taarifa"
+    made = endpoints.add(
+        session, institution.id, url, ["broadcast.live"], by=BY, now=NOW, pepper=PEPPER, insecure=False
+    )
+    assert isinstance(made, Made)
+    return made.endpoint.id
 
 
 def _text_of(path: Path) -> str:

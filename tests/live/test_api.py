@@ -32,6 +32,9 @@ from core.staff.permissions import Act
 from core.staff.tables import ApiAnswer, ApiToken, AuditEntry
 from core.staff.tokens import Read
 from core.tables import Broadcast
+from core.webhooks import endpoints
+from core.webhooks.endpoints import Made
+from core.webhooks.tables import WebhookDelivery
 from mbashara.api.limits import Rate
 from tests.live.api_kit import Stage, StandingMedia, new_broadcast, token
 from tests.live.staff_kit import BY, NOW, PEPPER, added, database, everywhere
@@ -44,13 +47,21 @@ HEALTH = list(HealthCheck)
 
 @dataclass(frozen=True)
 class World:
-    """Two institutions with a channel each; `own` is the token of the first, `platform` is good everywhere."""
+    """Two institutions with a channel each; `own` is the token of the first, `platform` is good everywhere. `hook` is
+    the other's webhook, `delivery` what was sent there."""
 
     engine: Engine
     own_id: int
     other_id: int
     own: str
     platform: str
+    hook: int
+    delivery: int
+
+    def id_for(self, path: str, broadcast: str) -> str:
+        """What the other institution has there."""
+        numbers = {"/institutions": self.other_id, "/webhooks": self.hook, "/recordings": RECORDING}
+        return str(next((number for start, number in numbers.items() if path.startswith(start)), broadcast))
 
 
 @pytest.fixture(scope="module")
@@ -61,8 +72,8 @@ def world(mbashara_up: Up) -> Iterator[World]:
             for slug in ("bunge", "ikulu"):
                 add_channel(session, slug, name_sw=slug, name_en=slug, pepper=PEPPER, now=NOW, institution=slug)
             _record(session, other.id)
-            ids = own.id, other.id
-        yield World(engine, *ids, token(engine, "bunge", ids[0]), token(engine, "platform"))
+            ids, sent = (own.id, other.id), _hook(session, other.id)
+        yield World(engine, *ids, token(engine, "bunge", ids[0]), token(engine, "platform"), sent.endpoint_id, sent.id)
 
 
 def _record(session: Any, institution_id: int) -> None:
@@ -73,6 +84,17 @@ def _record(session: Any, institution_id: int) -> None:
         "broadcast": RECORDING, "channel": "ikulu",
     }  # fmt: skip
     rows.apply(session, RECORDING, json.dumps(fact).encode() + b"\n")
+
+
+def _hook(session: Any, institution_id: int) -> WebhookDelivery:
+    made = endpoints.add(
+        session, institution_id, "https://ikulu.go.tz/", ["feed.lost"], by=BY, now=NOW, pepper=PEPPER, insecure=False
+    )
+    assert isinstance(made, Made)
+    sent = endpoints.send_test(session, made.endpoint, by=BY, now=NOW)
+    assert sent is not None
+    sent.state = "delivered"
+    return sent
 
 
 @pytest.fixture
@@ -139,6 +161,9 @@ OPERATION_SCOPES = {
     "list_feeds": Act.HEALTH_READ, "list_health": Act.HEALTH_READ, "get_series": Act.HEALTH_READ,
     "list_recordings": Read.RECORDING, "get_recording": Read.RECORDING, "get_token": None,
     "get_channel_viewers": Read.CHANNEL, "get_broadcast_viewers": Read.BROADCAST,
+    "list_webhooks": Read.WEBHOOK, "get_webhook": Read.WEBHOOK, "add_webhook": Act.WEBHOOK_EDIT,
+    "switch_webhook": Act.WEBHOOK_EDIT, "remove_webhook": Act.WEBHOOK_EDIT, "rotate_secret": Act.WEBHOOK_EDIT,
+    "send_test": Act.WEBHOOK_EDIT, "list_deliveries": Read.WEBHOOK, "send_again": Act.WEBHOOK_EDIT,
 }  # fmt: skip
 BODIES: dict[str, dict[str, Any]] = {
     "add_institution": {"slug": "mpya", "name_sw": "Mpya", "name_en": "New"},
@@ -151,6 +176,8 @@ BODIES: dict[str, dict[str, Any]] = {
     "clone_broadcast": {"planned_start_at": "2026-12-02T09:00:00Z"},
     "act": {"act": "rehearse", "expected_state": "scheduled"},
     "send_message": {"sw": "Habari", "en": "Hello"},
+    "add_webhook": {"url": "https://ega.go.tz/hook", "events": ["broadcast.live"]},
+    "switch_webhook": {"on": False},
 }
 """A good body of every operation that takes one; what it names is the other institution's."""
 
@@ -178,14 +205,14 @@ def send(client: TestClient, method: str, path: str, name: str, more: dict[str, 
 def test_each_operation_wants_its_scope_and_no_other(stage: Stage, world: World) -> None:
     found = operations(stage)
     assert {name_of(operation) for _, _, operation in found} == set(OPERATION_SCOPES)
-    places = {"{slug}": "bunge", "{role}": "primary", "{id}": RECORDING}
+    places = {"{slug}": "bunge", "{role}": "primary", "{delivery}": str(world.delivery)}
     for method, path, operation in found:
         name = name_of(operation)
         scope = OPERATION_SCOPES[name]
         if scope is None:
             continue
         lacking = stage.client(_token_without(stage, scope))
-        asked = _fill(path, {**places, "{id}": str(world.own_id) if "institution" in path else RECORDING})
+        asked = _fill(path, {**places, "{id}": world.id_for(path, RECORDING)})
         before = audited(world)
         answer = send(lacking, method, asked, name)
         assert answer.status_code == 403, (name, answer.text)
@@ -217,8 +244,8 @@ def test_no_route_crosses_to_another_institution(stage: Stage, world: World) -> 
         name = name_of(operation)
         if "{" not in path:
             continue
-        identity = str(world.other_id) if "institution" in path else RECORDING if "recording" in path else theirs
-        asked = _fill(path, {"{slug}": "ikulu", "{role}": "primary", "{id}": identity})
+        places = {"{slug}": "ikulu", "{role}": "primary", "{delivery}": str(world.delivery)}
+        asked = _fill(path, {**places, "{id}": world.id_for(path, theirs)})
         before = audited(world)
         answer = send(stranger, method, asked, name)
         assert (answer.status_code, answer.json()["type"]) == (404, "urn:mbashara:problem:not-found"), name
@@ -227,7 +254,9 @@ def test_no_route_crosses_to_another_institution(stage: Stage, world: World) -> 
             assert send(platform, method, asked, name).status_code == 200, name
 
 
-@pytest.mark.parametrize("path", ["/institutions", "/channels", "/broadcasts", "/recordings", "/feeds", "/health"])
+@pytest.mark.parametrize(
+    "path", ["/institutions", "/channels", "/broadcasts", "/recordings", "/feeds", "/health", "/webhooks"]
+)
 def test_lists_hold_ones_own_rows_alone(stage: Stage, world: World, path: str) -> None:
     everyone = stage.client(world.platform).get(path).text
     assert "ikulu" in everyone or str(world.other_id) in everyone
@@ -242,6 +271,7 @@ def test_nothing_is_put_under_another_institution(stage: Stage, world: World) ->
         ("/channels", {"slug": "mgeni", "name_sw": "M", "name_en": "M", "institution_id": world.other_id}, 422),
         ("/broadcasts", new_broadcast("ikulu"), 404),
         ("/institutions", BODIES["add_institution"], 403),
+        ("/webhooks", {**BODIES["add_webhook"], "institution_id": world.other_id}, 422),
     ]
     for path, body, status in crossing:
         assert client.post(path, json=body).status_code == status, path
@@ -257,7 +287,7 @@ def test_a_body_can_set_only_what_is_offered(stage: Stage, world: World, name: s
     client = stage.client(world.platform)
     mine = planned(client)
     method, path = next((m, p) for m, p, operation in operations(stage) if name_of(operation) == name)
-    identity = str(world.own_id) if "institution" in path else mine["id"]
+    identity = str(world.own_id) if "institution" in path else world.id_for(path, mine["id"])
     asked = _fill(path, {"{slug}": "bunge", "{role}": "primary", "{id}": identity})
     before = audited(world)
     for field in ("id", "version", "state", "created_by", "air_id", "key_hash", "owner_id"):
@@ -326,6 +356,42 @@ def test_a_stream_key_is_shown_once_and_kept_nowhere(stage: Stage, world: World)
         assert rotated not in exported and made.json()["backup_key"] not in exported
     assert rotated not in client.get("/channels/siri/keys").text
     assert stage.media.refreshed.count("siri") == 2
+
+
+# Webhooks.
+
+
+def test_a_webhooks_life(stage: Stage, world: World) -> None:
+    client, key = stage.client(world.own), {"idempotency-key": "kiunganishi"}
+    made = client.post("/webhooks", json=BODIES["add_webhook"], headers=key)
+    assert made.status_code == 201 and made.json()["secret"].startswith("whsec_")
+    path, secret = made.headers["location"].removeprefix("/api/v1"), made.json()["secret"]
+    assert client.post("/webhooks", json=BODIES["add_webhook"], headers=key).status_code == 409, "shown once"
+    private = client.post("/webhooks", json={**BODIES["add_webhook"], "url": "https://10.0.0.1/"})
+    assert (private.status_code, private.json()["errors"][0]["field"]) == (422, "url")
+    sent = client.post(f"{path}/test")
+    assert (sent.status_code, sent.json()["state"], sent.json()["event"]) == (202, "waiting", "webhook.test")
+    again = f"{path}/deliveries/{sent.json()['id']}/again"
+    assert client.post(again).status_code == 409, "it still waits"
+    rotated = client.post(f"{path}/rotate").json()
+    assert rotated["secret"] != secret and rotated["old_secret_until"] == "2026-11-25T09:00:00Z"
+    off = client.patch(path, json={"on": False}, headers={"if-match": client.get(path).headers["etag"]})
+    assert (off.status_code, off.json()["off"]) == (200, "person")
+    assert [client.post(one).status_code for one in (f"{path}/test", again)] == [409, 409]
+    assert client.patch(path, json={"on": True}, headers={"if-match": off.headers["etag"]}).json()["off"] is None
+    assert client.post(again).json()["message_id"] == sent.json()["message_id"]
+    listed = client.get(f"{path}/deliveries?limit=1").json()
+    assert (listed["items"][0]["state"], "next" in listed and listed["next"] is not None) == ("waiting", True)
+    older = client.get(listed["next"].removeprefix("/api/v1")).json()
+    assert ([one["state"] for one in older["items"]], older["next"]) == (["given_up"], None)
+    assert secret not in client.get("/webhooks").text and rotated["secret"] not in client.get(path).text
+    assert (client.delete(path).status_code, client.get(path).status_code) == (204, 404)
+    with transaction(world.engine) as session:
+        entries = audit.list_entries(session, everywhere(), audit.Filter(subject=f"webhook:{path[10:]}"))
+        done = ["add", "test", "rotate", "disable", "enable", "again", "delete"]
+        assert [entry.act for entry in reversed(entries)] == [f"webhook.{act}" for act in done]
+        assert secret not in "".join(audit.export(session, everywhere()))
+        assert all(secret not in (kept.body or "") for kept in session.scalars(select(ApiAnswer)))
 
 
 # Versions.

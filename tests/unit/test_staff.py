@@ -189,6 +189,7 @@ EXPECTED = {
     Act.RECORDING_EDIT: "archivist admin", Act.PAGE_EDIT: "editor admin", Act.VACANCY_EDIT: "recruiter admin",
     Act.INSTITUTION_ADD: "admin", Act.INSTITUTION_EDIT: "admin", Act.USER_INVITE: "admin", Act.USER_EDIT: "admin",
     Act.AUDIT_READ: "admin",
+    Act.WEBHOOK_EDIT: "admin",
 }  # fmt: skip
 
 

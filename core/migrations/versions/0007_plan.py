@@ -5,7 +5,7 @@ from alembic import op
 from sqlalchemy.dialects.postgresql import JSONB
 
 revision = "0007"
-down_revision = "0005"
+down_revision = "0006"
 
 WHEN = sa.DateTime(timezone=True)
 OWNED = ["id", "institution_id"]

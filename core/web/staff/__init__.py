@@ -12,7 +12,7 @@ from core.staff.oidc.provider import Provider
 @dataclass(frozen=True, slots=True)
 class Office:
     """What these pages need of the world. `base_url` begins the links in letters; `emblems` is their folder; without
-    `provider` nobody signs on elsewhere."""
+    `provider` nobody signs on elsewhere; `insecure_webhooks` may lead anywhere."""
 
     engine: Engine
     pepper: bytes
@@ -20,3 +20,4 @@ class Office:
     base_url: str
     emblems: Path
     provider: Provider | None = None
+    insecure_webhooks: bool = False
