@@ -112,7 +112,7 @@ def application(settings: Settings) -> Starlette:
     )
     rtmp_url = settings.public_rtmp_url or f"rtmp://{settings.rtmp_address.reachable}/live"
     media = MediaProcesses(settings)
-    studio = Studio(engine, media, pepper, rtmp_url)
+    studio = Studio(engine, media, pepper, rtmp_url, settings.stills)
     office = Office(engine, pepper, mailer, settings.base_url)
 
     async def healthz(_request: Request) -> Response:

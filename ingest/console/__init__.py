@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 from sqlalchemy import Engine
@@ -37,9 +38,15 @@ class Media(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Studio:
-    """What the console needs of the world. `rtmp_url` is where encoders publish: "rtmp://HOST:PORT/live"."""
+    """What the console needs of the world. `rtmp_url` is where encoders publish: "rtmp://HOST:PORT/live"; `stills` is
+    the folder of the feeds' pictures."""
 
     engine: Engine
     media: Media
     pepper: bytes
     rtmp_url: str
+    stills: Path
+
+    def has_still(self, slug: str, role: str) -> bool:
+        """Whether there is a picture of that feed."""
+        return (self.stills / f"{slug}.{role}.jpg").exists()

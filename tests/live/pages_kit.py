@@ -218,7 +218,7 @@ def _pages(engine: Engine, world: World, folder: Path) -> Pages:
     site = Site(ROOMS, Assets(), SiteDoor(engine), lambda: clock.now, bytes(32))
     office = Office(engine, PEPPER, FolderMailer(mail, "Mbashara <mbashara@localhost>"), BASE_URL)
     away = MediaProcesses(Settings(data=folder, run_dir=folder / "run"))
-    studio = Studio(engine, away, PEPPER, "rtmp://127.0.0.1/live")
+    studio = Studio(engine, away, PEPPER, "rtmp://127.0.0.1/live", Path("/nowhere"))
     app = Starlette(
         routes=page_routes(site, engine, office, studio),
         middleware=[Middleware(SecurityHeaders)],

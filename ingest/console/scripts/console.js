@@ -1,8 +1,11 @@
 // Owns what moves on the console: numbers and states as they change, the time left for an undo, alarms, copying.
 import { drawGraphs } from './graphs.js';
 import { offerPreviews } from './previews.js';
+import { putCards } from './wall.js';
 
 const POLL_MS = 3000;
+const WALL_POLL_MS = 10_000;
+const SPREAD_MS = 3000;
 const regions = [...document.querySelectorAll('[data-live]')];
 const { events, page: ownAddress } = document.querySelector('[data-events]')?.dataset ?? {};
 
@@ -15,15 +18,33 @@ offerPreviews(document.querySelector('[data-previews]'));
 
 // Told by the server; where that fails for good, asked again and again. Closing the page changes nothing.
 function follow(address) {
-  const source = new EventSource(address);
+  const isWall = Boolean(document.querySelector('[data-cards]'));
   let timer = 0;
-  source.addEventListener('numbers', ({ data }) => JSON.parse(data).forEach(showNumbers));
-  source.addEventListener('changed', fetchAnew);
-  source.addEventListener('open', () => {
-    timer = clearInterval(timer) ?? 0;
-    fetchAnew(); // what happened between the page's making and now would never be told
-  });
-  source.addEventListener('error', () => (timer ||= setInterval(fetchAnew, POLL_MS)));
+  let known = '';
+
+  function open() {
+    const source = new EventSource(known ? address.replace(/since=[^&]*/, `since=${known}`) : address);
+    source.addEventListener('numbers', ({ data }) => JSON.parse(data).forEach(showNumbers));
+    source.addEventListener('cards', ({ data, lastEventId }) => {
+      known = lastEventId;
+      const isWorse = putCards(JSON.parse(data));
+      if (isWorse === null) fetchAnew();
+      else if (isWorse) sound();
+    });
+    source.addEventListener('changed', ({ lastEventId }) => {
+      known = lastEventId;
+      setTimeout(fetchAnew, isWall ? Math.random() * SPREAD_MS : 0); // all walls are told so at once: after a restart
+    });
+    source.addEventListener('open', () => {
+      timer = clearInterval(timer) ?? 0;
+      if (!isWall) fetchAnew(); // what happened between the page's making and now would never be told
+    });
+    source.addEventListener('error', () => {
+      timer ||= setInterval(fetchAnew, isWall ? WALL_POLL_MS : POLL_MS);
+      if (source.readyState === EventSource.CLOSED) setTimeout(open, POLL_MS + Math.random() * SPREAD_MS);
+    });
+  }
+  open();
 }
 
 function showNumbers({ channel, ...roles }) {
