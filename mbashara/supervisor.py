@@ -88,7 +88,12 @@ def specs(settings: Settings, rtmp_fd: int, with_demo: bool) -> list[ChildSpec]:
         ours(f"media-{worker}", "mbashara.media", MBASHARA_RTMP_FD=str(rtmp_fd), MBASHARA_WORKER=str(worker))
         for worker in range(settings.media_workers)
     ]
-    children += [ours("web", "mbashara.web"), ours("work", "mbashara.work"), _edge(settings)]
+    children += [
+        ours("web", "mbashara.web"),
+        ours("work", "mbashara.work"),
+        ours("stills", "mbashara.stills"),
+        _edge(settings),
+    ]
     return [*children, ours("demo", "mbashara.demo")] if with_demo else children
 
 

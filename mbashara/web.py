@@ -31,7 +31,7 @@ from core.web.assets import Assets
 from core.web.headers import SECURITY_HEADERS, SecurityHeaders
 from core.web.site import LiveNow, Site
 from core.web.staff import Office, account, audit_log, entrance, institutions, people
-from ingest.console import Studio, broadcast, channel, previews, wall
+from ingest.console import Studio, broadcast, channel, previews, stills, wall
 from mbashara import logs
 from mbashara.api import app as api
 from mbashara.health import Health
@@ -112,7 +112,7 @@ def application(settings: Settings) -> Starlette:
     )
     rtmp_url = settings.public_rtmp_url or f"rtmp://{settings.rtmp_address.reachable}/live"
     media = MediaProcesses(settings)
-    studio = Studio(engine, media, pepper, rtmp_url, settings.stills)
+    studio = Studio(engine, media, pepper, rtmp_url, settings.stills, settings.live)
     office = Office(engine, pepper, mailer, settings.base_url)
 
     async def healthz(_request: Request) -> Response:
@@ -143,8 +143,8 @@ def page_routes(site: Site, engine: Engine, office: Office, studio: Studio) -> l
     """Every page there is."""
     return [
         site.assets.route(),
-        *home.routes(site, engine),
-        *player_pages.routes(site, PageQueries(engine)),
+        *home.routes(site, engine, studio.has_public_still),
+        *player_pages.routes(site, PageQueries(engine), studio.has_public_still),
         *entrance.routes(site, office),
         *account.routes(site, office),
         *people.routes(site, office),
@@ -154,6 +154,7 @@ def page_routes(site: Site, engine: Engine, office: Office, studio: Studio) -> l
         *channel.routes(site, studio),
         *broadcast.routes(site, studio),
         *previews.routes(site, studio),
+        *stills.routes(site, studio),
     ]
 
 

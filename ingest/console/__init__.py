@@ -39,14 +39,19 @@ class Media(Protocol):
 @dataclass(frozen=True, slots=True)
 class Studio:
     """What the console needs of the world. `rtmp_url` is where encoders publish: "rtmp://HOST:PORT/live"; `stills` is
-    the folder of the feeds' pictures."""
+    the folder of the feeds' pictures, `live` that of what viewers get."""
 
     engine: Engine
     media: Media
     pepper: bytes
     rtmp_url: str
     stills: Path
+    live: Path
 
     def has_still(self, slug: str, role: str) -> bool:
         """Whether there is a picture of that feed."""
         return (self.stills / f"{slug}.{role}.jpg").exists()
+
+    def has_public_still(self, slug: str) -> bool:
+        """Whether there is one of what is on the channel's air."""
+        return (self.live / slug / "still.jpg").exists()

@@ -66,13 +66,13 @@ def _now(session: Session, of_these: ColumnElement[bool]) -> dict[int, Planned]:
     """A planned broadcast goes before one that a feed began by itself."""
     query = select(*ON_WALL).where(of_these, Broadcast.state.in_(AT_THE_CHANNEL))
     found = session.execute(query.order_by(Broadcast.created_by.is_not(None), Broadcast.id))
-    return {channel_id: Planned(*said) for channel_id, *said in found}
+    return {row.channel_id: Planned(*row[1:]) for row in found}
 
 
 def _next(session: Session, of_these: ColumnElement[bool], now: datetime) -> dict[int, Planned]:
     query = select(*ON_WALL).where(of_these, coming(now)).ext(distinct_on(Broadcast.channel_id))
     found = session.execute(query.order_by(Broadcast.channel_id, Broadcast.planned_start_at))
-    return {channel_id: Planned(*said) for channel_id, *said in found}
+    return {row.channel_id: Planned(*row[1:]) for row in found}
 
 
 def find_channel(session: Session, slug: str) -> Row[Channel, Institution] | None:

@@ -218,7 +218,9 @@ def _pages(engine: Engine, world: World, folder: Path) -> Pages:
     site = Site(ROOMS, Assets(), SiteDoor(engine), lambda: clock.now, bytes(32))
     office = Office(engine, PEPPER, FolderMailer(mail, "Mbashara <mbashara@localhost>"), BASE_URL)
     away = MediaProcesses(Settings(data=folder, run_dir=folder / "run"))
-    studio = Studio(engine, away, PEPPER, "rtmp://127.0.0.1/live", Path("/nowhere"))
+    (folder / "stills").mkdir()
+    (folder / "stills" / f"{world.b.channel}.primary.jpg").write_bytes(b"a picture")  # b's feed, though none is here
+    studio = Studio(engine, away, PEPPER, "rtmp://127.0.0.1/live", folder / "stills", folder / "live")
     app = Starlette(
         routes=page_routes(site, engine, office, studio),
         middleware=[Middleware(SecurityHeaders)],

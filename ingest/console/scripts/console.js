@@ -1,7 +1,7 @@
 // Owns what moves on the console: numbers and states as they change, the time left for an undo, alarms, copying.
 import { drawGraphs } from './graphs.js';
 import { offerPreviews } from './previews.js';
-import { putCards } from './wall.js';
+import { putCards, refreshStills } from './wall.js';
 
 const POLL_MS = 3000;
 const WALL_POLL_MS = 10_000;
@@ -45,6 +45,7 @@ function follow(address) {
     });
   }
   open();
+  if (isWall) refreshStills();
 }
 
 function showNumbers({ channel, ...roles }) {
