@@ -62,8 +62,16 @@ class MediaProcesses:
         found: Told | None = None if text is None else json.loads(text)
         return found
 
+    @property
+    def names(self) -> list[str]:
+        return media_names(self._settings)
+
+    def process_of(self, slug: str) -> str:
+        """The name of the one that has the channel."""
+        return f"media-{channel_worker(slug, self._settings.media_workers)}"
+
     def _socket(self, slug: str) -> Path:
-        return self._settings.socket(f"media-{channel_worker(slug, self._settings.media_workers)}")
+        return self._settings.socket(self.process_of(slug))
 
     def _ask(self, name: str) -> list[Told] | None:
         text = probe.get(self._settings.socket(name), feeds.PATH)

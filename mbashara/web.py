@@ -35,6 +35,7 @@ from ingest.console import Studio, broadcast, channel, previews, stills, wall
 from mbashara import logs
 from mbashara.api import app as api
 from mbashara.health import Health
+from mbashara.load import LoadMeter
 from mbashara.media_processes import MediaProcesses
 from mbashara.settings import Settings
 from mbashara.web_metrics import metrics_text
@@ -112,7 +113,7 @@ def application(settings: Settings) -> Starlette:
     )
     rtmp_url = settings.public_rtmp_url or f"rtmp://{settings.rtmp_address.reachable}/live"
     media = MediaProcesses(settings)
-    studio = Studio(engine, media, pepper, rtmp_url, settings.stills, settings.live)
+    studio = Studio(engine, media, pepper, rtmp_url, settings.stills, settings.live, LoadMeter(settings, media).read)
     office = Office(engine, pepper, mailer, settings.base_url)
 
     async def healthz(_request: Request) -> Response:

@@ -1,11 +1,13 @@
 """The engineers' console: all channels on one wall, a channel with feeds and keys, a broadcast led through its life."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from sqlalchemy import Engine
+
+from ingest.console.load import Load
 
 Told = dict[str, Any]
 """A feed as its media process tells it (its GET /feeds)."""
@@ -47,6 +49,7 @@ class Studio:
     rtmp_url: str
     stills: Path
     live: Path
+    read_load: Callable[[], Load]
 
     def has_still(self, slug: str, role: str) -> bool:
         """Whether there is a picture of that feed."""

@@ -21,6 +21,7 @@ from core.web.i18n import Language
 from ingest.console import Media, Told
 from ingest.console.cards import Card, Cards, HasStill, facts
 from ingest.console.health_words import numbers
+from ingest.console.load import Load
 from ingest.console.queries import OnWall
 
 BEAT_S = 0.5
@@ -37,10 +38,11 @@ Versions = Mapping[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """What a page watches. `language` is a wall's, None on any other page."""
+    """What a page watches. `language` is a wall's, None on any other page; `has_load`: the platform's staff's."""
 
     slugs: frozenset[str]
     language: Language | None = None
+    has_load: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,7 @@ class Beat:
     words: Mapping[str, str] = field(default_factory=dict)
     number: int = 0
     cards: Mapping[str, Card] = field(default_factory=dict)
+    load: Load | None = None
     told: dict[tuple[Watch, int], bytes] = field(default_factory=dict)
     """What was made for watchers of this beat, by what they watch and the beat they knew."""
 
@@ -115,11 +118,29 @@ class Rows:
         return [self._known[slug] for slug in (self._known if slugs is None else slugs) if slug in self._known]
 
 
+@dataclass(slots=True)
+class LoadTold:
+    """What the machine has to do, rendered once for all who see it."""
+
+    read: Callable[[], Load]
+    render: Callable[[Language, Load], str]
+    _made: dict[Language, tuple[Load, str]] = field(default_factory=dict)
+
+    def html(self, language: Language, load: Load) -> str:
+        known = self._made.get(language)
+        if known is None or known[0] is not load:
+            known = self._made[language] = load, self.render(language, load)
+        return known[1]
+
+    def told_after(self, last: Load | None, now: Load | None, language: Language) -> str:
+        return "" if now is None or now is last else f"event: load\ndata: {json.dumps(self.html(language, now))}\n\n"
+
+
 class Pulse:
     """Beats while someone watches."""
 
-    def __init__(self, media: Media, rows: Rows, cards: Cards, has_still: HasStill) -> None:
-        self._media, self._rows, self._cards, self._has_still = media, rows, cards, has_still
+    def __init__(self, media: Media, rows: Rows, cards: Cards, has_still: HasStill, load: LoadTold) -> None:
+        self._media, self._rows, self._cards, self._has_still, self.load = media, rows, cards, has_still, load
         self._process = secrets.token_hex(4)
         self._beat = Beat()
         self._watching: dict[Watch, int] = {}
@@ -177,6 +198,8 @@ class Pulse:
         assert watch.language is not None
         cards = [card.told(watch.language, self._cards.render) for card in now.cards_after(number, watch.slugs)]
         told = f"event: cards\nid: {self._mark(now.number)}\ndata: [{','.join(cards)}]\n\n" if cards else ""
+        if watch.has_load:
+            told += self.load.told_after(known.load, now.load, watch.language)
         return told + now.numbers_after(known, watch.slugs)
 
     async def _run(self) -> None:
@@ -200,4 +223,4 @@ class Pulse:
         for card in fresh:
             for language in languages:
                 card.told(language, self._cards.render)
-        return Beat(seen.numbers, seen.words, number, self._cards.by_slug)
+        return Beat(seen.numbers, seen.words, number, self._cards.by_slug, self.load.read())

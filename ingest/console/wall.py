@@ -21,24 +21,31 @@ from core.web.i18n import Language
 from core.web.site import Page, Site, View
 from ingest.console import Studio, queries
 from ingest.console.cards import DUE, Cards, Facts, facts
-from ingest.console.pulse import Pulse, Rows, Versions, Watch, by_slug
+from ingest.console.load import Load
+from ingest.console.pulse import LoadTold, Pulse, Rows, Versions, Watch, by_slug
 
 EVENTS = "/console/events"
-CARD = "ingest/console/card.html"
+CARD, LOAD = "ingest/console/card.html", "ingest/console/load.html"
+Macros = Mapping[Language, Callable[..., str]]
 EVERYTHING = Scope(True, frozenset())
 
 
 def routes(site: Site, studio: Studio) -> list[BaseRoute]:
-    cards = Cards(partial(_render, {language: site.macro(language, CARD, "card") for language in Language}))
+    cards = Cards(partial(_render, _macros(site, CARD, "card")))
     rows = Rows(partial(_read_versions, studio), partial(_read_wall, studio))
-    pulse = Pulse(studio.media, rows, cards, studio.has_still)
+    load = LoadTold(studio.read_load, partial(_render, _macros(site, LOAD, "load")))
+    pulse = Pulse(studio.media, rows, cards, studio.has_still, load)
     return [
         *site.staff_pages("/console", partial(_wall, studio, cards, pulse)),
         Route(EVENTS, partial(_events, site, studio, pulse)),
     ]
 
 
-def _render(macros: Mapping[Language, Callable[[Facts], str]], language: Language, one: Facts) -> str:
+def _macros(site: Site, template: str, name: str) -> Macros:
+    return {language: site.macro(language, template, name) for language in Language}
+
+
+def _render(macros: Macros, language: Language, one: Facts | Load) -> str:
     return macros[language](one).strip()
 
 
@@ -53,6 +60,7 @@ def _wall(studio: Studio, cards: Cards, pulse: Pulse, view: View) -> Page:
         "active": [Markup(cards.html(view.language, one)) for one in found if one.is_active],
         "quiet": [Markup(cards.html(view.language, one)) for one in found if not one.is_active],
         "events": f"{EVENTS}?{urlencode({'wall': view.language, 'since': mark})}",
+        "load": Markup(pulse.load.html(view.language, studio.read_load())) if visible.everything else "",
         "may_add": view.may_anywhere(Act.CHANNEL_ADD),
     }
     return Page("ingest/console/wall.html", shown)
@@ -70,7 +78,7 @@ async def _events(site: Site, studio: Studio, pulse: Pulse, request: Request) ->
     since = request.headers.get("last-event-id") or asked.get("since", "")
     headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
     return StreamingResponse(
-        pulse.watch(Watch(slugs, language), since), media_type="text/event-stream", headers=headers
+        pulse.watch(Watch(slugs, language, visible.everything), since), media_type="text/event-stream", headers=headers
     )
 
 

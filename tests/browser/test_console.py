@@ -210,6 +210,7 @@ def test_a_card_comes_to_the_wall_by_itself(browser: Browser, mbashara_up: Up) -
         expect(card.get_by_role("link")).to_be_focused()
         press(other, "Cancel the broadcast")
         expect(wall.locator("[data-cards=quiet] #card-ukuta a")).to_be_focused(timeout=3_000)
+        expect(wall.locator("#load")).to_contain_text("media-0")
         assert fetched == [own], "the page as it was opened, and never again"
 
 

@@ -37,6 +37,7 @@ from core.web.headers import SecurityHeaders
 from core.web.site import Site
 from core.web.staff import Office
 from ingest.console import Studio
+from mbashara.load import LoadMeter
 from mbashara.media_processes import MediaProcesses
 from mbashara.settings import Settings
 from mbashara.web import ROOMS, SiteDoor, error_pages, page_routes
@@ -217,10 +218,19 @@ def _pages(engine: Engine, world: World, folder: Path) -> Pages:
     clock, mail = Clock(), folder / "mail"
     site = Site(ROOMS, Assets(), SiteDoor(engine), lambda: clock.now, bytes(32))
     office = Office(engine, PEPPER, FolderMailer(mail, "Mbashara <mbashara@localhost>"), BASE_URL)
-    away = MediaProcesses(Settings(data=folder, run_dir=folder / "run"))
+    settings = Settings(data=folder, run_dir=folder / "run")
+    away = MediaProcesses(settings)
     (folder / "stills").mkdir()
     (folder / "stills" / f"{world.b.channel}.primary.jpg").write_bytes(b"a picture")  # b's feed, though none is here
-    studio = Studio(engine, away, PEPPER, "rtmp://127.0.0.1/live", folder / "stills", folder / "live")
+    studio = Studio(
+        engine,
+        away,
+        PEPPER,
+        "rtmp://127.0.0.1/live",
+        folder / "stills",
+        folder / "live",
+        LoadMeter(settings, away).read,
+    )
     app = Starlette(
         routes=page_routes(site, engine, office, studio),
         middleware=[Middleware(SecurityHeaders)],

@@ -31,6 +31,7 @@ function follow(address) {
       if (isWorse === null) fetchAnew();
       else if (isWorse) sound();
     });
+    source.addEventListener('load', ({ data }) => (document.getElementById('load').innerHTML = JSON.parse(data)));
     source.addEventListener('changed', ({ lastEventId }) => {
       known = lastEventId;
       setTimeout(fetchAnew, isWall ? Math.random() * SPREAD_MS : 0); // all walls are told so at once: after a restart
