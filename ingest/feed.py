@@ -37,6 +37,7 @@ class Feed:
         self.tracks: dict[Kind, Track] = {}
         self.bytes_in = self.skipped = 0
         self.health = FeedHealth(limits)
+        self.newest_key: Packet | None = None  # only referred to: its picture is others' to make
         self._on_end = on_end
         self._taps: tuple[Tap, ...] = ()
         self._first_ms: int | None = None
@@ -55,6 +56,8 @@ class Feed:
         if type(item) is Packet and item.kind in self.tracks:
             if type_id == flv.VIDEO:
                 self._take_picture(item)
+                if item.is_key:
+                    self.newest_key = item
             else:
                 self._take_sound(timestamp_ms, len(item.payload))
             if self.on_item is not None:

@@ -9,6 +9,7 @@ import secrets
 import shutil
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,7 +33,7 @@ from ingest.rtmp.door import FeedEnd, FeedSink, HandOff, PublishRequest, Refusal
 from ingest.rtmp.errors import FeedError
 from mbashara.broadcast import Broadcast, Parameters
 from mbashara.life import Attach, Begin, Current, End, Patience, Situation, decide
-from player.files import withdraw, write_state
+from player.files import STILL_NAME, withdraw, write_state
 from player.playlist import MediaPlaylist
 
 log = structlog.get_logger()
@@ -282,6 +283,8 @@ class Channels:
         channel.ending = asyncio.create_task(self._finish(channel, channel.broadcast, end))
 
     async def _finish(self, channel: Channel, broadcast: Broadcast, end: End) -> None:
+        with suppress(OSError):
+            (self._parameters.live / channel.slug / STILL_NAME).unlink(missing_ok=True)
         try:
             await broadcast.end(end.reason)
         except OSError as error:

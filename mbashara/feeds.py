@@ -1,6 +1,7 @@
 """What a media process tells of its feeds: who publishes, what was measured, what is wrong, as JSON on its own socket.
 
 GET /feeds                                              every feed that is connected
+GET /feeds/keyframe?channel=&role=[&known=]             its newest keyframe and configuration as FLV; 404: none yet
 GET /feeds/series?channel=&role=[&step_s=][&from_s=]    a role's series in the last broadcast, at most 400 rows
 
 The edge doesn't pass these on: they name encoders and addresses. Issues are told by type; their words are in
@@ -14,19 +15,38 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qs
 
-from core.media.packet import Track, VideoTrack
+from core.media.packet import Kind, Track, VideoTrack
 from core.web.http import Request, response
 from ingest.feed import Feed
 from mbashara.channels import Channel, Channels
+from transcode.stills.keyframe import keyframe_file
 
-PATH, SERIES_PATH = "/feeds", "/feeds/series"
+PATH, SERIES_PATH, KEYFRAME_PATH = "/feeds", "/feeds/series", "/feeds/keyframe"
+PATHS = frozenset({PATH, SERIES_PATH, KEYFRAME_PATH})
 
 
 def answer(channels: Channels, request: Request) -> bytes:
     if request.path == PATH:
         return _json(200, [_feed(channel, feed) for channel, feed in channels.feeds()])
-    found = _series(channels, {name: values[-1] for name, values in parse_qs(request.query).items()})
+    asked = {name: values[-1] for name, values in parse_qs(request.query).items()}
+    if request.path == KEYFRAME_PATH:
+        return _keyframe(channels, asked)
+    found = _series(channels, asked)
     return _json(404, {"error": "no such series"}) if found is None else _json(200, found)
+
+
+def _keyframe(channels: Channels, asked: dict[str, str]) -> bytes:
+    """`known` is the ETag of the one that who asks has already: 304. X-On-Air is 1 or 0 at this moment."""
+    channel = channels.channels.get(asked.get("channel", ""))
+    feed = channel.feeds.get(asked.get("role", "")) if channel is not None else None
+    track = feed.tracks.get(Kind.VIDEO) if feed is not None else None
+    if channel is None or feed is None or feed.newest_key is None or not isinstance(track, VideoTrack):
+        return _json(404, {"error": "no keyframe"})
+    tag = f"{feed.identity}-{feed.newest_key.dts_ms}"
+    headers = [("etag", tag), ("x-on-air", str(int(channel.on_air is feed)))]
+    if asked.get("known") == tag:
+        return response(304, headers)
+    return response(200, [*headers, ("content-type", "video/x-flv")], keyframe_file(track, feed.newest_key))
 
 
 def _series(channels: Channels, asked: dict[str, str]) -> dict[str, Any] | None:

@@ -96,7 +96,7 @@ class Application:
             failing = self._recorder.failing
             body = b"disk refuses recordings" if failing else b"ok"
             return response(503 if failing else 200, [("content-type", "text/plain")], body)
-        if request.path in (feeds.PATH, feeds.SERIES_PATH):
+        if request.path in feeds.PATHS:
             return feeds.answer(self._channels, request)
         if request.path == "/refresh":  # nothing outside reaches this: the edge passes on /live/ alone
             return response(204 if await self._obey() else 503, [])

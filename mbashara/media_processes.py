@@ -90,8 +90,16 @@ class MediaProcesses:
     def viewers(self) -> dict[str, Viewers] | None:
         return viewers.read_file(self._settings)
 
+    @property
+    def names(self) -> list[str]:
+        return media_names(self._settings)
+
+    def process_of(self, slug: str) -> str:
+        """The name of the one that has the channel."""
+        return f"media-{channel_worker(slug, self._settings.media_workers)}"
+
     def _socket(self, slug: str) -> Path:
-        return self._settings.socket(f"media-{channel_worker(slug, self._settings.media_workers)}")
+        return self._settings.socket(self.process_of(slug))
 
     def _ask(self, name: str) -> list[Told] | None:
         text = probe.get(self._settings.socket(name), feeds.PATH)

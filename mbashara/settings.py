@@ -188,6 +188,11 @@ class Settings(BaseSettings):
         return self.run / "live"
 
     @property
+    def stills(self) -> Path:
+        """A picture of each feed, CHANNEL.ROLE.jpg: for staff alone."""
+        return self.run / "stills"
+
+    @property
     def recordings(self) -> Path:
         return self.data / "recordings"
 

@@ -91,7 +91,7 @@ def specs(settings: Settings, rtmp_fd: int, viewers_fd: int, with_demo: bool) ->
         for worker in range(settings.media_workers)
     ]
     work = ours("work", "mbashara.work", viewers_fd, **{viewers.FD_VARIABLE: str(viewers_fd)})
-    children += [ours("web", "mbashara.web"), work, _edge(settings)]
+    children += [ours("web", "mbashara.web"), work, ours("stills", "mbashara.stills"), _edge(settings)]
     return [*children, ours("demo", "mbashara.demo")] if with_demo else children
 
 

@@ -32,10 +32,11 @@ from core.web.assets import Assets
 from core.web.headers import SECURITY_HEADERS, SecurityHeaders
 from core.web.site import LiveNow, Site
 from core.web.staff import Office, account, audit_log, emblem, entrance, institutions, people, sign_on, webhooks
-from ingest.console import Studio, alarm_desk, broadcast, calendar, channel, dry_run, previews, wall
+from ingest.console import Studio, alarm_desk, broadcast, calendar, channel, dry_run, previews, stills, wall
 from mbashara import logs
 from mbashara.api import app as api
 from mbashara.health import Health
+from mbashara.load import LoadMeter
 from mbashara.media_processes import MediaProcesses
 from mbashara.settings import Settings
 from mbashara.sign_on import open_provider
@@ -114,7 +115,11 @@ def application(settings: Settings) -> Starlette:
     )
     rtmp_url = settings.public_rtmp_url or f"rtmp://{settings.rtmp_address.reachable}/live"
     media = MediaProcesses(settings)
-    studio = Studio(engine, media, pepper, rtmp_url, settings.dry_runs, settings.dry_run_minutes)
+    load = LoadMeter(settings, media)
+    studio = Studio(
+        engine, media, pepper, rtmp_url, settings.stills, settings.live, load.read, settings.dry_runs,
+        settings.dry_run_minutes,
+    )  # fmt: skip
     office = Office(
         engine, pepper, mailer, settings.base_url, settings.emblems, open_provider(settings), settings.webhook_insecure
     )
@@ -148,8 +153,8 @@ def page_routes(site: Site, engine: Engine, office: Office, studio: Studio) -> l
     return [
         site.assets.route(),
         *brand.routes(),
-        *home.routes(site, engine),
-        *player_pages.routes(site, PageQueries(engine)),
+        *home.routes(site, engine, studio.has_public_still),
+        *player_pages.routes(site, PageQueries(engine), studio.has_public_still),
         *entrance.routes(site, office),
         *sign_on.routes(site, office),
         *account.routes(site, office),
@@ -165,6 +170,7 @@ def page_routes(site: Site, engine: Engine, office: Office, studio: Studio) -> l
         *previews.routes(site, studio),
         *calendar.routes(site, studio),
         *dry_run.routes(site, studio),
+        *stills.routes(site, studio),
     ]
 
 

@@ -12,6 +12,7 @@ from prometheus_client.samples import Sample
 from core.broadcasts.dry_runs import is_test_path
 from mbashara import probe, viewers
 from mbashara.health import media_names, read_children
+from mbashara.load import usages
 from mbashara.settings import Settings
 
 
@@ -37,10 +38,16 @@ def supervisor_metrics(settings: Settings) -> Iterable[Metric]:
         "mbashara_restarts", "Times a child process died and was started again.", labels=["child"]
     )
     running = GaugeMetricFamily("mbashara_child_running", "1 while the child process runs.", labels=["child"])
-    for name, child in read_children(settings).items():
+    cpu = CounterMetricFamily("mbashara_child_cpu_seconds", "CPU of the child and all it started.", labels=["child"])
+    memory = GaugeMetricFamily("mbashara_child_memory_bytes", "Memory of it and all it started.", labels=["child"])
+    children = read_children(settings)
+    used = usages(int(child["process_id"]) for child in children.values())
+    for (name, child), usage in zip(children.items(), used, strict=True):
+        cpu.add_metric([name], usage.family_s)
+        memory.add_metric([name], usage.memory_bytes)
         restarts.add_metric([name], float(child["restarts"]))
         running.add_metric([name], float(child["state"] == "running"))
-    return [restarts, running]
+    return [restarts, running, cpu, memory]
 
 
 def viewers_metric(settings: Settings) -> Metric:
@@ -69,5 +76,6 @@ async def metrics_text(settings: Settings) -> bytes:
         text = await asyncio.to_thread(probe.get, settings.socket(name), "/metrics")
         if text is not None:  # its absence shows in mbashara_child_running
             families += labelled(list(text_string_to_metric_families(text)), name)
-    families += [*supervisor_metrics(settings), viewers_metric(settings)]
+    families += await asyncio.to_thread(supervisor_metrics, settings)
+    families.append(viewers_metric(settings))
     return generate_latest(Collected(merged(families)))

@@ -13,6 +13,9 @@ from core.media.packet import Buffer, Track
 from core.media.window import LiveWindow, Part, Segment
 from player.playlist import MediaPlaylist
 
+STILL_NAME = "still.jpg"
+"""Beside a channel's playlists: a picture of what is on the air, some seconds old."""
+
 
 def replace_file(path: str, data: Sequence[Buffer]) -> None:
     """Writes a small file at once or not at all: whoever opens it sees the old or the new one."""

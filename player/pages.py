@@ -13,6 +13,7 @@ from starlette.routing import BaseRoute
 from core.brand import Brand, brand_of
 from core.tables import Institution
 from core.web.site import Page, Site, View
+from player.files import STILL_NAME
 from player.words import key_help, shell_words
 
 KEPT_S = 60
@@ -58,18 +59,22 @@ class Subject:
     name_en: str
     began_at: datetime | None = None
     brand: Brand | None = None
+    poster: str = ""
 
 
 Find = Callable[[View], Subject | None]
 
 
-def routes(site: Site, channels: ChannelQuery) -> list[BaseRoute]:
+def routes(site: Site, channels: ChannelQuery, has_still: Callable[[str], bool]) -> list[BaseRoute]:
+    """`has_still`: whether there is a picture of what is on the channel's air."""
+
     def find_live(view: View) -> Subject | None:
         names = channels.channel(view.request.path_params["slug"])
         if names is None:
             return None
-        brand = None if names.institution is None else brand_of(names.institution)
-        return Subject("live", f"/live/{names.slug}", names.name_sw, names.name_en, brand=brand)
+        base, brand = f"/live/{names.slug}", None if names.institution is None else brand_of(names.institution)
+        poster = f"{base}/{STILL_NAME}" if has_still(names.slug) else ""
+        return Subject("live", base, names.name_sw, names.name_en, brand=brand, poster=poster)
 
     def find_recording(view: View) -> Subject | None:
         names = channels.recording(view.request.path_params["id"])
@@ -93,6 +98,7 @@ def _watch(find: Find, view: View) -> Page:
     facts = {
         "kind": subject.kind,
         "base": subject.base,
+        "poster": subject.poster,
         "name": name,
         "other_name": view.pick(subject.name_en, subject.name_sw),
         "kicker": kicker,

@@ -1,6 +1,6 @@
 """The first page of Tovuti Kuu: what is on the air now, what comes soon, and the latest recordings."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -21,11 +21,14 @@ LATE = timedelta(hours=2)
 """How long a broadcast that is late to begin stays among those to come."""
 
 
-def routes(site: Site, engine: Engine) -> list[BaseRoute]:
+def routes(site: Site, engine: Engine, has_still: Callable[[str], bool]) -> list[BaseRoute]:
+    """`has_still`: whether there is a picture of what is on the channel's air."""
+
     def home(view: View) -> Page:
         with transaction(engine) as session:
             facts: dict[str, Any] = {
                 "live": live(session), "soon": soon(session, view.visit.now), "recordings": recordings(session),
+                "has_still": has_still,
             }  # fmt: skip
         facts["brands"] = {owner.id: brand_of(owner) for _, _, owner in [*facts["live"], *facts["soon"]]}
         return Page("portal/home.html", facts, kept_s=KEPT_S)

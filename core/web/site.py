@@ -201,6 +201,10 @@ class Site:
             visitors.remember_visitor(response, view.visitor, secure=self.secure)
         return response
 
+    def macro(self, language: Language, template: str, name: str) -> Callable[..., str]:
+        """Renders a piece of a page that is told on its own."""
+        return self._templates[language].macro(template, name)
+
     def _routes(self, path: str, endpoint: Endpoint, methods: Sequence[str], *, for_staff: bool) -> list[BaseRoute]:
         return [
             Route(f"/{language}{path}", self._answer(language, endpoint, for_staff), methods=list(methods))

@@ -74,3 +74,8 @@ class Templates:
 
     def render(self, name: str, facts: Mapping[str, Any]) -> str:
         return self._environment.get_template(name).render(facts)
+
+    def macro(self, name: str, macro: str) -> Callable[..., str]:
+        """A macro of a template, for a piece of a page; what its template imports is made once, not at each call."""
+        found: Callable[..., str] = getattr(self._environment.get_template(name).module, macro)
+        return found

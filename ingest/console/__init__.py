@@ -1,13 +1,15 @@
 """The engineers' console: all channels on one wall, a channel with feeds and keys, a broadcast led through its life."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 from sqlalchemy import Engine
 
 from core.broadcasts.viewers import Viewers
 from ingest.console.alarms import Memory
+from ingest.console.load import Load
 
 Told = dict[str, Any]
 """A feed as its media process tells it (its GET /feeds)."""
@@ -46,12 +48,24 @@ class Media(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Studio:
-    """What the console needs of the world. `rtmp_url` is where encoders publish: "rtmp://HOST:PORT/live"."""
+    """What the console needs of the world. `rtmp_url` is where encoders publish: "rtmp://HOST:PORT/live"; `stills` is
+    the folder of the feeds' pictures, `live` that of what viewers get."""
 
     engine: Engine
     media: Media
     pepper: bytes
     rtmp_url: str
+    stills: Path
+    live: Path
+    read_load: Callable[[], Load]
     dry_runs: int = 2
     dry_run_minutes: float = 2.0
     alarms: Memory = field(default_factory=Memory)
+
+    def has_still(self, slug: str, role: str) -> bool:
+        """Whether there is a picture of that feed."""
+        return (self.stills / f"{slug}.{role}.jpg").exists()
+
+    def has_public_still(self, slug: str) -> bool:
+        """Whether there is one of what is on the channel's air."""
+        return (self.live / slug / "still.jpg").exists()

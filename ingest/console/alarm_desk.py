@@ -92,7 +92,7 @@ def plans(session: Session, now: datetime) -> list[Plan]:
             Broadcast.started_at, Broadcast.ends_at, Broadcast.planned_start_at,
         )
         .join(Channel, Channel.id == Broadcast.channel_id)
-        .where(Broadcast.state.in_(AT_THE_CHANNEL) | due)
+        .where(Broadcast.state.in_(AT_THE_CHANNEL) | due, ~Broadcast.is_test)
         .order_by(Broadcast.state.in_(AT_THE_CHANNEL), Broadcast.created_by.is_not(None), Broadcast.id)
     )  # fmt: skip
     by_channel = {

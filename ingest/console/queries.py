@@ -1,10 +1,10 @@
 """What the console asks of the database. Each function takes the session first; rights are the caller's to ask."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Row, select
+from sqlalchemy import ColumnElement, Row, select, true
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.orm import Session
 
@@ -19,48 +19,60 @@ LATE = timedelta(hours=12)
 
 
 @dataclass(frozen=True, slots=True)
+class Planned:
+    """What the wall says of a broadcast."""
+
+    id: str
+    state: str
+    title_sw: str
+    title_en: str
+    planned_start_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class OnWall:
     """A channel on the wall: `broadcast` is what it has now, or what comes next."""
 
-    channel: Channel
-    institution: Institution
-    broadcast: Broadcast | None
+    slug: str
+    name_sw: str
+    name_en: str
+    broadcast: Planned | None
 
 
-def wall(session: Session, visible: Scope, now: datetime) -> list[OnWall]:
-    """Three queries, however many channels there are. What is on comes first."""
-    pairs = session.execute(
-        select(Channel, Institution)
-        .join(Institution, Institution.id == Channel.institution_id)
-        .where(visible.where(Channel.institution_id))
-        .order_by(Channel.slug)
-    ).all()
-    shown = {**_next(session, visible, now), **_now(session, visible)}
-    found = [OnWall(channel, institution, shown.get(channel.id)) for channel, institution in pairs]
-    return sorted(found, key=lambda one: one.broadcast is None or one.broadcast.state not in AT_THE_CHANNEL)
+ON_WALL = (
+    Broadcast.channel_id, Broadcast.id, Broadcast.state, Broadcast.title_sw, Broadcast.title_en,
+    Broadcast.planned_start_at,
+)  # fmt: skip
 
 
-def _now(session: Session, visible: Scope) -> dict[int, Broadcast]:
+def wall(session: Session, visible: Scope, now: datetime, slugs: Collection[str] | None = None) -> list[OnWall]:
+    """Three queries, however many channels there are; `slugs` None: of all that are visible."""
+    mine = visible.where(Channel.institution_id)
+    query = select(Channel.id, Channel.slug, Channel.name_sw, Channel.name_en).order_by(Channel.slug)
+    named = true() if slugs is None else Channel.slug.in_(slugs)
+    channels = session.execute(query.where(mine, named)).all()
+    of_these = visible.where(Broadcast.institution_id)
+    if slugs is not None:
+        of_these = Broadcast.channel_id.in_([one.id for one in channels])
+    shown = {**_next(session, of_these, now), **_now(session, of_these)}
+    return [OnWall(slug, name_sw, name_en, shown.get(identity)) for identity, slug, name_sw, name_en in channels]
+
+
+def coming(now: datetime) -> ColumnElement[bool]:
+    return (Broadcast.state == "scheduled") & (Broadcast.planned_start_at > now - LATE)
+
+
+def _now(session: Session, of_these: ColumnElement[bool]) -> dict[int, Planned]:
     """A planned broadcast goes before one that a feed began by itself."""
-    mine = visible.where(Broadcast.institution_id)
-    found = session.scalars(
-        select(Broadcast)
-        .where(mine, Broadcast.state.in_(AT_THE_CHANNEL), ~Broadcast.is_test)
-        .order_by(Broadcast.created_by.is_not(None), Broadcast.id)
-    )
-    return {one.channel_id: one for one in found}
+    query = select(*ON_WALL).where(of_these, Broadcast.state.in_(AT_THE_CHANNEL), ~Broadcast.is_test)
+    found = session.execute(query.order_by(Broadcast.created_by.is_not(None), Broadcast.id))
+    return {row.channel_id: Planned(*row[1:]) for row in found}
 
 
-def _next(session: Session, visible: Scope, now: datetime) -> dict[int, Broadcast]:
-    mine = visible.where(Broadcast.institution_id)
-    coming = (Broadcast.state == "scheduled") & (Broadcast.planned_start_at > now - LATE)
-    found = session.scalars(
-        select(Broadcast)
-        .where(mine, coming)
-        .ext(distinct_on(Broadcast.channel_id))
-        .order_by(Broadcast.channel_id, Broadcast.planned_start_at)
-    )
-    return {one.channel_id: one for one in found}
+def _next(session: Session, of_these: ColumnElement[bool], now: datetime) -> dict[int, Planned]:
+    query = select(*ON_WALL).where(of_these, coming(now)).ext(distinct_on(Broadcast.channel_id))
+    found = session.execute(query.order_by(Broadcast.channel_id, Broadcast.planned_start_at))
+    return {row.channel_id: Planned(*row[1:]) for row in found}
 
 
 def find_channel(session: Session, slug: str) -> Row[Channel, Institution] | None:
@@ -81,8 +93,7 @@ def now_on(session: Session, channel_id: int) -> Broadcast | None:
 
 
 def planned(session: Session, channel_id: int, now: datetime) -> Sequence[Broadcast]:
-    coming = (Broadcast.state == "scheduled") & (Broadcast.planned_start_at > now - LATE)
-    query = select(Broadcast).where(Broadcast.channel_id == channel_id, coming)
+    query = select(Broadcast).where(Broadcast.channel_id == channel_id, coming(now))
     return session.scalars(query.order_by(Broadcast.planned_start_at).limit(MAX_PLANNED)).all()
 
 

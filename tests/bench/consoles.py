@@ -32,6 +32,7 @@ from tests.bench import procs, publisher
 from tests.up import Up, data_folder, running
 
 INSTITUTIONS, CHANNELS, BROADCASTS, CONSOLES = 411, 500, 10_000, 200
+CHANGING = 6
 EMAIL, PASSWORD = "mhandisi@ega.example", "maembe saba mezani kwetu"
 P99_MS, CPU_PERCENT, CHANGE_S = 150.0, 10.0, 1.0
 PAGES = ("/sw/console", "/sw/console/channels/c7", "/sw/staff/institutions")
@@ -40,16 +41,16 @@ PAGES = ("/sw/console", "/sw/console/channels/c7", "/sw/staff/institutions")
 def run(seconds: float) -> list[str]:
     feeds.load()
     with data_folder() as data, running(data, ladder=False) as up:
-        key = _fill(up)
+        keys = _fill(up)
         with httpx.Client(base_url=up.http_url, follow_redirects=True, timeout=30, trust_env=False) as client:
             _log_in(client)
             lines = [_page(client, path, seconds) for path in PAGES]
-            lines += asyncio.run(_consoles(up, client.cookies, key, seconds))
+            lines += asyncio.run(_consoles(up, client.cookies, keys, seconds))
     return lines
 
 
-def _fill(up: Up) -> str:
-    """Returns the primary key of channel c7."""
+def _fill(up: Up) -> list[str]:
+    """Returns the channels' primary keys."""
     settings, now = Settings(data=up.data), datetime.now(UTC)
     engine = open_engine(settings.sqlalchemy_url)
     pepper, by = settings.pepper_file.read_bytes(), Actor(None, "bench")
@@ -65,7 +66,7 @@ def _fill(up: Up) -> str:
         assert isinstance(invited, Invitation)
         accounts.set_first_password(session, invited.account, PASSWORD, by=by, now=now)
     engine.dispose()
-    return keys[7]
+    return keys
 
 
 def _channel(session: Session, number: int, pepper: bytes, now: datetime) -> str:
@@ -114,26 +115,37 @@ def _page(client: httpx.Client, path: str, seconds: float) -> str:
     )
 
 
-async def _consoles(up: Up, cookies: httpx.Cookies, key: str, seconds: float) -> list[str]:
-    """200 consoles open at the wall, one channel on the air; then its feed goes away."""
+async def _consoles(up: Up, cookies: httpx.Cookies, keys: list[str], seconds: float) -> list[str]:
+    """200 consoles open, half of them walls; a channel is on the air, others come and go; then its feed goes away."""
     cookie = "; ".join(f"{name}={value}" for name, value in cookies.items())
     opened = [asyncio.create_task(_console(up.http_url, cookie, n)) for n in range(CONSOLES)]
-    feeding = asyncio.create_task(_feed(up.rtmp_url, key, seconds + 8))
+    feeding = asyncio.create_task(_feed(up.rtmp_url, keys[7], seconds + 8))
+    changing = asyncio.create_task(_come_and_go(up.rtmp_url, keys[20 : 20 + CHANGING], seconds + 6))
     await asyncio.sleep(6)
     before_s, began = _web_cpu_s(up), time.monotonic()
     await asyncio.sleep(seconds)
     percent = 100 * (_web_cpu_s(up) - before_s) / (time.monotonic() - began)
     gone_s = await feeding
+    await changing
     await asyncio.sleep(5)
     for task in opened:
         task.cancel()
     told = [await task for task in opened]
     late_s = [next((at - gone_s for at in one if at > gone_s), float("inf")) for one in told]
     return [
-        f"{CONSOLES} consoles open: web {percent:.1f} % of a core {_verdict(percent, CPU_PERCENT)}",
+        f"{CONSOLES} consoles open, {CHANGING} channels changing: web {percent:.1f} % of a core "
+        + _verdict(percent, CPU_PERCENT),
         f"a feed's end on every console: p50 {statistics.median(late_s):.2f} s, last {max(late_s):.2f} s "
         + _verdict(max(late_s), CHANGE_S),
     ]
+
+
+async def _come_and_go(url: str, keys: list[str], seconds: float) -> None:
+    """Feeds that are there for some seconds, and away for some."""
+    until_s = time.monotonic() + seconds
+    while time.monotonic() < until_s:
+        await asyncio.to_thread(publisher.publish, [(url, key) for key in keys], feeds.load(), 3)
+        await asyncio.sleep(3)
 
 
 def _web_cpu_s(up: Up) -> float:
@@ -153,20 +165,28 @@ async def _feed(url: str, key: str, seconds: float) -> float:
 
 
 async def _console(http_url: str, cookie: str, number: int) -> list[float]:
-    """When each `changed` came, until it is cancelled."""
+    """When each change of c7 came, until it is cancelled: on a wall as the card's HTML, on the channel's page as word
+    that it is to be fetched anew."""
     parts = urlsplit(http_url)
-    reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
-    path = "/console/events" + ("" if number % 2 else "?" + urllib.parse.urlencode({"channel": "c7"}))
+    reader, writer = await asyncio.open_connection(parts.hostname, parts.port, limit=1 << 22)
+    is_wall = number % 2 == 1
+    path = "/console/events?" + urllib.parse.urlencode({"wall": "sw"} if is_wall else {"channel": "c7"})
     writer.write(f"GET {path} HTTP/1.1\r\nHost: {parts.netloc}\r\nCookie: {cookie}\r\n\r\n".encode())
-    came: list[float] = []
+    event, came = b"", list[float]()
     try:
         while line := await reader.readline():
-            if line.startswith(b"event: changed"):
+            if line.startswith(b"event: "):
+                event = line[7:].strip()
+            elif line.startswith(b"data: ") and _tells(event, line, is_wall):
                 came.append(time.monotonic())
     except asyncio.CancelledError:
         pass
     writer.close()
     return came
+
+
+def _tells(event: bytes, line: bytes, is_wall: bool) -> bool:
+    return event == b"cards" and b'<li class=\\"card\\" id=\\"card-c7\\"' in line if is_wall else event == b"changed"
 
 
 def main() -> None:

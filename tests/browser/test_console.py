@@ -191,6 +191,32 @@ def test_two_engineers_see_each_others_acts(browser: Browser, mbashara_up: Up) -
         says(second, "Scheduled")
 
 
+def test_a_card_comes_to_the_wall_by_itself(browser: Browser, mbashara_up: Up) -> None:
+    """Pushed as HTML, not fetched; the keyboard stays on it while it moves from the quiet to the cards and back."""
+    up = mbashara_up
+    up.channel_add("ukuta")
+    with engineer(browser, up, "salma@tbc.example") as wall:
+        fetched: list[str] = []
+        own = f"{up.http_url}/en/console"
+        wall.on("request", lambda request: fetched.append(request.url) if request.url == own else None)
+        wall.reload()
+        wall.locator("#card-ukuta a").focus()
+        other = wall.context.new_page()
+        other.goto(f"{own}/channels/ukuta/broadcasts/new")
+        other.fill("#title_sw", "Kikao cha ukutani")
+        other.fill("#title_en", "Sitting on the wall")
+        other.get_by_role("button", name="Save").click()
+        press(other, "Begin the rehearsal")
+        card = wall.locator("[data-cards=active] #card-ukuta")
+        expect(card).to_contain_text("Rehearsal", timeout=3_000)
+        expect(card).to_contain_text("Sitting on the wall")
+        expect(card.get_by_role("link")).to_be_focused()
+        press(other, "Cancel the broadcast")
+        expect(wall.locator("[data-cards=quiet] #card-ukuta a")).to_be_focused(timeout=3_000)
+        expect(wall.locator("#load")).to_contain_text("media-0")
+        assert fetched == [own], "the page as it was opened, and never again"
+
+
 PAGES = (
     "/console", "/console/channels/wawili", "/console/channels/new", "/console/channels/wawili/broadcasts/new",
     "/console/calendar", "/console/channels/wawili/dry-run",

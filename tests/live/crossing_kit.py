@@ -47,6 +47,7 @@ def _ids(pages: Pages, session_id: int) -> dict[str, Mapping[str, Sequence[objec
         "/staff/reset/": {"token": ["forged"]},
         "/console/channels/": {"slug": [b.channel], "role": ["primary", "backup"]},
         "/console/previews/": {"slug": [b.channel], "role": ["primary"], "id": ["0a1b"]},
+        "/console/stills/": {"slug": [b.channel], "role": ["primary"]},
         "/console/broadcasts/": {"id": [b.broadcast_id], "act": list(RIGHT_OF)},
     }
 

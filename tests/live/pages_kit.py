@@ -40,6 +40,7 @@ from core.web.staff import Office
 from core.webhooks import endpoints
 from core.webhooks.endpoints import Made
 from ingest.console import Studio
+from mbashara.load import LoadMeter
 from mbashara.media_processes import MediaProcesses
 from mbashara.settings import Settings
 from mbashara.web import ROOMS, SiteDoor, error_pages, page_routes
@@ -223,8 +224,13 @@ def _pages(engine: Engine, world: World, folder: Path, provider: Provider | None
     clock, mail = Clock(), folder / "mail"
     site = Site(ROOMS, Assets(), SiteDoor(engine), lambda: clock.now, bytes(32))
     office = Office(engine, PEPPER, FolderMailer(mail, "Mbashara <mbashara@localhost>"), BASE_URL, folder, provider)
-    away = MediaProcesses(Settings(data=folder, run_dir=folder / "run"))
-    studio = Studio(engine, away, PEPPER, "rtmp://127.0.0.1/live")
+    settings = Settings(data=folder, run_dir=folder / "run")
+    away = MediaProcesses(settings)
+    stills = folder / "stills"
+    stills.mkdir()
+    (stills / f"{world.b.channel}.primary.jpg").write_bytes(b"a picture")  # b's feed, though none is here
+    load = LoadMeter(settings, away)
+    studio = Studio(engine, away, PEPPER, "rtmp://127.0.0.1/live", stills, folder / "live", load.read)
     app = Starlette(
         routes=page_routes(site, engine, office, studio),
         middleware=[Middleware(SecurityHeaders)],

@@ -19,7 +19,7 @@ from core.workers import channel_worker
 from tests.live import media_files
 from tests.up import Up, command, data_folder, get, running, until
 
-CHILDREN = ("postgres", "media-0", "web", "work", "edge")
+CHILDREN = ("postgres", "media-0", "web", "work", "stills", "edge")
 
 
 @pytest.fixture

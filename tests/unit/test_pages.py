@@ -65,7 +65,7 @@ def static_dir(tmp_path: Path) -> Path:
 def client(static_dir: Path) -> Iterator[TestClient]:
     site = make_site(assets=Assets(static_dir))
     application = Starlette(
-        routes=[site.assets.route(), *routes(site, Channels())],
+        routes=[site.assets.route(), *routes(site, Channels(), lambda slug: False)],
         middleware=[Middleware(SecurityHeaders)],
         exception_handlers=error_pages(site),
     )

@@ -8,7 +8,8 @@ const SILENCE_MS = 600_000;
 const TONES = { severe: ['square', [880, 620, 880, 620]], mild: ['sine', [440, 550]] };
 const SILENT_UNTIL = 'alarms-silent-until';
 
-export function callForAlarms(section, source) {
+// Returns what asks for them anew. `isFollowing()`: whether the server tells by itself that they are other ones.
+export function callForAlarms(section, isFollowing) {
   const list = section.querySelector('#alarm-list');
   const part = (name) => section.querySelector(`[data-${name}]`);
   const title = document.title;
@@ -100,12 +101,11 @@ export function callForAlarms(section, source) {
     showTools();
     if (open().length) sound(open().some(isSevere) ? 'severe' : 'mild'); // what it kept back
   });
-  source.addEventListener('alarms', refresh);
-  source.addEventListener('open', refresh);
-  setInterval(() => source.readyState !== EventSource.OPEN && refresh(), POLL_MS);
+  setInterval(() => isFollowing() || refresh(), POLL_MS);
   setInterval(() => open().some(isSevere) && sound('severe'), AGAIN_MS);
   setInterval(showTools, 1000);
   section.querySelector('.alarm-tools').hidden = false;
   showTools();
   mind();
+  return refresh;
 }

@@ -4,8 +4,11 @@ import { drawGraphs } from './graphs.js';
 import { morph } from './morph.js';
 import { offerPreviews } from './previews.js';
 import { sayChanges } from './say.js';
+import { putCards, refreshStills } from './wall.js';
 
 const POLL_MS = 3000;
+const WALL_POLL_MS = 10_000;
+const SPREAD_MS = 3000;
 const regions = [...document.querySelectorAll('[data-live]')];
 const { events, page: ownAddress } = document.querySelector('[data-events]')?.dataset ?? {};
 
@@ -19,17 +22,38 @@ offerPreviews(document.querySelector('[data-previews]'));
 
 // Told by the server; where that fails for good, asked again and again. Closing the page changes nothing.
 function follow(address) {
-  const source = new EventSource(address);
-  let timer = 0;
+  const isWall = Boolean(document.querySelector('[data-cards]'));
   const alarms = document.querySelector('[data-alarms]');
-  if (alarms) callForAlarms(alarms, source);
-  source.addEventListener('numbers', ({ data }) => JSON.parse(data).forEach(showNumbers));
-  source.addEventListener('changed', fetchAnew);
-  source.addEventListener('open', () => {
-    timer = clearInterval(timer) ?? 0;
-    fetchAnew(); // what happened between the page's making and now would never be told
-  });
-  source.addEventListener('error', () => (timer ||= setInterval(fetchAnew, POLL_MS)));
+  let timer = 0;
+  let known = '';
+  let source;
+  const refreshAlarms = alarms ? callForAlarms(alarms, () => source.readyState === EventSource.OPEN) : () => {};
+
+  function open() {
+    source = new EventSource(known ? address.replace(/since=[^&]*/, `since=${known}`) : address);
+    source.addEventListener('numbers', ({ data }) => JSON.parse(data).forEach(showNumbers));
+    source.addEventListener('cards', ({ data, lastEventId }) => {
+      known = lastEventId;
+      if (!putCards(JSON.parse(data))) fetchAnew();
+    });
+    source.addEventListener('alarms', refreshAlarms);
+    source.addEventListener('load', ({ data }) => (document.getElementById('load').innerHTML = JSON.parse(data)));
+    source.addEventListener('changed', ({ lastEventId }) => {
+      known = lastEventId;
+      setTimeout(fetchAnew, isWall ? Math.random() * SPREAD_MS : 0); // all walls are told so at once: after a restart
+    });
+    source.addEventListener('open', () => {
+      timer = clearInterval(timer) ?? 0;
+      refreshAlarms();
+      if (!isWall) fetchAnew(); // what happened between the page's making and now would never be told
+    });
+    source.addEventListener('error', () => {
+      timer ||= setInterval(fetchAnew, isWall ? WALL_POLL_MS : POLL_MS);
+      if (source.readyState === EventSource.CLOSED) setTimeout(open, POLL_MS + Math.random() * SPREAD_MS);
+    });
+  }
+  open();
+  if (isWall) refreshStills();
 }
 
 function showNumbers({ channel, ...roles }) {

@@ -1,0 +1,137 @@
+"""The stills process: every few seconds a picture of each feed, made of its newest keyframe, at the lowest priority.
+
+It asks the media processes as the console does and is in nobody's way: without it feeds go on and pages have no
+pictures. Staff's pictures lie in RUN/stills, CHANNEL.ROLE.jpg; that of a feed on the air also beside the channel's
+playlists, where the edge gives it to everyone. Media takes that one away when the broadcast ends.
+"""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from urllib.parse import urlencode
+
+import imageio_ffmpeg
+import structlog
+
+from ingest.console import Answer, Told
+from mbashara import feeds, logs
+from mbashara.media_processes import MediaProcesses
+from mbashara.settings import Settings
+from player.files import STILL_NAME, replace_file
+from transcode.stills.decode import decode
+
+ROUND_S = 5.0
+OLD_S = 30.0
+"""A picture that nobody answers for is taken away when it is this old."""
+FeedName = tuple[str, str]
+"""Channel and role."""
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger("mbashara.stills")
+
+
+class Stills:
+    """One decoder at a time, whatever there is to do: on a full machine pictures are only older."""
+
+    def __init__(self, settings: Settings, media: MediaProcesses, make: Callable[[bytes], bytes | None]) -> None:
+        self._settings, self._media, self._make = settings, media, make
+        self._made: dict[FeedName, str] = {}
+        """The keyframe that each feed's picture was made of."""
+
+    def round(self, stopping: threading.Event) -> None:
+        told, is_complete = self._media.feeds_told()
+        names = [(feed["channel"], feed["role"]) for feed in told if _has_picture(feed)]
+        for name in names:
+            if stopping.is_set():
+                return
+            with suppress(OSError):  # the memory folder is full, or goes away: there is no picture then
+                self._take(name)
+        self._made = {name: self._made[name] for name in names if name in self._made}
+        self._tidy(told, is_complete)
+
+    def _take(self, name: FeedName) -> None:
+        keyframe = self._keyframe(name)
+        if keyframe.status != 200:
+            return
+        picture = self._make(keyframe.body)
+        self._made[name] = keyframe.headers["etag"]
+        if picture is None:
+            log.info("no picture of a keyframe", channel=name[0], role=name[1], bytes=len(keyframe.body))
+            return
+        replace_file(str(self._settings.stills / f"{name[0]}.{name[1]}.jpg"), [picture])
+        if _is_on_air(keyframe):
+            public = self._public(name[0])
+            replace_file(str(public), [picture])
+            # Media takes it away when the broadcast ends: an end before it lay there is seen now, a later one does.
+            if not _is_on_air(self._keyframe(name)):
+                public.unlink(missing_ok=True)
+
+    def _keyframe(self, name: FeedName) -> Answer:
+        """304 where it is the one that the last picture was made of."""
+        channel, role = name
+        asked = urlencode({"channel": channel, "role": role, "known": self._made.get(name, "")})
+        return self._media.ask(channel, "GET", f"{feeds.KEYFRAME_PATH}?{asked}", b"")
+
+    def _public(self, channel: str) -> Path:
+        return self._settings.live / channel / STILL_NAME
+
+    def _tidy(self, told: Sequence[Told], is_complete: bool) -> None:
+        """Pictures of feeds that have gone. Where a media process was silent only what is old goes."""
+        connected = {f"{feed['channel']}.{feed['role']}" for feed in told}
+        airing = {feed["channel"] for feed in told if feed["on_air"]}
+        gone = [path for path in self._settings.stills.glob("*.jpg") if path.stem not in connected]
+        gone += [path for path in self._settings.live.glob(f"*/{STILL_NAME}") if path.parent.name not in airing]
+        for path in gone:
+            if is_complete or _is_old(path):
+                path.unlink(missing_ok=True)
+
+
+def _is_on_air(keyframe: Answer) -> bool:
+    return keyframe.headers.get("x-on-air") == "1"
+
+
+def _has_picture(feed: Told) -> bool:
+    return any(track["kind"] == "video" for track in feed["tracks"])
+
+
+def _is_old(path: Path) -> bool:
+    with suppress(OSError):
+        return time.time() - path.stat().st_mtime > OLD_S
+    return False
+
+
+def rounds(stopping: threading.Event) -> Iterator[None]:
+    """One every ROUND_S; after a long one as much rest as work, so that idle cores stay half idle."""
+    while not stopping.is_set():
+        began_s = time.monotonic()
+        yield
+        worked_s = time.monotonic() - began_s
+        stopping.wait(max(ROUND_S - worked_s, worked_s))
+
+
+def step_back() -> None:
+    """Behind everything else on the machine; the decoders inherit it."""
+    os.nice(19)
+    with suppress(OSError, AttributeError):
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+
+
+def main() -> int:
+    settings = Settings()
+    logs.configure("stills", settings.log_level)
+    step_back()
+    stopping = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopping.set())
+    executable = str(imageio_ffmpeg.get_ffmpeg_exe())
+    stills = Stills(settings, MediaProcesses(settings), lambda keyframe: decode(executable, keyframe))
+    for _ in rounds(stopping):
+        stills.round(stopping)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,89 @@
+"""Pictures of keyframes: what a real encoder sends becomes a JPEG, garbage becomes nothing, and neither takes long."""
+
+import subprocess
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import imageio_ffmpeg
+import pytest
+
+from core.media import flv
+from core.media.packet import Packet, VideoTrack
+from ingest.console import Answer
+from mbashara.settings import Settings
+from mbashara.stills import Stills
+from transcode.stills.decode import HEIGHT, WIDTH, decode
+from transcode.stills.keyframe import keyframe_file
+
+FFMPEG = str(imageio_ffmpeg.get_ffmpeg_exe())
+
+
+@pytest.fixture(scope="module")
+def encoded() -> tuple[VideoTrack, Packet]:
+    """A configuration and a keyframe of x264, 4:3 as an old camera has it."""
+    line = "-v error -f lavfi -i testsrc2=size=640x480:rate=25 -frames:v 3 -c:v libx264 -bf 2 -pix_fmt yuv420p -f flv -"
+    made = subprocess.run([FFMPEG, *line.split()], capture_output=True, check=True, timeout=60)
+    items = list(flv.TagReader().feed(made.stdout))
+    track = next(item for item in items if isinstance(item, VideoTrack))
+    return track, next(item for item in items if isinstance(item, Packet) and item.is_key)
+
+
+def size_of(jpeg: bytes) -> tuple[int, int]:
+    """Width and height from its start-of-frame marker (ITU-T T.81, B.2.2)."""
+    at = 2
+    while jpeg[at + 1] not in (0xC0, 0xC1, 0xC2):
+        at += 2 + int.from_bytes(jpeg[at + 2 : at + 4], "big")
+    return int.from_bytes(jpeg[at + 7 : at + 9], "big"), int.from_bytes(jpeg[at + 5 : at + 7], "big")
+
+
+def test_a_keyframe_becomes_a_small_picture(encoded: tuple[VideoTrack, Packet]) -> None:
+    picture = decode(FFMPEG, keyframe_file(*encoded))
+    assert picture is not None and size_of(picture) == (WIDTH, HEIGHT)
+    assert 1_000 < len(picture) < 30_000
+
+
+def test_garbage_becomes_no_picture_and_takes_no_time(encoded: tuple[VideoTrack, Packet]) -> None:
+    track, packet = encoded
+    began_s = time.monotonic()
+    for payload in (b"", bytes(range(256)) * 400, b"\xff\xff\xff\xff" * 9):
+        garbage = decode(FFMPEG, keyframe_file(track, packet._replace(payload=payload)))
+        assert garbage is None or size_of(garbage) == (WIDTH, HEIGHT)  # a decoder may conceal what it can't read
+    assert decode(FFMPEG, b"no FLV at all") is None
+    assert decode("/bin/false", keyframe_file(track, packet)) is None
+    assert time.monotonic() - began_s < 30
+
+
+class OneFeed:
+    """Media processes with one feed that has one keyframe; each time it is asked for, `on_air` tells the next."""
+
+    def __init__(self, on_air: list[bool]) -> None:
+        self.on_air = on_air
+
+    def feeds_told(self) -> tuple[list[dict[str, Any]], bool]:
+        return [{"channel": "ikulu", "role": "primary", "on_air": self.on_air[0], "tracks": [{"kind": "video"}]}], True
+
+    def ask(self, slug: str, method: str, target: str, body: bytes) -> Answer:
+        on_air = self.on_air.pop(0) if len(self.on_air) > 1 else self.on_air[0]
+        headers = {"etag": "f1-2000", "x-on-air": str(int(on_air))}
+        return Answer(304, headers, b"") if "known=f1-2000" in target else Answer(200, headers, b"keyframe")
+
+
+@pytest.mark.parametrize(
+    ("on_air", "is_public"),
+    [([True], True), ([False], False), ([True, False], False)],  # the last: it ends while the picture is made
+)
+def test_only_what_is_on_the_air_is_shown_to_everyone(tmp_path: Path, on_air: list[bool], is_public: bool) -> None:
+    settings = Settings(data=tmp_path, run_dir=tmp_path)
+    public = settings.live / "ikulu" / "still.jpg"
+    public.parent.mkdir(parents=True)
+    settings.stills.mkdir()
+    (settings.stills / "bunge.backup.jpg").write_bytes(b"of a feed that has gone")
+    made: list[bytes] = []
+    stills = Stills(settings, OneFeed(on_air), lambda keyframe: made.append(keyframe) or keyframe)  # type: ignore[arg-type,func-returns-value]
+    for _ in range(2):
+        stills.round(threading.Event())
+    assert made == [b"keyframe"], "the same keyframe is decoded once"
+    assert [path.name for path in settings.stills.iterdir()] == ["ikulu.primary.jpg"]
+    assert public.exists() is is_public
