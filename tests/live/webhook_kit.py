@@ -92,15 +92,18 @@ def receiver(tls: ssl.SSLContext | None = None) -> Iterator[Receiver]:
         def log_message(self, *_: object) -> None: ...
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
     if tls is not None:
         server.socket = tls.wrap_socket(server.socket, server_side=True)
     made = Receiver(f"127.0.0.1:{server.server_port}")
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
-    yield made
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    try:
+        yield made
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
 
 
 @contextmanager
@@ -109,9 +112,11 @@ def sending(engine: Engine, rules: Rules = RULES) -> Iterator[Sender]:
     stopping, sender = threading.Event(), Sender(engine, PEPPER, rules, chance=lambda: 0.5)
     thread = threading.Thread(target=lambda: asyncio.run(sender.run(stopping.is_set)))
     thread.start()
-    yield sender
-    stopping.set()
-    thread.join(20)
+    try:
+        yield sender
+    finally:
+        stopping.set()
+        thread.join(20)
     assert not thread.is_alive()
 
 
