@@ -33,6 +33,7 @@ from tests.up import Up, data_folder, running
 
 INSTITUTIONS, CHANNELS, BROADCASTS, CONSOLES = 411, 500, 10_000, 200
 CHANGING = 6
+PICTURES_S = 60
 EMAIL, PASSWORD = "mhandisi@ega.example", "maembe saba mezani kwetu"
 P99_MS, CPU_PERCENT, CHANGE_S = 150.0, 10.0, 1.0
 PAGES = ("/sw/console", "/sw/console/channels/c7", "/sw/staff/institutions")
@@ -121,6 +122,7 @@ async def _consoles(up: Up, cookies: httpx.Cookies, keys: list[str], seconds: fl
     opened = [asyncio.create_task(_console(up.http_url, cookie, n)) for n in range(CONSOLES)]
     feeding = asyncio.create_task(_feed(up.rtmp_url, keys[7], seconds + 8))
     changing = asyncio.create_task(_come_and_go(up.rtmp_url, keys[20 : 20 + CHANGING], seconds + 6))
+    looking = asyncio.create_task(_look(up.http_url, cookies))
     await asyncio.sleep(6)
     before_s, began = _web_cpu_s(up), time.monotonic()
     await asyncio.sleep(seconds)
@@ -128,7 +130,7 @@ async def _consoles(up: Up, cookies: httpx.Cookies, keys: list[str], seconds: fl
     gone_s = await feeding
     await changing
     await asyncio.sleep(5)
-    for task in opened:
+    for task in (*opened, looking):
         task.cancel()
     told = [await task for task in opened]
     late_s = [next((at - gone_s for at in one if at > gone_s), float("inf")) for one in told]
@@ -137,7 +139,21 @@ async def _consoles(up: Up, cookies: httpx.Cookies, keys: list[str], seconds: fl
         + _verdict(percent, CPU_PERCENT),
         f"a feed's end on every console: p50 {statistics.median(late_s):.2f} s, last {max(late_s):.2f} s "
         + _verdict(max(late_s), CHANGE_S),
+        f"pictures: {await looking} seen, {PICTURES_S} a second asked for",
     ]
+
+
+async def _look(http_url: str, cookies: httpx.Cookies) -> int:
+    """Asks for pictures as the walls do, each for six in ten seconds; returns how many there were."""
+    seen = 0
+    async with httpx.AsyncClient(base_url=http_url, cookies=cookies, trust_env=False) as client:
+        try:
+            while True:
+                answer = await client.get("/console/stills/c7/primary.jpg")
+                seen += answer.headers.get("content-type") == "image/jpeg"
+                await asyncio.sleep(1 / PICTURES_S)
+        except asyncio.CancelledError:
+            return seen
 
 
 async def _come_and_go(url: str, keys: list[str], seconds: float) -> None:
