@@ -29,7 +29,7 @@ SHELL_WORDS = {
     "positionBehind": _("{behind} behind live, {clock}"),
     "checking": _("Checking whether the broadcast is on"),
     "ready": _("{name} is on air"),
-    "readyText": _("No data is used until you press play."),
+    "readyText": _("No video or sound is loaded until you press play."),
     "watch": _("Watch live"),
     "recording": _("Recording"),
     "watchRecording": _("Play"),
