@@ -124,9 +124,9 @@ def test_a_killed_process_leaves_nothing_running(mbashara_up: Up) -> None:
 
 def test_it_ends_by_itself(mbashara_up: Up) -> None:
     up = mbashara_up
-    up.channel_add("mwisho")
+    up.channel_add("jaribio-mwisho")
     with engine_of(up) as engine:
-        identity = begin(engine, "mwisho", lasts_s=5)
+        identity = begin(engine, "jaribio-mwisho", lasts_s=5)
         until(lambda: look(engine, identity).state == "ended", "no end", 5 + 6)
         run = look(engine, identity)
         assert run.reason == Reason.TIME and "feed" in good(run) and encoders(up) == []
