@@ -176,6 +176,7 @@ class ViewersSample(Base):
     __tablename__ = "viewers_sample"
     __table_args__ = (
         ForeignKeyConstraint(["broadcast_id", "institution_id"], ["broadcast.id", "broadcast.institution_id"]),
+        Index("viewers_peak", "broadcast_id", text("viewers desc"), "at"),
     )
     broadcast_id: Mapped[str] = mapped_column(primary_key=True)
     at: Mapped[datetime] = mapped_column(primary_key=True)

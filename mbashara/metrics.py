@@ -7,6 +7,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from archive.recordings.recorder import Recorder
+from core.broadcasts.dry_runs import is_test_path
 from ingest.health.issues import Level
 from mbashara.channels import Channel, Channels
 from player.delivery import Delivery
@@ -51,6 +52,8 @@ class MediaMetrics(Collector):
             "mbashara_feed_issues", "Issues of a feed's health, by level.", labels=[*labels, "level"]
         )
         for channel, feed in self._channels.feeds():
+            if is_test_path(channel.slug):
+                continue  # an address that nobody is to guess
             at, measures = [channel.slug, feed.role], feed.health.measures
             feeds.add_metric(at, 1)
             received.add_metric(at, feed.bytes_in)
@@ -86,4 +89,7 @@ class MediaMetrics(Collector):
         yield from (on_air, breaks, restarts, delay, dropped)
 
     def _broadcasting(self) -> list[Channel]:
-        return [channel for channel in self._channels.channels.values() if channel.broadcast is not None]
+        return [
+            channel for channel in self._channels.channels.values()
+            if channel.broadcast is not None and not is_test_path(channel.slug)
+        ]  # fmt: skip

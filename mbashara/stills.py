@@ -42,7 +42,7 @@ class Stills:
         """The keyframe that each feed's picture was made of."""
 
     def round(self, stopping: threading.Event) -> None:
-        told, is_complete = self._media.feeds_told()
+        told, _ = self._media.feeds_told()
         names = [(feed["channel"], feed["role"]) for feed in told if _has_picture(feed)]
         for name in names:
             if stopping.is_set():
@@ -50,7 +50,7 @@ class Stills:
             with suppress(OSError):  # the memory folder is full, or goes away: there is no picture then
                 self._take(name)
         self._made = {name: self._made[name] for name in names if name in self._made}
-        self._tidy(told, is_complete)
+        self._tidy(*self._media.feeds_told())  # a round may take long: what went on the air since stays
 
     def _take(self, name: FeedName) -> None:
         keyframe = self._keyframe(name)

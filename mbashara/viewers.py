@@ -76,7 +76,10 @@ class Counter:
             found = self._audience.count(time.monotonic())
             if self._day != _today():  # who stays is counted again within seconds, under another name
                 self._day, self._audience = _today(), Audience(secrets.token_bytes(SALT_BYTES))
-        _write(self._path, found)
+        try:
+            _write(self._path, found)
+        except OSError as error:  # the memory folder is full: web says that it doesn't know
+            log.warning("viewers can't be told", reason=str(error))
         for slug, now in found.items():
             self._most[slug] = max(now, self._most.get(slug, NOBODY), key=lambda one: one.viewers)
         if time.monotonic() - self._kept_s >= viewers.SAMPLE_S:

@@ -203,6 +203,15 @@ def run(settings: Settings, stopping: threading.Event) -> None:
     counter = _count_viewers(settings, _engine, stopping)
     threading.Thread(target=DryRuns(settings, _engine).run, args=(stopping,), name="dry-runs").start()
     sender = webhooks.start(settings, stopping)
+    try:
+        _go_round(settings, counter, follower, stopping)
+    finally:
+        stopping.set()  # or its threads would keep a process that has failed
+    sender.join(webhooks.STOP_S)
+    DBOS.destroy(workflow_completion_timeout_sec=1)
+
+
+def _go_round(settings: Settings, counter: viewers.Counter, follower: Follower, stopping: threading.Event) -> None:
     away = False
     while not stopping.wait(ROUND_S):
         try:
@@ -214,8 +223,6 @@ def run(settings: Settings, stopping: threading.Event) -> None:
                 log.warning("database away", reason=str(error))
             away = True
         _beat(settings.heartbeat_file)
-    sender.join(webhooks.STOP_S)
-    DBOS.destroy(workflow_completion_timeout_sec=1)
 
 
 def _count_viewers(settings: Settings, engine: Engine, stopping: threading.Event) -> viewers.Counter:

@@ -15,7 +15,7 @@ from starlette.routing import BaseRoute
 
 from core import audit
 from core.broadcasts.lifecycle import AT_THE_CHANNEL
-from core.database import DatabaseAway, transaction
+from core.database import transaction
 from core.staff.permissions import Act, Scope, may, scope
 from core.tables import AlarmAcknowledgement, Broadcast, Channel
 from core.web.site import Page, Site, View
@@ -72,12 +72,9 @@ def _of(held: Held, seen: Sequence[AlarmAcknowledgement]) -> AlarmAcknowledgemen
 
 
 def words(studio: Studio, feeds: Sequence[Told]) -> Mapping[str, str]:
-    """For the pulse: by channel ("": the machine) what stands, as one comparable word."""
-    try:
-        with transaction(studio.engine) as session:
-            found = look(studio, session, feeds, datetime.now(UTC))
-    except DatabaseAway:  # pages can't be fetched anew either: they say so themselves
-        return {}
+    """For the pulse: by channel ("": the machine) what stands, as one comparable word. Raises DatabaseAway."""
+    with transaction(studio.engine) as session:
+        found = look(studio, session, feeds, datetime.now(UTC))
     told: dict[str, str] = {}
     for one in found:
         channel = one.held.alarm.channel

@@ -17,6 +17,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+import structlog
+
 from core.broadcasts.viewers import NOBODY, Viewers
 from core.database import DatabaseAway
 from core.web.i18n import Language
@@ -26,6 +28,8 @@ from ingest.console.health_words import numbers
 from ingest.console.load import Load
 from ingest.console.queries import OnWall
 
+log: structlog.stdlib.BoundLogger = structlog.get_logger("mbashara.console")
+
 BEAT_S = 0.5
 MAX_WATCHERS = 1000
 LASTS_BEATS = 600
@@ -33,7 +37,8 @@ LASTS_BEATS = 600
 MACHINE = ""
 """Whose alarms concern everyone, in the place of a channel."""
 QUIET_BEATS = 20
-"""A stream with nothing to tell says that it is still here once in so many."""
+"""A stream says that it is still here once in so many: a page that hears nothing at all opens another."""
+STILL_HERE = b"event: beat\ndata: 1\n\n"
 FULL_BEATS = 60
 """Once in so many every channel is read: new ones, new names, plans of another day."""
 Versions = Mapping[str, str]
@@ -59,7 +64,7 @@ class Beat:
     cards: Mapping[str, Card] = field(default_factory=dict)
     load: Load | None = None
     alarms: Mapping[str, str] = field(default_factory=dict)
-    told: dict[tuple[Watch, int], bytes] = field(default_factory=dict)
+    told: dict[tuple[Watch, int, int], bytes] = field(default_factory=dict)
     """What was made for watchers of this beat, by what they watch and the beat they knew."""
 
     def told_after(self, last: "Beat", slugs: Collection[str]) -> str:
@@ -116,8 +121,9 @@ class Rows:
         read_wall: Callable[[Collection[str] | None], Sequence[OnWall]],
         read_alarms: Callable[[Sequence[Told]], Versions],
     ) -> None:
-        self._read_versions, self._read_wall, self.alarms = read_versions, read_wall, read_alarms
+        self._read_versions, self._read_wall, self._read_alarms = read_versions, read_wall, read_alarms
         self._versions: Versions = {}
+        self._alarms: Versions = {}
         self._known: dict[str, OnWall] = {}
 
     def versions(self) -> Versions:
@@ -125,10 +131,18 @@ class Rows:
             self._versions = self._read_versions()
         return self._versions
 
-    def read(self, slugs: Collection[str] | None) -> None:
-        """None: of all channels."""
+    def alarms(self, feeds: Sequence[Told]) -> Versions:
         with suppress(DatabaseAway):
+            self._alarms = self._read_alarms(feeds)
+        return self._alarms
+
+    def read(self, slugs: Collection[str] | None) -> bool:
+        """None: of all channels. False: the database is away."""
+        try:
             self._known.update((row.slug, row) for row in self._read_wall(slugs))
+        except DatabaseAway:
+            return False
+        return True
 
     def known(self, slugs: Collection[str] | None) -> list[OnWall]:
         return [self._known[slug] for slug in (self._known if slugs is None else slugs) if slug in self._known]
@@ -159,6 +173,7 @@ class Pulse:
         self._media, self._rows, self._cards, self._has_still, self.load = media, rows, cards, has_still, load
         self._process = secrets.token_hex(4)
         self._beat = Beat()
+        self._unread: set[str] = set()
         self._watching: dict[Watch, int] = {}
         self._next = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -184,9 +199,9 @@ class Pulse:
             for count in range(LASTS_BEATS):
                 await self._next.wait()
                 now = self._beat
-                told = self._told(now, known, number, watch)
-                if told or count % QUIET_BEATS == 0:
-                    yield told or b": still here\n\n"
+                told = self._told(now, known, number, watch) + (STILL_HERE if count % QUIET_BEATS == 0 else b"")
+                if told:
+                    yield told
                 known, number = now, now.number
         finally:
             self._watching[watch] -= 1
@@ -203,7 +218,7 @@ class Pulse:
 
     def _told(self, now: Beat, known: Beat, number: int, watch: Watch) -> bytes:
         """Every watcher who kept up knows the same beat: one makes it, the others take it."""
-        key = (watch, number)
+        key = (watch, number, known.number)
         if key not in now.told:
             is_wall = watch.language is not None
             text = self._of_wall(now, known, number, watch) if is_wall else now.told_after(known, watch.slugs)
@@ -221,7 +236,10 @@ class Pulse:
     async def _run(self) -> None:
         while self._watching:
             languages = {watch.language for watch in self._watching if watch.language is not None}
-            self._beat = await asyncio.to_thread(self._look, languages)
+            try:
+                self._beat = await asyncio.to_thread(self._look, languages)
+            except Exception:  # the top of this task: the next beat may do better
+                log.exception("the pulse missed a beat")
             ring, self._next = self._next, asyncio.Event()
             ring.set()
             await asyncio.sleep(BEAT_S)
@@ -232,9 +250,10 @@ class Pulse:
         viewers = self._media.viewers()
         seen, of, number = beat(feeds, self._rows.versions(), viewers), by_slug(feeds), last.number + 1
         changed = {slug for slug in {*seen.words, *last.words} if seen.words.get(slug) != last.words.get(slug)}
+        changed |= self._unread
         is_full = number % FULL_BEATS == 1
         if changed or is_full:
-            self._rows.read(None if is_full else changed)
+            self._unread = set() if self._rows.read(None if is_full else changed) else changed
         rows = self._rows.known(None if is_full else {*changed, *of})  # a feed's first picture comes without a word
         found = [facts(row, of.get(row.slug, ()), now, self._has_still, viewers) for row in rows]
         fresh = self._cards.take(found, number)

@@ -55,3 +55,4 @@ def upgrade() -> None:
         sa.Column("is_least", sa.Boolean, nullable=False),
         sa.ForeignKeyConstraint(["broadcast_id", "institution_id"], ["broadcast.id", "broadcast.institution_id"]),
     )
+    op.create_index("viewers_peak", "viewers_sample", ["broadcast_id", sa.text("viewers desc"), "at"])

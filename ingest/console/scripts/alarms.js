@@ -3,6 +3,7 @@
 import { morph } from './morph.js';
 
 const POLL_MS = 3000;
+const TIMEOUT_MS = 8000;
 const AGAIN_MS = 5000;
 const SILENCE_MS = 600_000;
 const TONES = { severe: ['square', [880, 620, 880, 620]], mild: ['sine', [440, 550]] };
@@ -17,6 +18,7 @@ export function callForAlarms(section, isFollowing) {
   let told = new Set();
   let failures = 0;
   let isFetching = false;
+  let isStale = false;
 
   const isSilent = () => Number(localStorage.getItem(SILENT_UNTIL)) > Date.now();
   const open = () => [...list.querySelectorAll('[data-level]:not([data-acknowledged])')];
@@ -51,14 +53,33 @@ export function callForAlarms(section, isFollowing) {
   }
 
   async function refresh() {
-    if (isFetching) return;
+    if (isFetching) return void (isStale = true);
     isFetching = true;
-    const text = await fetch(section.dataset.alarms, { redirect: 'manual' }).then((got) => got.ok && got.text(), () => '');
+    const text = await ask();
     isFetching = false;
     failures = text ? 0 : failures + 1;
     part('cut-off').hidden = failures < 2;
     if (failures === 2) sound('mild');
-    if (!text) return void setTimeout(refresh, POLL_MS);
+    if (text) put(text);
+    if (!isStale) return;
+    isStale = false;
+    refresh();
+  }
+
+  async function ask() {
+    const cut = new AbortController();
+    const timer = setTimeout(() => cut.abort(), TIMEOUT_MS);
+    try {
+      const answer = await fetch(section.dataset.alarms, { redirect: 'manual', signal: cut.signal });
+      return answer.ok && (await answer.text());
+    } catch {
+      return '';
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  function put(text) {
     const fresh = new DOMParser().parseFromString(text, 'text/html');
     for (const back of fresh.querySelectorAll('[name=back]')) back.setAttribute('value', section.dataset.back);
     const held = list.contains(document.activeElement);
@@ -101,7 +122,7 @@ export function callForAlarms(section, isFollowing) {
     showTools();
     if (open().length) sound(open().some(isSevere) ? 'severe' : 'mild'); // what it kept back
   });
-  setInterval(() => isFollowing() || refresh(), POLL_MS);
+  setInterval(() => (failures || !isFollowing()) && refresh(), POLL_MS);
   setInterval(() => open().some(isSevere) && sound('severe'), AGAIN_MS);
   setInterval(showTools, 1000);
   section.querySelector('.alarm-tools').hidden = false;

@@ -9,6 +9,7 @@ import { putCards, refreshStills } from './wall.js';
 const POLL_MS = 3000;
 const WALL_POLL_MS = 10_000;
 const SPREAD_MS = 3000;
+const SILENCE_MS = 25_000; // the server is heard every ten seconds
 const regions = [...document.querySelectorAll('[data-live]')];
 const { events, page: ownAddress } = document.querySelector('[data-events]')?.dataset ?? {};
 
@@ -27,9 +28,13 @@ function follow(address) {
   let timer = 0;
   let known = '';
   let source;
-  const refreshAlarms = alarms ? callForAlarms(alarms, () => source.readyState === EventSource.OPEN) : () => {};
+  let heardMs = 0;
+  let opens = 0;
+  const isHeard = () => Date.now() - heardMs < SILENCE_MS;
+  const refreshAlarms = alarms ? callForAlarms(alarms, () => source.readyState === EventSource.OPEN && isHeard()) : () => {};
 
   function open() {
+    heardMs = Date.now();
     source = new EventSource(known ? address.replace(/since=[^&]*/, `since=${known}`) : address);
     source.addEventListener('numbers', ({ data }) => JSON.parse(data).forEach(showNumbers));
     source.addEventListener('cards', ({ data, lastEventId }) => {
@@ -42,10 +47,12 @@ function follow(address) {
       known = lastEventId;
       setTimeout(fetchAnew, isWall ? Math.random() * SPREAD_MS : 0); // all walls are told so at once: after a restart
     });
+    for (const kind of ['open', 'beat', 'numbers', 'cards', 'changed', 'alarms']) source.addEventListener(kind, () => (heardMs = Date.now()));
     source.addEventListener('open', () => {
       timer = clearInterval(timer) ?? 0;
       refreshAlarms();
       if (!isWall) fetchAnew(); // what happened between the page's making and now would never be told
+      else if (opens++) setTimeout(fetchAnew, Math.random() * SPREAD_MS); // there may be other channels than those it began with
     });
     source.addEventListener('error', () => {
       timer ||= setInterval(fetchAnew, isWall ? WALL_POLL_MS : POLL_MS);
@@ -53,6 +60,11 @@ function follow(address) {
     });
   }
   open();
+  setInterval(() => {
+    if (isHeard() || source.readyState !== EventSource.OPEN) return;
+    source.close(); // a path that is gone without a word looks open for many minutes
+    open();
+  }, SILENCE_MS / 5);
   if (isWall) refreshStills();
 }
 
