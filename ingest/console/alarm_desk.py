@@ -1,5 +1,6 @@
 """The alarms' pages: what stands now, for whom, and who has acknowledged it."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -22,6 +23,7 @@ from ingest.console import Studio, Told
 from ingest.console.alarms import DUE_SOON, OVERDUE, Held, Plan
 from ingest.console.health_words import words_of
 
+KEY_PATTERN = re.compile(r"[A-Za-z0-9._-]{1,200}")
 LASTS = timedelta(days=2)
 """How long an acknowledgement is looked for; an alarm that stands longer calls anew."""
 
@@ -117,6 +119,8 @@ def _list(studio: Studio, view: View) -> Page:
 def _acknowledge(studio: Studio, view: View) -> Response:
     """The first who does is told to everyone; the second changes nothing, and neither does one who is too late."""
     key, back = view.field("alarm"), view.field("back")
+    if not KEY_PATTERN.fullmatch(key):
+        raise HTTPException(HTTPStatus.NOT_FOUND)
     with transaction(studio.engine) as session:
         found = look(studio, session, studio.media.feeds(), view.visit.now)
         one = next((one for one in found if one.held.alarm.key == key), None)

@@ -227,7 +227,7 @@ def _pages(engine: Engine, world: World, folder: Path, provider: Provider | None
     settings = Settings(data=folder, run_dir=folder / "run")
     away = MediaProcesses(settings)
     stills = folder / "stills"
-    stills.mkdir()
+    stills.mkdir(exist_ok=True)
     (stills / f"{world.b.channel}.primary.jpg").write_bytes(b"a picture")  # b's feed, though none is here
     load = LoadMeter(settings, away)
     studio = Studio(engine, away, PEPPER, "rtmp://127.0.0.1/live", stills, folder / "live", load.read)
