@@ -38,6 +38,7 @@ class Feed:
         self.bytes_in = self.skipped = 0
         self.health = FeedHealth(limits)
         self.newest_key: Packet | None = None  # only referred to: its picture is others' to make
+        self.was_newest_key_aired = False
         self._on_end = on_end
         self._taps: tuple[Tap, ...] = ()
         self._first_ms: int | None = None
@@ -57,7 +58,7 @@ class Feed:
             if type_id == flv.VIDEO:
                 self._take_picture(item)
                 if item.is_key:
-                    self.newest_key = item
+                    self.newest_key, self.was_newest_key_aired = item, self.on_item is not None
             else:
                 self._take_sound(timestamp_ms, len(item.payload))
             if self.on_item is not None:

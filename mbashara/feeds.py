@@ -36,14 +36,15 @@ def answer(channels: Channels, request: Request) -> bytes:
 
 
 def _keyframe(channels: Channels, asked: dict[str, str]) -> bytes:
-    """`known` is the ETag of the one that who asks has already: 304. X-On-Air is 1 or 0 at this moment."""
+    """`known` is the ETag of the one that who asks has already: 304. X-On-Air is 1 where everyone sees the feed at this
+    moment and has seen this keyframe: the last one of a rehearsal is newest still when the broadcast begins."""
     channel = channels.channels.get(asked.get("channel", ""))
     feed = channel.feeds.get(asked.get("role", "")) if channel is not None else None
     track = feed.tracks.get(Kind.VIDEO) if feed is not None else None
     if channel is None or feed is None or feed.newest_key is None or not isinstance(track, VideoTrack):
         return _json(404, {"error": "no keyframe"})
     tag = f"{feed.identity}-{feed.newest_key.dts_ms}"
-    headers = [("etag", tag), ("x-on-air", str(int(channel.on_air is feed)))]
+    headers = [("etag", tag), ("x-on-air", str(int(channel.on_air is feed and feed.was_newest_key_aired)))]
     if asked.get("known") == tag:
         return response(304, headers)
     return response(200, [*headers, ("content-type", "video/x-flv")], keyframe_file(track, feed.newest_key))

@@ -20,11 +20,14 @@ MB = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """CPU seconds since it began; `family_s` with its descendants, those that have ended too."""
+    """CPU seconds since it began; `family_s` with its descendants, those that have ended too. Open files are its own; 0
+    where it is another account's, as the edge's may be."""
 
     own_s: float = 0.0
     family_s: float = 0.0
     memory_bytes: int = 0
+    open_files: int = 0
+    max_open_files: int = 0
 
 
 def usage(process_id: int, children_of: dict[int, list[int]]) -> Usage:
@@ -38,7 +41,15 @@ def usage(process_id: int, children_of: dict[int, list[int]]) -> Usage:
     own_s = times.user + times.system
     descendants = [usage(child, children_of) for child in children_of.get(process_id, ())]
     family_s = own_s + times.children_user + times.children_system + sum(one.family_s for one in descendants)
-    return Usage(own_s, family_s, memory_bytes + sum(one.memory_bytes for one in descendants))
+    memory_bytes += sum(one.memory_bytes for one in descendants)
+    return Usage(own_s, family_s, memory_bytes, *_open_files(process))
+
+
+def _open_files(process: psutil.Process) -> tuple[int, int]:
+    try:
+        return process.num_fds(), process.rlimit(psutil.RLIMIT_NOFILE)[0]
+    except (psutil.Error, OSError):
+        return 0, 0
 
 
 def usages(process_ids: Iterable[int]) -> list[Usage]:
@@ -90,7 +101,9 @@ class LoadMeter:
             max(0, round(100 * (later - earlier) / passed_s))
             for later, earlier in ((now.own_s, known.own_s), (now.family_s, known.family_s))
         )
-        return ProcessLoad(name, now.memory_bytes > 0, own, family, now.memory_bytes // MB, feeds)
+        return ProcessLoad(
+            name, now.memory_bytes > 0, own, family, now.memory_bytes // MB, feeds, now.open_files, now.max_open_files
+        )  # fmt: skip
 
     def _feeds(self) -> dict[str, int]:
         """By media process."""

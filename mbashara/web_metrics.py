@@ -38,6 +38,7 @@ def supervisor_metrics(settings: Settings) -> Iterable[Metric]:
         "mbashara_restarts", "Times a child process died and was started again.", labels=["child"]
     )
     running = GaugeMetricFamily("mbashara_child_running", "1 while the child process runs.", labels=["child"])
+    files = GaugeMetricFamily("mbashara_child_open_files", "Open files of it alone; 0 where unknown.", labels=["child"])
     cpu = CounterMetricFamily("mbashara_child_cpu_seconds", "CPU of the child and all it started.", labels=["child"])
     memory = GaugeMetricFamily("mbashara_child_memory_bytes", "Memory of it and all it started.", labels=["child"])
     children = read_children(settings)
@@ -45,9 +46,10 @@ def supervisor_metrics(settings: Settings) -> Iterable[Metric]:
     for (name, child), usage in zip(children.items(), used, strict=True):
         cpu.add_metric([name], usage.family_s)
         memory.add_metric([name], usage.memory_bytes)
+        files.add_metric([name], usage.open_files)
         restarts.add_metric([name], float(child["restarts"]))
         running.add_metric([name], float(child["state"] == "running"))
-    return [restarts, running, cpu, memory]
+    return [restarts, running, cpu, memory, files]
 
 
 def viewers_metric(settings: Settings) -> Metric:

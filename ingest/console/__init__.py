@@ -1,7 +1,9 @@
 """The engineers' console: all channels on one wall, a channel with feeds and keys, a broadcast led through its life."""
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,6 +15,18 @@ from ingest.console.load import Load
 
 Told = dict[str, Any]
 """A feed as its media process tells it (its GET /feeds)."""
+
+
+OLD_STILL_S = 20.0
+"""A picture is made anew each five seconds or so: an older one stands still, and is told so."""
+
+
+class Still(Enum):
+    """Whether a feed has a picture."""
+
+    NONE = "none"
+    FRESH = "fresh"
+    OLD = "old"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +76,19 @@ class Studio:
     dry_run_minutes: float = 2.0
     alarms: Memory = field(default_factory=Memory)
 
-    def has_still(self, slug: str, role: str) -> bool:
-        """Whether there is a picture of that feed."""
-        return (self.stills / f"{slug}.{role}.jpg").exists()
+    def still(self, slug: str, role: str) -> Still:
+        """Of that feed."""
+        return still_of(self.stills / f"{slug}.{role}.jpg")
 
     def has_public_still(self, slug: str) -> bool:
-        """Whether there is one of what is on the channel's air."""
-        return (self.live / slug / "still.jpg").exists()
+        """Whether there is one of what is on the channel's air now."""
+        return still_of(self.live / slug / "still.jpg") is Still.FRESH
+
+
+def still_of(path: Path) -> Still:
+    """Of the file of a feed's picture."""
+    try:
+        age_s = time.time() - path.stat().st_mtime
+    except OSError:
+        return Still.NONE
+    return Still.OLD if age_s > OLD_STILL_S else Still.FRESH

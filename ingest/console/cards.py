@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from core.broadcasts.lifecycle import AT_THE_CHANNEL
 from core.broadcasts.viewers import NOBODY, Viewers
 from core.web.i18n import Language
-from ingest.console import Told
+from ingest.console import Still, Told
 from ingest.console.health_words import numbers
 from ingest.console.queries import OnWall
 
@@ -25,7 +25,7 @@ class FeedFacts:
     role: str
     state: str
     on_air: bool
-    has_still: bool
+    still: Still
     kbits: float = field(compare=False)
 
 
@@ -56,31 +56,35 @@ class Facts:
         rank = 0 if self.has_channel else 1 if self.feeds else 2 if self.is_due else 3
         return f"{rank} {self.slug}"
 
+    @property
+    def has_old_still(self) -> bool:
+        return any(feed.still is Still.OLD for feed in self.feeds)
+
     def feed(self, role: str) -> FeedFacts | None:
         return next((one for one in self.feeds if one.role == role), None)
 
 
-HasStill = Callable[[str, str], bool]
-"""Whether there is a picture of the channel's feed of that role."""
+StillOf = Callable[[str, str], Still]
+"""The picture of the channel's feed of that role."""
 
 
 def facts(
-    row: OnWall, feeds: Sequence[Told], now: datetime, has_still: HasStill, viewers: Mapping[str, Viewers] | None = None
+    row: OnWall, feeds: Sequence[Told], now: datetime, still_of: StillOf, viewers: Mapping[str, Viewers] | None = None
 ) -> Facts:
     """`feeds` are the channel's own, `viewers` of all channels (None: not known)."""
     watching = None if viewers is None else viewers.get(row.slug, NOBODY)
     plan = row.broadcast
     is_due = plan is not None and plan.planned_start_at is not None and plan.planned_start_at - now <= DUE
-    return Facts(row, tuple(_feed(feed, has_still) for feed in sorted(feeds, key=_by_role)), is_due, watching)
+    return Facts(row, tuple(_feed(feed, still_of) for feed in sorted(feeds, key=_by_role)), is_due, watching)
 
 
 def _by_role(feed: Told) -> bool:
     return bool(feed["role"] != "primary")
 
 
-def _feed(feed: Told, has_still: HasStill) -> FeedFacts:
+def _feed(feed: Told, still_of: StillOf) -> FeedFacts:
     role, kbits = feed["role"], numbers(feed)["kbits"]
-    return FeedFacts(role, feed["state"], feed["on_air"], has_still(feed["channel"], role), kbits)
+    return FeedFacts(role, feed["state"], feed["on_air"], still_of(feed["channel"], role), kbits)
 
 
 Render = Callable[[Language, Facts], str]

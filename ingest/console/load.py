@@ -7,6 +7,8 @@ CPU_NEAR_PERCENT = 80
 """Of one core: a process of ours is one event loop, and has no other."""
 FULL_SHARE = 0.1
 """Memory or disk with less than this free is nearly full."""
+FILES_SHARE = 0.8
+"""Of the files that a process may open; encoders and viewers are refused when they are used up."""
 BACKGROUND = frozenset({"stills"})
 """What takes only what the others leave is never near a limit."""
 
@@ -14,7 +16,7 @@ BACKGROUND = frozenset({"stills"})
 @dataclass(frozen=True, slots=True)
 class ProcessLoad:
     """`cpu_percent` of one core is the process's own; `family_percent` with all that it started (a ladder's ffmpeg).
-    `feeds` is None where it has none by its nature."""
+    `feeds` is None where it has none by its nature; `open_files` 0 where that is not known."""
 
     name: str
     is_running: bool
@@ -22,6 +24,12 @@ class ProcessLoad:
     family_percent: int
     memory_mb: int
     feeds: int | None
+    open_files: int = 0
+    max_open_files: int = 0
+
+    @property
+    def is_files_near(self) -> bool:
+        return self.open_files > FILES_SHARE * self.max_open_files > 0
 
     @property
     def is_near(self) -> bool:

@@ -23,7 +23,7 @@ from core.broadcasts.viewers import NOBODY, Viewers
 from core.database import DatabaseAway
 from core.web.i18n import Language
 from ingest.console import Media, Told
-from ingest.console.cards import Card, Cards, HasStill, facts
+from ingest.console.cards import Card, Cards, StillOf, facts
 from ingest.console.health_words import numbers
 from ingest.console.load import Load
 from ingest.console.queries import OnWall
@@ -169,8 +169,8 @@ class LoadTold:
 class Pulse:
     """Beats while someone watches."""
 
-    def __init__(self, media: Media, rows: Rows, cards: Cards, has_still: HasStill, load: LoadTold) -> None:
-        self._media, self._rows, self._cards, self._has_still, self.load = media, rows, cards, has_still, load
+    def __init__(self, media: Media, rows: Rows, cards: Cards, still_of: StillOf, load: LoadTold) -> None:
+        self._media, self._rows, self._cards, self._still_of, self.load = media, rows, cards, still_of, load
         self._process = secrets.token_hex(4)
         self._beat = Beat()
         self._unread: set[str] = set()
@@ -255,7 +255,7 @@ class Pulse:
         if changed or is_full:
             self._unread = set() if self._rows.read(None if is_full else changed) else changed
         rows = self._rows.known(None if is_full else {*changed, *of})  # a feed's first picture comes without a word
-        found = [facts(row, of.get(row.slug, ()), now, self._has_still, viewers) for row in rows]
+        found = [facts(row, of.get(row.slug, ()), now, self._still_of, viewers) for row in rows]
         fresh = self._cards.take(found, number)
         for card in fresh:
             for language in languages:

@@ -20,7 +20,7 @@ from core.database import transaction
 from core.staff.permissions import Act, Scope, scope
 from core.tables import Channel
 from core.web.site import Site
-from ingest.console import Studio
+from ingest.console import Still, Studio
 
 PATH = "/console/stills/{slug}/{role}.jpg"
 ROLES = frozenset({"primary", "backup"})
@@ -74,7 +74,7 @@ def routes(site: Site, studio: Studio) -> list[BaseRoute]:
 
 async def _still(studio: Studio, rights: Rights, request: Request) -> Response:
     slug, role = request.path_params["slug"], request.path_params["role"]
-    is_found = await rights.allow(request, slug) and role in ROLES and studio.has_still(slug, role)
+    is_found = await rights.allow(request, slug) and role in ROLES and studio.still(slug, role) is not Still.NONE
     if not is_found:
         raise HTTPException(HTTPStatus.NOT_FOUND)
     return Response(headers={**HEADERS, "x-accel-redirect": f"/_stills/{slug}.{role}.jpg"})

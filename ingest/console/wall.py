@@ -34,7 +34,7 @@ def routes(site: Site, studio: Studio) -> list[BaseRoute]:
     cards = Cards(partial(_render, _macros(site, CARD, "card")))
     rows = Rows(partial(_read_versions, studio), partial(_read_wall, studio), partial(alarm_desk.words, studio))
     load = LoadTold(studio.read_load, partial(_render, _macros(site, LOAD, "load")))
-    pulse = Pulse(studio.media, rows, cards, studio.has_still, load)
+    pulse = Pulse(studio.media, rows, cards, studio.still, load)
     return [
         *site.staff_pages("/console", partial(_wall, studio, cards, pulse)),
         Route(EVENTS, partial(_events, site, studio, pulse)),
@@ -54,7 +54,7 @@ def _wall(studio: Studio, cards: Cards, pulse: Pulse, view: View) -> Page:
     with transaction(studio.engine) as session:
         rows = queries.wall(session, visible, view.visit.now)
     feeds, viewers = by_slug(studio.media.feeds()), studio.media.viewers()
-    found = [facts(row, feeds.get(row.slug, ()), view.visit.now, studio.has_still, viewers) for row in rows]
+    found = [facts(row, feeds.get(row.slug, ()), view.visit.now, studio.still, viewers) for row in rows]
     found.sort(key=lambda one: one.order)
     shown = {
         "active": [Markup(cards.html(view.language, one)) for one in found if one.is_active],

@@ -13,11 +13,14 @@ import pytest
 from archive.recordings.recorder import Recorder
 from core.broadcasts.plan import Message, Plan
 from core.keys import ChannelEntry, KeyBook, KeyOwner, Role, hash_key
+from core.media import flv
 from core.media.hub import Hub
 from core.media.packet import Kind
+from core.web.http import Request
 from ingest.feed import Feed
 from ingest.rtmp.door import FeedEnd, PublishRequest, Refusal
 from ingest.rtmp.errors import FeedError
+from mbashara import feeds
 from mbashara.broadcast import Broadcast, Parameters
 from mbashara.channels import Channel, Channels
 from tests.unit.media_kit import aac_48k, picture, sound, video_track
@@ -385,3 +388,25 @@ def test_a_recording_that_ended_is_never_written_to_again(tmp_path: Path) -> Non
 
     run(tmp_path, before)
     run(tmp_path, after)
+
+
+def test_the_last_keyframe_of_a_rehearsal_is_not_shown_to_everyone(tmp_path: Path) -> None:
+    def shown(one: House) -> bool:
+        answer = feeds.answer(one.channels, Request(feeds.KEYFRAME_PATH, "channel=ikulu&role=primary"))
+        assert answer.startswith(b"HTTP/1.1 200")
+        return b"x-on-air: 1" in answer
+
+    async def scenario(one: House) -> None:
+        one.plan(REHEARSAL)
+        feed = await one.come()
+        keyframe = bytearray(b"\x17\x01\0\0\0" + bytes(picture(0, True).payload))
+        feed.on_message(flv.VIDEO, 0, keyframe)
+        assert not shown(one)
+        one.plan(LIVE)
+        assert one.channel.on_air is feed and not shown(one)
+        feed.on_message(flv.VIDEO, 2000, keyframe)
+        assert shown(one)
+        one.plan(REHEARSAL)
+        assert not shown(one)
+
+    run(tmp_path, scenario)

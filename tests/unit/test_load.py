@@ -19,7 +19,7 @@ def test_a_process_counts_what_it_started_too() -> None:
     subprocess.run([sys.executable, "-c", BURN], check=True)
     after = usages([os.getpid()])[0]
     assert after.family_s - before.family_s >= 0.25 + after.own_s - before.own_s  # a clock of 10 ms
-    assert after.memory_bytes > 1 << 20
+    assert after.memory_bytes > 1 << 20 and 0 < after.open_files < after.max_open_files
     assert usages([0, 1 << 30]) == [Usage(), Usage()], "not running, and gone"
 
 
@@ -29,6 +29,8 @@ def test_a_process_counts_what_it_started_too() -> None:
         (Load([ProcessLoad("media-0", True, 60, 180, 200, 9)], 70, 900, 8000, 20_000, 100_000), 0),
         (Load([ProcessLoad("media-0", True, 85, 180, 200, 9)], 70, 2000, 8000, 20_000, 100_000), 1),
         (Load([ProcessLoad("stills", True, 95, 180, 200, None)], 70, 2000, 8000, 20_000, 100_000), 0),
+        (Load([ProcessLoad("web", True, 1, 1, 100, None, 820, 1024)], 70, 2000, 8000, 20_000, 100_000), 1),
+        (Load([ProcessLoad("web", True, 1, 1, 100, None, 81, 1024)], 70, 2000, 8000, 20_000, 100_000), 0),
         (Load([], 90, 700, 8000, 9_000, 100_000), 3),
     ],
 )

@@ -1,5 +1,6 @@
 """Pictures of keyframes: what a real encoder sends becomes a JPEG, garbage becomes nothing, and neither takes long."""
 
+import os
 import subprocess
 import threading
 import time
@@ -11,9 +12,13 @@ import pytest
 
 from core.media import flv
 from core.media.packet import Packet, VideoTrack
-from ingest.console import Answer
+from core.web.i18n import Language
+from ingest.console import OLD_STILL_S, Answer, Still, still_of
+from ingest.console.cards import Facts, FeedFacts
+from ingest.console.queries import OnWall
 from mbashara.settings import Settings
 from mbashara.stills import Stills
+from tests.unit.site_kit import make_site
 from transcode.stills.decode import HEIGHT, WIDTH, decode
 from transcode.stills.keyframe import keyframe_file
 
@@ -87,3 +92,18 @@ def test_only_what_is_on_the_air_is_shown_to_everyone(tmp_path: Path, on_air: li
     assert made == [b"keyframe"], "the same keyframe is decoded once"
     assert [path.name for path in settings.stills.iterdir()] == ["ikulu.primary.jpg"]
     assert public.exists() is is_public
+
+
+@pytest.mark.parametrize(("age_s", "still"), [(None, Still.NONE), (1, Still.FRESH), (OLD_STILL_S + 5, Still.OLD)])
+def test_a_picture_that_stands_still_is_told_as_old(tmp_path: Path, age_s: float | None, still: Still) -> None:
+    file = tmp_path / "ikulu.primary.jpg"
+    if age_s is not None:
+        file.touch()
+        os.utime(file, (made_s := time.time() - age_s, made_s))
+    assert still_of(file) is still
+    site = make_site()
+    card = Facts(
+        OnWall("ikulu", "Ikulu", "State House", None), (FeedFacts("primary", "good", True, still, 1.0),), False
+    )
+    html = site.macro(Language.SW, "ingest/console/card.html", "card")(card)
+    assert ("<img" in html, "Picha ya zamani" in html) == (still is not Still.NONE, still is Still.OLD)
