@@ -36,7 +36,13 @@ CHANGING = 6
 PICTURES_S = 60
 EMAIL, PASSWORD = "mhandisi@ega.example", "maembe saba mezani kwetu"
 P99_MS, CPU_PERCENT, CHANGE_S = 150.0, 10.0, 1.0
-PAGES = ("/sw/console", "/sw/console/channels/c7", "/sw/staff/institutions")
+PAGES = (
+    "/sw/console",
+    "/sw/console/channels/c7",
+    "/sw/console/calendar",
+    "/sw/console/channels/c7/dry-run",
+    "/sw/staff/institutions",
+)
 
 
 def run(seconds: float) -> list[str]:

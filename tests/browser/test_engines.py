@@ -98,4 +98,5 @@ def steady(page: Page) -> Playback:
     buffered = page.evaluate(
         "(({buffered: b}) => Array.from(b, (_, i) => [b.start(i), b.end(i)]))(document.querySelector('video'))"
     )
-    pytest.fail(f"it still stalls {SETTLES_S:.0f} s after the reconnect: {before}, buffered {buffered}")
+    anew = page.evaluate("window.report.loadedAnew")
+    pytest.fail(f"it still stalls {SETTLES_S:.0f} s after the reconnect: {before}, buffered {buffered}, {anew=}")

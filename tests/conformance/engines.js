@@ -2,9 +2,10 @@
 "use strict";
 
 const TICK_MS = 50;
+const STUCK_MS = 10_000;
 const STALL_MS = 300; // a playing video whose time stands still for longer has stalled
 
-window.report = { engine: "", startMs: null, stallsS: [], stalledMs: 0, latenciesS: [], targetS: null, fatal: () => [] };
+window.report = { engine: "", startMs: null, stallsS: [], stalledMs: 0, latenciesS: [], targetS: null, loadedAnew: "", fatal: () => [] };
 
 function watch(video, playheadDate, target) {
   const began = performance.now();
@@ -56,10 +57,25 @@ window.playShaka = async (video, url) => {
   window.report.fatal = () => errors.filter(isCritical).map((e) => `shaka ${e.category}.${e.code} ${e.data}`);
   player.addEventListener("error", (event) => errors.push(event.detail));
   watch(video, () => player.getPlayheadTimeAsDate(), () => player.getManifest()?.presentationTimeline.getDelay());
-  try {
-    await player.load(url);
-  } catch (error) {
-    errors.push(error);
-  }
-  video.play();
+  const load = async () => {
+    try {
+      await player.load(url);
+    } catch (error) {
+      errors.push(error);
+    }
+    video.play();
+  };
+  await load();
+  // On a busy machine Shaka 5.2.12 sometimes bars a variant whose hinted part was dropped (404, as the draft allows), goes
+  // to another and back, and appends there what needs an init segment that it left out: no picture until it is loaded
+  // anew. Its integrators do that; so does this page, once, and counts it.
+  let stoodMs = performance.now();
+  let lastTime = 0;
+  setInterval(() => {
+    if (video.currentTime !== lastTime || window.report.startMs === null || window.report.loadedAnew) stoodMs = performance.now();
+    lastTime = video.currentTime;
+    if (performance.now() - stoodMs < STUCK_MS) return;
+    window.report.loadedAnew = errors.splice(0).map((e) => `${e.category}.${e.code}`).join(" ") || "stuck";
+    load();
+  }, TICK_MS);
 };
