@@ -37,6 +37,10 @@ JPEG_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7]")
 _places = BoundedSemaphore(AT_ONCE)
 
 
+NO_SECRETS = {name: os.environ[name] for name in ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH") if name in os.environ}
+"""What the worker that decodes strangers' bytes knows of our environment."""
+
+
 def draw(data: bytes) -> bytes | Message:
     """The picture as we keep it, a PNG of at most DRAWN_SIDE pixels, or what is wrong with it. Blocks."""
     problem = check(data)
@@ -46,7 +50,7 @@ def draw(data: bytes) -> bytes | Message:
         return Message.EMBLEM_BUSY
     try:
         command = [sys.executable, "-m", "core.emblems"]
-        done = subprocess.run(command, input=data, capture_output=True, timeout=MAX_WALL_S)
+        done = subprocess.run(command, input=data, capture_output=True, timeout=MAX_WALL_S, env=NO_SECRETS)
     except subprocess.TimeoutExpired:
         return Message.EMBLEM_BROKEN
     finally:

@@ -12,6 +12,8 @@ from core.problems import Message
 
 MAX_URL = 500
 NAT64 = ipaddress.ip_network("64:ff9b::/96")
+NOT_PUBLIC = tuple(map(ipaddress.ip_network, ("192.0.0.0/24", "192.88.99.0/24", "fec0::/10", "3fff::/20", "5f00::/16")))
+"""Special networks (IANA's registries) that `is_global` of some Pythons takes for public ones."""
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
@@ -53,6 +55,8 @@ def is_public(address: Address) -> bool:
             return False  # tunnels to anywhere
         if address in NAT64:
             return is_public(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF))
+    if any(address in network for network in NOT_PUBLIC if network.version == address.version):
+        return False
     return address.is_global and not address.is_multicast and not address.is_reserved
 
 

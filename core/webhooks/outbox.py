@@ -54,7 +54,9 @@ def write(session: Session, institution_id: int, event: str, at: datetime, data:
     """For every endpoint of the institution that wants such events."""
     listening = (WebhookEndpoint.institution_id == institution_id) & WebhookEndpoint.off.is_(None)
     wanted = listening & WebhookEndpoint.events.contains([str(event)])
-    found = session.scalars(select(WebhookEndpoint).where(wanted).order_by(WebhookEndpoint.id)).all()
+    # Shared with other events, but not with who switches it off or deletes it: an event waits for that, and skips it.
+    query = select(WebhookEndpoint).where(wanted).order_by(WebhookEndpoint.id).with_for_update(read=True)
+    found = session.scalars(query).all()
     if found:
         _queue(session, found, str(event), at, data)
 

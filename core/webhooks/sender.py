@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from http.cookiejar import DefaultCookiePolicy
 
 import httpx
 import structlog
@@ -35,8 +36,8 @@ LOCK = 0x776562686F6F6B  # any constant of our own
 POLL_S = 0.5
 PRUNE_S = 3600.0
 MAX_AT_ONCE = 16
-MAX_IN_A_ROW = 100
-"""After so many the endpoint waits for its turn again."""
+TURN_S = 10.0
+"""After so long the endpoint waits for its turn again."""
 ANSWER_BYTES = 500
 BY = Actor(None, "webhooks")
 GONE = 410
@@ -89,9 +90,12 @@ class Sender:
     def _client(self) -> httpx.AsyncClient:
         # A kept connection belongs to an address: of two names there, one would be asked on the other's TLS.
         limits = httpx.Limits(max_connections=MAX_AT_ONCE, max_keepalive_connections=0)
-        return httpx.AsyncClient(
+        client = httpx.AsyncClient(
             verify=self.tls, trust_env=False, follow_redirects=False, limits=limits, timeout=self.rules.timeout_s
         )
+        # So would a cookie: none is kept, as names on one address are different tenants'.
+        client.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=()))
+        return client
 
     async def _round(self, client: httpx.AsyncClient) -> None:
         try:
@@ -148,10 +152,9 @@ class Sender:
 
     async def _serve(self, client: httpx.AsyncClient, first: Due) -> None:
         due: Due | None = first
+        until_s = time.monotonic() + TURN_S
         try:
-            for _ in range(MAX_IN_A_ROW):
-                if due is None:
-                    return
+            while due is not None and time.monotonic() < until_s:
                 outcome = await self.attempt(client, due)
                 due = await asyncio.to_thread(self._write_down, due, outcome)
         except DatabaseAway:

@@ -43,7 +43,7 @@ class Rights:
 
     async def allow(self, request: Request, slug: str) -> bool:
         """What is foreign is not found. Raises 403 for those who are not logged in."""
-        cookies, now_s = request.headers.get("cookie", ""), self.clock_s()
+        cookies, now_s = ";".join(request.headers.getlist("cookie")), self.clock_s()
         asked_s, place = self._scopes.get(cookies, (-KEPT_S, None))
         if now_s - asked_s >= KEPT_S:
             place = await run_in_threadpool(self._read_scope, request)
@@ -53,8 +53,8 @@ class Rights:
         if place is None:
             raise HTTPException(HTTPStatus.FORBIDDEN)
         if now_s - self._owners_s >= KEPT_S:
-            self._owners_s = now_s
             self._owners = await run_in_threadpool(self._read_owners)
+            self._owners_s = now_s
         return slug in self._owners and place.covers(self._owners[slug])
 
     def _read_scope(self, request: Request) -> Scope | None:

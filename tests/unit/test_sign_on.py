@@ -83,7 +83,13 @@ def test_discovery() -> None:
     ],
 )  # fmt: skip
 def test_whether_two_factors_were_asked(claims: dict[str, Any], two: bool) -> None:
-    assert id_token.tells_two_factors(claims) is two
+    now = datetime(2026, 11, 28, 9, 0, tzinfo=UTC)
+    asked_s = int(now.timestamp()) - 5
+    assert id_token.tells_two_factors({**claims, "auth_time": asked_s}, now) is two
+    assert not id_token.tells_two_factors({**claims, "auth_time": asked_s - 600}, now), (
+        "somebody else may sit there now"
+    )
+    assert not id_token.tells_two_factors(claims, now)
 
 
 @pytest.mark.parametrize("document", [{}, {"keys": 7}, {"keys": []}, {"keys": [7]}, {"keys": [{"kty": "RSA"}]}])

@@ -18,6 +18,8 @@ from core.staff.oidc.errors import KeysOutdated, Untrusted
 
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519")
 LEEWAY_S = 60
+FRESH_S = 300
+"""How long ago the provider may have asked a person who comes."""
 """How far the provider's clock may be off."""
 MIN_RSA_BITS = 2048
 MAX_CHARACTERS = 32_768
@@ -79,8 +81,12 @@ def _validate(read: jwt.Token, expected: Expected, now_s: int) -> None:
         raise Untrusted("the ID token's subject is no name")
 
 
-def tells_two_factors(claims: Mapping[str, Any]) -> bool:
-    """Whether the provider says that it asked for factors of more than one kind. In doubt it did not."""
+def tells_two_factors(claims: Mapping[str, Any], now: datetime) -> bool:
+    """Whether the provider says that it has just asked for factors of more than one kind. In doubt it did not: some
+    repeat what they asked for days ago, and somebody else may sit there now."""
+    asked_at = claims.get("auth_time")
+    if not isinstance(asked_at, int) or now.timestamp() - asked_at > FRESH_S + LEEWAY_S:
+        return False
     methods, context = claims.get("amr"), claims.get("acr")
     named = _strings(methods) if isinstance(methods, list) else frozenset()
     kinds = sum(not kind.isdisjoint(named) for kind in _KINDS_OF_FACTOR)

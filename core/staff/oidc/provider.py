@@ -127,6 +127,7 @@ class Provider:
             code_challenge=create_s256_code_challenge(proofs.verifier),
             code_challenge_method="S256",
             ui_locales=language,
+            max_age=str(id_token.FRESH_S),
         )
         return url
 
@@ -144,7 +145,7 @@ class Provider:
             claims["sub"],
             email if isinstance(email, str) else "",
             told.get("email_verified") is True,
-            id_token.tells_two_factors(claims),
+            id_token.tells_two_factors(claims, now),
         )
 
     def _check_sender(self, answer: Mapping[str, str], found: Metadata) -> None:

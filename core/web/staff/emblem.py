@@ -28,23 +28,22 @@ def _set(office: Office, view: View) -> Page | Response:
     """The picture is drawn outside of a transaction: it may take seconds."""
     with transaction(office.engine) as session:
         institution = _find(session, view)
-    name = None
-    if not view.field("remove"):
-        drawn = emblems.draw(_sent(view))
-        if isinstance(drawn, Message):
-            form = Form(values_of(institution), worded(view, [Problem("emblem", drawn)]))
-            with transaction(office.engine) as session:
-                return page(session, view, form, _find(session, view))
-        name = emblems.keep(office.emblems, institution.id, drawn)
+    drawn = None if view.field("remove") else emblems.draw(_sent(view))
+    if isinstance(drawn, Message):
+        form = Form(values_of(institution), worded(view, [Problem("emblem", drawn)]))
+        with transaction(office.engine) as session:
+            return page(session, view, form, _find(session, view))
     with transaction(office.engine) as session:
         institution = _find(session, view)
+        session.refresh(institution, with_for_update=True)  # of two at once one waits: neither clears what is shown
+        name = None if drawn is None else emblems.keep(office.emblems, institution.id, drawn)
         before, institution.emblem = institution.emblem, name
         if before != name:
             audit.append(
                 session, view.actor, "institution.emblem", f"institution:{institution.id}", now=view.visit.now,
                 institution_id=institution.id, before={"emblem": before}, after={"emblem": name},
             )  # fmt: skip
-    emblems.clear(office.emblems, institution.id, before, name)
+        emblems.clear(office.emblems, institution.id, before, name)
     return view.to("/staff/institutions?told=saved")
 
 
