@@ -21,10 +21,6 @@ class NotAllowed(Exception):
     """None of the name's addresses may be connected to."""
 
 
-def clean(text: str) -> str:
-    return text.strip()
-
-
 def problem(url: str, *, insecure: bool) -> Message | None:
     """What is wrong with it, looked at alone: where a name leads is known when it is looked up. `insecure` allows http
     and addresses that are not public, for demos and tests."""

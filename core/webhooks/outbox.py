@@ -18,7 +18,6 @@ from sqlalchemy.orm import Session
 from core.ids import RANDOM_BYTES, ulid
 from core.webhooks.tables import TEST, Failure, State, WebhookDelivery, WebhookEndpoint
 
-MAX_PAGE = 200
 PRUNED_AT_ONCE = 500
 
 
