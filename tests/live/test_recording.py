@@ -123,7 +123,7 @@ def test_killed_media_process_loses_at_most_a_part(feed_file: Path) -> None:
         for name in ("source-audio", "144p", "low-audio"):
             others = media_files.kept_segments(folder.parent / name)
             assert [one.msn for one in others if one.discontinuity] == [segments[turn].msn], name
-        facts = [json.loads(line) for line in (folder.parent / "journal.jsonl").read_text().splitlines()]
+        facts = [json.loads(line) for line in (folder.parent / "ledger.jsonl").read_text().splitlines()]
         gap = next(fact for fact in facts if fact["fact"] == "gap")
         assert gap["cause"] == "process ended" and 0 < gap["to_ms"] - gap["from_ms"] < 20_000
 
