@@ -8,6 +8,16 @@ from archive.recordings.locations.errors import SourceDamaged
 from archive.recordings.locations.store import CHUNK_BYTES
 
 
+def size_of(location: str, key: str, source: Path | bytes) -> int:
+    """Raises SourceDamaged for a file that isn't there."""
+    if isinstance(source, bytes):
+        return len(source)
+    try:
+        return source.stat().st_size
+    except OSError as error:
+        raise _unreadable(location, key, source, error) from error
+
+
 def pieces(location: str, key: str, source: Path | bytes, chunk_bytes: int = CHUNK_BYTES) -> Iterator[memoryview]:
     """Raises SourceDamaged for a file that can't be read."""
     if isinstance(source, bytes):
@@ -19,7 +29,7 @@ def pieces(location: str, key: str, source: Path | bytes, chunk_bytes: int = CHU
             while chunk := file.read(chunk_bytes):
                 yield memoryview(chunk)
     except OSError as error:
-        raise SourceDamaged(location, f"{key}: {error.strerror}: {source}") from error
+        raise _unreadable(location, key, source, error) from error
 
 
 def hashed(location: str, key: str, chunks: Iterator[memoryview], sha256: str) -> Iterator[memoryview]:
@@ -30,3 +40,7 @@ def hashed(location: str, key: str, chunks: Iterator[memoryview], sha256: str) -
         yield chunk
     if hasher.hexdigest() != sha256:
         raise SourceDamaged(location, f"{key}: its SHA-256 is {hasher.hexdigest()}, not {sha256}")
+
+
+def _unreadable(location: str, key: str, source: Path, error: OSError) -> SourceDamaged:
+    return SourceDamaged(location, f"{key}: {error.strerror}: {source}")

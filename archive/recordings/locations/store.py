@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Protocol
 
 CHUNK_BYTES = 1 << 20
+PROBES = ".probe"
+"""What `facilities` and the check of a location lay down begins so, and is removed again."""
 MAX_KEY_BYTES = 1024
 MAX_NAME_BYTES = 255
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -118,7 +120,7 @@ class Store(Protocol):
         ...
 
     def facilities(self) -> Facilities:
-        """Found out by trying, with objects under `probe_key` that are removed again."""
+        """Found out by trying, with objects under PROBES that are removed again."""
         ...
 
     def close(self) -> None: ...
