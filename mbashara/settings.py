@@ -122,13 +122,17 @@ class Settings(BaseSettings):
     )
     dry_run_minutes: float = Field(2, ge=0.1, le=30, description="Minutes that a dry run lasts at most.")
     dry_runs: int = Field(2, ge=0, le=16, description="Dry runs at once, of all channels; 0: none.")
+    locations_file: Path | None = Field(
+        None,
+        description="TOML file of the places where copies of recordings are kept (default: DATA/locations.toml).",
+    )
     run_dir: Path | None = Field(
         None, description="Memory folder of the live window and sockets (default: one of this data folder)."
     )
     min_free_mb: int = Field(512, ge=0, description="Megabytes that must be free in the data folder for `up` to start.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
 
-    @field_validator("data", "run_dir", "oidc_client_secret_file")
+    @field_validator("data", "run_dir", "locations_file", "oidc_client_secret_file")
     @classmethod
     def _absolute(cls, path: Path | None) -> Path | None:
         return path and Path(os.path.abspath(path.expanduser()))
@@ -195,6 +199,10 @@ class Settings(BaseSettings):
     @property
     def recordings(self) -> Path:
         return self.data / "recordings"
+
+    @property
+    def locations(self) -> Path:
+        return self.locations_file or self.data / "locations.toml"
 
     @property
     def public(self) -> Path:
