@@ -10,8 +10,9 @@ from datetime import UTC, datetime, timedelta
 import structlog
 from dbos import DBOS, SetWorkflowID
 from sqlalchemy import Engine
+from sqlalchemy.orm import Session
 
-from archive.recordings import copies
+from archive.recordings import copies, describe
 from archive.recordings.copies import Copied, Turn
 from archive.recordings.locations.config import local, read_locations
 from archive.recordings.locations.opening import open_store
@@ -38,6 +39,8 @@ class Copier:
     stores: Mapping[str, Store]
     running: set[str] = field(default_factory=set)
     woken: threading.Event = field(default_factory=threading.Event)
+    described: int = 0
+    """The newest event of any broadcast's log of which it is known that the custody logs tell."""
 
     def run(self, stopping: threading.Event) -> None:
         away, rounds = False, 0
@@ -57,6 +60,7 @@ class Copier:
         with transaction(self.engine) as session:
             if is_full:
                 copies.want(session, list(self.stores), now)
+                self._describe(session, now)
             turns = copies.due(session, list(self.stores), now, 4 * MAX_TURNS)
         for turn in turns:
             name = _workflow_id(turn)
@@ -66,6 +70,13 @@ class Copier:
                     DBOS.start_workflow(copy_recording, asdict(turn))
         if is_full:
             forget("copy:", now - FORGET_AFTER)
+
+    def _describe(self, session: Session, now: datetime) -> None:
+        """What changed in the catalogue since: recordings that were closed meanwhile are told of once they are."""
+        newest, ids = describe.newest_event(session), describe.due(session, self.described)
+        for recording_id in ids:
+            describe.describe(session, recording_id, now)
+        self.described = min(newest, describe.open_since(session) or newest)
 
     def ended(self, name: str) -> None:
         self.running.discard(name)

@@ -25,7 +25,7 @@ class Notary:
 
     def sign_due(self) -> None:
         """One round. Raises DatabaseAway, having lost nothing: what was signed and not noted is signed again."""
-        now = datetime.now(UTC)
+        now = custody.to_ms(datetime.now(UTC))
         with transaction(self.engine) as session:
             due = signatures.due(session, now, PACE)
         for recording_id, institution_id in due:

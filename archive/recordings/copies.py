@@ -98,7 +98,7 @@ def _files(folder: Path, recording_id: str, data: bytes) -> Iterator[File]:
 
 
 def _is_told_anew(folder: Path, file: File) -> bool:
-    """A process that was killed left the file shorter, and its successor put it on record again: later in the ledger."""
+    """A process that was killed left the file shorter, and its successor put it on record again, later."""
     newest = [fact for fact in read_facts(folder) if fact["fact"] == "file" and folder / fact["name"] == file.path]
     return bool(newest) and newest[-1]["sha256"] != file.sha256
 
@@ -171,6 +171,7 @@ def due(session: Session, locations: Sequence[str], now: datetime, limit: int) -
 
 def note(session: Session, turn: Turn, copied: Copied, now: datetime) -> None:
     """What came of a turn. Noted again, it changes nothing."""
+    now = custody.to_ms(now)
     recording = session.get_one(Recording, turn.recording_id, with_for_update=True)
     copy = session.get_one(RecordingCopy, (turn.recording_id, turn.location), with_for_update=True)
     if copy.turns != turn.number:

@@ -28,8 +28,8 @@ def append(
     """Adds an event in the caller's transaction. `kind` is a word of PREMIS' event types where it has one; `detail` is
     JSON. Others who append to the same recording wait."""
     recording = session.get_one(Recording, recording_id, with_for_update=True)
-    at = now.astimezone(UTC).isoformat(timespec="milliseconds")
-    fact = {"fact": kind, "at": at, "outcome": outcome, "agent": agent, **detail}
+    now = to_ms(now)
+    fact = {"fact": kind, "at": now.isoformat(timespec="milliseconds"), "outcome": outcome, "agent": agent, **detail}
     line = line_of(fact, recording.custody_head)
     event = PreservationEvent(
         recording_id=recording_id, institution_id=recording.institution_id, at=now, kind=kind, outcome=outcome,
@@ -41,6 +41,11 @@ def append(
     session.execute(update(RecordingCopy).where(RecordingCopy.recording_id == recording_id).values(papers_due=True))
     session.flush()
     return event
+
+
+def to_ms(now: datetime) -> datetime:
+    """As exact as a file tells it, so that rows made again from files are the same."""
+    return now.astimezone(UTC).replace(microsecond=now.microsecond // 1000 * 1000)
 
 
 def write_file(session: Session, folder: Path, recording: Recording) -> None:

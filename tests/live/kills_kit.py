@@ -10,13 +10,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg
 
+from archive.recordings import rebuild, signing_keys
 from archive.recordings.locations.opening import open_store
 from archive.recordings.locations.s3_client import Limits, make_client
 from archive.recordings.verify import LEDGER_NAME, Report, listed_files, read_chain, verify
+from core.database import migrate, open_engine, transaction
 from mbashara.data import account
 from tests.live import media_files
 from tests.live.store_kit import ADMIN, Weed, credentials, weed
@@ -114,6 +116,18 @@ secret_access_key = "{held.secret_access_key.get_secret_value()}"
 """
 
 
+class Evening(NamedTuple):
+    """What came of it: whom was killed, what is wrong with the copies, how late they were (ms), and the catalogue's
+    rows before and after it was made again from files."""
+
+    killed: list[str]
+    report: Report
+    wrong: list[str]
+    lag_ms: dict[str, int | None]
+    rows: list[str]
+    rebuilt: list[str]
+
+
 class Encoder:
     """Sends the file again and again, as an engineer's encoder that reconnects."""
 
@@ -202,7 +216,30 @@ def holes(folder: Path) -> list[str]:
     return wrong
 
 
-def run(path: Path, rounds: int, seed: int) -> tuple[House, str, list[str], Report, list[str], dict[str, Any]]:
+def rebuilt(one: House, recording: str) -> tuple[list[str], list[str]]:
+    """The recording's rows, and those of a catalogue made again from its files in an empty database."""
+    folder, recordings = str(one.up.run / "postgres"), one.up.data / "recordings"
+    keys = signing_keys.public_halves(one.up.data / "secrets/signing")
+    with psycopg.connect(host=folder, user="postgres", dbname="postgres", autocommit=True) as server:
+        server.execute("create database rebuilt")
+        url = f"postgresql://postgres@/{{}}?host={folder}"
+        mine, empty = open_engine(url.format("mbashara")), open_engine(url.format("rebuilt"))
+        try:
+            migrate(empty)
+            with transaction(mine) as session:
+                before = rebuild.rows_of(session, recording)
+            with transaction(empty) as session:
+                assert rebuild.restore(session, rebuild.read(recordings / recording, keys))
+                assert not rebuild.restore(session, rebuild.read(recordings / recording, keys)), "once is enough"
+                after = rebuild.rows_of(session, recording)
+        finally:
+            mine.dispose()
+            empty.dispose()
+            server.execute("drop database rebuilt")
+    return before, after
+
+
+def run(path: Path, rounds: int, seed: int) -> Evening:
     """One evening: on the air, killed `rounds` times, ended, copied. For a bench and a test alike."""
     with house() as one:
         try:
@@ -218,6 +255,7 @@ def run(path: Path, rounds: int, seed: int) -> tuple[House, str, list[str], Repo
                 encoder.stop()
             until(one.are_whole, f"never whole: {one.copies()} {one.up.log.read_text()[-3000:]}", 120)
             report, wrong = check(one, recording)
-            return one, recording, killed, report, wrong, lag
+            before, after = rebuilt(one, recording)
+            return Evening(killed, report, wrong, lag, before, after)
         finally:
             end_weeds()
