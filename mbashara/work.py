@@ -19,6 +19,7 @@ from sqlalchemy.exc import IntegrityError
 
 from archive.recordings import rows
 from archive.recordings.check import check_files
+from archive.recordings.describe import describe_closed
 from core.broadcasts import acts
 from core.database import DatabaseAway, open_engine, transaction
 from core.ids import is_id
@@ -154,6 +155,7 @@ def write_recording(recording_id: str, found: Found) -> None:
     missing = [rows.MissingSpan(started_ms, ended_ms) for started_ms, ended_ms in found["missing"]]
     with transaction(engine) as session:
         rows.close(session, recording_id, found["duration_ms"], found["size_bytes"], missing)
+        describe_closed(session, recording_id, datetime.now(UTC))
 
 
 @DBOS.step(retries_allowed=True, max_attempts=20)

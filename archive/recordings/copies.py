@@ -141,6 +141,7 @@ def due(session: Session, locations: Sequence[str], now: datetime, limit: int) -
     then while the recording grows."""
     is_sealed = and_(
         Recording.state != "recording",
+        Recording.described_event_id > 0,
         Recording.signed_bytes == Recording.ledger_bytes,
         Recording.signed_custody_bytes == Recording.custody_bytes,
     )
@@ -195,12 +196,14 @@ def note(session: Session, turn: Turn, copied: Copied, now: datetime) -> None:
         is_newest = (recording.signed_bytes, recording.signed_custody_bytes) == (
             recording.ledger_bytes, recording.custody_bytes,
         )  # fmt: skip
-        copy.papers_due = not (is_newest and recording.state != "recording" and copy.ledger_bytes == turn.end)
+        is_closed = recording.state != "recording" and recording.described_event_id > 0
+        copy.papers_due = not (is_newest and is_closed and copy.ledger_bytes == turn.end)
     _finish(session, recording, copy, now)
 
 
 def _finish(session: Session, recording: Recording, copy: RecordingCopy, now: datetime) -> None:
-    if copy.state == "copying" and recording.state != "recording" and copy.ledger_bytes == recording.ledger_bytes:
+    is_closed = recording.state != "recording" and recording.described_event_id > 0
+    if copy.state == "copying" and is_closed and copy.papers_at and copy.ledger_bytes == recording.ledger_bytes:
         copy.state, copy.whole_at = "whole", now
         copy.next_check_at = now + FIRST_CHECK
         told: dict[str, Any] = {"location": copy.location, "files": copy.files, "size_bytes": copy.size_bytes}

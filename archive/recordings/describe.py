@@ -24,25 +24,31 @@ def open_since(session: Session) -> int | None:
     first = session.scalar(
         select(func.min(BroadcastEvent.id))
         .join(Recording, Recording.broadcast_id == BroadcastEvent.broadcast_id)
-        .where(Recording.state != "complete")
+        .where(Recording.described_event_id == 0)
     )
     return None if first is None else first - 1
 
 
 def due(session: Session, after_event: int) -> Sequence[str]:
-    """Ended recordings whose broadcast has events behind `after_event` that are not described yet."""
+    """Recordings that were closed and whose broadcast has had events since, behind `after_event`."""
     return session.scalars(
         select(Recording.id)
-        .join(Broadcast, Broadcast.id == Recording.broadcast_id)
-        .join(BroadcastEvent, BroadcastEvent.broadcast_id == Broadcast.id)
+        .join(BroadcastEvent, BroadcastEvent.broadcast_id == Recording.broadcast_id)
         .where(
             BroadcastEvent.id > after_event,
             BroadcastEvent.id > Recording.described_event_id,
-            Recording.state == "complete",
-            ~Broadcast.is_test,
+            Recording.described_event_id > 0,
         )
         .distinct()
     ).all()
+
+
+def describe_closed(session: Session, recording_id: str, now: datetime) -> None:
+    """Once, when its files have been looked at. Nothing is told of a dry run: it is not kept."""
+    recording = session.get_one(Recording, recording_id, with_for_update=True)
+    broadcast = session.get_one(Broadcast, recording.broadcast_id)
+    if recording.state != "recording" and recording.described_event_id == 0 and not broadcast.is_test:
+        describe(session, recording_id, now)
 
 
 def describe(session: Session, recording_id: str, now: datetime) -> None:
