@@ -118,7 +118,7 @@ class S3Store:
 
     def list(self, prefix: str = "") -> Iterator[Stored]:
         pages = self._client.get_paginator("list_objects_v2").paginate(
-            Bucket=self._bucket, Prefix=self._prefix + prefix
+            Bucket=self._bucket, Prefix=self._prefix + prefix, PaginationConfig={"PageSize": self._limits.page_keys}
         )
         with self._told(prefix):
             for page in pages:

@@ -56,6 +56,7 @@ class Limits:
     read_timeout_s: float = 60
     attempts: int = 3
     connections: int = 16
+    page_keys: int = 1000  # in an answer to a listing
     multipart_bytes: int = 16 << 20  # files larger than this go in parts of this size
 
 
