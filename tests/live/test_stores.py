@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import json
 import os
 import resource
 import socket
@@ -34,7 +35,10 @@ from archive.recordings.locations.many import File, put_many
 from archive.recordings.locations.s3 import LEARN_AFTER, S3Store
 from archive.recordings.locations.s3_client import Limits
 from archive.recordings.locations.store import Proof, Store
+from mbashara.cli import main
+from mbashara.data import account
 from tests.live.store_kit import ADMIN, PARTNER, Answer, Asked, OldServer, Weed, credentials, old_server, refusal
+from tests.up import data_folder
 
 PART = 5 << 20  # S3's smallest
 LIMITS = Limits(multipart_bytes=PART, page_keys=3)
@@ -336,6 +340,47 @@ def test_a_lock_where_the_bucket_has_none_is_told(s3: S3Store, weed: Weed, bucke
     with pytest.raises(Unsupported, match="no object lock"):
         s3.retain("a", datetime.now(UTC) + timedelta(days=1))
     assert not s3.is_held("a") and s3.retained_until("a") is None
+
+
+# The commands.
+
+
+def test_locations_are_listed_and_checked(
+    weed: Weed, bucket: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MBASHARA_LOCATIONS_FILE", raising=False)
+    with data_folder() as data:
+        pili, secret = data / "pili", credentials(ADMIN).secret_access_key.get_secret_value()
+        pili.mkdir(parents=True)
+        pili.chmod(0o777)
+        (data / "locations.toml").write_text(
+            f'[[location]]\nname = "pili"\nkind = "folder"\npath = "{pili}"\n'
+            f'[[location]]\nname = "haipo"\nkind = "folder"\npath = "{data}/haipo"\n'
+            f'[[location]]\nname = "wingu"\nkind = "s3"\nbucket = "{bucket}"\nendpoint_url = "{weed.endpoint_url}"\n'
+            f'credentials_file = "siri.toml"\nprefix = "amri"\n'
+        )
+        keys = data / "siri.toml"
+        keys.write_text(f'access_key_id = "{ADMIN}"\nsecret_access_key = "{secret}"\n')
+        keys.chmod(0o600)
+        owner = account()
+        if owner is not None:
+            os.chown(keys, owner.user_id, owner.group_id)
+        asked = ["--data", str(data)]
+        assert main(["location", "list", "--json", *asked]) == 0
+        listed = json.loads(capsys.readouterr().out)
+        assert [one["where"] for one in listed] == [str(pili), f"{data}/haipo", f"{weed.endpoint_url} {bucket}/amri"]
+        assert main(["location", "check", "--json", *asked]) == 2
+        told = {one["name"]: one for one in json.loads(capsys.readouterr().out)}
+        assert told["wingu"]["proof"] == "checksum" and told["wingu"]["checksums"] and told["wingu"]["error"] is None
+        assert told["pili"]["proof"] == "read back" and told["pili"]["free_bytes"] > 0
+        assert told["haipo"]["error"].startswith("location haipo: it can't be reached / haifikiki: ")
+        assert main(["location", "check", "pili", *asked]) == 0
+        assert main(["location", "check", "tatu", *asked]) == 2
+        keys.chmod(0o644)
+        assert main(["location", "check", "wingu", *asked]) == 2
+        shown = capsys.readouterr()
+        assert "there is no location tatu / hakuna mahali tatu" in shown.err and "chmod 600" in shown.err
+        assert secret not in str(listed) + str(told) + shown.out + shown.err
 
 
 # S3, a server of the old kind, and one that fails.
