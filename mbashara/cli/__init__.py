@@ -1,4 +1,4 @@
-"""The command line: `mbashara up`, `channel ...`, `recording ...`, `user ...`, `token ...`. An error
+"""The command line: `mbashara up`, `channel ...`, `recording ...`, `location ...`, `user ...`, `token ...`. An error
 is one line, in English and Swahili, and exit code 2."""
 
 import json
@@ -10,11 +10,12 @@ from datetime import UTC, datetime
 from pydantic import ValidationError
 
 from archive.recordings import rows
+from archive.recordings.locations.config import LocationError
 from core import channels
 from core.channels import ChannelError, ChannelKeys
 from core.database import DatabaseAway
 from mbashara import __version__, logs, supervisor
-from mbashara.cli import evidence, rebuild, staff
+from mbashara.cli import evidence, locations, rebuild, staff
 from mbashara.cli.common import Command, UserError, add_command, database, print_list, with_json
 from mbashara.data import DataError
 from mbashara.settings import Settings
@@ -32,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ValidationError as error:
         first = error.errors()[0]
         return _fail(f"setting {'.'.join(map(str, first['loc']))}: {first['msg']}")
-    except (DataError, ChannelError, UserError) as error:
+    except (DataError, ChannelError, UserError, LocationError) as error:
         return _fail(str(error))
     except DatabaseAway as error:
         return _fail(f"the database does not answer / hifadhidata haijibu: {error}".splitlines()[0])
@@ -82,6 +83,7 @@ def parser() -> ArgumentParser:
     evidence.add_key_parsers(areas)
     rebuild.add_parser(areas)
 
+    locations.add_parsers(areas)
     staff.add_parsers(areas)
     return whole
 

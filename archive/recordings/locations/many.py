@@ -1,6 +1,6 @@
 """Many files at once, by a bounded pool of threads."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from itertools import islice
@@ -21,7 +21,10 @@ class File:
     lock: bool = True
 
 
-def put_many(store: Store, files: Iterable[File], workers: int = 8) -> Iterator[tuple[File, Put | StoreError]]:
+Done = tuple[File, Put | StoreError]
+
+
+def put_many(store: Store, files: Iterable[File], workers: int = 8) -> Generator[Done, None, None]:
     """Each file with what came of it, as they end. No more than twice `workers` are taken ahead. One file's error stops
     no other; who closes the iterator (say, as the store is away) waits for those that have begun, and no more begin."""
     waiting = iter(files)
