@@ -24,7 +24,7 @@ class About:
     title_en: str
 
     def institution(self, language: Language) -> str:
-        return _pick(language, self.institution_sw, self.institution_en)
+        return _pick(language, self.institution_sw, self.institution_en) or self.channel
 
     def title(self, language: Language) -> str:
         return _pick(language, self.title_sw, self.title_en) or self.recording_id
@@ -38,7 +38,7 @@ def from_files(folder: Path) -> About:
     """From the recording's own files alone: its first fact, and the last that people said of it. Raises OSError."""
     started: dict[str, Any] = next(read_facts(folder), {})
     channel = str(started.get("channel", ""))
-    about = About(recording_id(started, folder), channel, channel, channel, "", "")
+    about = About(recording_id(started, folder), channel, "", "", "", "")
     for fact in read_facts(folder, CUSTODY_NAME):
         if fact.get("fact") == "described":
             about = replace(about, **{name: str(fact[name]) for name in _NAMES if fact.get(name)})
