@@ -31,11 +31,11 @@ def tsa(running: Tsa) -> Tsa:
 
 @pytest.fixture
 def authority(tsa: Tsa) -> Authority:
-    return Authority(tsa.url, read_roots(tsa.ca), timeout_s=0.5, tries=2)
+    return Authority(tsa.url, read_roots(tsa.ca), tries=2)
 
 
 def test_a_stamp_is_checked_now_and_later_and_by_openssl(tsa: Tsa, authority: Authority) -> None:
-    named = dataclasses.replace(authority, user="mbashara", password="siri", timeout_s=5)
+    named = dataclasses.replace(authority, user="mbashara", password="siri")
     found = stamp(named, SIGNATURE)
     assert found.is_trusted and not found.is_clock_doubtful and abs(found.apart) < timedelta(seconds=3)
     assert tsa.asked[0]["authorization"] == "Basic bWJhc2hhcmE6c2lyaQ=="
@@ -46,7 +46,7 @@ def test_a_stamp_is_checked_now_and_later_and_by_openssl(tsa: Tsa, authority: Au
 
 
 def test_a_changed_stamp_is_never_taken_where_openssl_refuses_it(tsa: Tsa, authority: Authority) -> None:
-    whole = stamp(dataclasses.replace(authority, timeout_s=5), SIGNATURE).response
+    whole = stamp(authority, SIGNATURE).response
     refused = 0
     for at in range(3, len(whole), len(whole) // 40):
         changed = bytearray(whole)
@@ -75,10 +75,11 @@ def test_misbehaviour_is_told_apart_and_bounded(
     tsa: Tsa, authority: Authority, manner: str, fault: Fault, asked: int
 ) -> None:
     tsa.manner, begun_s = manner, time.monotonic()
+    impatient = dataclasses.replace(authority, timeout_s=0.5) if manner in ("hangs", "trickles") else authority
     with pytest.raises(TimestampError) as told:
-        stamp(authority, SIGNATURE, wait=lambda seconds: None)
+        stamp(impatient, SIGNATURE, wait=lambda seconds: None)
     assert (told.value.fault, len(tsa.asked)) == (fault, asked), told.value
-    assert time.monotonic() - begun_s < 3
+    assert time.monotonic() - begun_s < 8
     assert told.value.text(Language.SW) != told.value.text(Language.EN)
 
 
