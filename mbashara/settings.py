@@ -130,13 +130,17 @@ class Settings(BaseSettings):
     )
     timestamp_user: str = Field("", description="Our name at that authority, where it wants one.")
     timestamp_password: str = Field("", repr=False, description="Our password there.")
+    locations_file: Path | None = Field(
+        None,
+        description="TOML file of the places where copies of recordings are kept (default: DATA/locations.toml).",
+    )
     run_dir: Path | None = Field(
         None, description="Memory folder of the live window and sockets (default: one of this data folder)."
     )
     min_free_mb: int = Field(512, ge=0, description="Megabytes that must be free in the data folder for `up` to start.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
 
-    @field_validator("data", "run_dir", "oidc_client_secret_file", "timestamp_ca_file")
+    @field_validator("data", "run_dir", "locations_file", "oidc_client_secret_file", "timestamp_ca_file")
     @classmethod
     def _absolute(cls, path: Path | None) -> Path | None:
         return path and Path(os.path.abspath(path.expanduser()))
@@ -205,6 +209,10 @@ class Settings(BaseSettings):
         return self.data / "recordings"
 
     @property
+    def locations(self) -> Path:
+        return self.locations_file or self.data / "locations.toml"
+
+    @property
     def public(self) -> Path:
         return self.data / "public"
 
@@ -220,6 +228,11 @@ class Settings(BaseSettings):
     @property
     def pepper_file(self) -> Path:
         return self.data / "secrets" / "pepper"
+
+    @property
+    def signing_keys(self) -> Path:
+        """Private keys of institutions, one file each."""
+        return self.data / "secrets" / "signing"
 
     @property
     def keys_file(self) -> Path:

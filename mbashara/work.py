@@ -25,6 +25,7 @@ from core.ids import is_id
 from mbashara import logs, postgres, viewers, webhooks
 from mbashara.data import DataError
 from mbashara.dry_run import DryRuns
+from mbashara.notary import Notary
 from mbashara.settings import Settings
 
 ROUND_S = 1.0
@@ -202,22 +203,26 @@ def run(settings: Settings, stopping: threading.Event) -> None:
     DBOS.launch()
     follower.load()
     counter = _count_viewers(settings, _engine, stopping)
+    notary = Notary(settings, _engine)
     threading.Thread(target=DryRuns(settings, _engine).run, args=(stopping,), name="dry-runs").start()
     sender = webhooks.start(settings, stopping)
     try:
-        _go_round(settings, counter, follower, stopping)
+        _go_round(settings, counter, follower, notary, stopping)
     finally:
         stopping.set()  # or its threads would keep a process that has failed
     sender.join(webhooks.STOP_S)
     DBOS.destroy(workflow_completion_timeout_sec=1)
 
 
-def _go_round(settings: Settings, counter: viewers.Counter, follower: Follower, stopping: threading.Event) -> None:
+def _go_round(
+    settings: Settings, counter: viewers.Counter, follower: Follower, notary: Notary, stopping: threading.Event
+) -> None:
     away = False
     while not stopping.wait(ROUND_S):
         try:
             counter.tell()
             follower.follow_once()
+            notary.sign_due()
             away = False
         except DatabaseAway as error:
             if not away:

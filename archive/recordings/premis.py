@@ -5,6 +5,7 @@ Words are those of the vocabularies at id.loc.gov/vocabulary/preservation, with 
 PRONOM's identifiers where there is one that fits; a segment of fragmented MP4 has none.
 """
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -256,10 +257,10 @@ def _event(about: About, number: int, fact: Fact, agent: Agent) -> Element:
     word = OUR_WORDS.get(kind, kind)
     _term(made, "eventType", "eventType", EVENT_TYPES.get(word), word)
     _add(made, "eventDateTime", fact["at"])
-    detail = "; ".join(str(part) for part in (kind if word != kind else None, fact.get("detail")) if part)
+    detail = "; ".join([kind] * (word != kind) + _details(fact))
     if detail:
         _add(_add(made, "eventDetailInformation"), "eventDetail", detail)
-    _outcome(made, str(fact.get("outcome") or "success"), str(fact.get("note") or ""))
+    _outcome(made, OUTCOMES.get(str(fact.get("outcome", "success"))), str(fact.get("note") or ""))
     link = _add(made, "linkingAgentIdentifier")
     _add(link, "linkingAgentIdentifierType", "local")
     _add(link, "linkingAgentIdentifierValue", agent.name)
@@ -269,12 +270,26 @@ def _event(about: About, number: int, fact: Fact, agent: Agent) -> Element:
     return made
 
 
-OUTCOMES = {"success": "suc", "failure": "fai", "warning": "war"}
+def _details(fact: Fact) -> list[str]:
+    """What a fact of custody says beside the words that have a place of their own."""
+    told = {name: value for name, value in fact.items() if name not in _PLACED}
+    return [str(value) if name == "detail" else f"{name}: {_text(value)}" for name, value in told.items()]
 
 
-def _outcome(parent: Element, outcome: str, note: str) -> None:
+_PLACED = frozenset({"prev", "fact", "at", "outcome", "agent", "note"})
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+OUTCOMES = {"success": ("suc", "success"), "fail": ("fai", "failure"), "warning": ("war", "warning")}
+
+
+def _outcome(parent: Element, outcome: tuple[str, str] | None, note: str) -> None:
     made = _add(parent, "eventOutcomeInformation")
-    _term(made, "eventOutcome", "eventOutcome", OUTCOMES.get(outcome), outcome)
+    code, label = outcome or (None, "unknown")
+    _term(made, "eventOutcome", "eventOutcome", code, label)
     if note:
         _add(_add(made, "eventOutcomeDetail"), "eventOutcomeDetailNote", note)
 

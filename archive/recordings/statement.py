@@ -45,8 +45,9 @@ def state(
 ) -> Statement:  # fmt: skip
     """`is_there` tells of a `file` fact whether the file can be had; by default it must be in the folder, as long as it
     was. Looks at every file and reads none. Raises StatementError, OSError."""
-    ledger, signatures = verify.read_chain(folder / verify.LEDGER_NAME), verify.read_chain(
-        folder / verify.SIGNATURES_NAME
+    ledger, signatures = (
+        verify.read_chain(folder / verify.LEDGER_NAME),
+        verify.read_chain(folder / verify.SIGNATURES_NAME),
     )
     broken = [one for one in ledger.findings if one.kind != "torn"]
     if broken or not ledger.lines:

@@ -19,9 +19,9 @@ from core.web.i18n import Language
 FONT = "helvetica"
 ENCODING = "windows-1252"
 INK, FILLED, RULE = (11, 12, 12), (0, 90, 48), (177, 180, 182)
-MAX_ROWS = 1000
+MAX_ROWS = 200
 """Of one table; all are in what is attached."""
-LINE_MM, BAR_MM, MIN_GAP_MM = 5.2, 8.0, 0.4
+LINE_MM, ROW_MM, BAR_MM, MIN_GAP_MM = 5.2, 4.2, 8.0, 0.4
 
 
 class _Paper(FPDF):
@@ -129,7 +129,7 @@ def _bar(paper: FPDF, bar: Bar) -> None:
 def _facts(paper: FPDF, facts: tuple[tuple[str, str], ...]) -> None:
     paper.set_font(FONT, size=9)
     layout = {"col_widths": (30, 70), "borders_layout": "HORIZONTAL_LINES", "first_row_as_headings": False}
-    with paper.table(**layout, text_align="LEFT", line_height=LINE_MM, wrapmode="CHAR") as table:
+    with paper.table(**layout, text_align="LEFT", line_height=ROW_MM, padding=0.5, wrapmode="CHAR") as table:
         for label, value in facts:
             row = table.row()
             row.cell(latin(label), style=FontFace(emphasis="BOLD"))
@@ -146,7 +146,7 @@ def _table(paper: FPDF, one: Table, language: Language) -> None:
     widths = {2: (25, 75), 3: (30, 30, 40), 4: (20, 20, 20, 40)}[len(one.head)]
     heading = FontFace(emphasis="BOLD", fill_color=(243, 242, 241))
     layout = {"col_widths": widths, "borders_layout": "HORIZONTAL_LINES", "headings_style": heading}
-    with paper.table(**layout, text_align="LEFT", line_height=LINE_MM) as table:
+    with paper.table(**layout, text_align="LEFT", line_height=ROW_MM, padding=0.5) as table:
         for row in (one.head, *one.rows[:MAX_ROWS]):
             table.row([latin(cell) for cell in row])
     if len(one.rows) > MAX_ROWS:

@@ -80,7 +80,7 @@ class _Teller:
     def told(self) -> Told:
         on_air, best = self.statement["on_air"], self.statement["best"]
         title = self.pick(self.statement["title"], self.statement["recording"])
-        tables = [self.gaps(self.say(N_("What is missing")), best["gaps"]), self.renditions(), self.events()]
+        tables = [self.gaps(self.say(N_("What is missing")), best["gaps"]), self.renditions()]
         each = [one for one in self.statement["renditions"] if one["gaps"] and one["gaps"] != best["gaps"]]
         tables += [self.gaps(self.say(N_("Missing in {name}"), name=one["name"]), one["gaps"]) for one in each]
         return Told(
@@ -98,7 +98,7 @@ class _Teller:
                 (self.say(N_("Statement made")), self.moment(self.statement["made_at"])),
                 (self.say(N_("Made by")), self.statement["made_by"]),
             ),
-            self.bar(), (*tables, self.copies()), self.say(N_("Proof")), self.proof(), self.notes(),
+            self.bar(), (*tables, self.events(), self.copies()), self.say(N_("Proof")), self.proof(), self.notes(),
         )  # fmt: skip
 
     def verdict(self) -> str:
@@ -159,7 +159,7 @@ class _Teller:
             (one["location"], one["state"], self.moment(one["checked_at"]) if one["checked_at"] else "-")
             for one in self.statement["copies"]
         ]
-        head = (self.say(N_("Where")), self.say(N_("State")), self.say(N_("Last read whole")))
+        head = (self.say(N_("Place")), self.say(N_("State")), self.say(N_("Last read whole")))
         none = self.say(N_("No copies are named in this statement."))
         return Table(self.say(N_("Copies")), head, tuple(rows), none)
 
@@ -178,6 +178,7 @@ class _Teller:
 
     def notes(self) -> tuple[str, ...]:
         return (
+            self.say(N_("Held is every moment that at least one rendition of the picture has, or of the sound alone.")),
             self.say(N_("Times are East Africa Time, on the 24-hour clock. Held and missing add up exactly.")),
             self.say(N_("The statement as signed data (JSON) is attached to this document.")),
         )

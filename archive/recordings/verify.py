@@ -111,7 +111,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     ),
 }
 NOTES = frozenset({"torn", "unsigned_tail", "no_end"})
-"""While a broadcast is on the air these are as they should be; afterwards they are faults."""
+"""While a broadcast is on the air these are as they should be; otherwise they are faults."""
 
 MADE_LATER = frozenset({LEDGER_NAME, CUSTODY_NAME, SIGNATURES_NAME})
 PENDING_SUFFIXES = (".partial", ".new")
@@ -175,12 +175,12 @@ class Report(NamedTuple):
     signed_at: str | None
     key: str | None
     key_published: bool | None
-    is_live: bool
+    on_air: bool
     head: str
 
     @property
     def is_whole(self) -> bool:
-        return not self.findings or (self.is_live and all(one.kind in NOTES for one in self.findings))
+        return not self.findings or (self.on_air and all(one.kind in NOTES for one in self.findings))
 
 
 def read_chain(path: Path) -> Chain:
@@ -243,10 +243,10 @@ def listed_files(ledger: Chain) -> dict[str, Line]:
 
 def verify(
     folder: Path, keys: set[bytes] | None = None, with_media: bool = True, every_signature: bool = False,
-    on_progress: Callable[[int], None] = lambda size_bytes: None,
+    on_air: bool = False, on_progress: Callable[[int], None] = lambda size_bytes: None,
 ) -> Report:  # fmt: skip
     """Checks a recording's folder. `keys` are the public keys (32 bytes each) that the institution published; without
-    them a signature proves that nothing was changed since, but not who signed."""
+    them a signature proves that nothing was changed since, but not who signed. `on_air`: its end is not there yet."""
     ledger, custody = read_chain(folder / LEDGER_NAME), read_chain(folder / CUSTODY_NAME)
     signatures = read_chain(folder / SIGNATURES_NAME)
     findings = [*ledger.findings]
@@ -262,7 +262,7 @@ def verify(
     last = _check_signatures(recording, ledger, custody, signatures, findings, keys, every_signature)
     files = listed_files(ledger)
     if with_media:
-        findings += check_files(folder, files, _origin_ms(ledger), ended, on_progress, _disposed(custody))
+        findings += check_files(folder, files, _origin_ms(ledger), on_air, on_progress, _disposed(custody))
     signed = [line for line in signatures.lines if "signature" in line]
     return Report(
         recording=recording,
@@ -277,7 +277,7 @@ def verify(
         signed_at=last["at"] if last else None,
         key=key_id(base64.b64decode(last["key"])) if last else None,
         key_published=None if keys is None or last is None else base64.b64decode(last["key"]) in keys,
-        is_live=not ended,
+        on_air=on_air,
         head=ledger.head,
     )
 
@@ -369,7 +369,7 @@ def _check_heads(chain: Chain, name: str, signed: Sequence[Line]) -> Iterator[Fi
 
 
 def check_files(
-    folder: Path, files: dict[str, Line], origin_ms: int, ended: bool,
+    folder: Path, files: dict[str, Line], origin_ms: int, on_air: bool,
     on_progress: Callable[[int], None] = lambda size_bytes: None, disposed: bool = False,
 ) -> Iterator[Finding]:  # fmt: skip
     """Reads every file that the ledger lists, and looks for others."""
@@ -380,7 +380,7 @@ def check_files(
             yield finding
         on_progress(int(line["size"]))
     for name in sorted(_others(folder, files)):
-        if ended or not name.endswith((*PENDING_SUFFIXES, ".m3u8", ".m4s", ".mp4")):
+        if not on_air or not name.endswith((*PENDING_SUFFIXES, ".m3u8", ".m4s", ".mp4")):
             yield Finding("unlisted", {"file": name})
 
 
@@ -525,7 +525,7 @@ def read_keys(path: Path) -> set[bytes]:
 def summary(report: Report, language: str) -> Iterator[str]:
     """The report in plain words."""
     for finding in report.findings:
-        yield ("! " if not (report.is_live and finding.kind in NOTES) else "- ") + finding.text(language)
+        yield ("! " if not (report.on_air and finding.kind in NOTES) else "- ") + finding.text(language)
     english = language == "en"
     who = f"{report.key} ({report.signed_at})" if report.key else "-"
     if english:
@@ -561,7 +561,7 @@ def as_json(report: Report) -> dict[str, Any]:
     return {**report._asdict(), "findings": found, "is_whole": report.is_whole}
 
 
-def _look_for(folder: Path, files: Iterable[str], language: str) -> int:
+def look_for(folder: Path, files: Iterable[str], language: str) -> int:
     ledger, custody = read_chain(folder / LEDGER_NAME), read_chain(folder / CUSTODY_NAME)
     failed = 0
     for name in files:
@@ -582,17 +582,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--no-media", action="store_true", help="check the ledger alone")
     parser.add_argument("--all", action="store_true", help="check every signature, not the last alone")
     parser.add_argument("--lang", choices=("sw", "en"), default="sw")
+    parser.add_argument("--on-air", action="store_true", help="it is being recorded just now")
     parser.add_argument("--json", action="store_true")
-    given = parser.parse_args(arguments)
+    given = parser.parse_intermixed_args(arguments)
     folder = given.recording if given.recording.is_dir() else given.recording.parent
     try:
         keys = read_keys(given.keys) if given.keys else None
-        report = verify(folder, keys, not given.no_media, given.all)
+        report = verify(folder, keys, not given.no_media, given.all, given.on_air)
         if given.json:
             print(json.dumps(as_json(report), ensure_ascii=False))
         else:
             print("\n".join(summary(report, given.lang)))
-        failed = _look_for(folder, given.files, given.lang) if given.files else 0
+        failed = look_for(folder, given.files, given.lang) if given.files else 0
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         print(f"! {error}", file=sys.stderr)
         return 2

@@ -54,11 +54,13 @@ def make_recording(
     if is_over:
         ledger.append(make_fact("ended", ORIGIN_MS + end_ms, duration_ms=end_ms, size_bytes=1, reason="unpublished"))
     custody = Ledger(place, CUSTODY_NAME)
-    agent = {"agent": "mbashara work", "outcome": "success"}
+    agent = {"agent": "mbashara", "outcome": "success"}
     titles = {"title_sw": "Kikao cha Bunge", "title_en": "Sitting of Parliament", "institution_sw": "Bunge"}
     custody.append(make_fact("ingestion", ORIGIN_MS + end_ms, **agent, detail="all files are there"))
     custody.append(make_fact("described", ORIGIN_MS + end_ms, agent="Asha Mushi <asha@bunge.go.tz>", **titles))
-    custody.append(make_fact("fixity check", ORIGIN_MS + end_ms, **{**agent, "outcome": "failure"}, detail="1 of 20"))
+    custody.append(
+        make_fact("fixity check", ORIGIN_MS + end_ms, agent="mbashara", outcome="fail", files=20, location="b")
+    )
     if is_signed:
         sign(place)
     return place

@@ -1,0 +1,223 @@
+"""The places where copies are kept, as an operator names them in locations.toml:
+
+    [[location]]
+    name = "arusha"
+    kind = "s3"                              # or "folder" with path = "/mnt/arusha/mbashara"
+    endpoint_url = "https://s3.arusha.go.tz" # left out: Amazon's of the region
+    bucket = "kumbukumbu"
+    prefix = "mbashara"
+    credentials_file = "arusha.toml"         # access_key_id and secret_access_key; or both right here
+    tier = "cold"
+    fixity_days = 180
+    lock_days = 3650
+
+A file that holds credentials must be readable by its owner alone. They are in no repr, no log line and no error.
+"""
+
+import os
+import re
+import stat
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+
+LOCAL = "local"
+"""The name of the recordings' own folder, where each copy comes from."""
+Tier = Literal["hot", "cold"]
+_SLUG = r"^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$"
+_BUCKET = r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$"
+_PREFIX = re.compile(r"[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*")
+_SWAHILI = {
+    "missing": "hakuna kilichoandikwa",
+    "extra_forbidden": "jina hili halijulikani",
+    "literal_error": "si mojawapo ya yanayoruhusiwa",
+}
+
+
+class LocationError(Exception):
+    """locations.toml can't be used; one line, in English and Swahili, that names file, location and field."""
+
+
+def _is_absolute(path: Path) -> Path:
+    if not path.is_absolute():
+        raise ValueError("a path from / on / andika njia kuanzia /")
+    return path
+
+
+def _is_endpoint(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment or parts.username:
+        raise ValueError("not https://NAME / si https://JINA")
+    return text.rstrip("/")
+
+
+def _is_prefix(text: str) -> str:
+    if text and (_PREFIX.fullmatch(text) is None or {".", ".."} & set(text.split("/"))):
+        raise ValueError("letters, digits, . _ - and / between them / herufi, tarakimu, . _ - na / kati yake")
+    return text
+
+
+class _Location(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    name: str = Field(pattern=_SLUG)
+    tier: Tier = Field("hot", description="cold: reading it back takes long, or costs.")
+    fixity_days: float = Field(90, gt=0, le=3660, description="Days in which every file of it is read again.")
+    title_sw: str = Field("", max_length=100)
+    title_en: str = Field("", max_length=100)
+
+    @property
+    def place(self) -> tuple[str, ...]:
+        """Where the files really lie; one within another is the same place."""
+        raise NotImplementedError
+
+
+class FolderLocation(_Location):
+    kind: Literal["folder"] = "folder"
+    path: Annotated[Path, AfterValidator(_is_absolute)]
+
+    @property
+    def place(self) -> tuple[str, ...]:
+        return ("", *self.path.resolve().parts)
+
+
+class Credentials(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    access_key_id: SecretStr = Field(min_length=1)
+    secret_access_key: SecretStr = Field(min_length=1)
+
+
+class S3Location(_Location):
+    kind: Literal["s3"] = "s3"
+    bucket: str = Field(pattern=_BUCKET)
+    credentials: Credentials = Field(repr=False)
+    endpoint_url: Annotated[str, AfterValidator(_is_endpoint)] | None = None
+    region: str = Field("us-east-1", pattern=r"^[a-z0-9-]{1,64}$")
+    prefix: Annotated[str, AfterValidator(_is_prefix)] = ""
+    ca_file: Annotated[Path, AfterValidator(_is_absolute)] | None = Field(
+        None, description="Certificates to trust instead of the system's."
+    )
+    lock_days: int = Field(0, ge=0, le=36_600, description="Days that object lock keeps each file; 0: none.")
+    lock_mode: Literal["governance", "compliance"] = "governance"
+
+    @property
+    def place(self) -> tuple[str, ...]:
+        return (self.endpoint_url or "", self.bucket, *filter(None, self.prefix.split("/")))
+
+    @model_validator(mode="after")
+    def _can_be_checked(self) -> Self:
+        if self.ca_file is not None and not self.ca_file.is_file():
+            raise ValueError("ca_file: there is no such file / hakuna faili hilo")
+        return self
+
+
+Location = FolderLocation | S3Location
+
+
+def local(recordings: Path) -> FolderLocation:
+    """The recordings' own folder as a location among the others."""
+    return FolderLocation(name=LOCAL, path=recordings, title_sw="Mashine hii", title_en="This machine")
+
+
+def read_locations(file: Path, recordings: Path) -> tuple[Location, ...]:
+    """In the file's order; none where there is no file. None of them may be `recordings`. Raises LocationError."""
+    try:
+        table = _read_table(file)
+    except FileNotFoundError:
+        return ()
+    entries = table.pop("location", [])
+    if table or not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        unknown = next(iter(table), "location")
+        raise LocationError(f"{file}: {unknown}: only [[location]] tables / majedwali ya [[location]] tu")
+    found = tuple(_read_location(file, number, entry) for number, entry in enumerate(entries, 1))
+    for line in _clashes((local(recordings), *found)):
+        raise LocationError(f"{file}: {line}")
+    return found
+
+
+def _read_location(file: Path, number: int, entry: dict[str, Any]) -> Location:
+    where = f"{file}: location {' '.join(str(entry.get('name', number)).split())}"
+    try:
+        match entry.get("kind"):
+            case "folder":
+                return FolderLocation.model_validate(entry)
+            case "s3":
+                return S3Location.model_validate(_with_credentials(file, where, entry))
+            case _:
+                raise LocationError(f"{where}: kind: folder or s3 / folder au s3")
+    except ValidationError as error:
+        raise LocationError(f"{where}: {_first(error)}") from None
+
+
+def _with_credentials(file: Path, where: str, entry: dict[str, Any]) -> dict[str, Any]:
+    """The entry with `credentials` in the place of what names or holds them."""
+    entry = dict(entry)
+    inline = {name: entry.pop(name) for name in Credentials.model_fields if name in entry}
+    named = entry.pop("credentials_file", None)
+    if bool(inline) == bool(named):
+        raise LocationError(
+            f"{where}: credentials_file: give it, or access_key_id and secret_access_key / "
+            "andika hilo, au access_key_id na secret_access_key"
+        )
+    if named is None:
+        _check_private(file, where)
+        return entry | {"credentials": inline}
+    path = file.parent / str(named)
+    try:
+        table = _read_table(path)
+    except FileNotFoundError:
+        raise LocationError(f"{where}: credentials_file: there is no {path} / hakuna {path}") from None
+    _check_private(path, where)
+    try:
+        return entry | {"credentials": Credentials.model_validate(table)}
+    except ValidationError as error:
+        raise LocationError(f"{where}: credentials_file: {path}: {_first(error)}") from None
+
+
+def _read_table(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text())
+    except tomllib.TOMLDecodeError as error:
+        raise LocationError(f"{file}: not TOML / si TOML: {error}") from None
+    except UnicodeDecodeError:
+        raise LocationError(f"{file}: not UTF-8 / si UTF-8") from None
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise LocationError(f"{file}: can't be read / haisomeki: {error.strerror}") from None
+
+
+def _check_private(file: Path, where: str) -> None:
+    found = file.stat()
+    if stat.S_IMODE(found.st_mode) & 0o077 or os.geteuid() not in (0, found.st_uid):
+        raise LocationError(
+            f"{where}: {file} holds credentials, so it must be yours and closed to others (chmod 600) / "
+            "ina siri, hivyo iwe yako na ifungwe kwa wengine (chmod 600)"
+        )
+
+
+def _first(error: ValidationError) -> str:
+    """FIELD: what is wrong with it, without what was written there."""
+    first = error.errors(include_input=False, include_context=False)[0]
+    field = ".".join(str(part) for part in first["loc"] if part != "credentials")
+    if first["type"] == "value_error":
+        message = first["msg"].removeprefix("Value error, ")
+    else:
+        message = f"{first['msg']} / {_SWAHILI.get(first['type'], 'si sahihi')}"
+    return f"{field}: {message}" if field else message
+
+
+def _clashes(locations: tuple[Location, ...]) -> Iterator[str]:
+    """Two copies in one place are one copy."""
+    for number, one in enumerate(locations):
+        for other in locations[:number]:
+            shorter = min(len(one.place), len(other.place))
+            if one.name == other.name:
+                yield f"location {one.name}: name: given twice / limetumika mara mbili"
+            elif one.place[:shorter] == other.place[:shorter]:
+                yield f"location {one.name}: the same place as {other.name} / mahali pamoja na {other.name}"

@@ -1,0 +1,47 @@
+"""Many files at once, by a bounded pool of threads."""
+
+from collections.abc import Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from archive.recordings.locations.errors import StoreError
+from archive.recordings.locations.store import Put, Store
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """What is to be put where; see Store.put_file."""
+
+    key: str
+    path: Path
+    sha256: str
+    replace: bool = False
+    lock: bool = True
+
+
+def put_many(store: Store, files: Iterable[File], workers: int = 8) -> Iterator[tuple[File, Put | StoreError]]:
+    """Each file with what came of it, as they end. No more than twice `workers` are taken ahead. One file's error stops
+    no other; who closes the iterator (say, as the store is away) waits for those that have begun, and no more begin."""
+    waiting = iter(files)
+    with ThreadPoolExecutor(workers, f"put {store.name}") as pool:
+        running: dict[Future[Put | StoreError], File] = {}
+        try:
+            while True:
+                for file in islice(waiting, 2 * workers - len(running)):
+                    running[pool.submit(_put, store, file)] = file
+                if not running:
+                    return
+                for done in wait(running, return_when=FIRST_COMPLETED).done:
+                    yield running.pop(done), done.result()
+        finally:
+            for future in running:
+                future.cancel()
+
+
+def _put(store: Store, file: File) -> Put | StoreError:
+    try:
+        return store.put_file(file.key, file.path, file.sha256, replace=file.replace, lock=file.lock)
+    except StoreError as error:
+        return error

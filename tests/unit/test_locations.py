@@ -1,0 +1,99 @@
+"""locations.toml: what it may say, and that every refusal is one line with file, location and field, and no secret."""
+
+from pathlib import Path
+
+import pytest
+
+from archive.recordings.locations.config import FolderLocation, LocationError, S3Location, read_locations
+
+SECRET = "siri-kubwa-1234567890"
+FOLDER = '[[location]]\nname = "pili"\nkind = "folder"\npath = "/mnt/pili"\n'
+KEYS = f'access_key_id = "mbashara"\nsecret_access_key = "{SECRET}"\n'
+S3 = '[[location]]\nname = "wingu"\nkind = "s3"\nbucket = "kumbukumbu"\nendpoint_url = "https://s3.example/"\n'
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "locations.toml"
+    path.touch(0o600)
+    return path
+
+
+def test_no_file_is_no_further_location(tmp_path: Path) -> None:
+    assert read_locations(tmp_path / "locations.toml", tmp_path) == ()
+
+
+def test_locations_in_the_files_order_and_their_secrets_in_no_repr(file: Path, tmp_path: Path) -> None:
+    file.write_text(
+        FOLDER + 'tier = "cold"\nfixity_days = 180\ntitle_sw = "Diski ya pili"\n'
+        + S3 + 'prefix = "mbashara/a"\nlock_days = 3650\n' + KEYS
+    )  # fmt: skip
+    folder, s3 = read_locations(file, tmp_path / "recordings")
+    assert isinstance(folder, FolderLocation) and isinstance(s3, S3Location)
+    assert (folder.path, folder.tier, folder.fixity_days, folder.title_sw) == (
+        Path("/mnt/pili"), "cold", 180, "Diski ya pili",
+    )  # fmt: skip
+    assert (s3.endpoint_url, s3.lock_days, s3.tier, s3.fixity_days) == ("https://s3.example", 3650, "hot", 90)
+    assert s3.credentials.secret_access_key.get_secret_value() == SECRET
+    assert SECRET not in repr(s3) + str(s3) + s3.model_dump_json()
+
+
+def test_credentials_in_a_file_of_their_own(file: Path, tmp_path: Path) -> None:
+    file.chmod(0o644)
+    file.write_text(S3 + 'credentials_file = "wingu.toml"\n')
+    keys = tmp_path / "wingu.toml"
+    with pytest.raises(LocationError, match=f"there is no {keys}"):
+        read_locations(file, tmp_path / "recordings")
+    keys.write_text(KEYS)
+    keys.chmod(0o640)
+    with pytest.raises(LocationError, match=f"location wingu: {keys} holds credentials"):
+        read_locations(file, tmp_path / "recordings")
+    keys.chmod(0o600)
+    (s3,) = read_locations(file, tmp_path / "recordings")
+    assert isinstance(s3, S3Location) and s3.credentials.access_key_id.get_secret_value() == "mbashara"
+    keys.write_text(f'access_key_id = ""\nsecret_access_key = "{SECRET}"\n')
+    with pytest.raises(LocationError, match=r"credentials_file: .*access_key_id") as refused:
+        read_locations(file, tmp_path / "recordings")
+    assert SECRET not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("[[location]", "not TOML / si TOML"),
+        ("[locations]\n", "locations: only"),
+        ('location = "x"\n', "location: only"),
+        ('[[location]]\nname = "pili"\n', "location pili: kind: folder or s3"),
+        (FOLDER.replace("/mnt", "mnt"), "location pili: path: a path from /"),
+        (FOLDER.replace("pili", "Mbili mbili", 1), "location Mbili mbili: name: .* / si sahihi"),
+        ('[[location]]\nkind = "folder"\npath = "/a"\n', "location 1: name: .* / hakuna kilichoandikwa"),
+        (FOLDER + "lock_days = 1\n", "location pili: lock_days: .* / jina hili halijulikani"),
+        (FOLDER + 'tier = "warm"\n', "location pili: tier: .* / si mojawapo"),
+        (FOLDER + "fixity_days = 0\n", "location pili: fixity_days: "),
+        (FOLDER + FOLDER, "location pili: name: given twice"),
+        (FOLDER + FOLDER.replace('"pili"', '"tatu"').replace("/mnt/pili", "/mnt/pili/x"), "tatu: the same place"),
+        (FOLDER.replace("/mnt/pili", "/data/recordings/copies"), "pili: the same place as local"),
+        (FOLDER.replace('"pili"', '"local"'), "location local: name: given twice"),
+        (S3, "location wingu: credentials_file: give it"),
+        (S3 + 'credentials_file = "x"\n' + KEYS, "location wingu: credentials_file: give it"),
+        (S3 + 'access_key_id = "a"\n', "location wingu: secret_access_key: .* / hakuna"),
+        (S3.replace("https://s3.example/", "s3.example") + KEYS, "location wingu: endpoint_url: not https://NAME"),
+        (S3 + 'prefix = "../x"\n' + KEYS, "location wingu: prefix: letters"),
+        (S3.replace("kumbukumbu", "K") + KEYS, "location wingu: bucket: "),
+        (S3 + 'lock_mode = "strict"\n' + KEYS, "location wingu: lock_mode: "),
+        (S3 + 'ca_file = "/no/such.pem"\n' + KEYS, "location wingu: ca_file: there is no such file"),
+    ],
+)  # fmt: skip
+def test_a_refusal_is_one_line_that_names_the_place(file: Path, text: str, told: str) -> None:
+    file.write_text(text)
+    with pytest.raises(LocationError, match=told) as refused:
+        read_locations(file, Path("/data/recordings"))
+    line = str(refused.value)
+    assert line.startswith(f"{file}: ") and "\n" not in line and SECRET not in line
+
+
+def test_credentials_in_an_open_file_are_refused(file: Path, tmp_path: Path) -> None:
+    file.write_text(S3 + KEYS)
+    file.chmod(0o604)
+    with pytest.raises(LocationError, match=r"location wingu: .* \(chmod 600\)"):
+        read_locations(file, tmp_path)
