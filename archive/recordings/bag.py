@@ -224,7 +224,7 @@ class _TarTarget:
         member = tarfile.TarInfo(f"{self.top}/{name}")
         member.size, member.mode, member.mtime = source.size, 0o644, int(self.now.timestamp())
         with _opened(source, algorithms) as reader:
-            self.tar.addfile(member, reader)  # type: ignore[arg-type]  # only `read` is asked of it
+            self.tar.addfile(member, reader)
             return reader.digests()
 
 

@@ -50,8 +50,10 @@ class Imported:
 class Source(Protocol):
     """A bag's files by their name in it, with their sizes. `open` reads one from its beginning."""
 
-    is_folder: bool
-    sizes: Mapping[str, int]
+    @property
+    def is_folder(self) -> bool: ...
+    @property
+    def sizes(self) -> Mapping[str, int]: ...
 
     def open(self, name: str) -> IO[bytes]: ...
 
@@ -98,6 +100,7 @@ def _already(place: Path, head: str, files: int, size: int) -> Imported:
 
 
 def _place(staged: Path, place: Path, head: str, files: int, size: int) -> Imported:
+    _give(staged, place.parent)
     _sync(staged)
     try:
         staged.rename(place)
@@ -107,6 +110,14 @@ def _place(staged: Path, place: Path, head: str, files: int, size: int) -> Impor
         raise
     _sync(place.parent)
     return Imported(place.name, True, files, size)
+
+
+def _give(staged: Path, recordings: Path) -> None:
+    """To the service's account, whose folder it is going to, when root takes a bag in."""
+    if os.geteuid() == 0:
+        owner = recordings.stat()
+        for path in (staged, *staged.rglob("*")):
+            os.chown(path, owner.st_uid, owner.st_gid)
 
 
 def _sync(folder: Path) -> None:

@@ -64,7 +64,7 @@ class Tsa:
         """What `openssl ts -verify` says, off line."""
         (self.folder / "kept.tsr").write_bytes(response)
         (self.folder / "data").write_bytes(data)
-        given = ["-in", self.folder / "kept.tsr", "-data", self.folder / "data", "-CAfile", self.ca]
+        given = ("-in", self.folder / "kept.tsr", "-data", self.folder / "data", "-CAfile", self.ca)
         return subprocess.run(["openssl", "ts", "-verify", *given], capture_output=True).returncode == 0
 
     def _ask_again(self, path: Path) -> None:
@@ -83,7 +83,7 @@ class Tsa:
             (self.folder / f"{name}.cnf").write_text(CONFIG.format(folder=self.folder, digests=digests))
         (self.folder / "serial").write_text("01\n")
         config = ["-config", self.folder / "tsa.cnf"]
-        key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
+        key: list[object] = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
         ca = ["-keyout", self.folder / "ca.key", "-out", self.ca, "-subj", "/CN=Root", "-extensions", "ca"]
         self._openssl("req", "-x509", *config, *key, *ca)
         own = ["-keyout", self.folder / "tsa.key", "-out", self.folder / "tsa.pem", "-subj", "/CN=Stamps"]

@@ -47,7 +47,9 @@ def test_premis_is_valid_and_says_what_the_ledger_says(tmp_path: Path) -> None:
         "metadata modification", "fixity check",
     ]  # fmt: skip
     for kind in found.iterfind(".//p:eventType", NAMES):
-        assert kind.get("valueURI") == f"http://id.loc.gov/vocabulary/preservation/eventType/{EVENT_TYPES[kind.text]}"
+        assert (
+            kind.get("valueURI") == f"http://id.loc.gov/vocabulary/preservation/eventType/{EVENT_TYPES[str(kind.text)]}"
+        )
     assert texts(found, ".//p:eventOutcome")[-1] == "failure"
     assert texts(found, ".//p:eventDetail")[-1] == "files: 20; location: b"
     agents = {texts(one, "p:agentName")[0]: texts(one, "p:agentType")[0] for one in found.iterfind("p:agent", NAMES)}
