@@ -56,7 +56,9 @@ def write_tar(
     algorithms: tuple[str, ...] = ("sha256",),
 ) -> None:  # fmt: skip
     """Streams a bag of the recording as a tar (POSIX.1-2001). Raises BagError, OSError; `out` is worthless then."""
-    with tarfile.open(fileobj=out, mode="w|", format=tarfile.PAX_FORMAT) as tar:
+    with tarfile.open(
+        fileobj=out, mode="w|", bufsize=READ_BYTES, copybufsize=READ_BYTES, format=tarfile.PAX_FORMAT
+    ) as tar:
         _write(_TarTarget(tar, f"mbashara-{about.recording_id}", now), folder, about, tags, now, algorithms)
 
 

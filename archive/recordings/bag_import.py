@@ -6,6 +6,7 @@ recording's own signed ledger, and only then gets its name among the recordings,
 what it had copied, and the next one goes on from there.
 """
 
+import ctypes
 import fcntl
 import hashlib
 import os
@@ -121,9 +122,11 @@ def _give(staged: Path, recordings: Path) -> None:
 
 
 def _sync(folder: Path) -> None:
+    """All that was written on the folder's file system: one wait, not one a file. Raises OSError."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(descriptor)
+        if ctypes.CDLL(None, use_errno=True).syncfs(descriptor):
+            raise OSError(ctypes.get_errno(), "can't be synced to disk", str(folder))
     finally:
         os.close(descriptor)
 
@@ -319,8 +322,6 @@ def _copy(bag: _Bag, name: str, target: Path) -> str:
     else:
         with partial.open("xb") as file:
             digests = _hash_to(bag.source.open(name), size, wanted, file)
-            file.flush()
-            os.fsync(file.fileno())
     for algorithm, digest in wanted.items():
         if digests[algorithm] != digest:
             partial.unlink()

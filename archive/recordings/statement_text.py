@@ -28,6 +28,14 @@ EVENTS = {
 KINDS = {"video": N_("picture"), "audio": N_("sound")}
 
 
+STATES = {
+    "copying": N_("being copied"),
+    "whole": N_("whole"),
+    "faulty": N_("faulty"),
+    "held": N_("stopped, until a person has looked at it"),
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Table:
     title: str
@@ -136,11 +144,15 @@ class _Teller:
         return Table(title, head, tuple(rows), self.say(N_("Nothing is missing.")))
 
     def cause(self, cause: str) -> str:
-        return self.say(CAUSES[cause]) if cause in CAUSES else cause
+        return self.known(CAUSES, cause)
+
+    def known(self, words: Mapping[str, str], word: str) -> str:
+        """As it is where there are no words for it."""
+        return self.say(words[word]) if word in words else word
 
     def renditions(self) -> Table:
         rows = [
-            (one["name"], self.say(KINDS.get(one["kind"], one["kind"])), length(one["held_ms"]), length(one["gap_ms"]))
+            (one["name"], self.known(KINDS, one["kind"]), length(one["held_ms"]), length(one["gap_ms"]))
             for one in self.statement["renditions"]
         ]
         head = (self.say(N_("Rendition")), self.say(N_("Kind")), self.say(N_("Held")), self.say(N_("Missing")))
@@ -156,7 +168,11 @@ class _Teller:
 
     def copies(self) -> Table:
         rows = [
-            (one["location"], one["state"], self.moment(one["checked_at"]) if one["checked_at"] else "-")
+            (
+                one["location"],
+                self.known(STATES, one["state"]),
+                self.moment(one["checked_at"]) if one["checked_at"] else "-",
+            )
             for one in self.statement["copies"]
         ]
         head = (self.say(N_("Place")), self.say(N_("State")), self.say(N_("Last read whole")))
@@ -178,7 +194,9 @@ class _Teller:
 
     def notes(self) -> tuple[str, ...]:
         return (
-            self.say(N_("Held is every moment that at least one rendition of the picture has, or of the sound alone.")),
+            self.say(
+                N_("Held is what at least one rendition of the picture has; of the sound, where none has a picture.")
+            ),
             self.say(N_("Times are East Africa Time, on the 24-hour clock. Held and missing add up exactly.")),
             self.say(N_("The statement as signed data (JSON) is attached to this document.")),
         )

@@ -82,10 +82,8 @@ def test_premis_and_statement_by_command(mbashara_up: Up, recording: str, tmp_pa
         assert one["held_ms"] + one["gap_ms"] == stated["on_air"]["ms"]
     assert stated["on_air"]["is_over"] and stated["best"]["held_ms"] >= 4800
     assert stated["best"]["gap_ms"] < 200, stated["best"]
-    for language in ("sw", "en"):
-        made = tmp_path / f"{language}.pdf"
-        assert run(mbashara_up, "statement", recording, "--lang", language, "-o", made).returncode == 0
-        assert made.read_bytes().startswith(b"%PDF-")
+    assert run(mbashara_up, "statement", recording, "--lang", "en", "-o", tmp_path / "en.pdf").returncode == 0
+    assert (tmp_path / "en.pdf").read_bytes().startswith(b"%PDF-")
     told = run(mbashara_up, "statement", "01jdx00000000000000000000z", "-o", tmp_path / "none.pdf")
     assert told.returncode == 2 and "hakuna rekodi" in told.stderr and not (tmp_path / "none.pdf").exists()
 
