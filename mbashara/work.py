@@ -22,7 +22,7 @@ from archive.recordings.check import check_files
 from core.broadcasts import acts
 from core.database import DatabaseAway, open_engine, transaction
 from core.ids import is_id
-from mbashara import logs, postgres, viewers, webhooks
+from mbashara import copying, logs, postgres, viewers, webhooks
 from mbashara.data import DataError
 from mbashara.dry_run import DryRuns
 from mbashara.notary import Notary
@@ -198,10 +198,12 @@ def run(settings: Settings, stopping: threading.Event) -> None:
     _wait_for_tables(settings, _engine, stopping)
     if stopping.is_set():
         return
+    copier = copying.prepare(settings, _engine)
     DBOS(config=_dbos_config(settings))
     logs.adopt("dbos")
     DBOS.launch()
     follower.load()
+    copying.start(copier, stopping)
     counter = _count_viewers(settings, _engine, stopping)
     notary = Notary(settings, _engine)
     threading.Thread(target=DryRuns(settings, _engine).run, args=(stopping,), name="dry-runs").start()
