@@ -56,9 +56,7 @@ def write_tar(
     algorithms: tuple[str, ...] = ("sha256",),
 ) -> None:  # fmt: skip
     """Streams a bag of the recording as a tar (POSIX.1-2001). Raises BagError, OSError; `out` is worthless then."""
-    with tarfile.open(
-        fileobj=out, mode="w|", bufsize=READ_BYTES, copybufsize=READ_BYTES, format=tarfile.PAX_FORMAT
-    ) as tar:
+    with tarfile.open(fileobj=out, mode="w|", bufsize=READ_BYTES, format=tarfile.PAX_FORMAT) as tar:
         _write(_TarTarget(tar, f"mbashara-{about.recording_id}", now), folder, about, tags, now, algorithms)
 
 
@@ -113,6 +111,7 @@ def _payload(folder: Path) -> Iterator[Payload]:
     facts = [json.loads(line) for line in grown.get(LEDGER_NAME, b"").splitlines()]
     if not any(fact.get("fact") == "ended" for fact in facts):
         raise BagError(Fault.ON_AIR if facts else Fault.NO_RECORDING, folder.name)
+    _cut_to_signed(grown, folder.name)
     listed = {str(fact["name"]): fact for fact in facts if fact.get("fact") == "file"}
     names = sorted(path.relative_to(folder).as_posix() for path in _files(folder))
     for name in listed:
@@ -124,6 +123,15 @@ def _payload(folder: Path) -> Iterator[Payload]:
         path, data = folder / name, grown.get(name)
         size = path.stat().st_size if data is None else len(data)
         yield Payload(name, path, size, data, listed[name]["sha256"] if name in listed else None)
+
+
+def _cut_to_signed(grown: dict[str, bytes], recording_id: str) -> None:
+    """What was done with the recording since its last signature is not signed yet, and stays out."""
+    signed = [line for line in map(json.loads, grown.get(SIGNATURES_NAME, b"").splitlines()) if "signature" in line]
+    if not signed or signed[-1]["ledger_bytes"] != len(grown[LEDGER_NAME]):
+        raise BagError(Fault.UNSIGNED, recording_id)
+    if CUSTODY_NAME in grown:
+        grown[CUSTODY_NAME] = grown[CUSTODY_NAME][: signed[-1]["custody_bytes"]]
 
 
 def _files(folder: Path) -> Iterator[Path]:

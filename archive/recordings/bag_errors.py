@@ -29,6 +29,7 @@ class Fault(StrEnum):
     LEDGER = N_("The recording does not agree with its ledger: {name}")
     ANOTHER = N_("The recording {name} is here already, with another ledger. It was left as it is.")
     ON_AIR = N_("The recording {name} is still on the air. Export it when it has ended.")
+    UNSIGNED = N_("The recording {name} is not signed to its end yet. Try again in a minute.")
     BUSY = N_("The recording {name} is just being taken in by someone else.")
     TAKEN = N_("{name} is there already. Choose another name.")
 

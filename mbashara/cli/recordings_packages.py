@@ -14,13 +14,14 @@ from typing import IO, TYPE_CHECKING
 
 from sqlalchemy.orm import Session
 
-from archive.recordings import about, bag, rows, signing_keys, statement, verify
+from archive.recordings import about, bag, copies, custody, rows, signing_keys, statement, verify
 from archive.recordings.about import About
 from archive.recordings.bag_errors import BagError, Fault
 from archive.recordings.bag_import import import_bag
 from archive.recordings.premis import write_premis
-from archive.recordings.statement import Statement, StatementError
+from archive.recordings.statement import Copy, Statement, StatementError
 from archive.recordings.statement_pdf import render_pdf
+from archive.recordings.tables import RecordingCopy
 from core import audit
 from core.ids import is_id
 from core.web.i18n import Language
@@ -95,6 +96,9 @@ def recording_export(otherwise: Command | None, settings: Settings, arguments: N
     with database(settings) as session:
         after = {"as": "premis" if arguments.premis else "bag", "to": arguments.output}
         _note(session, "recording.export", known.recording_id, institution_id, after)
+        if arguments.bag:
+            told = {"agent": BY.name, "format": "BagIt 1.0", "to": arguments.output}
+            custody.append(session, known.recording_id, "information package creation", datetime.now(UTC), **told)
     return 0
 
 
@@ -140,13 +144,19 @@ def recording_statement(settings: Settings, arguments: Namespace) -> int:
     with database(settings) as session:
         known, institution_id = _known(session, arguments.recording)
         signer = signing_keys.signer_of(session, institution_id, settings.signing_keys, now)
+        places = [_copy(one) for one in copies.of_recording(session, known.recording_id)]
         _note(session, "recording.statement", known.recording_id, institution_id, {"to": arguments.output})
     with _plain_words():
-        stated = statement.state(settings.recordings / known.recording_id, known, now, BY.name)
+        stated = statement.state(settings.recordings / known.recording_id, known, now, BY.name, places)
         sealed = statement.sealed(stated, partial(_sign, signer))
         with _output(arguments.output) as out:
             out.write(_made(sealed, arguments))
     return 0
+
+
+def _copy(row: RecordingCopy) -> Copy:
+    checked_at = row.checked_at
+    return Copy(row.location, row.state, checked_at.isoformat(timespec="milliseconds") if checked_at else "")
 
 
 def _made(sealed: Statement, arguments: Namespace) -> bytes:

@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import sys
 from pathlib import Path
 
 import bagit
@@ -53,7 +54,8 @@ def test_a_recording_goes_out_in_bags_and_comes_in(mbashara_up: Up, recording: s
     bagit.Bag(str(unpacked)).validate()
     SCHEMA.assertValid(etree.parse(unpacked / "metadata" / "premis.xml"))
     keys = unpacked / "metadata" / "keys.json"
-    alone = ["python3", unpacked / "metadata" / "verify.py", unpacked / "data", "--keys", keys, "--lang", "en"]
+    script = unpacked / "metadata" / "verify.py"
+    alone = (sys.executable, "-I", script, unpacked / "data", "--keys", keys, "--lang", "en")
     said = subprocess.run(alone, capture_output=True, text=True)
     assert (said.returncode, "WHOLE AND UNALTERED" in said.stdout) == (0, True), said.stdout
     (tmp_path / "recordings").mkdir()
@@ -65,6 +67,8 @@ def test_a_recording_goes_out_in_bags_and_comes_in(mbashara_up: Up, recording: s
     (folder / "fetch.txt").write_text("")
     told = run(mbashara_up, "import", "--bag", folder)
     assert told.returncode == 2 and "fetch.txt" in told.stderr and len(told.stderr.splitlines()) == 1
+    custody = mbashara_up.data / "recordings" / recording / "custody.jsonl"
+    until(lambda: custody.exists() and custody.read_text().count('"information package creation"') == 2, "not noted")
     told = run(mbashara_up, "export", recording, "--bag", "-o", tar)
     assert told.returncode == 2 and "Chagua jina lingine" in told.stderr
 

@@ -22,8 +22,9 @@ from archive.recordings import bag, bag_import
 from archive.recordings.about import from_files
 from archive.recordings.bag_errors import BagError, Fault
 from archive.recordings.bag_import import import_bag
+from archive.recordings.ledger import CUSTODY_NAME, Ledger, make_fact
 from core.web.i18n import Language
-from tests.unit.recording_kit import ID, OTHER_ID, PUBLIC_KEY, make_recording
+from tests.unit.recording_kit import ID, ORIGIN_MS, OTHER_ID, PUBLIC_KEY, make_recording
 
 NOW = datetime(2026, 11, 28, 22, tzinfo=UTC)
 TOP = f"mbashara-{ID}"
@@ -116,11 +117,26 @@ def test_a_damaged_or_growing_recording_gets_no_bag(tmp_path: Path) -> None:
     (changed / "source" / "1.m4s").write_bytes(b"x" * 901)
     gone = make_recording(tmp_path / "gone")
     (gone / "source" / "1.m4s").unlink()
-    for place, fault in ((growing, Fault.ON_AIR), (changed, Fault.LEDGER), (gone, Fault.MISSING)):
+    unsigned = make_recording(tmp_path / "unsigned", is_signed=False)
+    for place, fault in (
+        (growing, Fault.ON_AIR),
+        (unsigned, Fault.UNSIGNED),
+        (changed, Fault.LEDGER),
+        (gone, Fault.MISSING),
+    ):
         with pytest.raises(BagError) as refused:
             make_bag(place, tmp_path / "bag")
         assert refused.value.fault is fault
         assert not [path for path in tmp_path.iterdir() if "bag" in path.name]
+
+
+def test_what_is_not_signed_yet_stays_out(recordings: Path, tmp_path: Path) -> None:
+    """Work writes what was done with a recording, and signs it some seconds later."""
+    made = make_recording(tmp_path / "made")
+    before = (made / "custody.jsonl").read_bytes()
+    Ledger(made, CUSTODY_NAME).append(make_fact("replication", ORIGIN_MS, agent="mbashara", outcome="success"))
+    import_bag(make_bag(made, tmp_path / "bag"), recordings, {PUBLIC_KEY})
+    assert (recordings / ID / "custody.jsonl").read_bytes() == before
 
 
 @pytest.mark.parametrize("make", [make_bag, make_tar])
