@@ -17,6 +17,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 
+import archive
 import ingest
 import player
 import portal
@@ -45,6 +46,7 @@ from player import pages as player_pages
 from portal import home
 
 ROOMS = {
+    "archive": Path(archive.__file__).parent,
     "ingest": Path(ingest.__file__).parent,
     "player": Path(player.__file__).parent,
     "portal": Path(portal.__file__).parent,
