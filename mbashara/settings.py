@@ -249,6 +249,16 @@ class Settings(BaseSettings):
         return self.run / "viewers.json"
 
     @property
+    def levels_file(self) -> Path:
+        """How loud each feed is, as the stills process measures."""
+        return self.run / "levels.json"
+
+    @property
+    def levels_looked_file(self) -> Path:
+        """Touched while someone looks at them."""
+        return self.run / "levels.looked"
+
+    @property
     def heartbeat_file(self) -> Path:
         """Touched by the work process at every round."""
         return self.run / "work.heartbeat"

@@ -37,6 +37,7 @@ from ingest.console import Studio, alarm_desk, broadcast, calendar, channel, dry
 from mbashara import logs
 from mbashara.api import app as api
 from mbashara.health import Health
+from mbashara.levels import LevelsRead
 from mbashara.load import LoadMeter
 from mbashara.media_processes import MediaProcesses
 from mbashara.settings import Settings
@@ -116,7 +117,7 @@ def application(settings: Settings) -> Starlette:
         ROOMS, Assets(), SiteDoor(engine), lambda: datetime.now(UTC), derived_key(pepper, b"csrf"), settings.public_url
     )
     rtmp_url = settings.public_rtmp_url or f"rtmp://{settings.rtmp_address.reachable}/live"
-    media = MediaProcesses(settings)
+    media = MediaProcesses(settings, levels=LevelsRead(settings).read)
     load = LoadMeter(settings, media)
     studio = Studio(
         engine, media, pepper, rtmp_url, settings.stills, settings.live, load.read, settings.dry_runs,
