@@ -27,14 +27,13 @@ from archive.recordings.export_plan import (
     Planned,
     Range,
     Stop,
-    Stopped,
     choose,
     head,
     order,
     plan,
     why,
 )
-from archive.recordings.samples import HOLE_MS, Absence, Recorded, Rendition, read_recorded
+from archive.recordings.samples import HOLE_MS, Absence, Recorded, Rendition, Stopped, read_recorded
 from core.media import hls
 
 PARTIAL = ".partial"
@@ -126,7 +125,7 @@ def export(
 
     `progress` is told the part done, 0 to 1, about twice a second of media; `stop` is asked as often. `seal` changes
     each file before it gets its name. Starting again begins anew; what is in the way is replaced only if `replace`.
-    Raises UnknownRecording, ExportError, OSError.
+    Raises UnknownRecording, ExportError, Stopped, OSError.
     """
     recorded = read_recorded(folder)
     video, sound = choose(recorded, rendition, only_sound)

@@ -17,8 +17,8 @@ import c2pa
 
 from archive.recordings.certificates import DOCUMENT_SIGNING, Identity
 from archive.recordings.export import Exported, Seal, Written
-from archive.recordings.export_plan import WHOLE, Stop, Stopped
-from archive.recordings.samples import Absence
+from archive.recordings.export_plan import WHOLE, Stop
+from archive.recordings.samples import Absence, Stopped
 
 LEDGER = "tz.go.mbashara.ledger"
 CAPTURED = "http://cv.iptc.org/newscodes/digitalsourcetype/digitalCapture"

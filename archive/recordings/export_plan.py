@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from archive.recordings.samples import HOLE_MS, Absence, Chunk, Recorded, Rendition, UnknownRecording
+from archive.recordings.samples import HOLE_MS, Absence, Chunk, Recorded, Rendition, Stopped, UnknownRecording
 from core.media import mp4
 from core.media.mp4 import SampleTable
 from core.media.packet import Kind, Track
@@ -28,10 +28,6 @@ class ExportError(Exception):
 
 class NothingThere(ExportError):
     """The recording holds no media in the range."""
-
-
-class Stopped(ExportError):
-    """Whoever asked for it wants it no more."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,10 @@ class UnknownRecording(Exception):
     """The folder holds no recording, or not the rendition that was asked for."""
 
 
+class Stopped(Exception):
+    """Whoever asked for it wants it no more."""
+
+
 class Chunk(NamedTuple):
     """The samples of one fragment, side by side in segment `msn` from the byte `place` on."""
 
