@@ -7,14 +7,15 @@ lacking, the other goes on. Where an encoder came back with another size or samp
 that show one file with two configurations are few.
 
 Everything is planned from the heads of fragments (`plan`), so size and duration are known before a byte is written, and
-the header goes first. Memory: some ten bytes a sample, 30 MB for ten hours.
+the header goes first. Memory: some 11 MB for each hour (measured: 7 h, 2.3 GB in 10 s, 87 MB more).
 """
 
 import hashlib
 import itertools
 import os
 import shutil
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from dataclasses import replace as replace_fields
 from pathlib import Path
@@ -134,8 +135,8 @@ def export(
     targets = [path, *(path.with_name(f"{path.stem}-{n}{path.suffix}") for n in range(2, len(planned) + 1))]
     if not replace and (taken := next((one for one in targets if one.exists()), None)):
         raise AlreadyThere(taken)
+    _check_room(path.parent, [one.size for one in planned], is_sealed=seal is not None)
     passes = 1 if seal is None else 2
-    _check_room(path.parent, (sum(one.size for one in planned[:-1]) + planned[-1].size * passes))
     total, done = sum(one.size for one in planned) * passes, 0
     files: list[ExportedFile] = []
 
@@ -178,10 +179,17 @@ def _settle(partial: Path, target: Path) -> int:
     return target.stat().st_size
 
 
-def _check_room(folder: Path, needed: int) -> None:
-    free = shutil.disk_usage(folder).free
-    if free < needed + ROOM_LEFT_BYTES:
-        raise NoRoom(needed + ROOM_LEFT_BYTES, free)
+def _check_room(folder: Path, sizes: Sequence[int], *, is_sealed: bool) -> None:
+    """Sealing takes another copy beside the file, and up to two in the system's temporary folder."""
+    largest = max(sizes) if is_sealed else 0
+    wanted = {folder: sum(sizes) + largest, Path(tempfile.gettempdir()): 2 * largest}
+    devices: dict[int, int] = {}
+    for place, size in wanted.items():
+        device = place.stat().st_dev
+        needed = devices[device] = devices.get(device, ROOM_LEFT_BYTES) + size
+        free = shutil.disk_usage(place).free
+        if size and free < needed:
+            raise NoRoom(needed, free)
 
 
 def _write(recorded: Recorded, planned: Planned, path: Path, tell: Written, stop: Stop) -> tuple[SourceFile, ...]:

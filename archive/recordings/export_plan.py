@@ -129,6 +129,8 @@ def _start(lead: Rendition, from_ms: int | None) -> _Start:
     then, and the picture with its next keyframe."""
     if from_ms is None:
         return _Start(-math.inf, -math.inf)
+    if from_ms >= lead.end_ms:
+        return _Start(from_ms, from_ms)
     at = bisect.bisect_right([one.start_ms for one in lead.segments], from_ms)
     for segment in reversed(lead.segments[:at]):
         keys = [key for key in _keys(lead, segment) if key.shown_ms <= from_ms]
@@ -184,6 +186,7 @@ class PlannedTrack:
         self._needs_key = True
         self._read_end: int | None = None
         self._end = 0
+        self._shown_end = 0
 
     @property
     def has_samples(self) -> bool:
@@ -218,13 +221,20 @@ class PlannedTrack:
         from_tick = self._start_ms * timescale / 1000
         to_tick = math.inf if self._to_ms is None else self._to_ms * timescale / 1000
         first, last, time = None, 0, samples.decode_time
-        for number, (is_key, duration) in enumerate(zip(samples.keys, samples.durations, strict=True)):
-            if from_tick <= time < to_tick and (is_key or not self._needs_key):
+        rows = zip(samples.keys, samples.durations, samples.offsets, strict=True)
+        for number, (is_key, duration, offset) in enumerate(rows):
+            is_wanted = from_tick <= time and (time < to_tick or self._is_torn(time))
+            if is_wanted and (is_key or not self._needs_key):
                 self._needs_key = False
                 first = number if first is None else first
                 last = number + 1
+                self._shown_end = max(self._shown_end, time + offset + duration)
             time += duration
         return None if first is None else _part_of(chunk, first, last)
+
+    def _is_torn(self, time: int) -> bool:
+        """Whether a picture was taken that is shown after ones that are decoded later: those belong to it."""
+        return time + self.table.skip < self._shown_end <= time + self.table.track.timescale
 
     def _add(self, chunk: Chunk, hole: int) -> None:
         samples, table = chunk.samples, self.table

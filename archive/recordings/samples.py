@@ -3,14 +3,16 @@
 Only the heads of fragments are read, never the media itself, and one segment at a time.
 """
 
+import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-from archive.recordings.journal import Fact, read_facts
+from archive.recordings.journal import JOURNAL_NAME, Fact, read_facts
 from core.media import fmp4, hls
 from core.media.fmp4 import Samples
 from core.media.packet import Kind, MediaError, Track
@@ -67,6 +69,11 @@ class Rendition:
             return hls.read_index((self.folder / hls.PLAYLIST_NAME).read_text(), self.origin_ms).segments
         except FileNotFoundError:
             return []
+
+    @property
+    def end_ms(self) -> float:
+        last = self.segments[-1:]
+        return max((one.start_ms + one.duration_s * 1000 for one in last), default=0.0)
 
     def track(self, init: int) -> Track:
         return fmp4.read_track((self.folder / hls.init_name(init)).read_bytes())
@@ -145,3 +152,14 @@ def _read_chunks(path: Path, msn: int) -> Iterator[Chunk]:
             at += size
     finally:
         os.close(descriptor)
+
+
+def ledger_head(folder: Path) -> str:
+    """SHA-256 of the ledger's last whole line, without its newline; of none, 64 zeros."""
+    with suppress(FileNotFoundError), (folder / JOURNAL_NAME).open("rb") as file:
+        last = b""
+        for line in file:
+            last = line if line.endswith(b"\n") else last
+        if last:
+            return hashlib.sha256(last.rstrip(b"\n")).hexdigest()
+    return "0" * 64

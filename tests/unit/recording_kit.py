@@ -4,6 +4,7 @@ import asyncio
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import imageio_ffmpeg
 
@@ -32,21 +33,23 @@ def encode(path: Path, seconds: float, size: str = "320x180", seed: int = 1, opt
     return path
 
 
-def record(folder: Path, sent: Sequence[tuple[Path, float]], identity: str = "0" * 26) -> Path:
+def record(
+    folder: Path, sent: Sequence[tuple[Path, float]], identity: str = "0" * 26, channel_id: int = 1, owner: int = 1
+) -> Path:
     """Feeds one after the other, each with the seconds of nothing before it. Returns the recording's folder."""
-    asyncio.run(_record(folder, sent, identity))
+    started = {"broadcast": identity, "channel": "ikulu", "channel_id": channel_id, "institution_id": owner}
+    asyncio.run(_record(folder, sent, started))
     return folder / "recordings" / identity
 
 
-async def _record(folder: Path, sent: Sequence[tuple[Path, float]], identity: str) -> None:
+async def _record(folder: Path, sent: Sequence[tuple[Path, float]], started: dict[str, Any]) -> None:
     now_ms = float(START_MS)
     (folder / "live/ikulu").mkdir(parents=True, exist_ok=True)
     recorder = Recorder(folder / "recordings", batch_s=0.001)
     recorder.start()
     try:
         parameters = Parameters(folder / "live", recorder, lambda: now_ms)
-        started = {"broadcast": identity, "channel": "ikulu", "channel_id": 1, "institution_id": 1}
-        broadcast = Broadcast(parameters, "ikulu", identity, started)
+        broadcast = Broadcast(parameters, "ikulu", started["broadcast"], started)
         for path, nothing_s in sent:
             for _ in range(round(nothing_s * 5)):
                 now_ms += 200
