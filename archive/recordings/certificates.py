@@ -131,6 +131,8 @@ def _keep(folder: Path, name: str, key: ec.EllipticCurvePrivateKey, certificate:
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         with os.fdopen(descriptor, "wb") as file:
+            if os.geteuid() == 0:  # the command line is root's, the program an account's that owns the folder
+                os.fchown(descriptor, folder.stat().st_uid, folder.stat().st_gid)
             file.write(_key_pem(key) + _pem(certificate))
             file.flush()
             os.fsync(file.fileno())

@@ -22,6 +22,7 @@ from archive.recordings.export_plan import ExportError, NothingThere, Range
 from archive.recordings.samples import Recorded, Stopped, UnknownRecording, ledger_head, read_recorded
 from core import audit
 from core.audit import Actor
+from core.ids import is_id
 from core.tables import Institution
 from core.web.dates import EAST_AFRICA_TIME
 from mbashara import __version__
@@ -52,7 +53,7 @@ def add_parsers(recording: "_SubParsersAction[ArgumentParser]") -> None:
 def run(settings: Settings, arguments: Namespace) -> int:
     folder = settings.recordings / arguments.id
     try:
-        recorded = read_recorded(folder) if arguments.id.isalnum() else None
+        recorded = read_recorded(folder) if is_id(arguments.id) else None
     except UnknownRecording:
         recorded = None
     if recorded is None:
