@@ -141,10 +141,10 @@ def test_what_is_not_as_the_ledger_says_does_not_go_out(copy: Path, tmp_path: Pa
     assert [one.name for one in tmp_path.glob("a.mp4*")] == []
 
 
-def _stop_late(made: list[int]) -> Callable[[], bool]:
+def _stop_late(made: list[int], most: int = 60) -> Callable[[], bool]:
     def stop() -> bool:
         made.append(1)
-        return len(made) > 60
+        return len(made) > most
 
     return stop
 
@@ -175,6 +175,19 @@ def signed(recording: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[P
     seal = export_credentials.sealing(described, by, datetime.now(UTC), "0.1")
     made = export(recording, folder / "part.mp4", asked=Range(2500, 13_000), seal=seal)
     return folder / "part.mp4", by.authority, made
+
+
+def test_who_stops_while_it_is_signed_leaves_nothing(recording: Path, tmp_path: Path) -> None:
+    by = certificates.identity(tmp_path / "secrets", "bunge", "Bunge", datetime.now(UTC))
+    seal = export_credentials.sealing(Described("b", "B", "b", "K", "S", ""), by, datetime.now(UTC), "0.1")
+    folder = tmp_path / "out"
+    folder.mkdir()
+    asked: list[int] = []
+    export(recording, folder / "a.mp4", asked=Range(0, 6000), stop=_stop_late(asked, 1000))
+    (folder / "a.mp4").unlink()
+    with pytest.raises(Stopped):
+        export(recording, folder / "a.mp4", asked=Range(0, 6000), seal=seal, stop=_stop_late([], len(asked) + 1))
+    assert list(folder.iterdir()) == []
 
 
 def test_credentials_say_what_it_is_and_who_says_so(signed: tuple[Path, bytes, Exported], recording: Path) -> None:
