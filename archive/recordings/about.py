@@ -41,11 +41,12 @@ def from_files(folder: Path) -> About:
     about = About(recording_id(started, folder), channel, "", "", "", "")
     for fact in read_facts(folder, CUSTODY_NAME):
         if fact.get("fact") == "described":
-            about = replace(about, **{name: str(fact[name]) for name in _NAMES if fact.get(name)})
+            owner, titles = fact["institution"], fact["broadcast"]
+            about = replace(
+                about, institution_sw=owner["name_sw"], institution_en=owner["name_en"], title_sw=titles["title_sw"],
+                title_en=titles["title_en"],
+            )  # fmt: skip
     return about
-
-
-_NAMES = ("institution_sw", "institution_en", "title_sw", "title_en")
 
 
 def recording_id(started: dict[str, Any], folder: Path) -> str:

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from archive.recordings import custody
 from core.tables import Base, Broadcast, BroadcastEvent, Channel, Institution, Recording
 
-DESCRIBED = "metadata modification"
+DESCRIBED = "described"
 
 
 def newest_event(session: Session) -> int:

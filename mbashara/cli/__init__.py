@@ -15,7 +15,7 @@ from core import channels
 from core.channels import ChannelError, ChannelKeys
 from core.database import DatabaseAway
 from mbashara import __version__, logs, supervisor
-from mbashara.cli import evidence, locations, rebuild, recordings_packages, staff
+from mbashara.cli import evidence, locations, rebuild, recordings, recordings_packages, staff
 from mbashara.cli.common import Command, UserError, add_command, database, print_list, with_json
 from mbashara.data import DataError
 from mbashara.settings import Settings
@@ -75,11 +75,12 @@ def parser() -> ArgumentParser:
     rotate.add_argument("slug", metavar="SLUG")
     with_json(rotate)
 
-    recording = areas.add_parser("recording", help="list and check recordings").add_subparsers(
+    recording = areas.add_parser("recording", help="list, check, export and import recordings").add_subparsers(
         required=True, metavar="COMMAND"
     )
     with_json(add_command(recording.add_parser("list", help="list the recordings, newest first"), recording_list))
     evidence.add_recording_parsers(recording)
+    recordings.add_parsers(recording)
     recordings_packages.add_parsers(recording)
     evidence.add_key_parsers(areas)
     rebuild.add_parser(areas)

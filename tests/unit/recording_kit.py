@@ -55,7 +55,10 @@ def make_recording(
         ledger.append(make_fact("ended", ORIGIN_MS + end_ms, duration_ms=end_ms, size_bytes=1, reason="unpublished"))
     custody = Ledger(place, CUSTODY_NAME)
     agent = {"agent": "mbashara", "outcome": "success"}
-    titles = {"title_sw": "Kikao cha Bunge", "title_en": "Sitting of Parliament", "institution_sw": "Bunge"}
+    titles = {
+        "broadcast": {"title_sw": "Kikao cha Bunge", "title_en": "Sitting of Parliament"},
+        "institution": {"name_sw": "Bunge", "name_en": ""},
+    }
     custody.append(make_fact("ingestion", ORIGIN_MS + end_ms, **agent, detail="all files are there"))
     custody.append(make_fact("described", ORIGIN_MS + end_ms, agent="Asha Mushi <asha@bunge.go.tz>", **titles))
     custody.append(
