@@ -109,20 +109,32 @@ class Judgement:
         assert self.authority is not None
         if self.is_disposed:
             return {}
-        size = self._due(location)
+        size = self.paper_due(location, LEDGER_NAME)
         if size < self.authority.authentic_size(LEDGER_NAME):
             files: Mapping[str, Line] = listed_files(_cut(self.authority, LEDGER_NAME, size))
         else:
             files = self.files
         return {name: line for name, line in files.items() if name not in self.unsettled} if on_air else files
 
-    def _due(self, location: str) -> int:
-        """Bytes of the ledger that must be there."""
+    def paper_due(self, location: str, name: str) -> int:
+        """How many bytes of a paper must be there. Signatures go no further than the ledger beside them."""
         assert self.authority is not None
-        whole = self.authority.authentic_size(LEDGER_NAME)
-        is_behind = self.standings[location][LEDGER_NAME] is Standing.BEHIND
-        there = self.papers[location].chains[LEDGER_NAME].size if is_behind else whole
-        return min(whole, max(there, self.copied.get(location, 0 if is_behind else whole)))
+        whole = self.authority.authentic_size(name)
+        if name == CUSTODY_NAME:
+            return whole
+        if name == SIGNATURES_NAME:
+            chain, ledger_bytes = self.authority.chains[name], self.paper_due(location, LEDGER_NAME)
+            if ledger_bytes >= self.authority.authentic_size(LEDGER_NAME):
+                return whole
+            fitting = (end for line, end in zip(chain.lines, chain.ends, strict=True) if _reach(line) <= ledger_bytes)
+            return max(fitting, default=0)
+        match self.standings[location][name]:
+            case Standing.EQUAL | Standing.AHEAD:
+                return whole
+            case Standing.BEHIND:
+                return min(whole, max(self.papers[location].chains[name].size, self.copied.get(location, 0)))
+            case _:
+                return min(whole, self.copied.get(location, whole))
 
 
 def read_papers(
@@ -144,7 +156,9 @@ def read_papers(
             known[name, data] = read_lines(Chain(name, [], [], [], []), data)
         chains[name] = known[name, data]
     try:
-        findings, signed = check_papers(recording_id, *(chains[name] for name in PAPERS), keys)
+        findings, signed = check_papers(
+            recording_id, chains[LEDGER_NAME], chains[CUSTODY_NAME], chains[SIGNATURES_NAME], keys
+        )
         listed_files(chains[LEDGER_NAME])
     except (KeyError, ValueError, TypeError, AttributeError, OverflowError):  # lines that no program of ours writes
         findings, signed = [Finding("unreadable", {"name": LEDGER_NAME, "line": 1})], None
@@ -163,7 +177,8 @@ def judge(
     now: datetime | None = None,
 ) -> Judgement:
     """`keys`: all that the institution ever published. `ledger_bytes` and `ledger_head` are what the database believes;
-    `copied` how far (in bytes of the ledger) each location's copy is known to have come. Raises nothing of a store's."""
+    `copied` how far (in bytes of the ledger) each location's copy is known to have come. Raises nothing of the
+    stores'."""
     known: dict[tuple[str, bytes], Chain] = {}
     papers = {name: read_papers(store, recording_id, keys, known) for name, store in stores.items()}
     known.clear()
@@ -178,7 +193,9 @@ def weigh(
     authentic = sorted((one for one in papers.values() if one.is_authentic), key=lambda one: one.extent, reverse=True)
     hold = _hold(papers, authentic)
     if hold is not None:
-        alone = {name: tuple(one for one in found.findings if one.kind not in _NO_FORGERY) for name, found in papers.items()}
+        alone = {
+            name: tuple(one for one in found.findings if one.kind not in _NO_FORGERY) for name, found in papers.items()
+        }
         return Judgement(recording_id, papers, None, hold, {}, alone, None)
     authority = authentic[0]
     standings = {name: _standings(found, authority) for name, found in papers.items() if found.away is None}
@@ -252,6 +269,8 @@ def _faults(
         elif standing is Standing.DAMAGED:
             torn = next((one for one in found.chains[name].findings), None)
             by_itself = torn or (other[0] if name == SIGNATURES_NAME and other else None) or told.get(name)
+            if on_air and torn is not None and torn.kind == "torn":
+                continue
             plain = Finding("paper_other", {"name": name, "location": authority.location})
             yield Finding((by_itself or plain).kind, {**(by_itself or plain).values, "name": name})
         elif standing is Standing.BEHIND and name == LEDGER_NAME and found.chains[name].size < copied:
@@ -306,6 +325,10 @@ def _unsettled(
                     break
                 if line.get("fact") == "file":
                     yield str(line.get("name"))
+
+
+def _reach(signature: Line) -> int:
+    return int(signature.get("ledger_bytes", 0))
 
 
 def _cut(papers: Papers, name: str, size: int | None = None) -> Chain:

@@ -139,7 +139,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     ),
     "copies_against": (
         "Faili {file}: nakala {count} zinalingana zenyewe lakini si na leja: hakuna kinachobadilishwa, mtu aamue.",
-        "The file {file}: {count} copies agree with each other, not with the ledger: nothing is changed, a person decides.",
+        "File {file}: {count} copies agree with each other, not with the ledger: nothing is changed, a person decides.",
     ),
     "other_held": (
         "Rekodi imesimamishwa kwa sababu ya faili {file}: hakuna kinachobadilishwa.",
@@ -159,6 +159,7 @@ TEXTS: dict[str, tuple[str, str]] = {
         "Hakuna nafasi ya muda ya baiti {size} katika mashine hii.",
         "There is no room here for {size} bytes meanwhile.",
     ),
+    "on_air": ("Inarekodiwa sasa: {name} haibadilishwi.", "It is being recorded now: {name} is not changed."),
     "future": (
         "Saa: {name} ina tarehe ya baadaye, {at}.",
         "The clock: {name} has a date in the future, {at}.",

@@ -1,6 +1,6 @@
 """Many files at once, by a bounded pool of threads."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from itertools import islice
@@ -32,7 +32,7 @@ def put_many(store: Store, files: Iterable[File], workers: int = 8) -> Iterator[
 
 def each(
     name: str, workers: int, items: Iterable[Item], work: Callable[[Item], Result]
-) -> Iterator[tuple[Item, Result]]:
+) -> Generator[tuple[Item, Result]]:
     """Each item with what came of it, as they end. No more than twice `workers` are taken ahead. Who closes the
     iterator (say, as the store is away) waits for those that have begun, and no more begin."""
     waiting = iter(items)
