@@ -290,7 +290,7 @@ def _fetch(store: Store, key: str, to: Path, line: Line) -> bool:
                 return False
             hasher.update(chunk)
             file.write(chunk)
-    return hasher.hexdigest() == line["sha256"]
+    return hasher.hexdigest() == str(line["sha256"])
 
 
 def _refused(location: str, reason: str) -> Finding:

@@ -14,7 +14,7 @@ from core import channels
 from core.channels import ChannelError, ChannelKeys
 from core.database import DatabaseAway
 from mbashara import __version__, logs, supervisor
-from mbashara.cli import evidence, staff
+from mbashara.cli import drill, evidence, staff
 from mbashara.cli.common import Command, UserError, add_command, database, print_list, with_json
 from mbashara.data import DataError
 from mbashara.settings import Settings
@@ -80,6 +80,7 @@ def parser() -> ArgumentParser:
     with_json(add_command(recording.add_parser("list", help="list the recordings, newest first"), recording_list))
     evidence.add_recording_parsers(recording)
     evidence.add_key_parsers(areas)
+    drill.add_parsers(areas)
 
     staff.add_parsers(areas)
     return whole
