@@ -41,6 +41,13 @@ class Signer(NamedTuple):
         return base64.b64encode(self.private.sign(text)).decode()
 
 
+def new_signer() -> Signer:
+    """A key that nobody knows of yet."""
+    private = Ed25519PrivateKey.generate()
+    public = private.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+    return Signer(key_id(public), base64.b64encode(public).decode(), private)
+
+
 def signer_of(session: Session, institution_id: int, folder: Path, now: datetime) -> Signer:
     """The institution's key in use; a new one where there is none, or where its file was lost. Two that ask at once
     take turns. Raises OSError."""
@@ -78,15 +85,13 @@ def public_keys(session: Session, institution_id: int) -> set[bytes]:
 
 
 def _make(session: Session, institution_id: int, folder: Path, now: datetime) -> Signer:
-    private = Ed25519PrivateKey.generate()
-    public = private.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
-    signer = Signer(key_id(public), base64.b64encode(public).decode(), private)
+    signer = new_signer()
     path = folder / f"{signer.id}.pem"
     fresh = path.with_suffix(".new")
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "wb") as file:
-        file.write(private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+        file.write(signer.private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
         os.fsync(file.fileno())
         if os.geteuid() == 0:  # a command of root's: the service's account, whose folder it is, must read it
             owner = folder.stat()

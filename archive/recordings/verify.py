@@ -24,7 +24,7 @@ import base64
 import hashlib
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -104,6 +104,65 @@ TEXTS: dict[str, tuple[str, str]] = {
     "unlisted": (
         "Faili {file} haliko katika leja: limeongezwa na mwingine.",
         "The file {file} is not in the ledger: someone else added it.",
+    ),
+    "not_read": (
+        "Faili {file} halisomeki pale lilipo: {reason} ({time}).",
+        "The file {file} can't be read where it lies: {reason} ({time}).",
+    ),
+    "no_answer": (
+        "Faili {file} halikusomwa, hifadhi haikujibu: {reason} ({time}).",
+        "The file {file} was not read, the store gave no answer: {reason} ({time}).",
+    ),
+    "behind": (
+        "{name}: nakala iko nyuma, ina baiti {found} kati ya {size}.",
+        "{name}: the copy is behind, it has {found} of {size} bytes.",
+    ),
+    "paper_other": (
+        "{name} si sawa na ile halisi iliyopo {location}.",
+        "{name} is not the authentic one that {location} has.",
+    ),
+    "database_wrong": (
+        "Hifadhidata ina makosa: inasema leja ya baiti {told} ni {told_head}, faili halisi zinasema {head}.",
+        "The database is wrong: it says of {told} bytes of the ledger {told_head}, the authentic files say {head}.",
+    ),
+    "none_authentic": (
+        "Hakuna mahali penye leja na sahihi halisi: hakuna kinachobadilishwa, mtu aamue.",
+        "Nowhere are ledger and signatures authentic: nothing is changed, a person decides.",
+    ),
+    "diverged": (
+        "{location} na {other} zina leja zilizosainiwa zinazopingana: hakuna kinachobadilishwa, mtu aamue.",
+        "{location} and {other} have signed ledgers that contradict each other: nothing is changed, a person decides.",
+    ),
+    "no_good_copy": (
+        "Faili {file}: hakuna nakala inayolingana na leja, popote: hakuna kinachobadilishwa, mtu aamue.",
+        "The file {file}: no copy anywhere is what the ledger says: nothing is changed, a person decides.",
+    ),
+    "copies_against": (
+        "Faili {file}: nakala {count} zinalingana zenyewe lakini si na leja: hakuna kinachobadilishwa, mtu aamue.",
+        "File {file}: {count} copies agree with each other, not with the ledger: nothing is changed, a person decides.",
+    ),
+    "other_held": (
+        "Rekodi imesimamishwa kwa sababu ya faili {file}: hakuna kinachobadilishwa.",
+        "The recording is held because of the file {file}: nothing is changed.",
+    ),
+    "source_away": (
+        "Nakala nzuri haipatikani sasa, {location} haijibu: itajaribiwa tena.",
+        "No good copy can be reached now, {location} does not answer: it is tried again later.",
+    ),
+    "away": ("Mahali {location} hapafikiki: {reason}", "The location {location} can't be reached: {reason}"),
+    "location_lost": (
+        "Mahali {location} pamepotea: faili {count} kati ya {files} zina hitilafu kwa pamoja; zinakiliwe upya.",
+        "The location {location} is lost: {count} of {files} files are faulty at once; it must be copied anew.",
+    ),
+    "refused": ("{location} haikubali: {reason}", "{location} does not take it: {reason}"),
+    "no_room": (
+        "Hakuna nafasi ya muda ya baiti {size} katika mashine hii.",
+        "There is no room here for {size} bytes meanwhile.",
+    ),
+    "on_air": ("Inarekodiwa sasa: {name} haibadilishwi.", "It is being recorded now: {name} is not changed."),
+    "future": (
+        "Saa: {name} ina tarehe ya baadaye, {at}.",
+        "The clock: {name} has a date in the future, {at}.",
     ),
     "not_of_it": (
         "Faili {file} si la rekodi hii: limebadilishwa, limekatwa au ni la rekodi nyingine.",
@@ -249,23 +308,16 @@ def verify(
     them a signature proves that nothing was changed since, but not who signed. `on_air`: its end is not there yet."""
     ledger, custody = read_chain(folder / LEDGER_NAME), read_chain(folder / CUSTODY_NAME)
     signatures = read_chain(folder / SIGNATURES_NAME)
-    findings = [*ledger.findings]
-    for optional in (custody, signatures):
-        findings += [one for one in optional.findings if one.kind != "no_ledger"]
-    recording, asked = _recording_of(ledger, folder), folder.resolve().name
-    if len(asked) == len(recording) == 26 and asked != recording:
-        findings.append(Finding("other_ledger", {"other": recording, "recording": asked}))
-    ended = any(line.get("fact") == "ended" for line in ledger.lines)
-    if ledger.lines and not ended:
-        findings.append(Finding("no_end", {}))
-    findings += _numbers(ledger)
-    last = _check_signatures(recording, ledger, custody, signatures, findings, keys, every_signature)
+    findings = list[Finding]()
+    asked = folder.resolve().name
+    told, last = check_papers(asked, ledger, custody, signatures, keys, every_signature)
+    findings += told
     files = listed_files(ledger)
     if with_media:
-        findings += check_files(folder, files, _origin_ms(ledger), on_air, on_progress, _disposed(custody))
+        findings += check_files(folder, files, origin_ms_of(ledger), on_air, on_progress, is_disposed(custody))
     signed = [line for line in signatures.lines if "signature" in line]
     return Report(
-        recording=recording,
+        recording=_recording_of(ledger, asked),
         findings=findings,
         files=len(files),
         size_bytes=sum(int(line["size"]) for line in files.values()),
@@ -282,17 +334,33 @@ def verify(
     )
 
 
-def _recording_of(ledger: Chain, folder: Path) -> str:
+def check_papers(
+    asked: str, ledger: Chain, custody: Chain, signatures: Chain, keys: set[bytes] | None, every_signature: bool = False
+) -> tuple[list[Finding], Line | None]:
+    """What is wrong with the papers themselves of the recording `asked`, and the newest signature, if it is good."""
+    findings = [*ledger.findings]
+    for optional in (custody, signatures):
+        findings += [one for one in optional.findings if one.kind != "no_ledger"]
+    recording = _recording_of(ledger, asked)
+    if len(asked) == len(recording) == 26 and asked != recording:
+        findings.append(Finding("other_ledger", {"other": recording, "recording": asked}))
+    if ledger.lines and not any(line.get("fact") == "ended" for line in ledger.lines):
+        findings.append(Finding("no_end", {}))
+    findings += _numbers(ledger)
+    return findings, _check_signatures(recording, ledger, custody, signatures, findings, keys, every_signature)
+
+
+def _recording_of(ledger: Chain, asked: str) -> str:
     """The ledger's own word for which recording it is of."""
     named = ledger.lines[0].get("recording") if ledger.lines else None
-    return str(named or folder.resolve().name)
+    return str(named or asked)
 
 
-def _origin_ms(ledger: Chain) -> int:
+def origin_ms_of(ledger: Chain) -> int:
     return int(ledger.lines[0].get("origin_ms", 0)) if ledger.lines else 0
 
 
-def _disposed(custody: Chain) -> bool:
+def is_disposed(custody: Chain) -> bool:
     """Whether the media were destroyed by order: then they are not missing."""
     return any(line.get("fact") == "deletion" and line.get("outcome") == "success" for line in custody.lines)
 
@@ -307,7 +375,7 @@ def _numbers(ledger: Chain) -> Iterator[Finding]:
         rendition, msn = str(line["rendition"]), int(line["msn"])
         for lacking in range(newest.get(rendition, msn - 1) + 1, msn):
             if (rendition, lacking) not in told:
-                when = wall_clock(_origin_ms(ledger) + int(line["from_ms"]))
+                when = wall_clock(origin_ms_of(ledger) + int(line["from_ms"]))
                 yield Finding("number_lacking", {"rendition": rendition, "msn": lacking, "time": when})
         newest[rendition] = max(msn, newest.get(rendition, msn))
 
@@ -380,24 +448,37 @@ def check_files(
             yield finding
         on_progress(int(line["size"]))
     for name in sorted(_others(folder, files)):
-        if not on_air or not name.endswith((*PENDING_SUFFIXES, ".m3u8", ".m4s", ".mp4")):
+        if not on_air or not may_be_listed_soon(name):
             yield Finding("unlisted", {"file": name})
 
 
+def may_be_listed_soon(name: str) -> bool:
+    """Of a broadcast on the air: what is written now and not in the ledger yet."""
+    return name.endswith((*PENDING_SUFFIXES, ".m3u8", ".m4s", ".mp4"))
+
+
 def _check_file(folder: Path, name: str, line: Line, by_hash: dict[str, str], time: str) -> Finding | None:
-    path, size = folder / name, int(line["size"])
-    told = {"file": name, "time": time}
+    path = folder / name
     if ".." in Path(name).parts or not path.is_file() or path.is_symlink():
-        return Finding("missing", told)
-    found = path.stat().st_size
-    digest = hash_file(path)
+        return Finding("missing", {"file": name, "time": time})
+    found, digest = path.stat().st_size, hash_file(path)
+    return fault_of(name, line, time, found, digest, by_hash, lambda size: hash_file(path, size))
+
+
+def fault_of(
+    name: str, line: Line, time: str, found: int, digest: str, by_hash: Mapping[str, str],
+    begins: Callable[[int], str],
+) -> Finding | None:  # fmt: skip
+    """How a file of `found` bytes that hashes to `digest` is not what its `line` says; None where it is. `by_hash`: the
+    name of the listed file with that hash; `begins`: the hash of the file's first bytes."""
+    size, told = int(line["size"]), {"file": name, "time": time, "sha256": digest}
     if digest == line["sha256"]:
         return None
     if digest in by_hash:
         return Finding("swapped", {**told, "other": by_hash[digest]})
     if found < size:
         return Finding("shortened", {**told, "found": found, "size": size})
-    if found > size and hash_file(path, size) == line["sha256"]:
+    if found > size and begins(size) == line["sha256"]:
         return Finding("lengthened", {**told, "added": found - size})
     return Finding("changed", told)
 
@@ -438,7 +519,7 @@ def find_file(ledger: Chain, custody: Chain, path: Path) -> Found | None:
 
 
 def find_hash(ledger: Chain, custody: Chain, digest: str, file: str) -> Found | None:
-    origin_ms = _origin_ms(ledger)
+    origin_ms = origin_ms_of(ledger)
     for line in [*ledger.lines, *custody.lines]:
         if line.get("sha256") == digest and line.get("fact") in ("file", "export"):
             times = (line.get("from_ms"), line.get("to_ms"))

@@ -1,13 +1,17 @@
 """Many files at once, by a bounded pool of threads."""
 
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 from archive.recordings.locations.errors import StoreError
 from archive.recordings.locations.store import Put, Store
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,19 +25,23 @@ class File:
     lock: bool = True
 
 
-Done = tuple[File, Put | StoreError]
+def put_many(store: Store, files: Iterable[File], workers: int = 8) -> Generator[tuple[File, Put | StoreError]]:
+    """Each file with what came of it, as they end. One file's error stops no other."""
+    return each(f"put {store.name}", workers, files, lambda file: _put(store, file))
 
 
-def put_many(store: Store, files: Iterable[File], workers: int = 8) -> Generator[Done, None, None]:
-    """Each file with what came of it, as they end. No more than twice `workers` are taken ahead. One file's error stops
-    no other; who closes the iterator (say, as the store is away) waits for those that have begun, and no more begin."""
-    waiting = iter(files)
-    with ThreadPoolExecutor(workers, f"put {store.name}") as pool:
-        running: dict[Future[Put | StoreError], File] = {}
+def each(
+    name: str, workers: int, items: Iterable[Item], work: Callable[[Item], Result]
+) -> Generator[tuple[Item, Result]]:
+    """Each item with what came of it, as they end. No more than twice `workers` are taken ahead. Who closes the
+    iterator (say, as the store is away) waits for those that have begun, and no more begin."""
+    waiting = iter(items)
+    with ThreadPoolExecutor(workers, name) as pool:
+        running: dict[Future[Result], Item] = {}
         try:
             while True:
-                for file in islice(waiting, 2 * workers - len(running)):
-                    running[pool.submit(_put, store, file)] = file
+                for item in islice(waiting, 2 * workers - len(running)):
+                    running[pool.submit(work, item)] = item
                 if not running:
                     return
                 for done in wait(running, return_when=FIRST_COMPLETED).done:
