@@ -3,7 +3,6 @@ turn each. Who is killed in a turn takes it up again, and finds at the store wha
 """
 
 import threading
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -36,7 +35,8 @@ class Copier:
 
     settings: Settings
     engine: Engine
-    stores: Mapping[str, Store]
+    stores: dict[str, Store]
+    pace_days: dict[str, float]
     running: set[str] = field(default_factory=set)
     woken: threading.Event = field(default_factory=threading.Event)
     described: int = 0
@@ -136,9 +136,9 @@ def forget(prefix: str, before: datetime) -> None:
 def prepare(settings: Settings, engine: Engine) -> Copier:
     """Before DBOS is launched, which takes up what a killed process left. Raises LocationError."""
     global _copier
-    locations = read_locations(settings.locations, settings.recordings)
-    stores = {one.name: open_store(one) for one in (local(settings.recordings), *locations)}
-    _copier = Copier(settings, engine, stores)
+    all_of_them = (local(settings.recordings), *read_locations(settings.locations, settings.recordings))
+    stores = {one.name: open_store(one) for one in all_of_them}
+    _copier = Copier(settings, engine, stores, {one.name: one.fixity_days for one in all_of_them})
     return _copier
 
 

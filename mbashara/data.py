@@ -34,6 +34,7 @@ FOLDERS = {
     "public": 0o755,
     "public/brand": 0o755,
     "mail": 0o700,
+    "scratch": 0o700,
 }
 RUN_FOLDERS = {"live": 0o755, "stills": 0o755, "sock": 0o755, "nginx": 0o755, "postgres": 0o700}
 

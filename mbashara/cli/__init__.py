@@ -15,7 +15,7 @@ from core import channels
 from core.channels import ChannelError, ChannelKeys
 from core.database import DatabaseAway
 from mbashara import __version__, logs, supervisor
-from mbashara.cli import drill, evidence, locations, rebuild, recordings, recordings_packages, staff
+from mbashara.cli import drill, evidence, fixity, locations, rebuild, recordings, recordings_packages, staff
 from mbashara.cli.common import Command, UserError, add_command, database, print_list, with_json
 from mbashara.data import DataError
 from mbashara.settings import Settings
@@ -85,6 +85,7 @@ def parser() -> ArgumentParser:
     evidence.add_key_parsers(areas)
     rebuild.add_parser(areas)
     drill.add_parsers(areas)
+    fixity.add_parsers(areas)
 
     locations.add_parsers(areas)
     staff.add_parsers(areas)

@@ -1,7 +1,9 @@
 """A broadcast that is copied to two places while one process after the other is killed: what must be true then."""
 
+import json
 import os
 import random
+import shutil
 import threading
 import time
 from collections import Counter
@@ -22,7 +24,7 @@ from core.database import migrate, open_engine, transaction
 from mbashara.data import account
 from tests.live import media_files
 from tests.live.store_kit import ADMIN, Weed, credentials, weed
-from tests.up import Up, data_folder, running, until
+from tests.up import Up, command, data_folder, running, until
 
 BUCKET = "kumbukumbu"
 FRAME_MS = 24
@@ -126,6 +128,18 @@ class Evening(NamedTuple):
     lag_ms: dict[str, int | None]
     rows: list[str]
     rebuilt: list[str]
+    mended: "Mended"
+
+
+class Mended(NamedTuple):
+    """What `mbashara fixity run` said after faults, by location, and again once it had mended them; a file that is
+    damaged everywhere; and what a location that was emptied has after it was copied anew."""
+
+    first: dict[str, dict[str, Any]]
+    again: dict[str, dict[str, Any]]
+    nowhere: dict[str, dict[str, Any]]
+    anew: bool
+    events: list[tuple[str, str]]
 
 
 class Encoder:
@@ -239,6 +253,42 @@ def rebuilt(one: House, recording: str) -> tuple[list[str], list[str]]:
     return before, after
 
 
+def mended(one: House, recording: str) -> Mended:
+    """A bit flips here, a file goes at one location, another is cut at the other, the database's hash is wrong."""
+    here, arusha = one.up.data / "recordings" / recording, one.arusha / recording
+    flipped = bytearray((here / "source/0.m4s").read_bytes())
+    flipped[99] ^= 1
+    (here / "source/0.m4s").write_bytes(flipped)
+    (arusha / "source/1.m4s").unlink()
+    store = open_store(one.server.location(BUCKET))
+    store.put_bytes(f"{recording}/source/2.m4s", b"cut", replace=True)
+    with psycopg.connect(host=str(one.up.run / "postgres"), user="postgres", dbname="mbashara") as server:
+        server.execute("update recording set ledger_head = repeat('f', 64)")
+    first = fixity(one)
+    again = fixity(one)
+    kept = (here / "source/3.m4s").read_bytes()
+    for place in (here, arusha):
+        (place / "source/3.m4s").write_bytes(b"the same")
+    store.put_bytes(f"{recording}/source/3.m4s", b"the same", replace=True)
+    nowhere = fixity(one)
+    store.put_bytes(f"{recording}/source/3.m4s", kept, replace=True)
+    store.close()
+    events = [tuple(row) for row in one.rows("select kind, outcome from preservation_event order by id")]
+    shutil.rmtree(arusha)
+    assert fixity(one)["arusha"]["state"] in ("faulty", "held")
+    told = command(one.up.data, "fixity", "copy-anew", "arusha")
+    assert told.returncode == 0, told
+    until(one.are_whole, f"never whole again: {one.copies()}", 60)
+    anew = verify(arusha).is_whole
+    return Mended(first, again, nowhere, anew, events)
+
+
+def fixity(one: House) -> dict[str, dict[str, Any]]:
+    until(lambda: not one.rows("select 1 from recording_copy where papers_due and location <> 'local'"), "papers", 30)
+    told = command(one.up.data, "fixity", "run", "--json")
+    return {copy["location"]: copy for copy in json.loads(told.stdout)}
+
+
 def run(path: Path, rounds: int, seed: int) -> Evening:
     """One evening: on the air, killed `rounds` times, ended, copied. For a bench and a test alike."""
     with house() as one:
@@ -256,6 +306,6 @@ def run(path: Path, rounds: int, seed: int) -> Evening:
             until(one.are_whole, f"never whole: {one.copies()} {one.up.log.read_text()[-3000:]}", 120)
             report, wrong = check(one, recording)
             before, after = rebuilt(one, recording)
-            return Evening(killed, report, wrong, lag, before, after)
+            return Evening(killed, report, wrong, lag, before, after, mended(one, recording))
         finally:
             end_weeds()

@@ -13,3 +13,15 @@ def test_copies_and_the_catalogue_are_whole_though_everyone_was_killed_once(tmp_
     assert evening.report.gaps and evening.report.recovered, "the killed media process left a gap, told as one"
     assert any(lag_ms is not None and 0 <= lag_ms < 8000 for lag_ms in evening.lag_ms.values()), evening.lag_ms
     assert set(evening.rebuilt) ^ set(evening.rows) == set() and len(evening.rows) > 10
+    check_mended(evening.mended)
+
+
+def check_mended(mended: kills_kit.Mended) -> None:
+    """Faults of every place are found in one round and mended; what is wrong everywhere is held; then told again."""
+    assert {name: copy["state"] for name, copy in mended.first.items()} == dict.fromkeys(
+        ("local", "arusha", "wingu"), "whole"
+    )
+    assert {copy["fault"] for copy in mended.again.values()} == {None}
+    assert "3.m4s" in mended.nowhere["local"]["fault"] and mended.nowhere["wingu"]["state"] != "whole"
+    assert mended.anew
+    assert mended.events.count(("recovery", "success")) == 4, "three files and a hash in the database"
