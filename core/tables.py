@@ -206,7 +206,7 @@ class BroadcastEvent(Base):
 class Recording(Base):
     """What a broadcast left of one time on the air (it has another where a `go live` was undone). `ledger_bytes` is
     how far its ledger has been turned into rows, `ledger_head` the hash of its last line there, `signed_bytes` how far
-    it is signed; so for its custody log.
+    it is signed, `stamped_bytes` how far a time-stamp authority has seen it; so for its custody log.
     `described_event_id`: the broadcast's last event that the custody log tells of."""
 
     __tablename__ = "recording"
@@ -233,6 +233,8 @@ class Recording(Base):
     ledger_head: Mapped[str] = mapped_column(server_default="0" * 64, default="0" * 64)
     signed_bytes: Mapped[int] = mapped_column(BigInteger, server_default="0", default=0)
     signed_at: Mapped[datetime | None]
+    stamped_bytes: Mapped[int] = mapped_column(BigInteger, server_default="0", default=0)
+    stamped_at: Mapped[datetime | None]
     custody_bytes: Mapped[int] = mapped_column(BigInteger, server_default="0", default=0)
     custody_head: Mapped[str] = mapped_column(server_default="0" * 64, default="0" * 64)
     signed_custody_bytes: Mapped[int] = mapped_column(BigInteger, server_default="0", default=0)

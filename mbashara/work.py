@@ -23,7 +23,7 @@ from archive.recordings.describe import describe_closed
 from core.broadcasts import acts
 from core.database import DatabaseAway, open_engine, transaction
 from core.ids import is_id
-from mbashara import copying, fixity, logs, postgres, viewers, webhooks
+from mbashara import copying, fixity, logs, postgres, stamper, viewers, webhooks
 from mbashara.data import DataError
 from mbashara.dry_run import DryRuns
 from mbashara.notary import Notary
@@ -208,6 +208,7 @@ def run(settings: Settings, stopping: threading.Event) -> None:
     follower.load()
     copying.start(copier, stopping)
     fixity.start(checker, stopping)
+    stamper.start(settings, _engine, stopping)
     counter = _count_viewers(settings, _engine, stopping)
     notary = Notary(settings, _engine)
     threading.Thread(target=DryRuns(settings, _engine).run, args=(stopping,), name="dry-runs").start()

@@ -236,9 +236,11 @@ def _events(folder: Path, about: About) -> Iterator[Fact]:
                 each = "SHA-256 of every file as it was written"
                 yield {"fact": "message digest calculation", "at": fact["at"], "detail": each}
     for line in read_facts(folder, SIGNATURES_NAME):
-        if "signature" in line:
-            stamp = ", time-stamped by RFC 3161" if line.get("timestamp") else ""
-            detail = f"Ed25519, key {line.get('key')}, ledger {line.get('ledger_head')}{stamp}"
+        if "timestamp" in line:
+            detail = f"time stamp (RFC 3161) of the signature {line.get('of')}"
+            yield {"fact": "digital signature generation", "at": line["at"], "detail": detail}
+        elif "signature" in line:
+            detail = f"Ed25519, key {line.get('key')}, ledger {line.get('ledger_head')}"
             yield {"fact": "digital signature generation", "at": line["at"], "detail": detail}
     yield from read_facts(folder, CUSTODY_NAME)
 

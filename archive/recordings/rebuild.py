@@ -88,7 +88,8 @@ def _value(kind: object, told: Any) -> Any:
 
 def _add_recording(session: Session, files: Files, described: Line) -> None:
     ended = [line for line in files.ledger.lines if line["fact"] == "ended"]
-    last = files.signatures.lines[-1]
+    last = [line for line in files.signatures.lines if "signature" in line][-1]
+    stamped = _stamped(files)
     checked = check_files(files.folder)
     session.add(
         Recording(
@@ -98,13 +99,23 @@ def _add_recording(session: Session, files: Files, described: Line) -> None:
             duration_ms=checked.duration_ms, size_bytes=checked.size_bytes,
             ledger_bytes=files.ledger.size, ledger_head=files.ledger.head, signed_bytes=last["ledger_bytes"],
             signed_at=_at(last), custody_bytes=files.custody.size, custody_head=files.custody.head,
-            signed_custody_bytes=last["custody_bytes"],
+            signed_custody_bytes=last["custody_bytes"], stamped_bytes=stamped["ledger_bytes"] if stamped else 0,
+            stamped_at=_at(stamped) if stamped else None,
             described_event_id=max((line["id"] for line in _log(files)), default=0),
         )
     )  # fmt: skip
     session.flush()
     for span in checked.missing:
         rows.add_gap(session, files.recording_id, span, rows.MISSING)
+
+
+def _stamped(files: Files) -> Line | None:
+    """The newest signature that an authority stamped, with the stamp's time."""
+    stamps = [line for line in files.signatures.lines if "timestamp" in line]
+    if not stamps:
+        return None
+    signed = next(line for line in files.signatures.lines if line.get("signature") == stamps[-1]["of"])
+    return {**signed, "at": stamps[-1]["at"]}
 
 
 def _log(files: Files) -> Iterator[Line]:

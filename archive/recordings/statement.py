@@ -70,7 +70,7 @@ def state(
         "ledger": {"head": ledger.head, "lines": len(ledger.lines), "bytes": ledger.size},
         "signatures": {
             "number": len(signed),
-            "time_stamps": sum(bool(line.get("timestamp")) for line in signed),
+            "time_stamps": sum("timestamp" in line for line in signatures.lines),
             "last_at": str(signed[-1]["at"]) if signed else "",
         },
         "copies": [

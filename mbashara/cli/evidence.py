@@ -1,14 +1,19 @@
 """Commands that prove: `mbashara recording verify`, `mbashara key list|rotate`."""
 
+import base64
 import json
 import sys
 from argparse import ArgumentParser, Namespace, _SubParsersAction
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from archive.recordings import rows, signing_keys, verify
+from archive.recordings import rows, signing_keys, timestamp, verify
+from archive.recordings.ledger import read_facts
+from archive.recordings.timestamp import TimestampError
 from core import audit
 from core.ids import is_id
+from core.web.i18n import Language
 from mbashara.cli.common import UserError, add_command, database, institution_id, print_list, with_json
 from mbashara.cli.staff import BY
 from mbashara.settings import Settings
@@ -42,9 +47,38 @@ def recording_verify(settings: Settings, arguments: Namespace) -> int:
     if arguments.json:
         print(json.dumps(verify.as_json(report), ensure_ascii=False))
     else:
-        print("\n".join(verify.summary(report, arguments.lang)))
+        print("\n".join([*verify.summary(report, arguments.lang), *_stamps(settings, folder, arguments.lang)]))
     failed = verify.look_for(folder, arguments.files, arguments.lang) if arguments.files else 0
     return 1 if failed or not report.is_whole else 0
+
+
+def _stamps(settings: Settings, folder: Path, language: str) -> Iterator[str]:
+    """What the time-stamp authorities said, checked where their certificates are set."""
+    try:
+        roots = () if settings.timestamp_ca_file is None else timestamp.read_roots(settings.timestamp_ca_file)
+    except TimestampError as error:
+        yield f"! {error.text(Language(language))}"
+        return
+    for line in read_facts(folder, verify.SIGNATURES_NAME):
+        if "timestamp" not in line:
+            continue
+        try:
+            stamp = timestamp.check(base64.b64decode(line["timestamp"]), base64.b64decode(line["of"]), roots)
+        except (TimestampError, ValueError) as error:
+            yield f"! {error.text(Language(language)) if isinstance(error, TimestampError) else error}"
+            continue
+        at = verify.wall_clock(round(stamp.at.timestamp() * 1000))
+        words = _TRUSTED[stamp.is_trusted][language == "en"]
+        yield f"{at}: {words}"
+
+
+_TRUSTED = {
+    True: ("muhuri wa wakati (RFC 3161) ni sahihi.", "the time stamp (RFC 3161) is right."),
+    False: (
+        "muhuri wa wakati (RFC 3161); cheti cha mamlaka hakikukaguliwa (MBASHARA_TIMESTAMP_CA_FILE).",
+        "a time stamp (RFC 3161); its authority's certificate was not checked (MBASHARA_TIMESTAMP_CA_FILE).",
+    ),
+}
 
 
 def _place(settings: Settings, given: str) -> tuple[Path, set[bytes] | None, bool]:

@@ -24,10 +24,12 @@ from core.database import migrate, open_engine, transaction
 from mbashara.data import account
 from tests.live import media_files
 from tests.live.store_kit import ADMIN, Weed, credentials, weed
+from tests.live.tsa_kit import running_tsa
 from tests.up import Up, command, data_folder, running, until
 
 BUCKET = "kumbukumbu"
 FRAME_MS = 24
+STAMPED = "select 1 from recording where state = 'complete' and stamped_bytes = ledger_bytes"
 KILLED = ("media-0", "work", "postgres", "weed")
 
 
@@ -83,7 +85,7 @@ class House:
 
 @contextmanager
 def house() -> Iterator[House]:
-    with data_folder() as data, weed(data.parent / "weed") as server:
+    with data_folder() as data, weed(data.parent / "weed") as server, running_tsa(data.parent / "tsa") as authority:
         place = data.parent
         server.make_bucket(BUCKET)
         client = make_client(server.location(BUCKET), Limits())
@@ -96,7 +98,10 @@ def house() -> Iterator[House]:
         if owner is not None:
             os.chown(place / "arusha", owner.user_id, owner.group_id)
             os.chown(place / "locations.toml", owner.user_id, owner.group_id)
-        with running(data, locations_file=place / "locations.toml", ladder=False) as up:
+        authority.ca.chmod(0o644)
+        (place / "tsa").chmod(0o755)
+        stamped = {"timestamp_url": authority.url, "timestamp_ca_file": authority.ca}
+        with running(data, locations_file=place / "locations.toml", ladder=False, **stamped) as up:
             yield House(up, place, server)
 
 
@@ -128,6 +133,7 @@ class Evening(NamedTuple):
     lag_ms: dict[str, int | None]
     rows: list[str]
     rebuilt: list[str]
+    verified: str
     mended: "Mended"
 
 
@@ -303,9 +309,13 @@ def run(path: Path, rounds: int, seed: int) -> Evening:
                 time.sleep(3)
             finally:
                 encoder.stop()
-            until(one.are_whole, f"never whole: {one.copies()} {one.up.log.read_text()[-3000:]}", 120)
+            until(lambda: bool(one.rows(STAMPED)), "no time stamp of the end", 60)
+            log = one.up.log
+            until(one.are_whole, f"never whole: {one.copies()} {log.read_text()[-3000:]}", 120)
             report, wrong = check(one, recording)
             before, after = rebuilt(one, recording)
-            return Evening(killed, report, wrong, lag, before, after, mended(one, recording))
+            ca = {"timestamp_ca_file": one.place / "tsa/ca.pem"}
+            verified = command(one.up.data, "recording", "verify", recording, "--lang", "en", **ca)
+            return Evening(killed, report, wrong, lag, before, after, verified.stdout, mended(one, recording))
         finally:
             end_weeds()

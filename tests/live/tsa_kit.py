@@ -137,6 +137,7 @@ def _handler(tsa: Tsa, stopping: threading.Event) -> type[BaseHTTPRequestHandler
 
 @contextmanager
 def running_tsa(folder: Path) -> Iterator[Tsa]:
+    folder.mkdir(parents=True, exist_ok=True)
     tsa, stopping = Tsa(folder), threading.Event()
     tsa.make()
     server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(tsa, stopping))

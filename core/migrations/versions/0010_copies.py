@@ -11,6 +11,8 @@ def upgrade() -> None:
     op.add_column("recording", sa.Column("custody_bytes", sa.BigInteger, nullable=False, server_default="0"))
     op.add_column("recording", sa.Column("custody_head", sa.String, nullable=False, server_default="0" * 64))
     op.add_column("recording", sa.Column("signed_custody_bytes", sa.BigInteger, nullable=False, server_default="0"))
+    op.add_column("recording", sa.Column("stamped_bytes", sa.BigInteger, nullable=False, server_default="0"))
+    op.add_column("recording", sa.Column("stamped_at", sa.DateTime(timezone=True)))
     op.add_column("recording", sa.Column("described_event_id", sa.BigInteger, nullable=False, server_default="0"))
     op.drop_index("recording_unsigned", "recording")
     op.create_index(
