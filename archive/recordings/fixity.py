@@ -1,10 +1,11 @@
 """Fixity: reads every file of a recording's copy again, in one location, and compares it with the ledger."""
 
 import hashlib
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import chain, islice
 
 from archive.recordings.locations.errors import Damaged, Missing, StoreError, Unreachable
 from archive.recordings.locations.many import each
@@ -15,6 +16,9 @@ WORKERS = 4
 SILENT = 5
 """So many files without an answer, and the location is away: the others are not asked for."""
 CLOCK_MAY_BE_OFF = timedelta(days=1)
+
+BATCH = 16
+"""Files that a worker takes at a time; handing over each alone costs as much as hashing a small one."""
 
 Item = tuple[str, Line]
 
@@ -59,7 +63,7 @@ def examine(
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Examination:
     """`files`: by its name, the ledger's line of each file that must be there. `may_be`: names that may be there too.
-    `on_progress` is told the bytes of each file that was read, and `should_stop` asked after each, in the caller's
+    `on_progress` is told the bytes of each file that was read, and `should_stop` asked now and then, in the caller's
     thread. Memory: the names that are there, and `workers` pieces of a megabyte. Raises nothing of the store's."""
     found = Examination(store.name, recording_id, len(files))
     by_hash = {str(line["sha256"]): name for name, line in files.items()}
@@ -79,9 +83,12 @@ def examine(
         except StoreError as error:
             return error if isinstance(error, Unreachable) else _unread(name, time, error)
 
+    def look_at(batch: list[Item]) -> list[tuple[Item, Finding | StoreError | int]]:
+        return [(item, look(item)) for item in batch]
+
     silent = 0
-    with closing(each(f"fixity {store.name}", workers, files.items(), look)) as looked:
-        for (name, line), outcome in looked:
+    with closing(each(f"fixity {store.name}", workers, _batches(files, workers), look_at)) as looked:
+        for (name, line), outcome in chain.from_iterable(outcomes for _, outcomes in looked):
             if isinstance(outcome, Unreachable):
                 silent += 1
                 found.away = str(outcome) if silent >= SILENT else None
@@ -98,6 +105,13 @@ def examine(
     found.is_complete = True
     found.faults.sort(key=lambda one: (one.kind == "unlisted", str(one.values["file"])))
     return found
+
+
+def _batches(files: Mapping[str, Line], workers: int) -> Iterator[list[Item]]:
+    """Smaller ones where there are few files, so that each worker has some."""
+    items, most = iter(files.items()), max(1, min(BATCH, len(files) // (4 * workers)))
+    while batch := [*islice(items, most)]:
+        yield batch
 
 
 def _list(

@@ -257,18 +257,22 @@ def _standing(found: Papers, authority: Papers, name: str) -> Standing:
     return Standing.EQUAL if chain.size == whole else Standing.BEHIND
 
 
+_ABOUT = {"other_ledger": LEDGER_NAME} | dict.fromkeys(
+    ("signature_bad", "key_unknown", "other_recording"), SIGNATURES_NAME
+)
+
+
 def _faults(
     found: Papers, authority: Papers, standings: Mapping[str, Standing], copied: int, on_air: bool
 ) -> Iterator[Finding]:
     """What is wrong with a location's papers. A copy that is behind is not, unless it was further once."""
-    told = {one.values.get("name"): one for one in found.findings if one.kind not in _NO_FORGERY}
-    other = [one for one in found.findings if one.kind in ("signature_bad", "key_unknown", "other_recording")]
+    told = {_ABOUT.get(one.kind, one.values.get("name")): one for one in found.findings if one.kind not in _NO_FORGERY}
     for name, standing in standings.items():
         if standing is Standing.ABSENT:
             yield Finding("no_ledger", {"name": name})
         elif standing is Standing.DAMAGED:
-            torn = next((one for one in found.chains[name].findings), None)
-            by_itself = torn or (other[0] if name == SIGNATURES_NAME and other else None) or told.get(name)
+            torn = next(iter(found.chains[name].findings), None)
+            by_itself = torn or told.get(name)
             if on_air and torn is not None and torn.kind == "torn":
                 continue
             plain = Finding("paper_other", {"name": name, "location": authority.location})

@@ -5,11 +5,12 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.bench import consoles, copy, ingest_cpu, part_latency, player_delay, servers, viewers
+from tests.bench import consoles, copy, fixity, ingest_cpu, part_latency, player_delay, servers, viewers
 
 _RATIO = 0.8  # mbashara's CPU to nginx-rtmp's
 _MEMORY_MIB = 12.0  # per stream, files in memory included
 _COPY_RATIO = 0.8  # mbashara's rate to the aws client's
+_FIXITY_RATIO = 0.8  # mbashara's rate to openssl's of one core
 _GROWTH = 1.15  # CPU per stream at the most streams to that at the fewest, beyond what the program costs idle
 
 
@@ -45,6 +46,12 @@ def _copy(segments: int) -> list[str]:
     return [*lines, f"copy to S3, rate of mbashara to aws: {ratio:.2f} (target: at least {_COPY_RATIO:g}: {verdict})"]
 
 
+def _fixity(segments: int) -> list[str]:
+    lines, ratio = fixity.run(segments, 5)
+    verdict = "ok" if ratio >= _FIXITY_RATIO else "MISSED"
+    return [*lines, f"fixity, rate of mbashara to openssl: {ratio:.2f} (target: at least {_FIXITY_RATIO:g}: {verdict})"]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("--quick", action="store_true")
@@ -59,6 +66,7 @@ def main() -> None:
         ("viewers", lambda: viewers.run(500, 200, seconds)),
         ("player delay", lambda: player_delay.run(max(seconds, 12.0))),
         ("copy to S3", lambda: _copy(100 if options.quick else 400)),
+        ("fixity", lambda: _fixity(100 if options.quick else 400)),
         ("consoles", lambda: consoles.run(seconds)),
     ]
     table = []
