@@ -30,6 +30,7 @@ from archive.recordings.locations.errors import (
     Unreachable,
     Unsupported,
 )
+from archive.recordings.locations.fetch import fetch_file
 from archive.recordings.locations.folder import PARTIAL, FolderStore
 from archive.recordings.locations.many import File, put_many
 from archive.recordings.locations.s3 import LEARN_AFTER, S3Store
@@ -170,6 +171,18 @@ def test_many_at_once_and_one_error_stops_no_other(store: Store, tmp_path: Path)
     assert len(list(store.list("rec/"))) == 39
 
 
+def test_what_is_fetched_is_whole_and_right_or_nothing_changes(store: Store, tmp_path: Path) -> None:
+    path = tmp_path / "0.m4s"
+    path.write_bytes(b"damaged")
+    store.put_bytes("rec/0.m4s", BIG)
+    for key, wanted, error in (("rec/0.m4s", sha256(b"other"), Damaged), ("rec/1.m4s", sha256(BIG), Missing)):
+        with pytest.raises(error):
+            fetch_file(store, key, path, wanted)
+        assert path.read_bytes() == b"damaged" and [one for one in tmp_path.iterdir() if one.is_file()] == [path]
+    assert fetch_file(store, "rec/0.m4s", path, sha256(BIG)) == len(BIG)
+    assert path.read_bytes() == BIG
+
+
 # A folder.
 
 
@@ -262,6 +275,7 @@ def test_a_copy_that_has_learned_still_writes_over_nothing(s3: S3Store) -> None:
     with pytest.raises(Conflict):
         s3.put_bytes("rec/1", b"other")
     assert s3.put_bytes("rec/1", b"1").was_there and s3.digest("rec/1").sha256 == sha256(b"1")
+    assert s3.facilities().checksums, "a damaged body is refused with its own signature left out too"
 
 
 def test_a_location_sees_only_what_is_below_its_prefix(s3: S3Store, weed: Weed, bucket: str) -> None:
