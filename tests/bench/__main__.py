@@ -58,7 +58,7 @@ def main() -> None:
         ("part latency", lambda: _latency(2 * seconds, [1, options.streams])),
         ("viewers", lambda: viewers.run(500, 200, seconds)),
         ("player delay", lambda: player_delay.run(max(seconds, 12.0))),
-        ("copy to S3", lambda: _copy(100 if options.quick else 400)),
+        ("copy to S3", lambda: _copy(200 if options.quick else 400)),
         ("consoles", lambda: consoles.run(seconds)),
     ]
     table = []
