@@ -5,7 +5,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.bench import consoles, copy, fixity, ingest_cpu, part_latency, player_delay, servers, viewers
+from tests.bench import consoles, copy, evidence, fixity, ingest_cpu, part_latency, player_delay, servers, viewers
 
 _RATIO = 0.8  # mbashara's CPU to nginx-rtmp's
 _MEMORY_MIB = 12.0  # per stream, files in memory included
@@ -65,8 +65,9 @@ def main() -> None:
         ("part latency", lambda: _latency(2 * seconds, [1, options.streams])),
         ("viewers", lambda: viewers.run(500, 200, seconds)),
         ("player delay", lambda: player_delay.run(max(seconds, 12.0))),
-        ("copy to S3", lambda: _copy(100 if options.quick else 400)),
+        ("copy to S3", lambda: _copy(200 if options.quick else 400)),
         ("fixity", lambda: _fixity(100 if options.quick else 400)),
+        ("evidence", lambda: evidence.run(min(options.streams, 25), seconds)),
         ("consoles", lambda: consoles.run(seconds)),
     ]
     table = []

@@ -4,8 +4,11 @@ What a put proves. Each body goes with its SHA-256, so a server that knows check
 way. Afterwards the object is asked for. Where the server states the SHA-256 that it worked out itself, and size and
 SHA-256 are ours, the bytes arrived and were taken whole (Proof.CHECKSUM); that they still lie there well is for fixity
 to read. Where it states none, all of it is read again and hashed (Proof.READ_BACK). In parts, the same holds of each
-part's SHA-256 and of the one over them. A server that was seen to state checksums is trusted to refuse what does not
-fit them, so a body's own signature is left out then: that of the headers, which name its SHA-256, binds it as well.
+part's SHA-256 and of the one over them.
+
+Once a server was seen to state the same afterwards (LEARN_AFTER), what it states in its answer to a put is proof enough,
+and a body's own signature is left out: that of the headers, which name its SHA-256, binds it as well. `stat` asks again,
+for whoever is about to remove the last other copy.
 """
 
 import base64
@@ -48,6 +51,7 @@ from archive.recordings.locations.store import (
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.type_defs import HeadObjectOutputTypeDef as Head
+    from mypy_boto3_s3.type_defs import PutObjectOutputTypeDef
 
 LEARN_AFTER = 8
 """Puts after which it pays to find out whether the server itself keeps us from writing over what is there."""
@@ -79,7 +83,7 @@ class S3Store:
     ) -> None:  # fmt: skip
         self._location, self._limits, self._now = location, limits, now
         self._client = make_client(location, limits)
-        self._puts_with = self._client  # until the server is known to check bodies itself
+        self._puts_with = self._client  # another one, once the server is known to check bodies itself
         self._bucket = location.bucket
         self._prefix = f"{location.prefix}/" if location.prefix else ""
         self._guards: bool | None = None  # whether the server obeys If-None-Match; None: not known
@@ -225,12 +229,14 @@ class S3Store:
         body = b"".join(hashed(self.name, wanted.key, chunks, wanted.sha256))
         guarded = not wanted.replace and self._guards is not False
         try:
-            version = self._send(wanted, body, guarded)
+            version, stated = self._send(wanted, body, guarded)
         except Unsupported:
             if not guarded:
                 raise
             self._guards, guarded = False, False
-            version = self._send(wanted, body, guarded)
+            version, stated = self._send(wanted, body, guarded)
+        if self._puts_with is not self._client and stated == wanted.sha256:
+            return Put(wanted.key, wanted.size, False, Proof.CHECKSUM)
         put = self._proven(wanted, version, "")
         self._puts += 1
         if put.proof is Proof.CHECKSUM and self._puts >= LEARN_AFTER:
@@ -245,8 +251,8 @@ class S3Store:
             if self._puts_with is self._client:
                 self._puts_with = make_client(self._location, self._limits, sign_bodies=False)
 
-    def _send(self, wanted: _Wanted, body: bytes, guarded: bool) -> str | None:
-        """The version's id, where there are versions."""
+    def _send(self, wanted: _Wanted, body: bytes, guarded: bool) -> tuple[str | None, str | None]:
+        """The version's id, where there are versions, and the SHA-256 that the server says it took."""
         checksum = base64.b64encode(bytes.fromhex(wanted.sha256)).decode()
         guard: dict[str, Any] = {"IfNoneMatch": "*"} if guarded else {}
         about = self._about(wanted)
@@ -254,7 +260,7 @@ class S3Store:
             answer = self._puts_with.put_object(
                 **self._at(wanted.key), Body=body, ChecksumSHA256=checksum, **about, **guard
             )
-        return answer.get("VersionId")
+        return answer.get("VersionId"), _checksum(answer)
 
     def _put_parts(self, wanted: _Wanted) -> Put:
         each = part_bytes(wanted.size, self._limits.multipart_bytes)
@@ -377,7 +383,7 @@ class S3Store:
             raise
 
 
-def _checksum(head: "Head") -> str | None:
+def _checksum(head: "Head | PutObjectOutputTypeDef") -> str | None:
     """SHA-256 in hex of the whole; for an object in parts, what S3 says of the parts, BASE64-COUNT."""
     stated = head.get("ChecksumSHA256")
     return stated if stated is None or "-" in stated else base64.b64decode(stated).hex()
