@@ -6,9 +6,9 @@ SHA-256 are ours, the bytes arrived and were taken whole (Proof.CHECKSUM); that 
 to read. Where it states none, all of it is read again and hashed (Proof.READ_BACK). In parts, the same holds of each
 part's SHA-256 and of the one over them.
 
-Once a server was seen to state the same afterwards (LEARN_AFTER), what it states in its answer to a put is proof enough,
-and a body's own signature is left out: that of the headers, which name its SHA-256, binds it as well. `stat` asks again,
-for whoever is about to remove the last other copy.
+Once a server was seen to state the same afterwards (LEARN_AFTER), what it states in its answer to a put is proof
+enough, and a body's own signature is left out: that of the headers, which name its SHA-256, binds it as well. `stat`
+asks again, for whoever is about to remove the last other copy.
 """
 
 import base64
