@@ -7,6 +7,7 @@ import os
 import resource
 import signal
 import socket
+import subprocess
 import sys
 import time
 import urllib.request
@@ -39,6 +40,7 @@ def up(settings: Settings, with_demo: bool) -> int:
         prepare(settings)
         stack.enter_context(locked(settings))
         check_space(settings)
+        _check_locations(settings)
         _end_leftovers(settings.supervisor_file)
         listener = stack.enter_context(_listen(settings.rtmp_address, "RTMP"))
         door = stack.enter_context(_viewers_door(settings))
@@ -48,6 +50,20 @@ def up(settings: Settings, with_demo: bool) -> int:
         if not settings.database_url:
             postgres.initialise(settings)
         return asyncio.run(_supervise(settings, listener.fileno(), door.fileno(), with_demo))
+
+
+def _check_locations(settings: Settings) -> None:
+    """Asked of a child that is who the work process will be: a file of secrets must be that user's, not ours alone."""
+    if not settings.locations.exists():
+        return
+    owner = account()
+    command = [sys.executable, "-m", "mbashara", "location", "list", "--data", str(settings.data)]
+    told = subprocess.run(
+        command, env={**os.environ, **settings.environment()}, capture_output=True, text=True,
+        user=owner and owner.user_id, group=owner and owner.group_id, extra_groups=None if owner is None else [],
+    )  # fmt: skip
+    if told.returncode:
+        raise DataError(told.stderr.strip().removeprefix("mbashara: ") or f"{settings.locations}: can't be read")
 
 
 async def _supervise(settings: Settings, rtmp_fd: int, viewers_fd: int, with_demo: bool) -> int:
