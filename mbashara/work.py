@@ -22,7 +22,7 @@ from archive.recordings.check import check_files
 from core.broadcasts import acts
 from core.database import DatabaseAway, open_engine, transaction
 from core.ids import is_id
-from mbashara import logs, postgres, viewers, webhooks
+from mbashara import imports, logs, postgres, viewers, webhooks
 from mbashara.data import DataError
 from mbashara.dry_run import DryRuns
 from mbashara.settings import Settings
@@ -196,6 +196,7 @@ def run(settings: Settings, stopping: threading.Event) -> None:
     _wait_for_tables(settings, _engine, stopping)
     if stopping.is_set():
         return
+    queue = imports.start(settings, _engine, stopping)
     DBOS(config=_dbos_config(settings))
     logs.adopt("dbos")
     DBOS.launch()
@@ -204,19 +205,22 @@ def run(settings: Settings, stopping: threading.Event) -> None:
     threading.Thread(target=DryRuns(settings, _engine).run, args=(stopping,), name="dry-runs").start()
     sender = webhooks.start(settings, stopping)
     try:
-        _go_round(settings, counter, follower, stopping)
+        _go_round(settings, counter, follower, queue, stopping)
     finally:
         stopping.set()  # or its threads would keep a process that has failed
     sender.join(webhooks.STOP_S)
     DBOS.destroy(workflow_completion_timeout_sec=1)
 
 
-def _go_round(settings: Settings, counter: viewers.Counter, follower: Follower, stopping: threading.Event) -> None:
+def _go_round(
+    settings: Settings, counter: viewers.Counter, follower: Follower, queue: imports.Imports, stopping: threading.Event
+) -> None:
     away = False
     while not stopping.wait(ROUND_S):
         try:
             counter.tell()
             follower.follow_once()
+            queue.follow_once()
             away = False
         except DatabaseAway as error:
             if not away:
