@@ -204,14 +204,16 @@ class BroadcastEvent(Base):
 
 
 class Recording(Base):
-    """What a broadcast left of one time on the air (it has another where a `go live` was undone). `journal_bytes` is
-    how far its journal has been turned into rows."""
+    """What a broadcast left of one time on the air (it has another where a `go live` was undone). `ledger_bytes` is
+    how far its ledger has been turned into rows, `ledger_head` the hash of its last line there, `signed_bytes` how far
+    it is signed."""
 
     __tablename__ = "recording"
     __table_args__ = (
         ForeignKeyConstraint(["broadcast_id", "institution_id"], ["broadcast.id", "broadcast.institution_id"]),
         UniqueConstraint("id", "institution_id"),
         Index("recording_of_broadcast", "broadcast_id"),
+        Index("recording_unsigned", "id", postgresql_where=text("signed_bytes < ledger_bytes")),
         CheckConstraint("state in ('recording', 'ended', 'complete')", name="state"),
     )
     id: Mapped[str] = mapped_column(primary_key=True)
@@ -222,7 +224,25 @@ class Recording(Base):
     ended_at: Mapped[datetime | None]
     duration_ms: Mapped[int | None] = mapped_column(BigInteger)
     size_bytes: Mapped[int | None] = mapped_column(BigInteger)
-    journal_bytes: Mapped[int] = mapped_column(BigInteger)
+    ledger_bytes: Mapped[int] = mapped_column(BigInteger)
+    ledger_head: Mapped[str] = mapped_column(server_default="0" * 64, default="0" * 64)
+    signed_bytes: Mapped[int] = mapped_column(BigInteger, server_default="0", default=0)
+    signed_at: Mapped[datetime | None]
+
+
+class SigningKey(Base):
+    """A key that an institution signs its recordings with (Ed25519). The private half is a file in DATA/secrets; a
+    retired key keeps its row, as its signatures last."""
+
+    __tablename__ = "signing_key"
+    __table_args__ = (
+        Index("signing_key_in_use", "institution_id", unique=True, postgresql_where=text("retired_at is null")),
+    )
+    id: Mapped[str] = mapped_column(primary_key=True)
+    institution_id: Mapped[int] = mapped_column(ForeignKey("institution.id"))
+    public_key: Mapped[str] = mapped_column(unique=True)
+    created_at: Mapped[datetime]
+    retired_at: Mapped[datetime | None]
 
 
 class Rendition(Base):

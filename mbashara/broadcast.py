@@ -85,7 +85,7 @@ class Broadcast:
         self, parameters: Parameters, channel: str, identity: str, started: Mapping[str, Any],
         restored: RestoredRecording | None = None,
     ) -> None:  # fmt: skip
-        """`started` becomes the journal's first fact. A restored broadcast begins in a gap."""
+        """`started` becomes the ledger's first fact. A restored broadcast begins in a gap."""
         self.channel, self.identity = channel, identity
         self.on_air = OnAir(channel, identity)
         self.renditions: dict[str, Rendition] = {}
@@ -184,7 +184,9 @@ class Broadcast:
         self.origin_ms = round(self._unix_ms()) - lead_ms
         self._record(Cadence(parameters.target_duration_s, target_s, parameters.window_s))
         assert self._recording is not None
-        self._recording.fact("started", **self._started, origin_ms=self.origin_ms, part_target_s=target_s)
+        self._recording.fact(
+            "started", recording=self.identity, **self._started, origin_ms=self.origin_ms, part_target_s=target_s
+        )
 
     def _record(self, cadence: Cadence) -> None:
         parameters = self._parameters

@@ -319,15 +319,17 @@ class Channels:
     def restore(self, recordings: Path) -> None:
         """Takes up the broadcasts that a killed process left; ends those that are not to go on."""
         self._over = set(os.listdir(recordings)) if recordings.exists() else set()
-        for restored in unfinished(recordings, self._parameters.live):
+        now_ms = self._parameters.unix_ms()
+        for restored in unfinished(recordings, self._parameters.live, now_ms, self._is_ours):
             started = restored.started
             slug = str(started["channel"])
-            if channel_worker(slug, self._workers) != self._worker:
-                continue
             channel = self._channel(KeyOwner(slug, started["channel_id"], started["institution_id"], "primary"))
             if channel.broadcast is not None or not restored.renditions or not self._resume(channel, restored):
                 finish(recordings / restored.broadcast, restored, "process ended", self._parameters.unix_ms())
                 log.warning("broadcast ended after a restart", channel=slug, broadcast=restored.broadcast)
+
+    def _is_ours(self, slug: str) -> bool:
+        return channel_worker(slug, self._workers) == self._worker
 
     def _resume(self, channel: Channel, restored: RestoredRecording) -> bool:
         """False: its plan has ended meanwhile, or its feed could not come back any more."""

@@ -26,6 +26,7 @@ are never parsed by root, and PostgreSQL refuses root."""
 FOLDERS = {
     "postgres": 0o700,
     "secrets": 0o700,
+    "secrets/signing": 0o700,
     "state": 0o755,
     "log": 0o755,
     "recordings": 0o755,

@@ -223,6 +223,8 @@ class Maker:
             self._recorder, self._order.id, cadence, self._origin_ms, lambda: time.time() * 1000
         )
         self._recording.fact("started", **self._started, origin_ms=self._origin_ms, part_target_s=part_target_s)
+        original = self._started["import"]["original"]
+        self._recording.fact("file", name=original["file"], size=original["size"], sha256=original["sha256"])
         for kind in sorted(self._tracks, key=lambda one: one is not leads):
             self._add(SOURCE_NAMES[kind], kind).packager.configure(self._tracks[kind])
         await self._start_ladder()

@@ -233,6 +233,11 @@ class Settings(BaseSettings):
         return self.data / "secrets" / "pepper"
 
     @property
+    def signing_keys(self) -> Path:
+        """Private keys of institutions, one file each."""
+        return self.data / "secrets" / "signing"
+
+    @property
     def keys_file(self) -> Path:
         return self.data / "state" / "keys.json"
 

@@ -1,4 +1,4 @@
-"""The work process: journals become rows, and ended recordings are closed
+"""The work process: ledgers become rows, and ended recordings are closed
 by a durable workflow (DBOS) that survives kill -9."""
 
 import os
@@ -6,7 +6,7 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,16 +25,17 @@ from core.ids import is_id
 from mbashara import imports, logs, postgres, viewers, webhooks
 from mbashara.data import DataError
 from mbashara.dry_run import DryRuns
+from mbashara.notary import Notary
 from mbashara.settings import Settings
 
 ROUND_S = 1.0
 FULL_ROUND = 30
-"""One round in so many looks at every journal and asks for every ended recording."""
+"""One round in so many looks at every ledger and asks for every ended recording."""
 QUIET_S = 86_400.0
-"""A journal that was not written for so long is looked at in full rounds only:
+"""A ledger that was not written for so long is looked at in full rounds only:
 a round costs as much as there is on the air, not as much as was ever recorded."""
 READ_BYTES = 1 << 20
-"""Of a journal in one transaction: a long one is applied in several,
+"""Of a ledger in one transaction: a long one is applied in several,
 so a start after a long outage stays small."""
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("mbashara.work")
@@ -50,7 +51,7 @@ class Found(TypedDict):
 
 @dataclass(slots=True)
 class Follower:
-    """Reads every recording's journal from where the rows left off."""
+    """Reads every recording's ledger from where the rows left off."""
 
     recordings: Path
     engine: Engine
@@ -65,7 +66,7 @@ class Follower:
 
     def load(self) -> None:
         with transaction(self.engine) as session:
-            self._applied = rows.journal_positions(session)
+            self._applied = rows.ledger_positions(session)
 
     def follow_once(self) -> None:
         """One round. Raises DatabaseAway, having lost nothing."""
@@ -73,7 +74,7 @@ class Follower:
             acts.close_due(session, datetime.now(UTC))
         is_full = self._rounds % FULL_ROUND == 0
         self._must_ask |= is_full
-        for recording_id, size_bytes in self._journals(is_full):
+        for recording_id, size_bytes in self._ledgers(is_full):
             if size_bytes != self._applied.get(recording_id, 0) and size_bytes != self._broken.get(recording_id):
                 self._apply(recording_id, size_bytes)
                 self._must_ask = True
@@ -89,8 +90,8 @@ class Follower:
             self.close(recording_id)
         self._closing = ended  # one that resumed and ends again is closed again
 
-    def _journals(self, all_of_them: bool) -> list[tuple[str, int]]:
-        """Recordings and the sizes of their journals, in bytes."""
+    def _ledgers(self, all_of_them: bool) -> list[tuple[str, int]]:
+        """Recordings and the sizes of their ledgers, in bytes."""
         listed_ns = self.recordings.stat().st_mtime_ns
         if all_of_them or listed_ns != self._listed_ns:  # a recording began
             self._lively = sorted(name for name in os.listdir(self.recordings) if is_id(name))
@@ -98,7 +99,7 @@ class Follower:
         found, lively, quiet_before_s = [], [], time.time() - QUIET_S
         for name in self._lively:
             try:
-                status = os.stat(f"{self.recordings}/{name}/journal.jsonl")
+                status = os.stat(f"{self.recordings}/{name}/ledger.jsonl")
             except FileNotFoundError:
                 lively.append(name)
                 continue
@@ -112,16 +113,17 @@ class Follower:
         try:
             while self._apply_some(recording_id) == READ_BYTES:
                 pass
-        except (rows.JournalError, IntegrityError) as error:
-            log.error("journal not applied", recording=recording_id, reason=str(error))
+        except (rows.LedgerError, IntegrityError) as error:
+            log.error("ledger not applied", recording=recording_id, reason=str(error))
             self._broken[recording_id] = size_bytes
 
     def _apply_some(self, recording_id: str) -> int:
         with transaction(self.engine) as session:
             begin = rows.applied_bytes(session, recording_id)
-            with (self.recordings / recording_id / "journal.jsonl").open("rb") as journal:
-                journal.seek(begin)
-                data = journal.read(READ_BYTES)
+            with (self.recordings / recording_id / "ledger.jsonl").open("rb") as ledger:
+                os.fdatasync(ledger.fileno())  # or rows, and a signature, could know more than a power cut leaves
+                ledger.seek(begin)
+                data = ledger.read(READ_BYTES)
             taken = rows.apply(session, recording_id, data)
         self._applied[recording_id] = begin + taken
         return len(data) if taken else 0
@@ -202,25 +204,24 @@ def run(settings: Settings, stopping: threading.Event) -> None:
     DBOS.launch()
     follower.load()
     counter = _count_viewers(settings, _engine, stopping)
+    notary = Notary(settings, _engine)
     threading.Thread(target=DryRuns(settings, _engine).run, args=(stopping,), name="dry-runs").start()
     sender = webhooks.start(settings, stopping)
     try:
-        _go_round(settings, counter, follower, queue, stopping)
+        rounds = (counter.tell, follower.follow_once, notary.sign_due, queue.follow_once)
+        _go_round(settings, rounds, stopping)
     finally:
         stopping.set()  # or its threads would keep a process that has failed
     sender.join(webhooks.STOP_S)
     DBOS.destroy(workflow_completion_timeout_sec=1)
 
 
-def _go_round(
-    settings: Settings, counter: viewers.Counter, follower: Follower, queue: imports.Imports, stopping: threading.Event
-) -> None:
+def _go_round(settings: Settings, rounds: Sequence[Callable[[], None]], stopping: threading.Event) -> None:
     away = False
     while not stopping.wait(ROUND_S):
         try:
-            counter.tell()
-            follower.follow_once()
-            queue.follow_once()
+            for one in rounds:
+                one()
             away = False
         except DatabaseAway as error:
             if not away:

@@ -1,2 +1,2 @@
 """archive.recordings keeps what was on the air: the very segment files that viewers saw, the append-only index of each
-rendition, the journal of facts, and, from those alone, everything the database says about a recording."""
+rendition, the ledger of facts, and, from those alone, everything the database says about a recording."""

@@ -7,6 +7,7 @@ record as a gap.
 import asyncio
 import contextlib
 import ctypes
+import hashlib
 import os
 import queue
 import threading
@@ -16,7 +17,7 @@ from pathlib import Path
 
 import structlog
 
-from archive.recordings.journal import Fact, Journal, make_fact
+from archive.recordings.ledger import Fact, Ledger, make_fact
 from core.media import hls
 from core.media.files import write_all
 from core.media.packet import Buffer, Track
@@ -110,12 +111,17 @@ class Recording:
         self.cadence, self.origin_ms = cadence, origin_ms
         self.recorder = recorder
         self.unix_ms = unix_ms
-        self._journal: Journal | None = None
+        self._ledger: Ledger | None = None
+        self._written: dict[str, bytes] = {}
         self.size = 0
 
     def fact(self, fact: str, **values: object) -> None:
         made = make_fact(fact, self.unix_ms(), **values)
         self.recorder.put(lambda: self._append(made))
+
+    def fact_now(self, fact: str, **values: object) -> None:
+        """As `fact`, on the recorder's thread."""
+        self._append(make_fact(fact, self.unix_ms(), **values))
 
     def write_file(self, name: str, data: bytes) -> None:
         """A small file beside the renditions, replaced as a whole: the multivariant playlists, the picture."""
@@ -123,23 +129,25 @@ class Recording:
 
     def end(self, duration_ms: int, reason: str) -> None:
         """After every rendition's on_end."""
-        at = self.unix_ms()
-        self.recorder.put(
-            lambda: self._append(make_fact("ended", at, duration_ms=duration_ms, size_bytes=self.size, reason=reason))
-        )
+        self.recorder.put(lambda: self._end(duration_ms, reason))
+
+    def _end(self, duration_ms: int, reason: str) -> None:
+        for name, data in sorted(self._written.items()):
+            self.fact_now("file", name=name, size=len(data), sha256=hashlib.sha256(data).hexdigest())
+        self.fact_now("ended", duration_ms=duration_ms, size_bytes=self.size, reason=reason)
 
     def _append(self, fact: Fact) -> None:
         try:
-            if self._journal is None:
+            if self._ledger is None:
                 self.folder.mkdir(parents=True, exist_ok=True)
-                self._journal = Journal(self.folder)
-            self._journal.append(fact)
+                self._ledger = Ledger(self.folder)
+            self._ledger.append(fact)
         except OSError as error:
             self.report(error)
 
-    def retry_journal(self) -> None:
-        if self._journal is not None:
-            self._journal.flush()
+    def retry_ledger(self) -> None:
+        if self._ledger is not None:
+            self._ledger.flush()
 
     def report(self, error: OSError) -> None:
         if not self.recorder.failing:
@@ -152,6 +160,7 @@ class Recording:
             fresh = self.folder / f"{name}.new"
             fresh.write_bytes(data)
             fresh.rename(self.folder / name)
+            self._written[name] = data
         except OSError as error:
             self.report(error)
 
@@ -172,6 +181,8 @@ class RenditionRecorder:
         self._has_index = resumed
         self._file: int | None = None
         self._open_msn = -1
+        self._digest = hashlib.sha256()
+        self._open_bytes = 0
         self._failed_msn = -1
         self._lost: tuple[float, float] | None = None
         self._unwritten: list[str] = []
@@ -218,6 +229,8 @@ class RenditionRecorder:
             fresh.rename(self._folder / hls.init_name(number))
         except OSError as error:
             self._recording.report(error)
+            return
+        self._tell_file(hls.init_name(number), len(data), hashlib.sha256(data).hexdigest())
 
     def _append(self, msn: int, data: Sequence[Buffer]) -> None:
         if msn == self._failed_msn:
@@ -225,8 +238,12 @@ class RenditionRecorder:
         try:
             if self._file is None or self._open_msn != msn:
                 self._file = os.open(self._partial(msn), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o644)
-                self._open_msn = msn
-            self._recording.size += write_all(self._file, data)
+                self._open_msn, self._open_bytes, self._digest = msn, 0, hashlib.sha256()
+            written = write_all(self._file, data)
+            self._recording.size += written
+            self._open_bytes += written
+            for piece in data:
+                self._digest.update(piece)
         except OSError as error:
             self._recording.report(error)
             self._fail(msn)
@@ -241,9 +258,14 @@ class RenditionRecorder:
     def _complete(self, segment: Segment) -> None:
         if segment.gap:
             segment.storage = Storage.NOWHERE
+            self._tell_absent(segment, "no media")
         elif segment.msn == self._failed_msn or self._open_msn != segment.msn or not self._keep(segment):
             self._lose(segment)
             return
+        else:
+            self._tell_file(
+                hls.segment_name(segment.msn), self._open_bytes, self._digest.hexdigest(), **place_of(segment)
+            )
         self._index(segment, segment.gap)
         if not segment.gap:
             self._recovered()
@@ -261,8 +283,18 @@ class RenditionRecorder:
     def _lose(self, segment: Segment) -> None:
         end_ms = segment.start_ms + segment.duration_s * 1000
         self._lost = (self._lost[0] if self._lost else segment.start_ms, end_ms)
+        self._tell_absent(segment, "disk full")
         self._index(segment, True)
         self._on_lost(segment)
+
+    def _tell_file(self, name: str, size: int, sha256: str, **place: int) -> None:
+        """Before the index names it: what viewers find later is on record. `sha256` is of what was meant to be written,
+        not of what a disk gives back."""
+        told = {"rendition": self._name, "name": f"{self._name}/{name}", **place}
+        self._recording.fact_now("file", **told, size=size, sha256=sha256)
+
+    def _tell_absent(self, segment: Segment, cause: str) -> None:
+        self._recording.fact_now("absent", rendition=self._name, **place_of(segment), cause=cause)
 
     def _recovered(self) -> None:
         if self._recording.recorder.failing:
@@ -270,7 +302,7 @@ class RenditionRecorder:
             log.warning("the disk takes the recording again", broadcast=self._recording.folder.name)
         self._tell_loss()
         try:
-            self._recording.retry_journal()
+            self._recording.retry_ledger()
         except OSError as error:
             self._recording.report(error)
 
@@ -335,6 +367,15 @@ class RenditionRecorder:
                     break
                 time.sleep(0.2)
                 self._write_index()
+            self._tell_index()
+
+    def _tell_index(self) -> None:
+        try:
+            data = (self._folder / hls.PLAYLIST_NAME).read_bytes()
+        except OSError as error:
+            self._recording.report(error)
+            return
+        self._tell_file(hls.PLAYLIST_NAME, len(data), hashlib.sha256(data).hexdigest())
 
     def _close(self) -> None:
         if self._file is not None:
@@ -343,3 +384,9 @@ class RenditionRecorder:
 
     def _partial(self, msn: int) -> str:
         return f"{self._path}/{hls.segment_name(msn)}.partial"
+
+
+def place_of(segment: Segment) -> dict[str, int]:
+    """Where a segment is on the broadcast's timeline."""
+    end_ms = segment.start_ms + segment.duration_s * 1000
+    return {"msn": segment.msn, "from_ms": round(segment.start_ms), "to_ms": round(end_ms)}

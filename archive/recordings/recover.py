@@ -6,13 +6,15 @@ other.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
 
-from archive.recordings.journal import Fact, Journal, make_fact, read_facts
+from archive.recordings.ledger import Fact, Ledger, make_fact, read_facts
+from archive.recordings.recorder import place_of
+from archive.recordings.verify import hash_file
 from core.media import fmp4, hls
 from core.media.packet import MediaError, Track
 from core.media.window import Part, Segment, Storage
@@ -51,20 +53,24 @@ class RestoredRecording:
         return max((one.segments[-1].msn + 1 for one in self.renditions.values()), default=0)
 
 
-def unfinished(folder: Path, live: Path) -> Iterator[RestoredRecording]:
+def unfinished(
+    folder: Path, live: Path, unix_ms: float, is_ours: Callable[[str], bool] = lambda channel: True
+) -> Iterator[RestoredRecording]:
     """Recordings that began and did not end, repaired, with what the memory folder `live` has of them. One that can't
-    be read is left alone and said so."""
+    be read is left alone and said so; so is one of a channel that another media process may be writing just now."""
     for place in sorted(folder.iterdir()) if folder.exists() else ():
         facts = list(read_facts(place))
         if not facts or facts[0]["fact"] != "started" or any(fact["fact"] == "ended" for fact in facts):
             continue
+        if not is_ours(str(facts[0]["channel"])):
+            continue
         try:
-            yield _restore(place, facts[0], live / str(facts[0]["channel"]) / place.name)
+            yield _restore(place, facts[0], live / str(facts[0]["channel"]) / place.name, unix_ms)
         except (OSError, ValueError, MediaError) as error:
             log.error("a recording can't be restored", broadcast=place.name, error=str(error))
 
 
-def _restore(place: Path, started: Fact, memory: Path) -> RestoredRecording:
+def _restore(place: Path, started: Fact, memory: Path, unix_ms: float) -> RestoredRecording:
     origin_ms = int(started["origin_ms"])
     renditions: dict[str, RestoredRendition] = {}
     newest_ms, size = 0.0, 0
@@ -79,6 +85,7 @@ def _restore(place: Path, started: Fact, memory: Path) -> RestoredRecording:
     recording = RestoredRecording(place.name, started, renditions, newest_ms, size)
     for rendition in renditions.values():
         _pad(place / rendition.name, rendition, recording, origin_ms)
+    _complete_ledger(place, recording, unix_ms)
     return recording
 
 
@@ -210,12 +217,49 @@ def _pad(folder: Path, rendition: RestoredRendition, recording: RestoredRecordin
         rendition.segments += added
 
 
+def _complete_ledger(place: Path, recording: RestoredRecording, unix_ms: float) -> None:
+    """Puts on record what is on disk and not in the ledger, or no longer as it says: after a kill the last segment,
+    after a power cut some more. `recovered` tells that such a file was hashed now, not as it was written."""
+    ledger, told, absent = Ledger(place), dict[str, int](), set[tuple[str, int]]()
+    for fact in read_facts(place):
+        if fact["fact"] == "file":
+            told[fact["name"]] = fact["size"]
+        elif fact["fact"] == "absent":
+            absent.add((fact["rendition"], fact["msn"]))
+
+    def tell(name: str, **values: object) -> None:
+        path = place / name
+        if path.exists() and told.get(name) != path.stat().st_size:
+            whole = {"name": name, **values, "size": path.stat().st_size, "sha256": hash_file(path)}
+            ledger.append(make_fact("file", unix_ms, **whole, recovered=True))
+
+    for rendition in recording.renditions.values():
+        for number in range(rendition.inits):
+            tell(f"{rendition.name}/{hls.init_name(number)}", rendition=rendition.name)
+        for segment in rendition.segments:
+            where = {"rendition": rendition.name, **place_of(segment)}
+            name = f"{rendition.name}/{hls.segment_name(segment.msn)}"
+            if not segment.gap:
+                tell(name, **where)
+            elif name not in told and (rendition.name, segment.msn) not in absent:
+                ledger.append(make_fact("absent", unix_ms, **where, cause="process ended"))
+
+
 def finish(place: Path, restored: RestoredRecording, reason: str, unix_ms: float) -> None:
     """Ends a recording whose broadcast does not go on: what is there becomes a whole playlist."""
+    ledger = Ledger(place)
     for name in restored.renditions:
-        with (place / name / hls.PLAYLIST_NAME).open("a") as file:
+        path = place / name / hls.PLAYLIST_NAME
+        with path.open("a") as file:
             file.write("#EXT-X-ENDLIST\n")
-    journal = Journal(place)
-    journal.append(
+        _tell_playlist(ledger, place, path, unix_ms, rendition=name)
+    for path in sorted(place.glob("*.m3u8")):
+        _tell_playlist(ledger, place, path, unix_ms)
+    ledger.append(
         make_fact("ended", unix_ms, duration_ms=round(restored.end_ms), size_bytes=restored.size, reason=reason)
     )
+
+
+def _tell_playlist(ledger: Ledger, place: Path, path: Path, unix_ms: float, **values: object) -> None:
+    whole = {"name": path.relative_to(place).as_posix(), "size": path.stat().st_size, "sha256": hash_file(path)}
+    ledger.append(make_fact("file", unix_ms, **values, **whole, recovered=True))

@@ -1,7 +1,7 @@
-"""Turns a recording's journal (facts that media appended, one JSON
+"""Turns a recording's ledger (facts that media appended, one JSON
 object a line) into rows, and rows into lists.
 
-Each function takes the session first; the caller owns the transaction. How far a journal has been applied
+Each function takes the session first; the caller owns the transaction. How far a ledger has been applied
 is kept in the recording's own row, so a killed worker or a lost database can neither lose a fact nor apply it
 twice.
 """
@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 
 from archive.imports import rows as imports
 from archive.imports.kept import IMPORTED
+from archive.recordings.ledger import GENESIS, hash_of
 from core.broadcasts.acts import close as close_broadcast
 from core.broadcasts.events import add_event
 from core.staff.permissions import Scope
@@ -27,8 +28,8 @@ MISSING = "file missing"
 """The cause of a gap that was found when the recording was closed, not told by media."""
 
 
-class JournalError(Exception):
-    """A journal says what can't be: told with the recording's id, and left for a person to look at."""
+class LedgerError(Exception):
+    """A ledger says what can't be: told with the recording's id, and left for a person to look at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,43 +38,45 @@ class MissingSpan:
     ended_ms: int
 
 
-def read_facts(data: bytes) -> Iterator[tuple[Fact, int]]:
-    """Whole lines with the bytes each took. A last line without its newline is not there yet."""
+def read_facts(data: bytes) -> Iterator[tuple[Fact, bytes]]:
+    """Facts with their lines. A last line without its newline is not there yet."""
     for line in data.splitlines(keepends=True):
         if not line.endswith(b"\n"):
             return
         try:
             fact = json.loads(line)
         except ValueError as error:
-            raise JournalError(f"not JSON: {line[:80]!r}") from error
-        yield fact, len(line)
+            raise LedgerError(f"not JSON: {line[:80]!r}") from error
+        yield fact, line
 
 
 def applied_bytes(session: Session, recording_id: str) -> int:
-    """How much of the journal is in the rows. Locks the recording's row, so that two workers take turns."""
-    query = select(Recording.journal_bytes).where(Recording.id == recording_id).with_for_update()
+    """How much of the ledger is in the rows. Locks the recording's row, so that two workers take turns."""
+    query = select(Recording.ledger_bytes).where(Recording.id == recording_id).with_for_update()
     return session.scalar(query) or 0
 
 
 def apply(session: Session, recording_id: str, data: bytes) -> int:
-    """Applies a journal's bytes that follow those applied; returns how many
-    were. The caller commits or rolls back all of it."""
-    taken = 0
-    for fact, size in read_facts(data):
+    """Applies a ledger's bytes that follow those applied; returns how many
+    were. The caller commits or rolls back all of it. Raises LedgerError where a line does not follow the one before."""
+    taken, head = 0, session.scalar(select(Recording.ledger_head).where(Recording.id == recording_id)) or GENESIS
+    for fact, line in read_facts(data):
         try:
+            if fact["prev"] != head:
+                raise LedgerError(f"the chain is broken: a line does not follow {head}")
             _APPLY[fact["fact"]](session, recording_id, fact)
         except (KeyError, TypeError, ValueError) as error:
-            raise JournalError(f"{error!r} in {fact}") from error
-        taken += size
+            raise LedgerError(f"{error!r} in {fact}") from error
+        taken, head = taken + len(line), hash_of(line)
     advance = update(Recording).where(Recording.id == recording_id)
-    session.execute(advance.values(journal_bytes=Recording.journal_bytes + taken))
+    session.execute(advance.values(ledger_bytes=Recording.ledger_bytes + taken, ledger_head=head))
     return taken
 
 
 def _started(session: Session, recording_id: str, fact: Fact) -> None:
     channel = session.get(Channel, fact["channel_id"])
     if channel is None or channel.institution_id != fact["institution_id"]:
-        raise JournalError(f"no channel {fact['channel_id']} of institution {fact['institution_id']}")
+        raise LedgerError(f"no channel {fact['channel_id']} of institution {fact['institution_id']}")
     at = _when(fact)
     if "import" in fact:
         _add_recording(
@@ -93,7 +96,7 @@ def _add_recording(session: Session, recording_id: str, broadcast_id: str, chann
     session.add(
         Recording(
             id=recording_id, broadcast_id=broadcast_id, institution_id=channel.institution_id, state="recording",
-            started_at=at, journal_bytes=0,
+            started_at=at, ledger_bytes=0,
         )
     )  # fmt: skip
     session.flush()
@@ -104,7 +107,7 @@ def _broadcast_of(session: Session, channel: Channel, recording_id: str, broadca
     planned = session.get(Broadcast, broadcast_id, with_for_update=True)
     if planned is not None:
         if planned.channel_id != channel.id:
-            raise JournalError(f"broadcast {broadcast_id} is not of channel {channel.slug}")
+            raise LedgerError(f"broadcast {broadcast_id} is not of channel {channel.slug}")
         return planned
     made = Broadcast(
         id=broadcast_id, air_id=recording_id, institution_id=channel.institution_id, channel_id=channel.id,
@@ -171,6 +174,10 @@ def _ended(session: Session, recording_id: str, fact: Fact) -> None:
         close_broadcast(session, broadcast, at, str(fact.get("reason")))
 
 
+def _file(session: Session, recording_id: str, fact: Fact) -> None:
+    """No row for each file: the ledger lists them, and copies are checked against it."""
+
+
 def _tell(session: Session, recording_id: str, fact: Fact, kind: str, **detail: Any) -> None:
     recording = session.get_one(Recording, recording_id)
     add_event(session, recording.institution_id, recording.broadcast_id, _when(fact), kind, **detail)
@@ -183,6 +190,8 @@ _APPLY = {
     "gap": _gap,
     "resumed": _resumed,
     "ended": _ended,
+    "file": _file,
+    "absent": _file,
 }
 
 
@@ -191,9 +200,9 @@ def ended_recordings(session: Session) -> Sequence[str]:
     return session.scalars(select(Recording.id).where(Recording.state == "ended").order_by(Recording.id)).all()
 
 
-def journal_positions(session: Session) -> dict[str, int]:
-    rows = session.execute(select(Recording.id, Recording.journal_bytes))
-    return {row.id: row.journal_bytes for row in rows}
+def ledger_positions(session: Session) -> dict[str, int]:
+    rows = session.execute(select(Recording.id, Recording.ledger_bytes))
+    return {row.id: row.ledger_bytes for row in rows}
 
 
 def close(

@@ -20,7 +20,7 @@ Two acts have ten seconds to be undone, and neither undo loses anything that vie
   Media carries it out `SETTLE` after `ends_at`, which is longer than an undo in the last moment takes to reach it:
   no clock decides between the two.
 
-`close` is nobody's act: it is the end carried out, by the clock or told by the recording's journal. A broadcast that a
+`close` is nobody's act: it is the end carried out, by the clock or told by the recording's ledger. A broadcast that a
 feed began by itself (a setting of the channel) starts as live and lives on by the same table.
 
 The table says what is possible. Who may do it is the roles' to say, elsewhere.

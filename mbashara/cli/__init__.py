@@ -14,7 +14,7 @@ from core import channels
 from core.channels import ChannelError, ChannelKeys
 from core.database import DatabaseAway
 from mbashara import __version__, logs, supervisor
-from mbashara.cli import imports, staff
+from mbashara.cli import evidence, imports, staff
 from mbashara.cli.common import Command, UserError, add_command, database, print_list, with_json
 from mbashara.data import DataError
 from mbashara.settings import Settings
@@ -74,11 +74,13 @@ def parser() -> ArgumentParser:
     rotate.add_argument("slug", metavar="SLUG")
     with_json(rotate)
 
-    recording = areas.add_parser("recording", help="list recordings, import files").add_subparsers(
+    recording = areas.add_parser("recording", help="list and check recordings, import files").add_subparsers(
         required=True, metavar="COMMAND"
     )
     with_json(add_command(recording.add_parser("list", help="list the recordings, newest first"), recording_list))
     imports.add_parser(recording)
+    evidence.add_recording_parsers(recording)
+    evidence.add_key_parsers(areas)
 
     staff.add_parsers(areas)
     return whole

@@ -33,6 +33,7 @@ from core.channels import (
 from core.database import transaction
 from core.keys import KeyBook
 from core.tables import Broadcast, Channel, Recording
+from tests.live.ledger_kit import tell
 from tests.live.staff_kit import database
 from tests.up import Up
 
@@ -105,10 +106,6 @@ def ended(at: datetime) -> dict[str, object]:
     return {"fact": "ended", "at": at.isoformat(), "duration_ms": 1000, "size_bytes": 10, "reason": "feed lost"}
 
 
-def journal(*facts: dict[str, object]) -> bytes:
-    return b"".join(json.dumps(fact).encode() + b"\n" for fact in facts)
-
-
 # Its life.
 
 
@@ -119,7 +116,7 @@ def test_a_life_from_plan_to_archive(session: Session) -> None:
     assert read_plans(session) == {broadcast.channel_id: Plan(broadcast.id, broadcast.id, "rehearsal")}
     do(session, broadcast, Act.GO_LIVE)
     assert read_plans(session) == {broadcast.channel_id: Plan(broadcast.id, broadcast.id, "live")}
-    rows.apply(session, broadcast.id, journal(started(broadcast, broadcast.id, NOW + SECOND)))
+    tell(session, broadcast.id, started(broadcast, broadcast.id, NOW + SECOND))
     assert (broadcast.state, broadcast.started_at) == ("live", NOW + SECOND)
     do(session, broadcast, Act.END, NOW + 60 * SECOND)
     due = NOW + 70 * SECOND
@@ -128,7 +125,7 @@ def test_a_life_from_plan_to_archive(session: Session) -> None:
     assert acts.close_due(session, due + SETTLE) == 1
     assert (broadcast.state, broadcast.ended_at, broadcast.ends_at) == ("ended", due + SETTLE, None)
     assert read_plans(session) == {}
-    rows.apply(session, broadcast.id, journal(ended(due + 3 * SECOND)))
+    tell(session, broadcast.id, ended(due + 3 * SECOND))
     do(session, broadcast, Act.ARCHIVE, due + 9 * SECOND)
     told = ["schedule", "rehearse", "go_live", "on_air", "end", "close", "off_air", "archive"]
     assert kinds(session, broadcast) == told
@@ -137,7 +134,7 @@ def test_a_life_from_plan_to_archive(session: Session) -> None:
 def test_an_end_that_the_recording_tells_first(session: Session) -> None:
     broadcast = planned(session)
     do(session, broadcast, Act.GO_LIVE)
-    rows.apply(session, broadcast.id, journal(started(broadcast, broadcast.id, NOW), ended(NOW + 9 * SECOND)))
+    tell(session, broadcast.id, started(broadcast, broadcast.id, NOW), ended(NOW + 9 * SECOND))
     assert (broadcast.state, broadcast.ended_at) == ("ended", NOW + 9 * SECOND)
     assert acts.close_due(session, NOW + timedelta(days=1)) == 0
 
@@ -175,35 +172,35 @@ def test_a_broadcast_whose_go_live_was_undone_has_two_recordings(session: Sessio
     broadcast = planned(session)
     do(session, broadcast, Act.GO_LIVE)
     first = broadcast.air_id
-    rows.apply(session, first, journal(started(broadcast, first, NOW)))
+    tell(session, first, started(broadcast, first, NOW))
     do(session, broadcast, Act.UNDO_GO_LIVE, NOW + 5 * SECOND)
     assert broadcast.started_at is None
     do(session, broadcast, Act.GO_LIVE, NOW + 60 * SECOND)
     second = broadcast.air_id
-    rows.apply(session, second, journal(started(broadcast, second, NOW + 61 * SECOND)))
-    rows.apply(session, first, journal(ended(NOW + 6 * SECOND)))
+    tell(session, second, started(broadcast, second, NOW + 61 * SECOND))
+    tell(session, first, ended(NOW + 6 * SECOND))
     assert broadcast.state == "live" and begins(session, broadcast) == NOW + 61 * SECOND
     found = session.scalars(select(Recording).where(Recording.broadcast_id == broadcast.id)).all()
     assert {one.id for one in found} == {first, second} and first == broadcast.id != second
     assert [name for _, name, _ in rows.list_recordings(session)] == [broadcast, broadcast]
 
 
-def test_a_journal_that_comes_after_the_undo_does_not_put_it_on_the_air(session: Session) -> None:
+def test_a_ledger_that_comes_after_the_undo_does_not_put_it_on_the_air(session: Session) -> None:
     broadcast = planned(session)
     do(session, broadcast, Act.GO_LIVE)
     first = broadcast.air_id
     do(session, broadcast, Act.UNDO_GO_LIVE, NOW + SECOND)
-    rows.apply(session, first, journal(started(broadcast, first, NOW), ended(NOW + 2 * SECOND)))
+    tell(session, first, started(broadcast, first, NOW), ended(NOW + 2 * SECOND))
     assert (broadcast.state, broadcast.started_at, broadcast.ended_at) == ("rehearsal", None, None)
 
 
 def test_what_people_ended_stays_ended_when_a_killed_process_is_back(session: Session) -> None:
     broadcast = planned(session)
     do(session, broadcast, Act.GO_LIVE)
-    rows.apply(session, broadcast.id, journal(started(broadcast, broadcast.id, NOW)))
+    tell(session, broadcast.id, started(broadcast, broadcast.id, NOW))
     do(session, broadcast, Act.END)
     acts.close_due(session, NOW + 20 * SECOND)
-    rows.apply(session, broadcast.id, journal({"fact": "resumed", "at": NOW.isoformat()}))
+    tell(session, broadcast.id, {"fact": "resumed", "at": NOW.isoformat()})
     assert broadcast.state == "ended"
 
 
@@ -303,7 +300,7 @@ def test_going_live_takes_over_from_a_feeds_own_broadcast_and_a_rehearsal_does_n
     broadcast = planned(session)
     other = "01jdx00000000000000000000f"
     own = {**started(broadcast, other, NOW), "plan": other}
-    rows.apply(session, other, journal(own))
+    tell(session, other, own)
     assert read_plans(session)[broadcast.channel_id] == Plan(other, other, "live", is_automatic=True)
     with pytest.raises(ChannelBusy):
         do(session, broadcast, Act.REHEARSE)
@@ -416,12 +413,12 @@ def test_the_log_is_appended_to_only(session: Session, change: str) -> None:
 
 def test_the_log_is_exported_whole(session: Session) -> None:
     broadcast = planned(session, outline=replace(BUDGET, title_sw='=HYPERLINK("x")'))
-    rows.apply(session, broadcast.id, journal(
+    tell(session, broadcast.id,
         started(broadcast, broadcast.id, NOW),
         {"fact": "lost", "at": NOW.isoformat(), "at_ms": 4000, "cause": "stalled"},
         {"fact": "gap", "at": NOW.isoformat(), "from_ms": 4000, "to_ms": 9000, "cause": "feed lost", "is_back": True},
         {"fact": "gap", "at": NOW.isoformat(), "from_ms": 1, "to_ms": 2, "cause": "disk full", "rendition": "144p"},
-    ))  # fmt: skip
+    )  # fmt: skip
     events.add_event(session, broadcast.institution_id, broadcast.id, NOW, "edit", "=cmd()")
     session.flush()
     key = broadcast.institution_id, broadcast.id
@@ -443,7 +440,7 @@ def test_the_log_tells_things_in_the_order_in_which_they_happened(
     broadcast = planned(session)
     do(session, broadcast, Act.GO_LIVE, NOW + SECOND)
     do(session, broadcast, Act.END, NOW + 9 * SECOND)
-    rows.apply(session, broadcast.id, journal(started(broadcast, broadcast.id, NOW + 2 * SECOND)))
+    tell(session, broadcast.id, started(broadcast, broadcast.id, NOW + 2 * SECOND))
     told = ["schedule", "go_live", "on_air", "end"]
     assert kinds(session, broadcast) == told
     assert [one.kind for one in events.all_events(session, broadcast.institution_id, broadcast.id)] == told

@@ -63,7 +63,7 @@ def test_the_broadcast_goes_on_and_the_gap_is_on_record(small_disk: Path, tmp_pa
         assert [one.msn for one in segments] == list(range(len(segments))), "every number is on record"
         assert any(one.gap for one in segments) and not segments[0].gap and not segments[-1].gap
         assert all((folder / "source" / f"{one.msn}.m4s").exists() != one.gap for one in segments)
-        until(lambda: '"fact":"ended"' in (folder / "journal.jsonl").read_text(), "the end is not on record")
-        facts = [json.loads(line) for line in (folder / "journal.jsonl").read_text().splitlines()]
+        until(lambda: '"fact":"ended"' in (folder / "ledger.jsonl").read_text(), "the end is not on record")
+        facts = [json.loads(line) for line in (folder / "ledger.jsonl").read_text().splitlines()]
         lost = [fact for fact in facts if fact["fact"] == "gap" and fact.get("rendition") == "source"]
         assert lost and lost[0]["cause"] == "disk full"

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from archive.recordings.verify import verify
 from core.media.packet import Kind
 from tests.live import media_files
-from tests.up import Up, data_folder, get, running, until
+from tests.up import Up, command, data_folder, get, running, until
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +90,12 @@ def test_clean_end_is_on_demand_at_once_and_complete(mbashara_up: Up, tmp_path: 
     probe = [media_files.FFMPEG, "-v", "error", "-i", f"{url}/index.m3u8", "-map", "0:v:0", "-f", "null", "-"]
     played = subprocess.run(probe, capture_output=True, text=True, timeout=60)
     assert (played.returncode, played.stderr) == (0, "")
+    until(lambda: verify(folder).is_whole, "not signed to its end")
+    told = command(mbashara_up.data, "recording", "verify", broadcast, str(folder / "source/0.m4s"), "--lang", "en")
+    assert told.returncode == 0 and "WHOLE AND UNALTERED" in told.stdout and "= source/0.m4s" in told.stdout, told
+    (folder / "source/1.m4s").write_bytes((folder / "source/0.m4s").read_bytes())
+    told = command(mbashara_up.data, "recording", "verify", broadcast)
+    assert told.returncode == 1 and "source/1.m4s lina yaliyomo ya faili source/0.m4s" in told.stdout, told
 
 
 def test_killed_media_process_loses_at_most_a_part(feed_file: Path) -> None:
@@ -123,9 +130,11 @@ def test_killed_media_process_loses_at_most_a_part(feed_file: Path) -> None:
         for name in ("source-audio", "144p", "low-audio"):
             others = media_files.kept_segments(folder.parent / name)
             assert [one.msn for one in others if one.discontinuity] == [segments[turn].msn], name
-        facts = [json.loads(line) for line in (folder.parent / "journal.jsonl").read_text().splitlines()]
+        facts = [json.loads(line) for line in (folder.parent / "ledger.jsonl").read_text().splitlines()]
         gap = next(fact for fact in facts if fact["fact"] == "gap")
         assert gap["cause"] == "process ended" and 0 < gap["to_ms"] - gap["from_ms"] < 20_000
+        until(lambda: verify(folder.parent).is_whole, "not signed to its end")
+        assert verify(folder.parent).recovered > 0, "what the killed process did not put on record"
 
 
 def test_lost_encoder_is_a_gap_and_comes_back(mbashara_up: Up, feed_file: Path) -> None:

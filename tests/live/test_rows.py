@@ -1,6 +1,5 @@
-"""Journals become rows in a real PostgreSQL: whole lines alone, once each, and never under another institution."""
+"""Ledgers become rows in a real PostgreSQL: whole lines alone, once each, and never under another institution."""
 
-import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,11 +11,13 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from archive.recordings import rows
+from archive.recordings.ledger import hash_of
 from core.channels import ChannelError, ChannelKeys, add_channel, find_channel, list_channels, rotate_keys
 from core.database import DatabaseAway, migrate, open_engine, transaction
 from core.keys import KeyBook
 from core.tables import Broadcast, Recording, Rendition
 from mbashara.work import Follower
+from tests.live.ledger_kit import ledger, tell
 from tests.up import Up
 
 NOW = datetime(2026, 11, 24, 9, tzinfo=UTC)
@@ -64,20 +65,16 @@ def facts(channel_id: int, institution_id: int) -> list[dict[str, object]]:
     ]
 
 
-def journal(*told: dict[str, object]) -> bytes:
-    return b"".join(json.dumps(fact, ensure_ascii=False).encode() + b"\n" for fact in told)
-
-
 def recording(session: Session) -> Recording:
     return session.scalars(select(Recording).where(Recording.id == ID)).one()
 
 
 def test_facts_become_rows(session: Session) -> None:
-    told = journal(*facts(*add(session)))
+    told = ledger(*facts(*add(session)))
     assert rows.apply(session, ID, told) == len(told)
     found = recording(session)
     session.refresh(found)
-    assert (found.state, found.duration_ms, found.size_bytes, found.journal_bytes) == ("ended", 120000, 1000, len(told))
+    assert (found.state, found.duration_ms, found.size_bytes, found.ledger_bytes) == ("ended", 120000, 1000, len(told))
     assert (found.started_at, found.ended_at) == (NOW, NOW.replace(minute=2))
     assert session.scalars(select(Broadcast.state)).all() == ["ended"]
     assert session.scalars(select(Broadcast.title_sw)).all() == ["Bunge"]
@@ -91,9 +88,9 @@ def test_facts_become_rows(session: Session) -> None:
 
 def test_a_torn_line_is_not_there_yet_at_any_byte(session: Session) -> None:
     first, *rest = facts(*add(session))
-    whole = journal(first)
+    whole = ledger(first)
     assert rows.apply(session, ID, whole) == len(whole)
-    line = journal(rest[0])
+    line = ledger(rest[0], head=hash_of(whole))
     for end in range(0, len(line), 7):
         assert rows.apply(session, ID, line[:end]) == 0
     assert rows.applied_bytes(session, ID) == len(whole)
@@ -102,41 +99,47 @@ def test_a_torn_line_is_not_there_yet_at_any_byte(session: Session) -> None:
 
 def test_a_rendition_told_again_is_the_same_row(session: Session) -> None:
     started, rendition, *_ = facts(*add(session))
-    rows.apply(session, ID, journal(started, rendition, {**rendition, "width": 1920, "height": 1080}))
+    tell(session, ID, started, rendition, {**rendition, "width": 1920, "height": 1080})
     assert [(one.width, one.height) for one in session.scalars(select(Rendition))] == [(1920, 1080)]
 
 
 @pytest.mark.parametrize(
-    "wrong",
+    ("wrong", "why"),
     [
-        b"not json\n", b"{}\n", b"[]\n", b'{"fact":"unheard"}\n',
-        b'{"fact":"gap","at":"2026-11-24T09:00:00+00:00","from_ms":1}\n',
+        (b"not json\n", "not JSON"), (b"{}\n", "prev"), (b"[]\n", "list"),
+        (b'{"prev":"00","fact":"resumed"}\n', "chain"),
+        ({"fact": "unheard"}, "unheard"),
+        ({"fact": "gap", "at": "2026-11-24T09:00:00+00:00", "from_ms": 1}, "to_ms"),
     ],
 )  # fmt: skip
-def test_what_makes_no_sense_is_told_and_nothing_is_written(session: Session, wrong: bytes) -> None:
-    rows.apply(session, ID, journal(facts(*add(session))[0]))
+def test_what_makes_no_sense_is_told_and_nothing_is_written(
+    session: Session, wrong: bytes | dict[str, object], why: str
+) -> None:
+    first = facts(*add(session))[0]
+    tell(session, ID, first)
     before = rows.applied_bytes(session, ID)
-    with pytest.raises(rows.JournalError):
-        rows.apply(session, ID, wrong)
+    lines = wrong if isinstance(wrong, bytes) else ledger(wrong, head=hash_of(ledger(first)))
+    with pytest.raises(rows.LedgerError, match=why):
+        rows.apply(session, ID, lines)
     assert rows.applied_bytes(session, ID) == before
 
 
-def test_a_journal_cannot_name_another_institutions_channel(session: Session) -> None:
+def test_a_ledger_cannot_name_another_institutions_channel(session: Session) -> None:
     channel_id, _ = add(session)
     _, other_institution = add(session, "ikulu", "ikulu")
-    with pytest.raises(rows.JournalError, match="no channel"):
-        rows.apply(session, ID, journal(facts(channel_id, other_institution)[0]))
+    with pytest.raises(rows.LedgerError, match="no channel"):
+        tell(session, ID, facts(channel_id, other_institution)[0])
 
 
 def test_the_database_itself_refuses_to_cross_institutions(session: Session) -> None:
-    rows.apply(session, ID, journal(facts(*add(session))[0]))
+    tell(session, ID, facts(*add(session))[0])
     _, other_institution = add(session, "ikulu", "ikulu")
     with pytest.raises(IntegrityError):
         session.execute(text("update recording set institution_id = :other"), {"other": other_institution})
 
 
 def test_closing_tells_what_is_missing_and_can_be_done_again(session: Session) -> None:
-    rows.apply(session, ID, journal(*facts(*add(session))))
+    tell(session, ID, *facts(*add(session)))
     lost = [rows.MissingSpan(4000, 8000)]
     for _ in range(2):  # a step that a killed worker had done is done once more
         rows.close(session, ID, 119_960, 900, lost)
@@ -149,12 +152,12 @@ def test_closing_tells_what_is_missing_and_can_be_done_again(session: Session) -
 
 
 def test_a_recording_that_goes_on_is_not_closed(session: Session) -> None:
-    rows.apply(session, ID, journal(*facts(*add(session))[:2]))
+    tell(session, ID, *facts(*add(session))[:2])
     rows.close(session, ID, 1, 1, [])
     assert recording(session).state == "recording"
 
 
-def test_a_follower_takes_a_growing_journal_once(engine: Engine, tmp_path: Path) -> None:
+def test_a_follower_takes_a_growing_ledger_once(engine: Engine, tmp_path: Path) -> None:
     """Two followers, as after a restart: each line is applied by one of them, and the end is told to be closed."""
     with transaction(engine) as session:
         told = facts(*add(session))
@@ -162,11 +165,11 @@ def test_a_follower_takes_a_growing_journal_once(engine: Engine, tmp_path: Path)
     folder.mkdir()
     closed: list[str] = []
     try:
-        for number, fact in enumerate(told):
+        for number in range(len(told)):
             follower = Follower(tmp_path, engine, closed.append)
             follower.load()
-            line = journal(fact)
-            with (folder / "journal.jsonl").open("ab") as file:
+            line = ledger(*told[: number + 1])[len(ledger(*told[:number])) :]
+            with (folder / "ledger.jsonl").open("ab") as file:
                 file.write(line[:-3])
                 file.flush()
                 follower.follow_once()
@@ -174,7 +177,7 @@ def test_a_follower_takes_a_growing_journal_once(engine: Engine, tmp_path: Path)
             follower.follow_once()
             follower.follow_once()
             with transaction(engine) as session:
-                assert rows.applied_bytes(session, ID) == len(journal(*told[: number + 1]))
+                assert rows.applied_bytes(session, ID) == len(ledger(*told[: number + 1]))
         with transaction(engine) as session:
             assert len(rows.gaps(session, ID)) == 1
         assert closed == [ID]

@@ -147,7 +147,7 @@ def test_data_of_another_version_is_refused() -> None:
         (data / "VERSION").write_text("99\n")
         told = command(data, "up")
     assert told.returncode == 2
-    assert "is of version 99, this program of version 1" in told.stderr
+    assert "is of version 99, this program of version 2" in told.stderr
 
 
 def test_a_folder_of_other_things_is_refused_and_left_alone() -> None:

@@ -1,7 +1,6 @@
 """Webhooks sent to a real receiver from a real database: what is told, in which order, how often, and where never."""
 
 import asyncio
-import json
 import secrets
 import signal
 import ssl
@@ -37,6 +36,7 @@ from core.webhooks.sender import Sender
 from core.webhooks.tables import Failure, WebhookDelivery
 from mbashara.data import prepare
 from mbashara.settings import Settings
+from tests.live.ledger_kit import ledger
 from tests.live.staff_kit import BY, PEPPER, database, everywhere
 from tests.live.webhook_kit import RULES, Hook, Receiver, hook, receiver, sending
 from tests.up import Up, environment, until
@@ -114,8 +114,7 @@ def test_what_media_tells_is_told(engine: Engine, inbox: Receiver) -> None:
             {"fact": "ended", "duration_ms": 5000, "size_bytes": 1, "reason": "over"},
             {"fact": "resumed"},
         ]
-        journal = b"".join(json.dumps({**fact, "at": now.isoformat()}).encode() + b"\n" for fact in facts)
-        rows.apply(session, recording, journal)
+        rows.apply(session, recording, ledger(*({**fact, "at": now.isoformat()} for fact in facts)))
     told = inbox.wait(made.path, 5)
     assert [one.event.partition(".")[2] for one in told] == ["live", "lost", "back", "ended", "live"]
     assert told[1].told["data"]["cause"] == "stalled"

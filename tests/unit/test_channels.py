@@ -29,6 +29,7 @@ START_MS = 1_700_000_000_000.0
 PEPPER = b"p" * 32
 FIRST, SECOND = "01jdx00000000000000000000a", "01jdx00000000000000000000b"
 LIVE, REHEARSAL = Plan(FIRST, FIRST, "live"), Plan(FIRST, FIRST, "rehearsal")
+LISTINGS = {"rendition", "file", "absent"}
 KEYS: dict[Role, str] = {"primary": "ufunguo-mkuu", "backup": "ufunguo-akiba"}
 
 
@@ -100,8 +101,8 @@ class House:
         assert self.channel.ending is not None
         await self.channel.ending
 
-    def journal(self, identity: str) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in (self.folder / "recordings" / identity / "journal.jsonl").open()]
+    def ledger(self, identity: str) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in (self.folder / "recordings" / identity / "ledger.jsonl").open()]
 
 
 @contextmanager
@@ -151,7 +152,7 @@ def test_a_held_feed_goes_on_the_air_with_the_plans_identity(tmp_path: Path) -> 
         assert (first.segments or [first.open])[0].start_ms == 0  # type: ignore[union-attr]
 
     run(tmp_path, scenario)
-    assert json.loads((tmp_path / f"recordings/{FIRST}/journal.jsonl").read_text().splitlines()[0])["plan"] == FIRST
+    assert json.loads((tmp_path / f"recordings/{FIRST}/ledger.jsonl").read_text().splitlines()[0])["plan"] == FIRST
 
 
 def test_the_primary_feed_goes_before_the_backup_that_came_first(tmp_path: Path) -> None:
@@ -185,8 +186,8 @@ def test_a_planned_broadcast_is_not_over_because_its_encoder_is(tmp_path: Path, 
         assert one.channel.broadcast is None, "what has ended is not begun again while the plan still says live"
 
     run(tmp_path, scenario)
-    facts = [json.loads(line) for line in (tmp_path / f"recordings/{FIRST}/journal.jsonl").open()]
-    told = [(fact["fact"], fact.get("is_back")) for fact in facts if fact["fact"] != "rendition"]
+    facts = [json.loads(line) for line in (tmp_path / f"recordings/{FIRST}/ledger.jsonl").open()]
+    told = [(fact["fact"], fact.get("is_back")) for fact in facts if fact["fact"] not in LISTINGS]
     assert told == [("started", None), ("lost", None), ("gap", True), ("lost", None), ("gap", False), ("ended", None)]
 
 
@@ -249,7 +250,7 @@ def test_an_undone_go_live_leaves_a_recording_and_nothing_to_watch(tmp_path: Pat
 
     run(tmp_path, scenario)
     for identity in (FIRST, SECOND):
-        facts = [json.loads(line) for line in (tmp_path / f"recordings/{identity}/journal.jsonl").open()]
+        facts = [json.loads(line) for line in (tmp_path / f"recordings/{identity}/ledger.jsonl").open()]
         assert (facts[0]["broadcast"], facts[0]["plan"]) == (identity, FIRST)
     assert "#EXT-X-ENDLIST" in (tmp_path / f"recordings/{FIRST}/source/index.m3u8").read_text()
 
@@ -367,7 +368,7 @@ def test_after_a_kill_the_plan_is_honoured(tmp_path: Path, plan: Plan | None, is
 
     run(tmp_path, before)
     run(tmp_path, after)
-    facts = [json.loads(line)["fact"] for line in (tmp_path / f"recordings/{FIRST}/journal.jsonl").open()]
+    facts = [json.loads(line)["fact"] for line in (tmp_path / f"recordings/{FIRST}/ledger.jsonl").open()]
     assert ("ended" in facts) is not goes_on
 
 

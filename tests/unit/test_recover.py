@@ -32,7 +32,7 @@ def killed(folder: Path, lost_jobs_s: float, torn_bytes: int = 0) -> tuple[Studi
         assert open_files
         for path in open_files:
             path.write_bytes(path.read_bytes()[:-torn_bytes])
-    (restored,) = unfinished(folder / "recordings", folder / "live")
+    (restored,) = unfinished(folder / "recordings", folder / "live", START_MS + 9000)
     return live, restored
 
 
@@ -57,9 +57,9 @@ def test_everything_that_viewers_were_told_is_kept(tmp_path: Path, lost_jobs_s: 
 def test_without_the_memory_folder_whole_parts_are_kept(tmp_path: Path) -> None:
     live, _ = killed(tmp_path / "first", 0)
     folder = tmp_path / "first" / "recordings"
-    journal = folder / BROADCAST / "journal.jsonl"
-    assert json.loads(journal.read_text().splitlines()[0])["fact"] == "started"
-    (again,) = unfinished(folder, tmp_path / "nothing")
+    ledger = folder / BROADCAST / "ledger.jsonl"
+    assert json.loads(ledger.read_text().splitlines()[0])["fact"] == "started"
+    (again,) = unfinished(folder, tmp_path / "nothing", START_MS + 9000)
     assert again.end_ms == pytest.approx(told_s(live, "source") * 1000, abs=60)
 
 

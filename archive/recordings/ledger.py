@@ -1,0 +1,98 @@
+"""Hash-chained files of facts, one JSON object a line, appended only: a recording's ledger (what media wrote) and its
+custody (what was done to it afterwards).
+
+Each line names the SHA-256 of the line before it, so the hash of the last line, the head, stands for all of them
+(`verify.py` checks that with nothing but Python). Rows in PostgreSQL are read from a ledger, never the reverse, so a
+broadcast goes on without a database and rows can be made again.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from archive.recordings.verify import CUSTODY_NAME, GENESIS, LEDGER_NAME
+
+__all__ = ["CUSTODY_NAME", "GENESIS", "LEDGER_NAME", "Fact", "Ledger", "line_of", "make_fact", "read_facts"]
+
+Fact = dict[str, Any]
+TAIL_BYTES = 1 << 16
+"""More than any line has."""
+
+
+def make_fact(fact: str, unix_ms: float, **values: Any) -> Fact:
+    """A fact with the time at which it became one."""
+    return {
+        "fact": fact,
+        "at": datetime.fromtimestamp(unix_ms / 1000, UTC).isoformat(timespec="milliseconds"),
+        **values,
+    }
+
+
+def line_of(fact: Fact, previous: str) -> bytes:
+    """The line of a fact that follows the line whose SHA-256 is `previous`, with its newline."""
+    return json.dumps({"prev": previous, **fact}, separators=(",", ":"), ensure_ascii=False).encode() + b"\n"
+
+
+def hash_of(line: bytes) -> str:
+    """The SHA-256, in hex, of a line without its newline."""
+    return hashlib.sha256(line.rstrip(b"\n")).hexdigest()
+
+
+class Ledger:
+    """Appends facts, behind those of a writer that was killed. What the disk refuses stays queued in memory and goes
+    first the next time. One writer at a time."""
+
+    def __init__(self, folder: Path, name: str = LEDGER_NAME) -> None:
+        """Raises OSError."""
+        self._path = folder / name
+        self._queued: list[bytes] = []
+        self.head = _mend(self._path)
+
+    def append(self, fact: Fact) -> None:
+        """Raises OSError when the disk refuses; the fact is not lost then."""
+        line = line_of(fact, self.head)
+        self.head = hash_of(line)
+        self._queued.append(line)
+        self.flush()
+
+    def flush(self) -> None:
+        if not self._queued:
+            return
+        data = b"".join(self._queued)
+        with self._path.open("ab", buffering=0) as file:
+            start = file.tell()
+            written = file.write(data)
+            if written != len(data):
+                os.truncate(self._path, start)
+                raise OSError(28, f"no space left for {self._path.name}")
+        self._queued.clear()
+
+
+def _mend(path: Path) -> str:
+    """Cuts off a torn last line; the head of what is left."""
+    if not path.exists():
+        return GENESIS
+    with path.open("rb+") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - TAIL_BYTES))
+        tail = file.read()
+        whole = tail[: tail.rfind(b"\n") + 1]
+        if len(whole) < len(tail):
+            file.truncate(size - len(tail) + len(whole))
+    return hash_of(whole.splitlines()[-1]) if whole else GENESIS
+
+
+def read_facts(folder: Path, name: str = LEDGER_NAME) -> Iterator[Fact]:
+    """The whole lines of a ledger. A torn last line, left by a killed writer, is not there yet."""
+    path = folder / name
+    if not path.exists():
+        return
+    for line in path.read_bytes().split(b"\n")[:-1]:
+        try:
+            yield json.loads(line)
+        except ValueError:
+            continue

@@ -1,0 +1,604 @@
+#!/usr/bin/env python3
+"""Checks a recording of Mbashara, or one file of it, against the recording's ledger. Needs Python 3.9 and nothing else.
+
+    python3 verify.py RECORDING-FOLDER [--keys keys.json] [--lang sw|en] [--json]
+    python3 verify.py ledger.jsonl --no-media            the ledger alone
+    python3 verify.py RECORDING-FOLDER FILE ...          is this file of the recording, and which moment?
+
+What it relies on, so that anyone can write it anew:
+
+* `ledger.jsonl` has a JSON object a line. `prev` is the SHA-256 (hex) of the line before, without its newline; 64 zeros
+  in the first. The HEAD of a ledger is the SHA-256 of its last line: it stands for every line before it.
+* A line with `"fact":"file"` names a file of the recording, its size and its SHA-256. The last such line of a name
+  counts; one with `recovered` was hashed when a killed process came back, not when the file was written.
+* `custody.jsonl`, chained in the same way, has what was done with the recording afterwards.
+* `signatures.jsonl`, chained in the same way, has Ed25519 signatures (RFC 8032) of the institution over `signed_text`:
+  the heads of both files as they were, with their sizes in bytes. Each signs the `prev` of its own line too, so the
+  last one stands for all before it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import hashlib
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+LEDGER_NAME, CUSTODY_NAME, SIGNATURES_NAME = "ledger.jsonl", "custody.jsonl", "signatures.jsonl"
+GENESIS = "0" * 64
+MAX_LEDGER_BYTES = 1 << 30
+READ_BYTES = 1 << 20
+
+TEXTS: dict[str, tuple[str, str]] = {
+    "no_ledger": ("Leja {name} haipo.", "The ledger {name} is not there."),
+    "unreadable": (
+        "Leja {name} haisomeki kuanzia mstari wa {line}.",
+        "The ledger {name} can't be read from line {line} on.",
+    ),
+    "line_changed": (
+        "Leja {name}: mstari wa {line} umebadilishwa, umefutwa au umeingizwa (mnyororo umekatika mstari wa {next}).",
+        "The ledger {name}: line {line} was changed, taken out or put in (the chain breaks at line {next}).",
+    ),
+    "torn": (
+        "Leja {name}: mstari wa mwisho haujakamilika; hauhesabiwi.",
+        "The ledger {name}: its last line is not whole; it does not count.",
+    ),
+    "other_recording": (
+        "Sahihi ni ya rekodi nyingine ({other}), si ya hii ({recording}).",
+        "A signature is of another recording ({other}), not of this one ({recording}).",
+    ),
+    "other_ledger": (
+        "Leja hii ni ya rekodi {other}, si ya {recording}.",
+        "This ledger is of recording {other}, not of {recording}.",
+    ),
+    "unsigned": (
+        "Hakuna sahihi ya taasisi: hakuna kinachoweza kuthibitishwa.",
+        "There is no signature of the institution: nothing can be proven.",
+    ),
+    "unsigned_tail": (
+        "Leja {name}: baiti {bytes} za mwisho hazina sahihi.",
+        "The ledger {name}: its last {bytes} bytes are not signed.",
+    ),
+    "signature_bad": (
+        "Sahihi ya {at} si sahihi: si ya ufunguo {key}, au kilichosainiwa kimebadilishwa.",
+        "The signature of {at} is not right: it is not of key {key}, or what it signed was changed.",
+    ),
+    "signed_other": (
+        "Leja {name} si ile iliyosainiwa {at}: sehemu yake ya kwanza (baiti {bytes}) imebadilishwa.",
+        "The ledger {name} is not the one that was signed at {at}: its first {bytes} bytes were changed.",
+    ),
+    "cut_short": (
+        "Leja {name} imekatwa: baiti {bytes} zilisainiwa {at}, zipo {found} tu.",
+        "The ledger {name} was cut short: {bytes} bytes were signed at {at}, only {found} are there.",
+    ),
+    "key_unknown": (
+        "Ufunguo {key} haumo katika orodha ya funguo zilizochapishwa za taasisi.",
+        "The key {key} is not in the published list of the institution's keys.",
+    ),
+    "no_end": (
+        "Leja haina mwisho wa tangazo: bado linarekodiwa, au sehemu ya mwisho imeondolewa.",
+        "The ledger has no end of the broadcast: it is still being recorded, or its last part was taken away.",
+    ),
+    "number_lacking": (
+        "{rendition}: kipande {msn} hakimo katika leja ({time}).",
+        "{rendition}: segment {msn} is not in the ledger ({time}).",
+    ),
+    "missing": ("Faili {file} halipo ({time}).", "The file {file} is missing ({time})."),
+    "changed": ("Faili {file} limebadilishwa ({time}).", "The file {file} was changed ({time})."),
+    "shortened": (
+        "Faili {file} limekatwa: baiti {found} badala ya {size} ({time}).",
+        "The file {file} was cut short: {found} bytes instead of {size} ({time}).",
+    ),
+    "lengthened": (
+        "Faili {file} limeongezwa baiti {added} mwishoni ({time}).",
+        "{added} bytes were added to the end of the file {file} ({time}).",
+    ),
+    "swapped": (
+        "Faili {file} lina yaliyomo ya faili {other}: yamebadilishana au kunakiliwa ({time}).",
+        "The file {file} has what is in {other}: they were swapped, or one copied over the other ({time}).",
+    ),
+    "unlisted": (
+        "Faili {file} haliko katika leja: limeongezwa na mwingine.",
+        "The file {file} is not in the ledger: someone else added it.",
+    ),
+    "not_of_it": (
+        "Faili {file} si la rekodi hii: limebadilishwa, limekatwa au ni la rekodi nyingine.",
+        "The file {file} is not of this recording: it was changed, cut, or is of another.",
+    ),
+}
+NOTES = frozenset({"torn", "unsigned_tail", "no_end"})
+"""While a broadcast is on the air these are as they should be; otherwise they are faults."""
+
+MADE_LATER = frozenset({LEDGER_NAME, CUSTODY_NAME, SIGNATURES_NAME})
+PENDING_SUFFIXES = (".partial", ".new")
+
+Line = dict[str, Any]
+
+
+class Finding(NamedTuple):
+    """Something that is not as the ledger says. `kind` is a key of TEXTS, `values` what its text names."""
+
+    kind: str
+    values: dict[str, Any]
+
+    def text(self, language: str = "en") -> str:
+        return TEXTS[self.kind][language == "en"].format(**self.values)
+
+
+class Chain(NamedTuple):
+    """A chained file that was read: its lines, the byte at which each ends and the hash of each."""
+
+    name: str
+    lines: list[Line]
+    ends: list[int]
+    hashes: list[str]
+    findings: list[Finding]
+
+    @property
+    def head(self) -> str:
+        return self.hashes[-1] if self.hashes else GENESIS
+
+    @property
+    def size(self) -> int:
+        return self.ends[-1] if self.ends else 0
+
+    def head_at(self, size: int) -> str | None:
+        """The head when the file was `size` bytes; None where no line ends there."""
+        if size == 0:
+            return GENESIS
+        low, high = 0, len(self.ends)
+        while low < high:
+            middle = (low + high) // 2
+            if self.ends[middle] < size:
+                low = middle + 1
+            else:
+                high = middle
+        return self.hashes[low] if low < len(self.ends) and self.ends[low] == size else None
+
+
+class Report(NamedTuple):
+    """What a check found. `signed_at` and `key` are the last good signature's; `recovered` files were hashed late."""
+
+    recording: str
+    findings: list[Finding]
+    files: int
+    size_bytes: int
+    media_checked: bool
+    recovered: int
+    gaps: list[Line]
+    signatures: int
+    timestamps: int
+    signed_at: str | None
+    key: str | None
+    key_published: bool | None
+    on_air: bool
+    head: str
+
+    @property
+    def is_whole(self) -> bool:
+        return not self.findings or (self.on_air and all(one.kind in NOTES for one in self.findings))
+
+
+def read_chain(path: Path) -> Chain:
+    """Reads a chained file. Stops at the first line that does not follow the one before it: the findings say which."""
+    chain = Chain(path.name, [], [], [], [])
+    if not path.is_file():
+        chain.findings.append(Finding("no_ledger", {"name": path.name}))
+        return chain
+    if path.stat().st_size > MAX_LEDGER_BYTES:
+        chain.findings.append(Finding("unreadable", {"name": path.name, "line": 1}))
+        return chain
+    return read_lines(chain, path.read_bytes())
+
+
+def read_lines(chain: Chain, data: bytes) -> Chain:
+    """Adds the lines of `data`, which begin a chained file, to an empty chain."""
+    previous, end = GENESIS, 0
+    for number, raw in enumerate(data.split(b"\n"), 1):
+        end += len(raw) + 1
+        if end > len(data):  # what follows the last newline
+            if raw:
+                chain.findings.append(Finding("torn", {"name": chain.name}))
+            break
+        try:
+            line = json.loads(raw)
+            told = line["prev"]
+        except (ValueError, KeyError, TypeError, RecursionError):
+            chain.findings.append(Finding("unreadable", {"name": chain.name, "line": number}))
+            break
+        if told != previous:
+            where = {"name": chain.name, "line": max(1, number - 1), "next": number}
+            chain.findings.append(Finding("line_changed", where))
+            break
+        previous = hashlib.sha256(raw).hexdigest()
+        chain.lines.append(line)
+        chain.ends.append(end)
+        chain.hashes.append(previous)
+    return chain
+
+
+def signed_text(recording: str, line: Line) -> bytes:
+    """What a line of signatures.jsonl signs."""
+    names = ("at", "ledger_bytes", "ledger_head", "custody_bytes", "custody_head", "prev")
+    return "\n".join(["mbashara-signature-1", recording, *(str(line[name]) for name in names), ""]).encode()
+
+
+def key_id(public_key: bytes) -> str:
+    """How people name a key: the first 16 hex digits of its SHA-256."""
+    return hashlib.sha256(public_key).hexdigest()[:16]
+
+
+def listed_files(ledger: Chain) -> dict[str, Line]:
+    """By its path in the folder, the fact that counts for each file."""
+    found: dict[str, Line] = {}
+    for line in ledger.lines:
+        if line.get("fact") == "file":
+            found[str(line["name"])] = line
+    return found
+
+
+def verify(
+    folder: Path, keys: set[bytes] | None = None, with_media: bool = True, every_signature: bool = False,
+    on_air: bool = False, on_progress: Callable[[int], None] = lambda size_bytes: None,
+) -> Report:  # fmt: skip
+    """Checks a recording's folder. `keys` are the public keys (32 bytes each) that the institution published; without
+    them a signature proves that nothing was changed since, but not who signed. `on_air`: its end is not there yet."""
+    ledger, custody = read_chain(folder / LEDGER_NAME), read_chain(folder / CUSTODY_NAME)
+    signatures = read_chain(folder / SIGNATURES_NAME)
+    findings = [*ledger.findings]
+    for optional in (custody, signatures):
+        findings += [one for one in optional.findings if one.kind != "no_ledger"]
+    recording, asked = _recording_of(ledger, folder), folder.resolve().name
+    if len(asked) == len(recording) == 26 and asked != recording:
+        findings.append(Finding("other_ledger", {"other": recording, "recording": asked}))
+    ended = any(line.get("fact") == "ended" for line in ledger.lines)
+    if ledger.lines and not ended:
+        findings.append(Finding("no_end", {}))
+    findings += _numbers(ledger)
+    last = _check_signatures(recording, ledger, custody, signatures, findings, keys, every_signature)
+    files = listed_files(ledger)
+    if with_media:
+        findings += check_files(folder, files, _origin_ms(ledger), on_air, on_progress, _disposed(custody))
+    signed = [line for line in signatures.lines if "signature" in line]
+    return Report(
+        recording=recording,
+        findings=findings,
+        files=len(files),
+        size_bytes=sum(int(line["size"]) for line in files.values()),
+        media_checked=with_media,
+        recovered=sum(bool(line.get("recovered")) for line in files.values()),
+        gaps=[line for line in ledger.lines if line.get("fact") == "gap"],
+        signatures=len(signed),
+        timestamps=sum("timestamp" in line for line in signatures.lines),
+        signed_at=last["at"] if last else None,
+        key=key_id(base64.b64decode(last["key"])) if last else None,
+        key_published=None if keys is None or last is None else base64.b64decode(last["key"]) in keys,
+        on_air=on_air,
+        head=ledger.head,
+    )
+
+
+def _recording_of(ledger: Chain, folder: Path) -> str:
+    """The ledger's own word for which recording it is of."""
+    named = ledger.lines[0].get("recording") if ledger.lines else None
+    return str(named or folder.resolve().name)
+
+
+def _origin_ms(ledger: Chain) -> int:
+    return int(ledger.lines[0].get("origin_ms", 0)) if ledger.lines else 0
+
+
+def _disposed(custody: Chain) -> bool:
+    """Whether the media were destroyed by order: then they are not missing."""
+    return any(line.get("fact") == "deletion" and line.get("outcome") == "success" for line in custody.lines)
+
+
+def _numbers(ledger: Chain) -> Iterator[Finding]:
+    """Segments that the ledger itself leaves out: numbers of a rendition follow each other."""
+    newest: dict[str, int] = {}
+    told = {(line.get("rendition"), line.get("msn")) for line in ledger.lines}
+    for line in ledger.lines:
+        if line.get("fact") not in ("file", "absent") or line.get("msn") is None or line.get("recovered"):
+            continue
+        rendition, msn = str(line["rendition"]), int(line["msn"])
+        for lacking in range(newest.get(rendition, msn - 1) + 1, msn):
+            if (rendition, lacking) not in told:
+                when = wall_clock(_origin_ms(ledger) + int(line["from_ms"]))
+                yield Finding("number_lacking", {"rendition": rendition, "msn": lacking, "time": when})
+        newest[rendition] = max(msn, newest.get(rendition, msn))
+
+
+def _check_signatures(
+    recording: str, ledger: Chain, custody: Chain, signatures: Chain, findings: list[Finding],
+    keys: set[bytes] | None, every: bool,
+) -> Line | None:  # fmt: skip
+    """The newest signature, if it is good. Adds what is wrong to `findings`."""
+    signed = [line for line in signatures.lines if "signature" in line]
+    if not signed:
+        findings.append(Finding("unsigned", {}))
+        return None
+    last = signed[-1]
+    for line in signed if every else [last]:
+        fault = _check_signature(recording, line, keys)
+        if fault is not None:
+            findings.append(fault)
+            return None
+    for chain, name in ((ledger, "ledger"), (custody, "custody")):
+        findings += _check_heads(chain, name, signed)
+    return last
+
+
+def _check_signature(recording: str, line: Line, keys: set[bytes] | None) -> Finding | None:
+    if line.get("recording") != recording:
+        return Finding("other_recording", {"other": line.get("recording"), "recording": recording})
+    try:
+        key, signature = base64.b64decode(line["key"]), base64.b64decode(line["signature"])
+        is_good = check_ed25519(key, signed_text(recording, line), signature)
+    except (ValueError, KeyError, TypeError):
+        key, is_good = b"", False
+    if not is_good:
+        return Finding("signature_bad", {"at": line.get("at"), "key": key_id(key)})
+    if keys is not None and key not in keys:
+        return Finding("key_unknown", {"key": key_id(key)})
+    return None
+
+
+def _check_heads(chain: Chain, name: str, signed: Sequence[Line]) -> Iterator[Finding]:
+    """What was signed at each time must still begin the file. A file whose chain is broken has been told already."""
+    if any(one.kind in ("line_changed", "unreadable") for one in chain.findings):
+        return
+    for line in signed:
+        size, head = int(line[f"{name}_bytes"]), line[f"{name}_head"]
+        told = {"name": chain.name, "at": line.get("at"), "bytes": size}
+        if size > chain.size:
+            yield Finding("cut_short", {**told, "found": chain.size})
+            return
+        if chain.head_at(size) != head:
+            yield Finding("signed_other", told)
+            return
+    tail = chain.size - int(signed[-1][f"{name}_bytes"])
+    if tail:
+        yield Finding("unsigned_tail", {"name": chain.name, "bytes": tail})
+
+
+# Files.
+
+
+def check_files(
+    folder: Path, files: dict[str, Line], origin_ms: int, on_air: bool,
+    on_progress: Callable[[int], None] = lambda size_bytes: None, disposed: bool = False,
+) -> Iterator[Finding]:  # fmt: skip
+    """Reads every file that the ledger lists, and looks for others."""
+    by_hash = {str(line["sha256"]): name for name, line in files.items()}
+    for name, line in files.items():
+        finding = _check_file(folder, name, line, by_hash, wall_clock(origin_ms + int(line.get("from_ms", 0))))
+        if finding is not None and not (disposed and finding.kind == "missing"):
+            yield finding
+        on_progress(int(line["size"]))
+    for name in sorted(_others(folder, files)):
+        if not on_air or not name.endswith((*PENDING_SUFFIXES, ".m3u8", ".m4s", ".mp4")):
+            yield Finding("unlisted", {"file": name})
+
+
+def _check_file(folder: Path, name: str, line: Line, by_hash: dict[str, str], time: str) -> Finding | None:
+    path, size = folder / name, int(line["size"])
+    told = {"file": name, "time": time}
+    if ".." in Path(name).parts or not path.is_file() or path.is_symlink():
+        return Finding("missing", told)
+    found = path.stat().st_size
+    digest = hash_file(path)
+    if digest == line["sha256"]:
+        return None
+    if digest in by_hash:
+        return Finding("swapped", {**told, "other": by_hash[digest]})
+    if found < size:
+        return Finding("shortened", {**told, "found": found, "size": size})
+    if found > size and hash_file(path, size) == line["sha256"]:
+        return Finding("lengthened", {**told, "added": found - size})
+    return Finding("changed", told)
+
+
+def _others(folder: Path, files: dict[str, Line]) -> Iterator[str]:
+    for path in folder.rglob("*"):
+        name = path.relative_to(folder).as_posix()
+        if not path.is_dir() and name not in files and name not in MADE_LATER:
+            yield name
+
+
+def hash_file(path: Path, size: int | None = None) -> str:
+    """The SHA-256, in hex, of a file or of its first `size` bytes."""
+    digest, left = hashlib.sha256(), size
+    with path.open("rb") as file:
+        while left is None or left > 0:
+            data = file.read(READ_BYTES if left is None else min(READ_BYTES, left))
+            if not data:
+                break
+            digest.update(data)
+            left = None if left is None else left - len(data)
+    return digest.hexdigest()
+
+
+class Found(NamedTuple):
+    """Which file of the recording someone's file is; times on the wall clock, None where it has none."""
+
+    file: str
+    name: str
+    since: str | None
+    until: str | None
+
+
+def find_file(ledger: Chain, custody: Chain, path: Path) -> Found | None:
+    """The file of the recording, or an export made of it, that has the very bytes of `path`."""
+    digest = hash_file(path)
+    return find_hash(ledger, custody, digest, path.name)
+
+
+def find_hash(ledger: Chain, custody: Chain, digest: str, file: str) -> Found | None:
+    origin_ms = _origin_ms(ledger)
+    for line in [*ledger.lines, *custody.lines]:
+        if line.get("sha256") == digest and line.get("fact") in ("file", "export"):
+            times = (line.get("from_ms"), line.get("to_ms"))
+            since, until = (None if at is None else wall_clock(origin_ms + int(at)) for at in times)
+            return Found(file, str(line["name"]), since, until)
+    return None
+
+
+def wall_clock(unix_ms: int) -> str:
+    """In East Africa Time, which has no summer time."""
+    from datetime import datetime, timedelta, timezone
+
+    at = datetime.fromtimestamp(unix_ms / 1000, timezone(timedelta(hours=3)))
+    return at.isoformat(sep=" ", timespec="milliseconds")
+
+
+# Ed25519 (RFC 8032, 5.1): points are (X, Y, Z, T) with x = X/Z, y = Y/Z, xy = T/Z.
+
+P = 2**255 - 19
+Q = 2**252 + 27742317777372353535851937790883648493
+D = -121665 * pow(121666, P - 2, P) % P
+ROOT = pow(2, (P - 1) // 4, P)
+Point = tuple[int, int, int, int]
+
+
+def _add(a: Point, b: Point) -> Point:
+    e, f = (a[1] - a[0]) * (b[1] - b[0]) % P, (a[1] + a[0]) * (b[1] + b[0]) % P
+    g, h = 2 * a[3] * b[3] * D % P, 2 * a[2] * b[2] % P
+    e, f, g, h = f - e, h - g, h + g, f + e
+    return e * f % P, g * h % P, f * g % P, e * h % P
+
+
+def _times(factor: int, point: Point) -> Point:
+    total: Point = (0, 1, 1, 0)
+    while factor:
+        if factor & 1:
+            total = _add(total, point)
+        point, factor = _add(point, point), factor >> 1
+    return total
+
+
+def _point(encoded: bytes) -> Point:
+    """Raises ValueError where the 32 bytes are no point of the curve."""
+    y, sign = int.from_bytes(encoded, "little") & (1 << 255) - 1, encoded[31] >> 7
+    if y >= P:
+        raise ValueError("not a point")
+    square = (y * y - 1) * pow(D * y * y + 1, P - 2, P) % P
+    x = pow(square, (P + 3) // 8, P)
+    if (x * x - square) % P:
+        x = x * ROOT % P
+    if (x * x - square) % P or (x == 0 and sign):
+        raise ValueError("not a point")
+    if x & 1 != sign:
+        x = P - x
+    return x, y, 1, x * y % P
+
+
+BASE = _point((4 * pow(5, P - 2, P) % P).to_bytes(32, "little"))
+
+
+def check_ed25519(public_key: bytes, message: bytes, signature: bytes) -> bool:
+    if len(public_key) != 32 or len(signature) != 64:
+        return False
+    try:
+        key, r = _point(public_key), _point(signature[:32])
+    except ValueError:
+        return False
+    s = int.from_bytes(signature[32:], "little")
+    if s >= Q:
+        return False
+    h = int.from_bytes(hashlib.sha512(signature[:32] + public_key + message).digest(), "little") % Q
+    left, right = _times(s, BASE), _add(r, _times(h, key))
+    return (left[0] * right[2] - right[0] * left[2]) % P == 0 and (left[1] * right[2] - right[1] * left[2]) % P == 0
+
+
+# The command.
+
+
+def read_keys(path: Path) -> set[bytes]:
+    """The public keys of a list as the site publishes it at /keys.json."""
+    return {base64.b64decode(one["public_key"]) for one in json.loads(path.read_text())["keys"]}
+
+
+def summary(report: Report, language: str) -> Iterator[str]:
+    """The report in plain words."""
+    for finding in report.findings:
+        yield ("! " if not (report.on_air and finding.kind in NOTES) else "- ") + finding.text(language)
+    english = language == "en"
+    who = f"{report.key} ({report.signed_at})" if report.key else "-"
+    if english:
+        yield f"Recording {report.recording}: {report.files} files, {report.size_bytes} bytes, {len(report.gaps)} gaps."
+        yield f"Signed by key {who}; {report.signatures} signatures, {report.timestamps} time stamps."
+        if report.key and report.key_published is None:
+            yield "Compare the key's name with the institution's published list, or give it by --keys."
+        if report.recovered:
+            yield f"{report.recovered} files were hashed when a killed process came back, not when they were written."
+        if report.is_whole and report.media_checked:
+            yield "WHOLE AND UNALTERED: every file is as it was when it was on the air."
+        elif report.is_whole:
+            yield "THE LEDGER IS WHOLE. The files themselves were not read."
+        else:
+            yield "NOT AS IT WAS."
+        return
+    yield f"Rekodi {report.recording}: faili {report.files}, baiti {report.size_bytes}, mapengo {len(report.gaps)}."
+    yield f"Imesainiwa kwa ufunguo {who}; sahihi {report.signatures}, mihuri ya wakati {report.timestamps}."
+    if report.key and report.key_published is None:
+        yield "Linganisha jina la ufunguo na orodha iliyochapishwa na taasisi, au itoe kwa --keys."
+    if report.recovered:
+        yield f"Faili {report.recovered} zilipigwa muhuri programu iliporudi baada ya kukatika, si zilipoandikwa."
+    if report.is_whole and report.media_checked:
+        yield "KAMILI, HAIJABADILISHWA: kila faili liko kama lilivyokuwa hewani."
+    elif report.is_whole:
+        yield "LEJA NI KAMILI. Faili zenyewe hazikusomwa."
+    else:
+        yield "SI KAMA ILIVYOKUWA."
+
+
+def as_json(report: Report) -> dict[str, Any]:
+    found = [{"kind": one.kind, **one.values, "text": one.text()} for one in report.findings]
+    return {**report._asdict(), "findings": found, "is_whole": report.is_whole}
+
+
+def look_for(folder: Path, files: Iterable[str], language: str) -> int:
+    ledger, custody = read_chain(folder / LEDGER_NAME), read_chain(folder / CUSTODY_NAME)
+    failed = 0
+    for name in files:
+        found = find_file(ledger, custody, Path(name))
+        if found is None:
+            failed = 1
+            print("! " + Finding("not_of_it", {"file": name}).text(language))
+        else:
+            print(f"{name} = {found.name}  {found.since or ''} - {found.until or ''}")
+    return failed
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("recording", type=Path, help="the recording's folder, or its ledger.jsonl")
+    parser.add_argument("files", nargs="*", help="files to look for in it")
+    parser.add_argument("--keys", type=Path, help="the institution's published keys (keys.json)")
+    parser.add_argument("--no-media", action="store_true", help="check the ledger alone")
+    parser.add_argument("--all", action="store_true", help="check every signature, not the last alone")
+    parser.add_argument("--lang", choices=("sw", "en"), default="sw")
+    parser.add_argument("--on-air", action="store_true", help="it is being recorded just now")
+    parser.add_argument("--json", action="store_true")
+    given = parser.parse_intermixed_args(arguments)
+    folder = given.recording if given.recording.is_dir() else given.recording.parent
+    try:
+        keys = read_keys(given.keys) if given.keys else None
+        report = verify(folder, keys, not given.no_media, given.all, given.on_air)
+        if given.json:
+            print(json.dumps(as_json(report), ensure_ascii=False))
+        else:
+            print("\n".join(summary(report, given.lang)))
+        failed = look_for(folder, given.files, given.lang) if given.files else 0
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        print(f"! {error}", file=sys.stderr)
+        return 2
+    return 1 if failed or not report.is_whole else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

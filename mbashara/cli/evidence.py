@@ -1,0 +1,92 @@
+"""Commands that prove: `mbashara recording verify`, `mbashara key list|rotate`."""
+
+import json
+import sys
+from argparse import ArgumentParser, Namespace, _SubParsersAction
+from datetime import UTC, datetime
+from pathlib import Path
+
+from archive.recordings import rows, signing_keys, verify
+from core import audit
+from core.ids import is_id
+from mbashara.cli.common import UserError, add_command, database, institution_id, print_list, with_json
+from mbashara.cli.staff import BY
+from mbashara.settings import Settings
+
+
+def add_recording_parsers(recording: "_SubParsersAction[ArgumentParser]") -> None:
+    check = add_command(
+        recording.add_parser("verify", help="check a recording, or a file of it, against its signed ledger"),
+        recording_verify,
+    )
+    check.add_argument("recording", metavar="ID|FOLDER")
+    check.add_argument("files", nargs="*", metavar="FILE", help="which moment of the recording is this file?")
+    check.add_argument("--no-media", action="store_true", help="check the ledger alone")
+    check.add_argument("--lang", choices=("sw", "en"), default="sw", help="language of the answer (default: sw)")
+    with_json(check)
+
+
+def add_key_parsers(areas: "_SubParsersAction[ArgumentParser]") -> None:
+    key = areas.add_parser("key", help="keys that institutions sign recordings with").add_subparsers(
+        required=True, metavar="COMMAND"
+    )
+    with_json(add_command(key.add_parser("list", help="list the public keys"), key_list))
+    rotate = add_command(key.add_parser("rotate", help="retire an institution's key and make a new one"), key_rotate)
+    rotate.add_argument("institution", metavar="INSTITUTION")
+
+
+def recording_verify(settings: Settings, arguments: Namespace) -> int:
+    """0: whole; 1: something is not as it was; 2: it could not be checked."""
+    folder, keys, on_air = _place(settings, arguments.recording)
+    report = verify.verify(folder, keys, with_media=not arguments.no_media, on_air=on_air)
+    if arguments.json:
+        print(json.dumps(verify.as_json(report), ensure_ascii=False))
+    else:
+        print("\n".join(verify.summary(report, arguments.lang)))
+    failed = verify.look_for(folder, arguments.files, arguments.lang) if arguments.files else 0
+    return 1 if failed or not report.is_whole else 0
+
+
+def _place(settings: Settings, given: str) -> tuple[Path, set[bytes] | None, bool]:
+    """The recording's folder, and the keys of its institution where it is known, and whether it is on the air."""
+    if not is_id(given):
+        folder = Path(given)
+        if not (folder / verify.LEDGER_NAME).is_file():
+            raise UserError(f"there is no recording in {given} / hakuna rekodi katika {given}")
+        return folder, None, False
+    with database(settings) as session:
+        found = rows.find_recording(session, given)
+        if found is None:
+            raise UserError(f"there is no recording {given} / hakuna rekodi {given}")
+        keys = signing_keys.public_keys(session, found[0].institution_id)
+        return settings.recordings / given, keys, found[0].state == "recording"
+
+
+def key_list(settings: Settings, arguments: Namespace) -> int:
+    with database(settings) as session:
+        found = [
+            {
+                "id": key.id,
+                "institution": institution.slug,
+                "public_key": key.public_key,
+                "created_at": key.created_at.isoformat(),
+                "retired_at": key.retired_at and key.retired_at.isoformat(),
+            }
+            for key, institution in signing_keys.published(session)
+        ]
+    return print_list(found, arguments.json)
+
+
+def key_rotate(settings: Settings, arguments: Namespace) -> int:
+    now = datetime.now(UTC)
+    with database(settings) as session:
+        owner = institution_id(session, arguments.institution)
+        assert owner is not None
+        signer = signing_keys.rotate(session, owner, settings.signing_keys, now)
+        audit.append(
+            session, BY, "signing_key.rotate", f"signing_key:{signer.id}", now=now, institution_id=owner,
+            after={"id": signer.id},
+        )  # fmt: skip
+    print(signer.id)
+    sys.stdout.flush()
+    return 0

@@ -1,0 +1,298 @@
+"""What was changed in a recording, and what the check says of it: the program's and the script that stands alone."""
+
+import asyncio
+import base64
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from archive.recordings import verify
+from archive.recordings.ledger import Ledger, line_of, make_fact
+from archive.recordings.signatures import Heads, sign
+from archive.recordings.signing_keys import Signer
+from tests.unit.test_broadcast import START_MS, studio
+
+RECORDING, OTHER = "0" * 26, "1" * 26
+NOW = datetime(2026, 11, 28, 9, 0, tzinfo=UTC)
+SCRIPT = Path(verify.__file__)
+
+
+def signer() -> Signer:
+    private = Ed25519PrivateKey.generate()
+    public = private.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+    return Signer(verify.key_id(public), base64.b64encode(public).decode(), private)
+
+
+KEY, STRANGER = signer(), signer()
+
+
+def heads(folder: Path) -> Heads:
+    ledger = verify.read_chain(folder / verify.LEDGER_NAME)
+    return Heads(ledger.size, ledger.head)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A signed recording of a feed that was lost and came back: signed as it grew and at its end."""
+    place = tmp_path_factory.mktemp("made")
+    folder = place / "recordings" / RECORDING
+
+    async def scenario() -> None:
+        with studio(place) as live:
+            at = live.play(live.attach(), 9, 0)
+            await live.recorder.written()
+            sign(folder, RECORDING, heads(folder), KEY, NOW)
+            live.broadcast.detach()
+            live.play(None, 3, 0, kinds="")
+            live.play(live.attach(), 9, at)
+            await live.broadcast.end("test")
+
+    asyncio.run(scenario())
+    sign(folder, RECORDING, heads(folder), KEY, NOW)
+    return folder
+
+
+@pytest.fixture
+def copy(made: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(made, tmp_path / RECORDING)
+
+
+def keys_file(folder: Path) -> Path:
+    path = folder.parent / "keys.json"
+    path.write_text(json.dumps({"keys": [{"public_key": KEY.public_key}]}))
+    return path
+
+
+def kinds(folder: Path) -> set[str]:
+    """What both say; they must agree."""
+    found = verify.verify(folder, {base64.b64decode(KEY.public_key)})
+    command = [sys.executable, "-I", str(SCRIPT), str(folder), "--keys", str(keys_file(folder)), "--json"]
+    told = subprocess.run(command, capture_output=True, text=True)
+    assert [one["kind"] for one in json.loads(told.stdout)["findings"]] == [one.kind for one in found.findings]
+    assert told.returncode == (0 if found.is_whole else 1)
+    for one in found.findings:
+        assert one.text("sw") != one.text("en") and "{" not in one.text("sw") + one.text("en")
+    return {one.kind for one in found.findings}
+
+
+def segment(folder: Path, number: int = 1) -> Path:
+    return folder / "source" / f"{number}.m4s"
+
+
+def flip(folder: Path) -> None:
+    data = bytearray(segment(folder).read_bytes())
+    data[len(data) // 2] ^= 1
+    segment(folder).write_bytes(data)
+
+
+def shorten(folder: Path) -> None:
+    segment(folder).write_bytes(segment(folder).read_bytes()[:-10])
+
+
+def lengthen(folder: Path) -> None:
+    with segment(folder).open("ab") as file:
+        file.write(b"more")
+
+
+def swap(folder: Path) -> None:
+    first, second = segment(folder, 0).read_bytes(), segment(folder).read_bytes()
+    segment(folder, 0).write_bytes(second)
+    segment(folder).write_bytes(first)
+
+
+def add(folder: Path) -> None:
+    segment(folder, 99).write_bytes(segment(folder).read_bytes())
+
+
+def lines(folder: Path, name: str = verify.LEDGER_NAME) -> list[bytes]:
+    return (folder / name).read_bytes().splitlines(keepends=True)
+
+
+def write(folder: Path, told: list[bytes], name: str = verify.LEDGER_NAME) -> None:
+    (folder / name).write_bytes(b"".join(told))
+
+
+def edit_index(folder: Path) -> None:
+    """The playlist skips a segment."""
+    path = folder / "source" / "index.m3u8"
+    path.write_text(path.read_text().replace("1.m4s\n", "0.m4s\n"))
+
+
+def edit_line(folder: Path) -> None:
+    told = lines(folder)
+    number = next(number for number, line in enumerate(told) if b'"size":' in line)
+    told[number] = told[number].replace(b'"size":', b'"size":1')
+    write(folder, told)
+
+
+def drop_line(folder: Path) -> None:
+    told = lines(folder)
+    del told[4]
+    write(folder, told)
+
+
+def chained_anew(folder: Path, change: Callable[[list[verify.Line]], object]) -> None:
+    """By someone who knows how ledgers are made, and has no key."""
+    facts = [json.loads(line) for line in lines(folder)]
+    change(facts)
+    (folder / verify.LEDGER_NAME).unlink()
+    ledger = Ledger(folder)
+    for fact in facts:
+        del fact["prev"]
+        ledger.append(fact)
+
+
+def forge(folder: Path) -> None:
+    """A segment of another moment, and a ledger that says it belongs there."""
+    segment(folder).write_bytes(segment(folder, 2).read_bytes())
+    digest = verify.hash_file(segment(folder))
+
+    def change(facts: list[verify.Line]) -> None:
+        for fact in facts:
+            if fact.get("name") == "source/1.m4s":
+                fact.update(size=segment(folder).stat().st_size, sha256=digest)
+
+    chained_anew(folder, change)
+
+
+def forge_and_sign(folder: Path) -> None:
+    forge(folder)
+    (folder / verify.SIGNATURES_NAME).unlink()
+    sign(folder, RECORDING, heads(folder), STRANGER, NOW)
+
+
+def drop_segment(folder: Path) -> None:
+    segment(folder).unlink()
+
+    def change(facts: list[verify.Line]) -> None:
+        facts[:] = [fact for fact in facts if fact.get("name") != "source/1.m4s"]
+
+    chained_anew(folder, change)
+
+
+def cut_end(folder: Path) -> None:
+    """The last minutes never happened: lines, files, and the last signature are gone."""
+    told = [json.loads(line) for line in lines(folder, verify.SIGNATURES_NAME)]
+    write(folder, lines(folder, verify.SIGNATURES_NAME)[:1], verify.SIGNATURES_NAME)
+    whole = (folder / verify.LEDGER_NAME).read_bytes()
+    (folder / verify.LEDGER_NAME).write_bytes(whole[: told[0]["ledger_bytes"]])
+    kept = verify.listed_files(verify.read_chain(folder / verify.LEDGER_NAME))
+    for path in [path for path in folder.rglob("*.m*") if path.relative_to(folder).as_posix() not in kept]:
+        path.unlink()
+
+
+def cut_ledger(folder: Path) -> None:
+    write(folder, lines(folder)[:-4])
+
+
+def append_line(folder: Path) -> None:
+    ledger = Ledger(folder)
+    ledger.append(make_fact("gap", START_MS, from_ms=1, to_ms=2, cause="invented"))
+
+
+def other_signature(folder: Path) -> None:
+    (folder / verify.SIGNATURES_NAME).unlink()
+    sign(folder, OTHER, heads(folder), KEY, NOW)
+
+
+def copied_signature(folder: Path) -> None:
+    told = json.loads(lines(folder, verify.SIGNATURES_NAME)[-1])
+    del told["prev"]
+    write(folder, [line_of({**told, "recording": RECORDING, "at": "2027-01-01T00:00:00+00:00"}, verify.GENESIS)],
+          verify.SIGNATURES_NAME)  # fmt: skip
+
+
+def drop_signature(folder: Path) -> None:
+    write(folder, lines(folder, verify.SIGNATURES_NAME)[1:], verify.SIGNATURES_NAME)
+
+
+CASES: list[tuple[Callable[[Path], object], set[str]]] = [
+    (lambda folder: None, set()),
+    (flip, {"changed"}),
+    (shorten, {"shortened"}),
+    (lengthen, {"lengthened"}),
+    (swap, {"swapped"}),
+    (lambda folder: segment(folder).unlink(), {"missing"}),
+    (add, {"unlisted"}),
+    (edit_index, {"changed"}),
+    (edit_line, {"line_changed"}),
+    (drop_line, {"line_changed"}),
+    (forge, {"signed_other"}),
+    (forge_and_sign, {"key_unknown"}),
+    (drop_segment, {"signed_other", "number_lacking"}),
+    (cut_end, {"no_end"}),
+    (cut_ledger, {"cut_short", "no_end"}),
+    (append_line, {"unsigned_tail"}),
+    (lambda folder: (folder / verify.LEDGER_NAME).unlink(), {"no_ledger"}),
+    (lambda folder: (folder / verify.SIGNATURES_NAME).unlink(), {"unsigned"}),
+    (other_signature, {"other_recording"}),
+    (copied_signature, {"signature_bad"}),
+    (drop_signature, {"line_changed"}),
+]
+
+
+@pytest.mark.parametrize(("tamper", "told"), CASES, ids=[f"{n}-{case[0].__name__}" for n, case in enumerate(CASES)])
+def test_each_change_is_told_apart(copy: Path, tamper: Callable[[Path], object], told: set[str]) -> None:
+    tamper(copy)
+    found = kinds(copy)
+    assert found == told or (told and told <= found), found
+
+
+def test_a_ledger_under_another_recordings_name(copy: Path) -> None:
+    assert "other_ledger" in kinds(copy.rename(copy.with_name(OTHER)))
+
+
+def test_a_file_is_found_with_its_moment_and_another_is_not(copy: Path, tmp_path: Path) -> None:
+    mine, strange = tmp_path / "mine.m4s", tmp_path / "strange.m4s"
+    mine.write_bytes(segment(copy).read_bytes())
+    strange.write_bytes(segment(copy).read_bytes()[:-1])
+    command = [sys.executable, "-I", str(SCRIPT), str(copy), "--lang", "en"]
+    good = subprocess.run([*command, str(mine)], capture_output=True, text=True)
+    assert good.returncode == 0 and "= source/1.m4s  2023-11-15 01:13:2" in good.stdout, good.stdout
+    bad = subprocess.run([*command, str(strange)], capture_output=True, text=True)
+    assert bad.returncode == 1 and "is not of this recording" in bad.stdout
+
+
+def test_on_the_air_it_is_no_fault_that_there_is_no_end_yet(tmp_path: Path) -> None:
+    folder = tmp_path / "recordings" / RECORDING
+
+    async def scenario() -> None:
+        with studio(tmp_path) as live:
+            live.play(live.attach(), 9.3, 0)
+            await live.recorder.written()
+            sign(folder, RECORDING, heads(folder), KEY, NOW)
+            report = verify.verify(folder, on_air=True)
+            assert report.on_air and report.is_whole and report.files > 4
+            assert {one.kind for one in report.findings} == {"no_end"}
+
+    asyncio.run(scenario())
+
+
+def test_the_scripts_own_ed25519_agrees_with_the_library() -> None:
+    """And the first vectors of RFC 8032, 7.1."""
+    public = bytes.fromhex("d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a")
+    signature = bytes.fromhex(
+        "e5564300c360ac729086e2cc806e828a84877f1eb8e5d974d873e065224901555fb8821590a33bacc61e39701cf9b46bd25bf5f0595bbe24"
+        "655141438e7a100b"
+    )
+    assert verify.check_ed25519(public, b"", signature)
+    assert not verify.check_ed25519(public, b"x", signature)
+    for number in range(8):
+        text = b"text" * number
+        good = base64.b64decode(KEY.sign(text))
+        key = base64.b64decode(KEY.public_key)
+        assert verify.check_ed25519(key, text, good)
+        bad = bytearray(good)
+        bad[number * 9 % 64] ^= 4
+        assert not verify.check_ed25519(key, text, bytes(bad))
+        assert not verify.check_ed25519(base64.b64decode(STRANGER.public_key), text, good)
+    high = int.from_bytes(signature[32:], "little") + verify.Q
+    assert not verify.check_ed25519(public, b"", signature[:32] + high.to_bytes(32, "little")), "only one encoding"
