@@ -469,8 +469,10 @@ def make(order: Order, executable: str) -> dict[str, Any]:
     try:
         kept = _keep_original(file, place, order.name)
         original = {"name": order.name, "file": kept, "size": order.size, "sha256": sha256}
-        told = {"original": original, "title_sw": order.title_sw, "title_en": order.title_en, "by": order.by}
-        told |= {"container": found.container, "read_ms": found.read_ms, "is_copied": making.copies_picture}
+        told: dict[str, Any] = {
+            "original": original, "title_sw": order.title_sw, "title_en": order.title_en, "by": order.by,
+            "container": found.container, "read_ms": found.read_ms, "is_copied": making.copies_picture,
+        }  # fmt: skip
         origin_ms = order.at_ms if order.at_ms is not None else _said_ms(found.created, order.now_ms)
         started = {"recording": order.id, "broadcast": order.id, **order.channel, "import": told}
         recorder = Recorder(place.parent)

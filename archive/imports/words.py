@@ -7,29 +7,36 @@ from archive.imports.tables import ImportJob
 from core.web.i18n import Language, catalogue
 
 LOCALE = Path(__file__).parent.parent / "locale"
+
+
+def N_(message: str) -> str:
+    """Marks what is translated when it is told."""
+    return message
+
+
 STATES = {
-    State.UPLOADING: "being sent",
-    State.WAITING: "waiting",
-    State.RUNNING: "being made, {percent} %",
-    State.DONE: "done",
-    State.FAILED: "failed",
-    State.CANCELLED: "cancelled",
+    State.UPLOADING: N_("being sent"),
+    State.WAITING: N_("waiting"),
+    State.RUNNING: N_("being made, {percent} %"),
+    State.DONE: N_("done"),
+    State.FAILED: N_("failed"),
+    State.CANCELLED: N_("cancelled"),
 }
 TROUBLES = {
-    "not_media": "This is no video or sound file, whatever its name says.",
-    "no_tracks": "There is neither picture nor sound in this file.",
-    "encrypted": "This file is encrypted (DRM). Send one that anyone can play.",
-    "truncated": "This file is not whole: {read} of {told} can be read.",
-    "unreadable": "This file is not whole: it has no index, so nothing of it can be read. Send it again.",
-    "too_long": "This file lasts longer than is taken: {told}.",
-    "too_big": "This file is larger than is taken.",
-    "broken": "The picture or sound of this file can't be decoded.",
-    "stalled": "Reading this file came to a standstill at {read}.",
-    "disk_full": "The disk is full. Make room and try again.",
-    "changed": "What arrived is not what was sent: its size or its SHA-256 is another one. Send it again.",
-    "gone": "The file is not there any more. Send it again.",
-    "expired": "The upload was not finished in time, and what had come was removed.",
-    "fault": "Making the recording failed again and again. The log of the server says why.",
+    "not_media": N_("This is no video or sound file, whatever its name says."),
+    "no_tracks": N_("There is neither picture nor sound in this file."),
+    "encrypted": N_("This file is encrypted (DRM). Send one that anyone can play."),
+    "truncated": N_("This file is not whole: {read} of {told} can be read."),
+    "unreadable": N_("This file is not whole: it has no index, so nothing of it can be read. Send it again."),
+    "too_long": N_("This file lasts longer than is taken: {told}."),
+    "too_big": N_("This file is larger than is taken."),
+    "broken": N_("The picture or sound of this file can't be decoded."),
+    "stalled": N_("Reading this file came to a standstill at {read}."),
+    "disk_full": N_("The disk is full. Make room and try again."),
+    "changed": N_("What arrived is not what was sent: its size or its SHA-256 is another one. Send it again."),
+    "gone": N_("The file is not there any more. Send it again."),
+    "expired": N_("The upload was not finished in time, and what had come was removed."),
+    "fault": N_("Making the recording failed again and again. The log of the server says why."),
 }
 
 
