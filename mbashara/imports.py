@@ -85,7 +85,9 @@ class Imports:
         """The workflow's id is the attempt's: enqueued again after a restart it is the same one, not a second."""
         if self._queue is None:
             at_once = self.settings.imports_at_once
-            self._queue = DBOS.register_queue(QUEUE, worker_concurrency=at_once, on_conflict="always_update")
+            self._queue = DBOS.register_queue(
+                QUEUE, worker_concurrency=at_once, polling_interval_sec=0.5, on_conflict="always_update"
+            )
         with SetWorkflowID(f"import-{job_id}-{attempt}"):
             self._queue.enqueue(import_file, job_id)
 

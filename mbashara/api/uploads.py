@@ -10,6 +10,7 @@ import secrets
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
 from typing import Any
 
 from sqlalchemy import Engine
@@ -158,6 +159,8 @@ class _Door:
             if act is None:
                 raise Refused(Kind.METHOD)
             return await act(request, uploader)
+        except ClientDisconnect:
+            return Response(status_code=HTTPStatus.REQUEST_TIMEOUT)  # nobody reads it
         except TusError as error:
             raise _refused(error) from error
         except UploadRefused as error:
@@ -244,6 +247,7 @@ class _Writing:
         self._door, self._request, self._patch, self._job, self._file = door, request, patch, job, file
         self._digest = patch.checksum.begin() if patch.checksum is not None else None
         self._safe_at = patch.offset
+        self._pending = bytearray()
 
     async def run(self) -> ImportJob:
         """What came of a request that breaks off stays, unless a checksum was to prove it."""
@@ -254,7 +258,7 @@ class _Writing:
             await self._read()
         except (ClientDisconnect, asyncio.CancelledError):
             if self._digest is None:
-                await asyncio.shield(run_in_threadpool(self._door.make_safe, self._job.id, self._file))
+                await asyncio.shield(run_in_threadpool(self._keep))
             raise
         checksum = self._patch.checksum
         if checksum is not None and self._digest is not None and not checksum.fits(self._digest):
@@ -263,18 +267,22 @@ class _Writing:
         return await run_in_threadpool(self._door.make_safe, self._job.id, self._file)
 
     async def _read(self) -> None:
-        pending = bytearray()
+        pending = self._pending
         async for data in self._request.stream():
             pending += data
             if self._file.at + len(pending) > self._job.size_bytes:
                 raise TusError(Wrong.LENGTH, "Content-Length")
             if len(pending) >= PIECE_BYTES:
-                await run_in_threadpool(self._write, bytes(pending))
-                pending.clear()
-        if pending:
-            await run_in_threadpool(self._write, bytes(pending))
+                await run_in_threadpool(self._write)
+        await run_in_threadpool(self._write)
 
-    def _write(self, data: bytes) -> None:
+    def _keep(self) -> None:
+        self._write()
+        self._door.make_safe(self._job.id, self._file)
+
+    def _write(self) -> None:
+        data = bytes(self._pending)
+        self._pending.clear()
         self._file.write(data)
         if self._digest is not None:
             self._digest.update(data)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tests.live.media_files import FFMPEG
 
-SECONDS = 6
+SECONDS = 4
 KINDS = {
     "kikao.mp4": (
         "-c:v libx264 -preset ultrafast -bf 2 -g 50 -pix_fmt yuv420p -c:a aac -metadata "

@@ -19,7 +19,7 @@ CONTAINERS = (
 """Demuxers that read one file and open no other: no playlists, no lists of files, no subtitles, no pictures."""
 TELL_LENGTH = frozenset({"mov", "matroska", "avi", "asf", "mxf", "flv"})
 """Containers whose header says how long the whole is; others' is guessed from what there is."""
-SHORT_BY_MS, SHORT_BY = 2000, 0.01
+SHORT_BY_MS, SHORT_BY = 1000, 0.01
 COPIED_FROM = frozenset({"mov", "matroska", "mpegts", "flv"})
 """Others don't say when a picture is shown."""
 COPIED_PROFILES = frozenset({"baseline", "constrained baseline", "main", "high"})
