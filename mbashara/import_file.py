@@ -48,7 +48,7 @@ MAX_EARLY_PACKETS = 2000
 LADDER_OFFSET_MS = 1000
 """Added to times on their way through the ladder: an encoder's sound begins a little before its first sample."""
 INTERLEAVED_MS = 10_000
-"""Who writes FLV holds back one track for another no longer."""
+"""FLV comes in the order of its times: sound that is so much later than the last picture has none beside it."""
 OVERHANG_MS = 500
 MAX_QUEUED_BYTES = 32 << 20
 STALLED_S = 180.0
@@ -360,7 +360,7 @@ class Maker:
             self._fill_gap(self._sound_ms)
         leader = self._leader.packager
         if self._gap_from_ms is not None:
-            self._end_gap(leader.end_ms)
+            self._end_gap(max(leader.end_ms, self._sound_ms))
         leader.end()
         for rendition in self._renditions.values():
             if rendition is not self._leader:

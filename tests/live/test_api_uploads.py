@@ -14,6 +14,7 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from archive.imports import jobs
+from archive.imports.tables import ImportJob
 from archive.imports.uploads import Depot, Growing
 from core.channels import add_channel
 from core.database import transaction
@@ -65,7 +66,7 @@ class Sender:
         return self.ask("POST", uploads.API_PATH, headers)
 
     def created(self, **told: str) -> str:
-        answer = self.create(**told)
+        answer = self.create(len(MEDIA), **told)
         assert answer.status_code == 201, answer.text
         return answer.headers["location"]
 
@@ -94,7 +95,7 @@ def sender(engine: Engine, depot: Depot, request: pytest.FixtureRequest) -> Iter
     name = f"t{abs(hash(request.node.name)) % 10**9}"
     yield Sender(engine, depot, name, "alfa")
     with transaction(engine) as session:
-        session.query(jobs.ImportJob).delete()
+        session.query(ImportJob).delete()
 
 
 def checksum(algorithm: str, data: bytes) -> str:

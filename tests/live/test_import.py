@@ -175,7 +175,7 @@ def test_an_upload_goes_on_after_breaks_and_a_killed_server(mbashara_up: Up, cha
     told = {"channel": channel, "filename": file.name, "title_sw": "Kikao", "title_en": "Sitting"}
     chunk = size // 3
     uploader = client.uploader(str(file), chunk_size=chunk, metadata=told, upload_checksum=True, retries=0)
-    uploader.upload_chunk()
+    uploader.upload_chunk()  # type: ignore[no-untyped-call]
     assert uploader.offset == chunk
     cut_off(str(uploader.url), token, chunk, file.read_bytes()[chunk : chunk + chunk // 2])
     until(

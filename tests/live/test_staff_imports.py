@@ -7,7 +7,7 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from archive.imports import jobs
-from archive.imports.jobs import ImportJob
+from archive.imports.tables import ImportJob
 from archive.imports.uploads import Depot
 from core.database import transaction
 from core.web.assets import Assets

@@ -17,7 +17,12 @@ PEAK_BPS = 6_000_000
 KEYFRAMES_S = 2
 SOUND_BPS = 128_000
 SOUND_RATE_HZ = 48_000
-_OUTPUT = {"format": "flv", "flvflags": "no_duration_filesize", "map_metadata": -1, "dn": None, "sn": None}
+INTERLEAVED_US = 60_000_000
+"""One track waits for the other so long: pictures that stand for seconds come late out of their encoder."""
+_OUTPUT = {
+    "format": "flv", "flvflags": "no_duration_filesize", "map_metadata": -1, "dn": None, "sn": None,
+    "max_interleave_delta": INTERLEAVED_US,
+}  # fmt: skip
 _X264 = {
     "c:v": "libx264", "preset": "veryfast", "profile:v": "high", "pix_fmt": "yuv420p", "crf": 22, "maxrate": PEAK_BPS,
     "bufsize": 2 * PEAK_BPS, "sc_threshold": 0, "g": 1000, "fps_mode": "cfr",
