@@ -31,6 +31,7 @@ FOLDERS = {
     "state": 0o755,
     "log": 0o755,
     "recordings": 0o755,
+    "imports": 0o700,
     "public": 0o755,
     "public/brand": 0o755,
     "mail": 0o700,

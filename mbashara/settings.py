@@ -134,6 +134,16 @@ class Settings(BaseSettings):
         None,
         description="TOML file of the places where copies of recordings are kept (default: DATA/locations.toml).",
     )
+    imports: int = Field(
+        0,
+        ge=0,
+        le=10,
+        description="Files made into recordings at once; 0: one less than there are processors, 1 to 10.",
+    )
+    import_max_hours: float = Field(24, gt=0, description="Hours that an imported file may last.")
+    upload_max_gb: float = Field(200, gt=0, description="Gigabytes that an uploaded file may have.")
+    upload_expires_hours: float = Field(48, gt=0, description="Hours after which an upload that stopped is removed.")
+    uploads_open: int = Field(20, ge=1, description="Uploads of one institution that are not finished.")
     run_dir: Path | None = Field(
         None, description="Memory folder of the live window and sockets (default: one of this data folder)."
     )
@@ -211,6 +221,15 @@ class Settings(BaseSettings):
     @property
     def locations(self) -> Path:
         return self.locations_file or self.data / "locations.toml"
+
+    @property
+    def imports_folder(self) -> Path:
+        """Files on their way to become recordings, each under its id."""
+        return self.data / "imports"
+
+    @property
+    def imports_at_once(self) -> int:
+        return self.imports or max(1, min(10, (os.cpu_count() or 2) - 1))
 
     @property
     def public(self) -> Path:

@@ -60,7 +60,8 @@ def _check_locations(settings: Settings) -> None:
     command = [sys.executable, "-m", "mbashara", "location", "list", "--data", str(settings.data)]
     told = subprocess.run(
         command, env={**os.environ, **settings.environment()}, capture_output=True, text=True,
-        user=None if owner is None else owner.user_id, group=None if owner is None else owner.group_id, extra_groups=None if owner is None else [],
+        user=owner.user_id if owner else None, group=owner.group_id if owner else None,
+        extra_groups=[] if owner else None,
     )  # fmt: skip
     if told.returncode:
         raise DataError(told.stderr.strip().removeprefix("mbashara: ") or f"{settings.locations}: can't be read")

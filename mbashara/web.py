@@ -21,6 +21,8 @@ import archive
 import ingest
 import player
 import portal
+from archive.imports import pages as import_pages
+from archive.imports.uploads import Depot
 from archive.recordings import rows
 from core.channels import ChannelName, channel_name, channels_on_air
 from core.database import DatabaseAway, open_engine, transaction
@@ -36,6 +38,7 @@ from core.web.staff import Office, account, audit_log, emblem, entrance, institu
 from ingest.console import Studio, alarm_desk, broadcast, calendar, channel, dry_run, previews, stills, wall
 from mbashara import logs
 from mbashara.api import app as api
+from mbashara.api import uploads
 from mbashara.health import Health
 from mbashara.levels import LevelsRead
 from mbashara.load import LoadMeter
@@ -140,18 +143,22 @@ def application(settings: Settings) -> Starlette:
         return RedirectResponse("/sw/", 302)
 
     own: list[BaseRoute] = [Route("/healthz", healthz), Route("/metrics", metrics), Route("/", first)]
+    programs = api.application(engine, pepper, media, insecure_webhooks=settings.webhook_insecure)
+    depot = uploads.depot(settings)
     return Starlette(
         routes=[
-            Mount(api.PATH, api.application(engine, pepper, media, insecure_webhooks=settings.webhook_insecure)),
+            *uploads.routes(uploads.API_PATH, engine, depot, uploads.with_token(programs.state.api)),
+            *uploads.routes(uploads.STAFF_PATH, engine, depot, uploads.with_session(site)),
+            Mount(api.PATH, programs),
             *own,
-            *page_routes(site, engine, office, studio),
+            *page_routes(site, engine, office, studio, depot),
         ],
         middleware=[Middleware(SecurityHeaders)],
         exception_handlers=error_pages(site),
     )
 
 
-def page_routes(site: Site, engine: Engine, office: Office, studio: Studio) -> list[BaseRoute]:
+def page_routes(site: Site, engine: Engine, office: Office, studio: Studio, depot: Depot) -> list[BaseRoute]:
     """Every page there is."""
     return [
         site.assets.route(),
@@ -166,6 +173,7 @@ def page_routes(site: Site, engine: Engine, office: Office, studio: Studio) -> l
         *emblem.routes(site, office),
         *webhooks.routes(site, office),
         *audit_log.routes(site, office),
+        *import_pages.routes(site, engine, depot),
         *wall.routes(site, studio),
         *alarm_desk.routes(site, studio),
         *channel.routes(site, studio),

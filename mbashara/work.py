@@ -6,7 +6,7 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,7 +23,7 @@ from archive.recordings.describe import describe_closed
 from core.broadcasts import acts
 from core.database import DatabaseAway, open_engine, transaction
 from core.ids import is_id
-from mbashara import copying, fixity, logs, postgres, stamper, viewers, webhooks
+from mbashara import copying, fixity, imports, logs, postgres, stamper, viewers, webhooks
 from mbashara.data import DataError
 from mbashara.dry_run import DryRuns
 from mbashara.notary import Notary
@@ -202,6 +202,7 @@ def run(settings: Settings, stopping: threading.Event) -> None:
         return
     copier = copying.prepare(settings, _engine)
     checker = fixity.prepare(settings, _engine, copier.stores, copier.pace_days)
+    queue = imports.start(settings, _engine, stopping)
     DBOS(config=_dbos_config(settings))
     logs.adopt("dbos")
     DBOS.launch()
@@ -214,22 +215,20 @@ def run(settings: Settings, stopping: threading.Event) -> None:
     threading.Thread(target=DryRuns(settings, _engine).run, args=(stopping,), name="dry-runs").start()
     sender = webhooks.start(settings, stopping)
     try:
-        _go_round(settings, counter, follower, notary, stopping)
+        rounds = (counter.tell, follower.follow_once, notary.sign_due, queue.follow_once)
+        _go_round(settings, rounds, stopping)
     finally:
         stopping.set()  # or its threads would keep a process that has failed
     sender.join(webhooks.STOP_S)
     DBOS.destroy(workflow_completion_timeout_sec=1)
 
 
-def _go_round(
-    settings: Settings, counter: viewers.Counter, follower: Follower, notary: Notary, stopping: threading.Event
-) -> None:
+def _go_round(settings: Settings, rounds: Sequence[Callable[[], None]], stopping: threading.Event) -> None:
     away = False
     while not stopping.wait(ROUND_S):
         try:
-            counter.tell()
-            follower.follow_once()
-            notary.sign_due()
+            for one in rounds:
+                one()
             away = False
         except DatabaseAway as error:
             if not away:

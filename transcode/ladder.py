@@ -51,9 +51,13 @@ def choose_rungs(tracks: Mapping[Kind, Track], left_out: Collection[str] = ()) -
     ]
 
 
-def ffmpeg_command(executable: str, rungs: Sequence[Rung], descriptors: Sequence[int]) -> list[str]:
-    """The command line; rung n is written to file descriptor n of `descriptors`."""
-    source = ffmpeg.input("pipe:0", **_INPUT)
+def ffmpeg_command(
+    executable: str, rungs: Sequence[Rung], descriptors: Sequence[int], *, low_delay: bool = True
+) -> list[str]:
+    """The command line; rung n is written to file descriptor n of `descriptors`. Without `low_delay` the decoder keeps
+    its pictures until they are in order."""
+    options = _INPUT if low_delay else {name: value for name, value in _INPUT.items() if name != "flags"}
+    source = ffmpeg.input("pipe:0", **options)
     videos = [rung for rung in rungs if rung.kind is Kind.VIDEO]
     pictures = source.video.filter_multi_output("split", len(videos)) if videos else None
     outputs = []

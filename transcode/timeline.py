@@ -24,13 +24,15 @@ class Cut(NamedTuple):
 class Timeline:
     """The leading rendition cuts, the others follow. All cuts at or before `watermark_ms` are known."""
 
-    def __init__(self, next_msn: int = 0, discontinuities: int = 0) -> None:
+    def __init__(self, next_msn: int = 0, discontinuities: int = 0, kept_cuts: int | None = KEPT_CUTS) -> None:
+        """`kept_cuts`: how many a follower may be late; None: any."""
         self.watermark_ms: float = 0
         self.break_wanted = False
         self.discontinuities = discontinuities
         self._next_msn = next_msn
         self._cuts: dict[int, Cut] = {}
         self._sound_ends: dict[int, float] = {}
+        self._kept_cuts = kept_cuts
 
     def cut(self, start_ms: float, gap: bool = False) -> Cut:
         """Begins the next segment; with a discontinuity where one is wanted, never before a gap."""
@@ -40,8 +42,9 @@ class Timeline:
         cut = Cut(self._next_msn, start_ms, is_break, self.discontinuities, gap)
         self._next_msn += 1
         self._cuts[cut.msn] = cut
-        self._cuts.pop(cut.msn - KEPT_CUTS, None)
-        self._sound_ends.pop(cut.msn - KEPT_CUTS, None)
+        if self._kept_cuts is not None:
+            self._cuts.pop(cut.msn - self._kept_cuts, None)
+            self._sound_ends.pop(cut.msn - self._kept_cuts, None)
         self.watermark_ms = max(self.watermark_ms, start_ms)
         return cut
 

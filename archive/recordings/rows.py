@@ -15,6 +15,8 @@ from typing import Any
 from sqlalchemy import Row, Select, delete, select, tuple_, update
 from sqlalchemy.orm import Session
 
+from archive.imports import rows as imports
+from archive.imports.kept import IMPORTED
 from archive.recordings.ledger import GENESIS, hash_of
 from core.broadcasts.acts import close as close_broadcast
 from core.broadcasts.events import add_event
@@ -76,19 +78,28 @@ def _started(session: Session, recording_id: str, fact: Fact) -> None:
     if channel is None or channel.institution_id != fact["institution_id"]:
         raise LedgerError(f"no channel {fact['channel_id']} of institution {fact['institution_id']}")
     at = _when(fact)
+    if "import" in fact:
+        _add_recording(
+            session, recording_id, recording_id, channel, imports.begin(session, channel, recording_id, fact, at)
+        )
+        return
     broadcast = _broadcast_of(session, channel, recording_id, fact.get("plan", recording_id), at)
     if broadcast.air_id == recording_id and broadcast.started_at is None:
         broadcast.started_at = at
     began = {"after": broadcast.state} if broadcast in session.new else {}
     session.flush()
+    _add_recording(session, recording_id, broadcast.id, channel, at)
+    add_event(session, broadcast.institution_id, broadcast.id, at, "on_air", recording=recording_id, **began)
+
+
+def _add_recording(session: Session, recording_id: str, broadcast_id: str, channel: Channel, at: datetime) -> None:
     session.add(
         Recording(
-            id=recording_id, broadcast_id=broadcast.id, institution_id=channel.institution_id, state="recording",
+            id=recording_id, broadcast_id=broadcast_id, institution_id=channel.institution_id, state="recording",
             started_at=at, ledger_bytes=0,
         )
     )  # fmt: skip
     session.flush()
-    add_event(session, broadcast.institution_id, broadcast.id, at, "on_air", recording=recording_id, **began)
 
 
 def _broadcast_of(session: Session, channel: Channel, recording_id: str, broadcast_id: str, at: datetime) -> Broadcast:
@@ -154,6 +165,9 @@ def _ended(session: Session, recording_id: str, fact: Fact) -> None:
     recording = session.get_one(Recording, recording_id)
     recording.state, recording.ended_at = "ended", at
     recording.duration_ms, recording.size_bytes = fact["duration_ms"], fact["size_bytes"]
+    if fact.get("reason") == IMPORTED:
+        imports.end(session, recording, fact["duration_ms"])
+        return
     _tell(session, recording_id, fact, "off_air", reason=fact.get("reason"), recording=recording_id)
     broadcast = session.get_one(Broadcast, recording.broadcast_id, with_for_update=True)
     if broadcast.state == "live" and broadcast.air_id == recording_id:

@@ -1,8 +1,10 @@
-"""Writing what is in pieces to a file, whole or not at all."""
+"""Writing what is in pieces to a file, whole or not at all; and to the disk itself."""
 
+import ctypes
 import errno
 import os
 from collections.abc import Sequence
+from pathlib import Path
 
 from core.media.packet import Buffer
 
@@ -17,3 +19,13 @@ def write_all(descriptor: int, pieces: Sequence[Buffer]) -> int:
     if os.writev(descriptor, pieces) < size:
         raise OSError(errno.ENOSPC, "no space left")
     return size
+
+
+def sync_file_system(folder: Path) -> None:
+    """Returns when all that was written beside and below a folder is on the disk. Raises OSError."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        if ctypes.CDLL(None, use_errno=True).syncfs(descriptor):
+            raise OSError(ctypes.get_errno(), "cannot be synced", str(folder))
+    finally:
+        os.close(descriptor)

@@ -30,6 +30,7 @@ class Act(StrEnum):
     HEALTH_READ = "health.read"
     ALARM_ACKNOWLEDGE = "alarm.acknowledge"
     RECORDING_EDIT = "recording.edit"
+    RECORDING_IMPORT = "recording.import"
     PAGE_EDIT = "page.edit"
     VACANCY_EDIT = "vacancy.edit"
     INSTITUTION_ADD = "institution.add"
@@ -48,7 +49,7 @@ ACTS_OF: dict[Role, frozenset[Act]] = {
             Act.ALARM_ACKNOWLEDGE,
         }
     ),
-    Role.ARCHIVIST: frozenset({Act.RECORDING_EDIT}),
+    Role.ARCHIVIST: frozenset({Act.RECORDING_EDIT, Act.RECORDING_IMPORT}),
     Role.EDITOR: frozenset({Act.BROADCAST_CREATE, Act.BROADCAST_EDIT, Act.PAGE_EDIT}),
     Role.RECRUITER: frozenset({Act.VACANCY_EDIT}),
     Role.ADMIN: frozenset(Act),

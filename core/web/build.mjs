@@ -96,6 +96,11 @@ const ASSETS = [
     options: { ...module_, entryPoints: [join(root, 'ingest', 'console', 'scripts', 'console.js')] },
   },
   {
+    name: 'imports.js',
+    budget: { gzip: 5 * 1024 },
+    options: { ...module_, entryPoints: [join(root, 'archive', 'imports', 'scripts', 'imports.js')] },
+  },
+  {
     name: 'staff.js',
     budget: { gzip: 8 * 1024 },
     options: { ...module_, entryPoints: [join(web, 'scripts', 'staff.js')] },

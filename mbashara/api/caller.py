@@ -89,14 +89,22 @@ def _enter(
     body: Annotated[bytes, Depends(_body)],
     shown: Annotated[HTTPAuthorizationCredentials | None, Security(_scheme)],
 ) -> Caller:
-    api: Api = request.app.state.api
-    token, now = shown.credentials if shown else "", api.now()
+    caller = enter(request.app.state.api, request, shown.credentials if shown else "", body)
+    _check_parameters(request)
+    return caller
+
+
+def enter(api: Api, request: Request, token: str | None = None, body: bytes = b"") -> Caller:
+    """Who asks, by the token that was shown; without one given, the header's. Nothing of a body is read. Blocks."""
+    if token is None:
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        token = token.strip() if scheme.lower() == "bearer" else ""
+    now = api.now()
     bearer = _find(api, token, address_key(_address(request)), now)
     allowance = api.by_token.take(hash_token(token))
     request.state.allowance = allowance
     if allowance.retry_after_s is not None:
         raise Refused(Kind.TOO_MANY, headers={"retry-after": str(allowance.retry_after_s)})
-    _check_parameters(request)
     return Caller(api, bearer, request, body, now)
 
 

@@ -15,7 +15,17 @@ from core import channels
 from core.channels import ChannelError, ChannelKeys
 from core.database import DatabaseAway
 from mbashara import __version__, logs, supervisor
-from mbashara.cli import drill, evidence, fixity, locations, rebuild, recordings, recordings_packages, staff
+from mbashara.cli import (
+    drill,
+    evidence,
+    fixity,
+    imports,
+    locations,
+    rebuild,
+    recordings,
+    recordings_packages,
+    staff,
+)
 from mbashara.cli.common import Command, UserError, add_command, database, print_list, with_json
 from mbashara.data import DataError
 from mbashara.settings import Settings
@@ -79,6 +89,7 @@ def parser() -> ArgumentParser:
         required=True, metavar="COMMAND"
     )
     with_json(add_command(recording.add_parser("list", help="list the recordings, newest first"), recording_list))
+    imports.add_parser(recording)
     evidence.add_recording_parsers(recording)
     recordings.add_parsers(recording)
     recordings_packages.add_parsers(recording)

@@ -24,6 +24,8 @@ from starlette.middleware import Middleware
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
+from archive.imports import jobs
+from archive.imports.jobs import Wanted
 from core import channels
 from core.broadcasts import queries as broadcasts
 from core.broadcasts.queries import Outline
@@ -40,6 +42,7 @@ from core.web.staff import Office
 from core.webhooks import endpoints
 from core.webhooks.endpoints import Made
 from ingest.console import Studio
+from mbashara.api import uploads
 from mbashara.load import LoadMeter
 from mbashara.media_processes import MediaProcesses
 from mbashara.settings import Settings
@@ -64,14 +67,15 @@ def outline(**more: str) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Tenant:
-    """An institution, its channel, a planned broadcast, a webhook, and the ids of two people; the admin may sign on
-    elsewhere."""
+    """An institution, its channel, a planned broadcast, a webhook, a file that waits to be imported, and the ids of two
+    people; the admin may sign on elsewhere."""
 
     institution_id: int
     slug: str
     channel: str
     broadcast_id: str
     webhook_id: int
+    import_id: str
     admin_id: int
     engineer_id: int
     identity_id: int
@@ -226,13 +230,14 @@ def _pages(engine: Engine, world: World, folder: Path, provider: Provider | None
     office = Office(engine, PEPPER, FolderMailer(mail, "Mbashara <mbashara@localhost>"), BASE_URL, folder, provider)
     settings = Settings(data=folder, run_dir=folder / "run")
     away = MediaProcesses(settings)
+    settings.imports_folder.mkdir(exist_ok=True)
     stills = folder / "stills"
     stills.mkdir(exist_ok=True)
     (stills / f"{world.b.channel}.primary.jpg").write_bytes(b"a picture")  # b's feed, though none is here
     load = LoadMeter(settings, away)
     studio = Studio(engine, away, PEPPER, "rtmp://127.0.0.1/live", stills, folder / "live", load.read)
     app = Starlette(
-        routes=page_routes(site, engine, office, studio),
+        routes=page_routes(site, engine, office, studio, uploads.depot(settings)),
         middleware=[Middleware(SecurityHeaders)],
         exception_handlers=error_pages(site),
     )
@@ -252,7 +257,9 @@ def _tenant(session: Session, slug: str) -> Tenant:
     session.flush()
     plan_id = _plan(session, channel, institution)
     hook_id = _webhook(session, institution)
-    return Tenant(institution.id, slug, channel, plan_id, hook_id, admin.id, engineer.id, linked.id)
+    return Tenant(
+        institution.id, slug, channel, plan_id, hook_id, _import(session, channel), admin.id, engineer.id, linked.id
+    )
 
 
 def _plan(session: Session, slug: str, institution: Institution) -> str:
@@ -261,6 +268,13 @@ def _plan(session: Session, slug: str, institution: Institution) -> str:
     outline = Outline(institution.name_sw, institution.name_en, NOW + timedelta(hours=2))
     randomness = institution.id.to_bytes(10, "big")
     return broadcasts.schedule(session, channel, outline, actor="Asha", now=NOW, randomness=randomness).id
+
+
+def _import(session: Session, slug: str) -> str:
+    channel = channels.find_channel(session, slug)
+    assert channel is not None
+    job_id = jobs.new_id(NOW, channel.id.to_bytes(10, "big"))
+    return jobs.add(session, job_id, channel, Wanted(f"{slug}.mp4", 1000), by=BY, now=NOW).id
 
 
 def _webhook(session: Session, institution: Institution) -> int:

@@ -1,0 +1,37 @@
+"""What the catalogue says of an imported recording, from its ledger: its time is the file's, not that of the import."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from core.broadcasts.events import add_event
+from core.broadcasts.lifecycle import State
+from core.channels import MAX_NAME
+from core.tables import Broadcast, Channel, Recording
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def begin(session: Session, channel: Channel, recording_id: str, fact: Mapping[str, Any], at: datetime) -> datetime:
+    """Adds its broadcast, which is over; returns when it began. `at`: when it was imported."""
+    told = fact["import"]
+    began_at = EPOCH + timedelta(milliseconds=fact["origin_ms"])
+    session.add(
+        Broadcast(
+            id=recording_id, air_id=recording_id, institution_id=channel.institution_id, channel_id=channel.id,
+            state=State.ENDED, title_sw=str(told["title_sw"])[:MAX_NAME], title_en=str(told["title_en"])[:MAX_NAME],
+            started_at=began_at, created_by=told["by"],
+        )
+    )  # fmt: skip
+    session.flush()
+    original = {name: told["original"][name] for name in ("name", "size", "sha256")}
+    add_event(session, channel.institution_id, recording_id, at, "imported", told["by"], **original)
+    return began_at
+
+
+def end(session: Session, recording: Recording, duration_ms: int) -> None:
+    """Both ended so much after they began."""
+    ended_at = recording.started_at + timedelta(milliseconds=duration_ms)
+    session.get_one(Broadcast, recording.broadcast_id).ended_at = recording.ended_at = ended_at

@@ -1,0 +1,161 @@
+"""`mbashara recording import`: files of this machine become recordings of a channel."""
+
+import hashlib
+import json
+import os
+import secrets
+import sys
+import time
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from archive.imports import jobs
+from archive.imports.jobs import UNDER_WAY, State, Wanted
+from archive.imports.words import told_in
+from core.audit import Actor
+from core.channels import find_channel
+from core.database import open_engine, transaction
+from core.ids import RANDOM_BYTES
+from core.web.dates import EAST_AFRICA_TIME
+from core.web.i18n import Language
+from mbashara.cli.common import UserError, add_command, database
+from mbashara.data import account
+from mbashara.settings import Settings
+
+if TYPE_CHECKING:
+    from argparse import _SubParsersAction
+
+BY = Actor(None, "command line")
+COPIED_BYTES = 4 << 20
+ASK_S = 0.5
+
+
+def add_parser(recording: "_SubParsersAction[ArgumentParser]") -> None:
+    add = add_command(recording.add_parser("import", help="make recordings of video and sound files"), import_files)
+    add.add_argument("files", nargs="*", type=Path, metavar="FOLDER|FILE", help="a folder: every file in it")
+    add.add_argument("--channel", metavar="SLUG", help="whose recordings they become")
+    add.add_argument(
+        "--at", metavar="ISO", help="when the first picture was made (default: as the file says, else now)"
+    )
+    add.add_argument("--title-sw", default="", metavar="TEXT", help="title in Swahili (default: the file's name)")
+    add.add_argument("--title-en", default="", metavar="TEXT", help="title in English (default: the file's name)")
+    add.add_argument("--wait", action="store_true", help="until all are made; says how far each is")
+    add.add_argument("--json", action="store_true", help="print JSON")
+
+
+def import_files(settings: Settings, arguments: Namespace) -> int:
+    if not arguments.channel:
+        raise UserError("name the channel: --channel SLUG / taja chaneli: --channel SLUG")
+    files = list(_files(arguments.files))
+    if not files:
+        raise UserError("there is no file / hakuna faili")
+    at = _moment(arguments.at)
+    ids = [_take(settings, file, arguments, at) for file in files]
+    if arguments.wait:
+        _wait(settings, ids, arguments.json)
+    with database(settings) as session:
+        found = jobs.states(session, ids)
+        told = [
+            {"id": one, "name": found[one].name, "state": found[one].state, "trouble": found[one].trouble}
+            for one in ids
+        ]
+        words = {one: told_in(Language.EN, found[one]) + " / " + told_in(Language.SW, found[one]) for one in ids}
+    if arguments.json:
+        print(json.dumps(told, ensure_ascii=False))
+    else:
+        for one in told:
+            print("  ".join((str(one["id"]), str(one["name"]), words[str(one["id"])])))
+    return 1 if any(one["state"] == State.FAILED for one in told) else 0
+
+
+def _files(given: Sequence[Path]) -> Iterator[Path]:
+    for path in given:
+        if path.is_dir():
+            yield from sorted(one for one in path.iterdir() if one.is_file() and not one.name.startswith("."))
+        elif path.is_file():
+            yield path
+        else:
+            raise UserError(f"there is no file {path} / hakuna faili {path}")
+
+
+def _moment(text: str | None) -> datetime | None:
+    """Without a zone it is East Africa's."""
+    if text is None:
+        return None
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        raise UserError(f"{text} is no time like 2019-05-01T08:00 / si muda kama 2019-05-01T08:00") from None
+    return at if at.tzinfo is not None else at.replace(tzinfo=EAST_AFRICA_TIME)
+
+
+def _take(settings: Settings, file: Path, arguments: Namespace, at: datetime | None) -> str:
+    """Copies it into the data folder, then into the queue: a row has its file."""
+    now = datetime.now(UTC)
+    with database(settings) as session:
+        if find_channel(session, arguments.channel) is None:
+            raise UserError(f"there is no channel {arguments.channel} / hakuna chaneli {arguments.channel}")
+    job_id = jobs.new_id(now, secrets.token_bytes(RANDOM_BYTES))
+    kept = settings.imports_folder / job_id
+    sha256, size_bytes = _copy(settings, file, kept)
+    wanted = Wanted(file.name, size_bytes, arguments.title_sw, arguments.title_en, at, sha256)
+    try:
+        with database(settings) as session:
+            channel = find_channel(session, arguments.channel)
+            assert channel is not None
+            jobs.add(session, job_id, channel, wanted, by=BY, now=now)
+    except BaseException:
+        kept.unlink()
+        raise
+    return job_id
+
+
+def _copy(settings: Settings, file: Path, kept: Path) -> tuple[str, int]:
+    """Its hash and its size in bytes. Leaves the free space that `up` wants."""
+    size_bytes = file.stat().st_size
+    status = os.statvfs(kept.parent)
+    if size_bytes == 0:
+        raise UserError(f"{file} is empty / {file} ni tupu")
+    if status.f_bavail * status.f_frsize - size_bytes < settings.min_free_mb << 20:
+        raise UserError(f"no space left for {file} / nafasi haitoshi kwa {file}")
+    digest, owner = hashlib.sha256(), account()
+    try:
+        with file.open("rb") as source, kept.open("xb") as target:
+            if owner is not None:
+                os.fchown(target.fileno(), owner.user_id, owner.group_id)
+            while data := source.read(COPIED_BYTES):
+                digest.update(data)
+                target.write(data)
+            target.flush()
+            os.fsync(target.fileno())
+            return digest.hexdigest(), target.tell()
+    except OSError as error:
+        kept.unlink(missing_ok=True)
+        raise UserError(f"{file} can't be copied / haiwezi kunakiliwa: {error.strerror}") from error
+
+
+def _wait(settings: Settings, ids: list[str], as_json: bool) -> None:
+    """Says what changes, a line each. Without `up` nobody makes them, so it is not waited for."""
+    if not settings.supervisor_file.exists():
+        print("mbashara: nothing is made until `up` runs / hakuna kinachotengenezwa hadi `up`", file=sys.stderr)
+        return
+    engine = open_engine(settings.sqlalchemy_url)
+    shown: dict[str, str] = {}
+    try:
+        while True:
+            with transaction(engine) as session:
+                found = jobs.states(session, ids)
+            for one in ids:
+                job = found[one]
+                line = f"{job.name}: {told_in(Language.EN, job)} / {told_in(Language.SW, job)}"
+                if shown.get(one) != line:
+                    shown[one] = line
+                    print(line, file=sys.stderr if as_json else sys.stdout, flush=True)
+            if not any(job.state in UNDER_WAY for job in found.values()):
+                return
+            time.sleep(ASK_S)
+    finally:
+        engine.dispose()

@@ -1,0 +1,85 @@
+"""The page of imports: a file sent as a form, by tus from a page, cancelled and asked for again; by whose staff."""
+
+from datetime import timedelta
+from pathlib import Path
+
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
+
+from archive.imports import jobs
+from archive.imports.tables import ImportJob
+from archive.imports.uploads import Depot
+from core.database import transaction
+from core.web.assets import Assets
+from core.web.site import Site
+from mbashara.api import uploads
+from mbashara.web import ROOMS, SiteDoor
+from tests.live.pages_kit import Pages
+
+PATH = "/sw/staff/imports"
+FILE = {"file": ("Kikao cha kwanza.mp4", b"sio video", "video/mp4")}
+
+
+def newest(pages: Pages) -> ImportJob:
+    with transaction(pages.engine) as session:
+        found = session.query(ImportJob).order_by(ImportJob.created_at.desc(), ImportJob.id.desc()).first()
+    assert found is not None
+    return found
+
+
+def test_a_file_is_sent_as_a_form_and_waits(pages: Pages, tmp_path: Path) -> None:
+    admin, last = pages.signed_in(pages.world.a.admin), pages.newest_entry()
+    pages.clock.forward(seconds=5)
+    told = {"channel": pages.world.a.channel, "at": "2019-05-01T08:00"}
+    assert admin.post(PATH, told, files=FILE).headers["location"] == f"{PATH}?told=taken"
+    job = newest(pages)
+    assert (job.state, job.title_en, job.size_bytes) == ("waiting", "Kikao cha kwanza", 9)
+    assert (tmp_path / "imports" / job.id).read_bytes() == b"sio video"
+    assert pages.acts(last) == ["recording.import"]
+    shown = admin.get(PATH).text
+    assert "Kikao cha kwanza" in shown and "linasubiri" in shown and f"{PATH}/{job.id}/cancel" in shown
+    with transaction(pages.engine) as session:
+        assert jobs.start(session, job.id) is not None
+        assert jobs.note(session, job.id, 42)
+    assert "asilimia 42" in admin.get(PATH).text
+    with transaction(pages.engine) as session:
+        jobs.fail(session, job.id, "truncated", 4000, 8000, pages.clock.now)
+    assert "0:00:04 of 0:00:08 can be read" in admin.get("/en/staff/imports").text
+    assert admin.post(f"{PATH}/{job.id}/short").headers["location"].endswith("told=short")
+    assert (newest(pages).state, newest(pages).takes_short, newest(pages).attempt) == ("waiting", True, 2)
+    assert admin.post(f"{PATH}/{job.id}/cancel").headers["location"].endswith("told=cancel")
+    assert admin.post(f"{PATH}/{job.id}/cancel").headers["location"].endswith("told=nothing")
+    assert newest(pages).state == "cancelled" and not (tmp_path / "imports" / job.id).exists()
+
+
+def test_what_is_wrong_with_a_form_is_told_and_leaves_nothing(pages: Pages, tmp_path: Path) -> None:
+    admin, before = pages.signed_in(pages.world.a.admin), newest(pages).id
+    wrong = [
+        ({"channel": pages.world.b.channel}, FILE, "Chagua chaneli."),
+        ({"channel": pages.world.a.channel, "at": "jana"}, FILE, "Andika muda kama"),
+        ({"channel": pages.world.a.channel}, {"file": ("x.mp4", b"", "video/mp4")}, "Chagua faili."),
+    ]
+    for told, files, words in wrong:
+        answer = admin.post(PATH, told, files=files)
+        assert answer.status_code == 422 and words in answer.text
+    assert newest(pages).id == before and not list((tmp_path / "imports").iterdir())
+    engineer = pages.signed_in(pages.world.a.engineer)
+    assert engineer.get(PATH).status_code == engineer.post(PATH, {}, files=FILE).status_code == 403
+
+
+def test_a_pages_script_sends_with_its_proof_alone(pages: Pages, tmp_path: Path) -> None:
+    site = Site(ROOMS, Assets(), SiteDoor(pages.engine), lambda: pages.clock.now, bytes(32))
+    depot = Depot(tmp_path / "imports", 10**6, 5, timedelta(hours=1), 0)
+    routes = uploads.routes(uploads.STAFF_PATH, pages.engine, depot, uploads.with_session(site))
+    admin, engineer = pages.signed_in(pages.world.a.admin), pages.signed_in(pages.world.a.engineer)
+    head = {"tus-resumable": "1.0.0", "upload-length": "9", "upload-metadata": "channel YWxmYS0x"}  # alfa-1
+    statuses = []
+    for browser, proof in ((admin, admin.token(PATH)), (admin, ""), (engineer, engineer.token()), (None, "")):
+        client = TestClient(Starlette(routes=routes), cookies=browser.client.cookies if browser else None)
+        statuses.append(client.post(uploads.STAFF_PATH, headers={**head, "x-csrf": proof}).status_code)
+    assert statuses == [201, 403, 403, 401]
+    other = pages.signed_in(pages.world.b.admin)
+    client = TestClient(Starlette(routes=routes), cookies=other.client.cookies)
+    one = f"{uploads.STAFF_PATH}/{newest(pages).id}"
+    asked = {"tus-resumable": "1.0.0", "x-csrf": other.token(PATH)}
+    assert [client.head(one, headers=asked).status_code, client.delete(one, headers=asked).status_code] == [404, 404]
