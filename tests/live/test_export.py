@@ -56,8 +56,9 @@ def test_a_stretch_becomes_a_file_that_says_what_it_is(up: Up, tmp_path: Path) -
     again = command(up.data, *words)
     assert (again.returncode, "tayari ipo" in again.stderr) == (2, True)
     with psycopg.connect(host=str(up.run / "postgres"), user="postgres", dbname="mbashara") as server:
-        acts = server.execute("select subject from audit_entry where act = 'recording.export'").fetchall()
-    assert acts == [(f"recording:{ID}",)]
+        asked = "select act from audit_entry where act = 'recording.export' and subject = %s"
+        acts = server.execute(asked, (f"recording:{ID}",)).fetchall()
+    assert acts == [("recording.export",)]
 
 
 @pytest.mark.parametrize(
