@@ -39,6 +39,8 @@ def fixity_run(settings: Settings, arguments: Namespace) -> int:
         _find(session, arguments.recording)
         if checks.ask(session, asked, arguments.recording, arguments.location) == 0:
             raise UserError("there are no copies to read / hakuna nakala za kusoma")
+        subject = f"recording:{arguments.recording}" if arguments.recording else "recordings"
+        audit.append(session, BY, "fixity.run", subject, now=asked, after={"location": arguments.location})
     if arguments.no_wait:
         return 0
     while True:
