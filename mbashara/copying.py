@@ -3,11 +3,13 @@ turn each. Who is killed in a turn takes it up again, and finds at the store wha
 """
 
 import threading
+import time
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 
 import structlog
 from dbos import DBOS, SetWorkflowID
+from dbos import error as dbos_error
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
@@ -24,6 +26,7 @@ FULL_ROUND = 20
 """One round in so many looks for recordings that have no row at a location, and forgets old workflows."""
 MAX_TURNS = 4
 """Turns at once, each with a few files in flight."""
+DEAD_S = 60.0
 FORGET_AFTER = timedelta(hours=6)
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("mbashara.copying")
@@ -37,7 +40,9 @@ class Copier:
     engine: Engine
     stores: dict[str, Store]
     pace_days: dict[str, float]
-    running: set[str] = field(default_factory=set)
+    running: dict[str, float] = field(default_factory=dict)
+    """Turns by their workflow's id, and when each was started here (monotonic seconds)."""
+    begun: set[str] = field(default_factory=set)
     woken: threading.Event = field(default_factory=threading.Event)
     described: int = 0
     """The newest event of any broadcast's log of which it is known that the custody logs tell."""
@@ -52,6 +57,9 @@ class Copier:
                 if not away:
                     log.warning("database away", reason=str(error))
                 away = True
+            except Exception:
+                log.exception("a round of copying failed")
+                stopping.wait(ROUND_S)
             self.woken.wait(ROUND_S)
             self.woken.clear()
 
@@ -65,11 +73,28 @@ class Copier:
         for turn in turns:
             name = _workflow_id(turn)
             if name not in self.running and len(self.running) < MAX_TURNS:
-                self.running.add(name)
-                with SetWorkflowID(name):
-                    DBOS.start_workflow(copy_recording, asdict(turn))
+                self._start(name, turn)
         if is_full:
+            self._give_up_dead()
             forget("copy:", now - FORGET_AFTER)
+
+    def _start(self, name: str, turn: Turn) -> None:
+        self.running[name] = time.monotonic()
+        try:
+            with SetWorkflowID(name):
+                DBOS.start_workflow(copy_recording, asdict(turn))
+        except BaseException:
+            self.running.pop(name, None)
+            raise
+
+    def _give_up_dead(self) -> None:
+        """A workflow that ended without its turn being noted (the database went away just then) is not begun by its id
+        again: its record goes, so that the turn can be made anew."""
+        for name, started_s in list(self.running.items()):
+            if time.monotonic() - started_s > DEAD_S and name not in self.begun:
+                log.warning("a turn of copying was lost, and is made anew", turn=name)
+                DBOS.delete_workflow(name)
+                self.running.pop(name, None)
 
     def _describe(self, session: Session, now: datetime) -> None:
         """What changed in the catalogue since: recordings that were closed meanwhile are told of once they are."""
@@ -79,7 +104,8 @@ class Copier:
         self.described = min(newest, describe.open_since(session) or newest)
 
     def ended(self, name: str) -> None:
-        self.running.discard(name)
+        self.begun.discard(name)
+        self.running.pop(name, None)
         self.woken.set()
 
 
@@ -109,8 +135,12 @@ def note_turn(turn: dict[str, object], copied: dict[str, object]) -> None:
 @DBOS.workflow()
 def copy_recording(turn: dict[str, object]) -> None:
     wanted = Turn(**turn)  # type: ignore[arg-type]
+    _context().begun.add(_workflow_id(wanted))
     try:
-        copied = copy_turn(turn)
+        try:
+            copied = copy_turn(turn)
+        except dbos_error.DBOSMaxStepRetriesExceeded as error:  # a ledger here that can't be read
+            copied = asdict(Copied(wanted.begin, 0, 0, 0, 0, False, error=str(error.errors[-1])))
         note_turn(turn, copied)
     finally:
         _context().ended(_workflow_id(wanted))

@@ -49,14 +49,28 @@ class Fixity:
                 rounds += 1
             except DatabaseAway:
                 continue  # the follower has said so
+            except Exception:
+                log.exception("a round of fixity failed")
 
     def start_due(self) -> None:
         with transaction(self.engine) as session:
             due = checks.due(session, list(self.stores), datetime.now(UTC))
         if due is not None:
-            self.running.set()
-            with SetWorkflowID(f"fixity:{due.recording_id}:{due.since_ms}"):
+            self._start(due)
+
+    def _start(self, due: Due) -> None:
+        """A workflow that failed is not begun by its id again: its record goes first."""
+        name = f"fixity:{due.recording_id}:{due.since_ms}"
+        found = DBOS.get_workflow_status(name)
+        if found is not None and found.status not in ("PENDING", "ENQUEUED"):
+            DBOS.delete_workflow(name)
+        self.running.set()
+        try:
+            with SetWorkflowID(name):
                 DBOS.start_workflow(check_copies, asdict(due))
+        except BaseException:
+            self.running.clear()
+            raise
 
     def check(self, due: Due) -> CheckedAll:
         """Reads what is due; where anything is wrong, reads all copies and mends."""

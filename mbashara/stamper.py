@@ -40,6 +40,8 @@ class Stamper:
                 self.stamp_due(datetime.now(UTC))
             except DatabaseAway:
                 continue  # the follower has said so
+            except Exception:
+                log.exception("a round of time stamps failed")
 
     def stamp_due(self, now: datetime) -> None:
         with transaction(self.engine) as session:
