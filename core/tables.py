@@ -206,14 +206,19 @@ class BroadcastEvent(Base):
 class Recording(Base):
     """What a broadcast left of one time on the air (it has another where a `go live` was undone). `ledger_bytes` is
     how far its ledger has been turned into rows, `ledger_head` the hash of its last line there, `signed_bytes` how far
-    it is signed."""
+    it is signed; so for its custody log.
+    `described_event_id`: the broadcast's last event that the custody log tells of."""
 
     __tablename__ = "recording"
     __table_args__ = (
         ForeignKeyConstraint(["broadcast_id", "institution_id"], ["broadcast.id", "broadcast.institution_id"]),
         UniqueConstraint("id", "institution_id"),
         Index("recording_of_broadcast", "broadcast_id"),
-        Index("recording_unsigned", "id", postgresql_where=text("signed_bytes < ledger_bytes")),
+        Index(
+            "recording_unsigned",
+            "id",
+            postgresql_where=text("signed_bytes < ledger_bytes or signed_custody_bytes < custody_bytes"),
+        ),
         CheckConstraint("state in ('recording', 'ended', 'complete')", name="state"),
     )
     id: Mapped[str] = mapped_column(primary_key=True)
@@ -228,6 +233,10 @@ class Recording(Base):
     ledger_head: Mapped[str] = mapped_column(server_default="0" * 64, default="0" * 64)
     signed_bytes: Mapped[int] = mapped_column(BigInteger, server_default="0", default=0)
     signed_at: Mapped[datetime | None]
+    custody_bytes: Mapped[int] = mapped_column(BigInteger, server_default="0", default=0)
+    custody_head: Mapped[str] = mapped_column(server_default="0" * 64, default="0" * 64)
+    signed_custody_bytes: Mapped[int] = mapped_column(BigInteger, server_default="0", default=0)
+    described_event_id: Mapped[int] = mapped_column(BigInteger, server_default="0", default=0)
 
 
 class SigningKey(Base):

@@ -1,5 +1,6 @@
 """One publisher's feed: message bodies of whatever protocol to packets, and what an engineer wants to know of them."""
 
+from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
@@ -13,6 +14,10 @@ from ingest.rtmp.door import FeedEnd
 from ingest.rtmp.errors import FeedError
 
 NO_TRACK_AFTER_MS = 10_000
+SOUND_PACKETS = 48
+"""About a second of AAC at 48 kHz."""
+MAX_SOUND_BYTES = 8192
+"""An AAC frame has at most 768 bytes a channel (ISO 14496-3, 4.5.3): a larger one is not kept."""
 _NO_TRACK = "Mbashara takes H.264 video and AAC audio; this feed brought neither in its first seconds."
 
 
@@ -39,11 +44,13 @@ class Feed:
         self.health = FeedHealth(limits)
         self.newest_key: Packet | None = None  # only referred to: its picture is others' to make
         self.was_newest_key_aired = False
+        self.newest_sound: deque[Packet] = deque(maxlen=SOUND_PACKETS)  # only referred to, as the keyframe
         self._on_end = on_end
         self._taps: tuple[Tap, ...] = ()
         self._first_ms: int | None = None
         self._take_picture = self.health.measurer.video.take_picture
         self._take_sound = self.health.measurer.audio.take
+        self._keep_sound = self.newest_sound.append
 
     def on_message(self, type_id: int, timestamp_ms: int, body: bytearray) -> None:
         self.bytes_in += len(body)
@@ -60,7 +67,10 @@ class Feed:
                 if item.is_key:
                     self.newest_key, self.was_newest_key_aired = item, self.on_item is not None
             else:
-                self._take_sound(timestamp_ms, len(item.payload))
+                size = len(item.payload)
+                self._take_sound(timestamp_ms, size)
+                if size <= MAX_SOUND_BYTES:
+                    self._keep_sound(item)
             if self.on_item is not None:
                 self.on_item(self, item)
             for tap in self._taps:
@@ -93,6 +103,8 @@ class Feed:
         known = self.tracks.get(track.kind)
         if known is None or known.config != track.config:
             self.tracks[track.kind] = track
+            if track.kind is Kind.AUDIO:
+                self.newest_sound.clear()  # what came before is of another configuration
             if self.on_item is not None:
                 self.on_item(self, track)
             for tap in self._taps:

@@ -27,6 +27,7 @@ FOLDERS = {
     "postgres": 0o700,
     "secrets": 0o700,
     "secrets/signing": 0o700,
+    "secrets/c2pa": 0o700,
     "state": 0o755,
     "log": 0o755,
     "recordings": 0o755,

@@ -2,6 +2,7 @@
 
 GET /feeds                                              every feed that is connected
 GET /feeds/keyframe?channel=&role=[&known=]             its newest keyframe and configuration as FLV; 404: none yet
+GET /feeds/sound?channel=&role=[&known=]                its last second of sound and configuration as FLV; 404: none yet
 GET /feeds/series?channel=&role=[&step_s=][&from_s=]    a role's series in the last broadcast, at most 400 rows
 
 The edge doesn't pass these on: they name encoders and addresses. Issues are told by type; their words are in
@@ -15,14 +16,15 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qs
 
-from core.media.packet import Kind, Track, VideoTrack
+from core.media.packet import AudioTrack, Kind, Track, VideoTrack
 from core.web.http import Request, response
 from ingest.feed import Feed
 from mbashara.channels import Channel, Channels
+from transcode.levels.sound import sound_file
 from transcode.stills.keyframe import keyframe_file
 
-PATH, SERIES_PATH, KEYFRAME_PATH = "/feeds", "/feeds/series", "/feeds/keyframe"
-PATHS = frozenset({PATH, SERIES_PATH, KEYFRAME_PATH})
+PATH, SERIES_PATH, KEYFRAME_PATH, SOUND_PATH = "/feeds", "/feeds/series", "/feeds/keyframe", "/feeds/sound"
+PATHS = frozenset({PATH, SERIES_PATH, KEYFRAME_PATH, SOUND_PATH})
 
 
 def answer(channels: Channels, request: Request) -> bytes:
@@ -31,6 +33,8 @@ def answer(channels: Channels, request: Request) -> bytes:
     asked = {name: values[-1] for name, values in parse_qs(request.query).items()}
     if request.path == KEYFRAME_PATH:
         return _keyframe(channels, asked)
+    if request.path == SOUND_PATH:
+        return _sound(channels, asked)
     found = _series(channels, asked)
     return _json(404, {"error": "no such series"}) if found is None else _json(200, found)
 
@@ -48,6 +52,19 @@ def _keyframe(channels: Channels, asked: dict[str, str]) -> bytes:
     if asked.get("known") == tag:
         return response(304, headers)
     return response(200, [*headers, ("content-type", "video/x-flv")], keyframe_file(track, feed.newest_key))
+
+
+def _sound(channels: Channels, asked: dict[str, str]) -> bytes:
+    """`known` as a keyframe's: 304 where nothing was heard since."""
+    channel = channels.channels.get(asked.get("channel", ""))
+    feed = channel.feeds.get(asked.get("role", "")) if channel is not None else None
+    track = feed.tracks.get(Kind.AUDIO) if feed is not None else None
+    if feed is None or not feed.newest_sound or not isinstance(track, AudioTrack):
+        return _json(404, {"error": "no sound"})
+    tag = f"{feed.identity}-{feed.health.measurer.audio.frames}"
+    if asked.get("known") == tag:
+        return response(304, [("etag", tag)])
+    return response(200, [("etag", tag), ("content-type", "video/x-flv")], sound_file(track, tuple(feed.newest_sound)))
 
 
 def _series(channels: Channels, asked: dict[str, str]) -> dict[str, Any] | None:

@@ -3,7 +3,7 @@
 import json
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from http import HTTPStatus
 from http.client import HTTPException
@@ -25,10 +25,16 @@ TROUBLES_KEPT_S = 2.0
 
 
 class MediaProcesses:
-    """Called in threads; one at a time asks, the others take its answer."""
+    """Called in threads; one at a time asks, the others take its answer. `levels` tells by a feed's identity how loud
+    it is: that is measured elsewhere."""
 
-    def __init__(self, settings: Settings, clock_s: Callable[[], float] = time.monotonic) -> None:
-        self._settings, self._clock_s = settings, clock_s
+    def __init__(
+        self,
+        settings: Settings,
+        clock_s: Callable[[], float] = time.monotonic,
+        levels: Callable[[], Mapping[str, Told]] = dict,
+    ) -> None:
+        self._settings, self._clock_s, self._levels = settings, clock_s, levels
         self._asking = Lock()
         self._feeds: list[Told] = []
         self._complete = True
@@ -44,7 +50,8 @@ class MediaProcesses:
         with self._asking:
             if self._clock_s() - self._asked_s >= KEPT_S:
                 told = [self._ask(name) for name in media_names(self._settings)]
-                self._feeds = [feed for one in told if one is not None for feed in one]
+                levels = self._levels()
+                self._feeds = [{**feed, "levels": levels.get(feed["feed"])} for one in told for feed in one or ()]
                 self._complete = None not in told
                 self._asked_s = self._clock_s()
             return self._feeds, self._complete

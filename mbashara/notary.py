@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import structlog
 from sqlalchemy import Engine
 
-from archive.recordings import signatures, signing_keys
+from archive.recordings import custody, signatures, signing_keys
 from archive.recordings.signatures import Heads
 from core.database import transaction
 from mbashara.settings import Settings
@@ -25,7 +25,7 @@ class Notary:
 
     def sign_due(self) -> None:
         """One round. Raises DatabaseAway, having lost nothing: what was signed and not noted is signed again."""
-        now = datetime.now(UTC)
+        now = custody.to_ms(datetime.now(UTC))
         with transaction(self.engine) as session:
             due = signatures.due(session, now, PACE)
         for recording_id, institution_id in due:
@@ -42,6 +42,11 @@ class Notary:
             signer = signing_keys.signer_of(session, institution_id, self.settings.signing_keys, now)
         with transaction(self.engine) as session:
             recording = signatures.lock(session, recording_id)
-            heads = Heads(recording.ledger_bytes, recording.ledger_head)
-            signatures.sign(self.settings.recordings / recording_id, recording_id, heads, signer, now)
+            folder = self.settings.recordings / recording_id
+            custody.write_file(session, folder, recording)
+            heads = Heads(
+                recording.ledger_bytes, recording.ledger_head, recording.custody_bytes, recording.custody_head
+            )
+            signatures.sign(folder, recording_id, heads, signer, now)
             recording.signed_bytes, recording.signed_at = heads.ledger_bytes, now
+            recording.signed_custody_bytes = heads.custody_bytes

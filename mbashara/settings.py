@@ -122,6 +122,14 @@ class Settings(BaseSettings):
     )
     dry_run_minutes: float = Field(2, ge=0.1, le=30, description="Minutes that a dry run lasts at most.")
     dry_runs: int = Field(2, ge=0, le=16, description="Dry runs at once, of all channels; 0: none.")
+    timestamp_url: str = Field(
+        "", description="RFC 3161 authority that time-stamps signatures of recordings: https://NAME (default: none)."
+    )
+    timestamp_ca_file: Path | None = Field(
+        None, description="Certificates (PEM) that its own leads to; without them its stamps are taken on trust."
+    )
+    timestamp_user: str = Field("", description="Our name at that authority, where it wants one.")
+    timestamp_password: str = Field("", repr=False, description="Our password there.")
     locations_file: Path | None = Field(
         None,
         description="TOML file of the places where copies of recordings are kept (default: DATA/locations.toml).",
@@ -132,7 +140,7 @@ class Settings(BaseSettings):
     min_free_mb: int = Field(512, ge=0, description="Megabytes that must be free in the data folder for `up` to start.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
 
-    @field_validator("data", "run_dir", "locations_file", "oidc_client_secret_file")
+    @field_validator("data", "run_dir", "locations_file", "oidc_client_secret_file", "timestamp_ca_file")
     @classmethod
     def _absolute(cls, path: Path | None) -> Path | None:
         return path and Path(os.path.abspath(path.expanduser()))
@@ -142,7 +150,7 @@ class Settings(BaseSettings):
     def _is_address(cls, text: str) -> str:
         return str(parse_address(text))
 
-    @field_validator("public_url")
+    @field_validator("public_url", "timestamp_url")
     @classmethod
     def _is_url(cls, text: str) -> str:
         parts = urlsplit(text)
@@ -239,6 +247,16 @@ class Settings(BaseSettings):
     def viewers_file(self) -> Path:
         """How many watch each channel now, as the work process counts."""
         return self.run / "viewers.json"
+
+    @property
+    def levels_file(self) -> Path:
+        """How loud each feed is, as the stills process measures."""
+        return self.run / "levels.json"
+
+    @property
+    def levels_looked_file(self) -> Path:
+        """Touched while someone looks at them."""
+        return self.run / "levels.looked"
 
     @property
     def heartbeat_file(self) -> Path:

@@ -1,4 +1,5 @@
 """The stills process: every few seconds a picture of each feed, made of its newest keyframe, at the lowest priority.
+Beside it, in a thread, how loud each feed is (levels.py).
 
 It asks the media processes as the console does and is in nobody's way: without it feeds go on and pages have no
 pictures. Staff's pictures lie in RUN/stills, CHANNEL.ROLE.jpg; that of a feed on the air also beside the channel's
@@ -11,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -19,9 +21,11 @@ import structlog
 
 from ingest.console import Answer, Told
 from mbashara import feeds, logs
+from mbashara.levels import Levels
 from mbashara.media_processes import MediaProcesses
 from mbashara.settings import Settings
 from player.files import STILL_NAME, replace_file
+from transcode.levels.measure import measure
 from transcode.stills.decode import decode
 
 ROUND_S = 5.0
@@ -103,13 +107,13 @@ def _is_old(path: Path) -> bool:
     return False
 
 
-def rounds(stopping: threading.Event) -> Iterator[None]:
-    """One every ROUND_S; after a long one as much rest as work, so that idle cores stay half idle."""
+def rounds(stopping: threading.Event, pace_s: Callable[[], float] = lambda: ROUND_S) -> Iterator[None]:
+    """One every `pace_s`; after a long one as much rest as work, so that idle cores stay half idle."""
     while not stopping.is_set():
         began_s = time.monotonic()
         yield
         worked_s = time.monotonic() - began_s
-        stopping.wait(max(ROUND_S - worked_s, worked_s))
+        stopping.wait(max(pace_s() - worked_s, worked_s))
 
 
 def step_back() -> None:
@@ -126,11 +130,27 @@ def main() -> int:
     stopping = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopping.set())
-    executable = str(imageio_ffmpeg.get_ffmpeg_exe())
-    stills = Stills(settings, MediaProcesses(settings), lambda keyframe: decode(executable, keyframe))
-    for _ in rounds(stopping):
-        stills.round(stopping)
+    executable, media = str(imageio_ffmpeg.get_ffmpeg_exe()), MediaProcesses(settings)
+    stills = Stills(settings, media, partial(decode, executable))
+    levels = Levels(settings, media, partial(measure, executable))
+    measuring = threading.Thread(target=_measure, args=(levels, stopping), name="levels")
+    measuring.start()
+    try:
+        for _ in rounds(stopping):
+            stills.round(stopping)
+    finally:
+        stopping.set()
+        measuring.join()
     return 0
+
+
+def _measure(levels: Levels, stopping: threading.Event) -> None:
+    """The thread. Where it fails the process ends, and begins anew."""
+    try:
+        for _ in rounds(stopping, levels.pace_s):
+            levels.round(stopping)
+    finally:
+        stopping.set()
 
 
 if __name__ == "__main__":

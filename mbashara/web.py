@@ -17,6 +17,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 
+import archive
 import ingest
 import player
 import portal
@@ -36,6 +37,7 @@ from ingest.console import Studio, alarm_desk, broadcast, calendar, channel, dry
 from mbashara import logs
 from mbashara.api import app as api
 from mbashara.health import Health
+from mbashara.levels import LevelsRead
 from mbashara.load import LoadMeter
 from mbashara.media_processes import MediaProcesses
 from mbashara.settings import Settings
@@ -45,6 +47,7 @@ from player import pages as player_pages
 from portal import home
 
 ROOMS = {
+    "archive": Path(archive.__file__).parent,
     "ingest": Path(ingest.__file__).parent,
     "player": Path(player.__file__).parent,
     "portal": Path(portal.__file__).parent,
@@ -114,7 +117,7 @@ def application(settings: Settings) -> Starlette:
         ROOMS, Assets(), SiteDoor(engine), lambda: datetime.now(UTC), derived_key(pepper, b"csrf"), settings.public_url
     )
     rtmp_url = settings.public_rtmp_url or f"rtmp://{settings.rtmp_address.reachable}/live"
-    media = MediaProcesses(settings)
+    media = MediaProcesses(settings, levels=LevelsRead(settings).read)
     load = LoadMeter(settings, media)
     studio = Studio(
         engine, media, pepper, rtmp_url, settings.stills, settings.live, load.read, settings.dry_runs,

@@ -19,10 +19,11 @@ from sqlalchemy.exc import IntegrityError
 
 from archive.recordings import rows
 from archive.recordings.check import check_files
+from archive.recordings.describe import describe_closed
 from core.broadcasts import acts
 from core.database import DatabaseAway, open_engine, transaction
 from core.ids import is_id
-from mbashara import logs, postgres, viewers, webhooks
+from mbashara import copying, logs, postgres, viewers, webhooks
 from mbashara.data import DataError
 from mbashara.dry_run import DryRuns
 from mbashara.notary import Notary
@@ -154,6 +155,7 @@ def write_recording(recording_id: str, found: Found) -> None:
     missing = [rows.MissingSpan(started_ms, ended_ms) for started_ms, ended_ms in found["missing"]]
     with transaction(engine) as session:
         rows.close(session, recording_id, found["duration_ms"], found["size_bytes"], missing)
+        describe_closed(session, recording_id, datetime.now(UTC))
 
 
 @DBOS.step(retries_allowed=True, max_attempts=20)
@@ -198,10 +200,12 @@ def run(settings: Settings, stopping: threading.Event) -> None:
     _wait_for_tables(settings, _engine, stopping)
     if stopping.is_set():
         return
+    copier = copying.prepare(settings, _engine)
     DBOS(config=_dbos_config(settings))
     logs.adopt("dbos")
     DBOS.launch()
     follower.load()
+    copying.start(copier, stopping)
     counter = _count_viewers(settings, _engine, stopping)
     notary = Notary(settings, _engine)
     threading.Thread(target=DryRuns(settings, _engine).run, args=(stopping,), name="dry-runs").start()

@@ -106,7 +106,7 @@ def _broadcast_of(session: Session, channel: Channel, recording_id: str, broadca
     return made
 
 
-def _rendition(session: Session, recording_id: str, fact: Fact) -> None:
+def add_rendition(session: Session, recording_id: str, fact: Fact) -> None:
     session.merge(
         Rendition(
             recording_id=recording_id,
@@ -128,7 +128,7 @@ def _lost(session: Session, recording_id: str, fact: Fact) -> None:
 def _gap(session: Session, recording_id: str, fact: Fact) -> None:
     """Of one rendition alone where the disk refused it; else the feed was away, and is back unless this is the end."""
     span = MissingSpan(fact["from_ms"], fact["to_ms"])
-    _add_gap(session, recording_id, span, fact["cause"])
+    add_gap(session, recording_id, span, fact["cause"])
     told = {"from_ms": span.started_ms, "to_ms": span.ended_ms, "cause": fact["cause"]}
     if "rendition" in fact:
         _tell(session, recording_id, fact, "not_recorded", rendition=fact["rendition"], **told)
@@ -171,7 +171,7 @@ def _tell(session: Session, recording_id: str, fact: Fact, kind: str, **detail: 
 
 _APPLY = {
     "started": _started,
-    "rendition": _rendition,
+    "rendition": add_rendition,
     "lost": _lost,
     "gap": _gap,
     "resumed": _resumed,
@@ -198,7 +198,7 @@ def close(
     same; only a whole recording is `complete`."""
     session.execute(delete(Gap).where(Gap.recording_id == recording_id, Gap.cause == MISSING))
     for span in missing:
-        _add_gap(session, recording_id, span, MISSING)
+        add_gap(session, recording_id, span, MISSING)
     found = {
         "duration_ms": duration_ms,
         "size_bytes": size_bytes,
@@ -262,7 +262,7 @@ def gaps(session: Session, recording_id: str) -> Sequence[Gap]:
     return session.scalars(select(Gap).where(Gap.recording_id == recording_id).order_by(Gap.started_ms, Gap.id)).all()
 
 
-def _add_gap(session: Session, recording_id: str, span: MissingSpan, cause: str) -> None:
+def add_gap(session: Session, recording_id: str, span: MissingSpan, cause: str) -> None:
     owner = _owner(session, recording_id)
     told = Gap(
         recording_id=recording_id,

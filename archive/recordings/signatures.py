@@ -48,11 +48,14 @@ def sign(folder: Path, recording_id: str, heads: Heads, signer: Signer, now: dat
 
 
 def due(session: Session, now: datetime, pace: timedelta) -> Sequence[Row[str, int]]:
-    """Recordings (and their institutions) with a ledger that has grown since the last signature: those on the air
-    once in `pace`, ended ones at once."""
+    """Recordings (and their institutions) with a ledger or a custody log that has grown since the last signature: those
+    on the air once in `pace`, ended ones at once."""
     return session.execute(
         select(Recording.id, Recording.institution_id).where(
-            Recording.signed_bytes < Recording.ledger_bytes,
+            or_(
+                Recording.signed_bytes < Recording.ledger_bytes,
+                Recording.signed_custody_bytes < Recording.custody_bytes,
+            ),
             or_(Recording.state != "recording", Recording.signed_at.is_(None), Recording.signed_at <= now - pace),
         )
     ).all()

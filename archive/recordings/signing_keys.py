@@ -108,3 +108,9 @@ def _load(path: Path) -> Ed25519PrivateKey | None:
     except (FileNotFoundError, ValueError, UnsupportedAlgorithm):
         return None
     return key if isinstance(key, Ed25519PrivateKey) else None
+
+
+def public_halves(folder: Path) -> set[bytes]:
+    """Of the private keys that are here."""
+    found = (_load(path) for path in folder.glob("*.pem"))
+    return {key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw) for key in found if key is not None}

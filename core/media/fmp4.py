@@ -6,13 +6,14 @@ A fragment is one `moof` and one `mdat` of one track. Whoever appends fragments 
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from core.media import codecs
 from core.media.packet import AudioTrack, Buffer, MediaError, Track, VideoTrack
 
 KEY_SAMPLE = 0x02000000  # sample_depends_on = 2: needs no other
 DELTA_SAMPLE = 0x01010000  # sample_depends_on = 1, sample_is_non_sync_sample
-_MATRIX = struct.pack(">9I", 0x10000, 0, 0, 0, 0x10000, 0, 0, 0, 0x40000000)
+MATRIX = struct.pack(">9I", 0x10000, 0, 0, 0, 0x10000, 0, 0, 0, 0x40000000)
 _AUDIO_TRUN_FLAGS = 0x000201  # data offset, sample size
 _VIDEO_TRUN_FLAGS = 0x01000F01  # version 1 (signed offsets); data offset, duration, size, flags, composition offset
 
@@ -31,7 +32,7 @@ def initialization_segment(track: Track) -> bytes:
     """The `ftyp` and `moov` for one track, whose timescale is the track's own."""
     brands = b"iso6" + struct.pack(">I", 0) + b"iso6cmfcmp41"
     movie = full_box(
-        b"mvhd", 0, 0, struct.pack(">IIIIIH10x", 0, 0, 1000, 0, 0x10000, 0x100), _MATRIX, bytes(24), b"\0\0\0\2"
+        b"mvhd", 0, 0, struct.pack(">IIIIIH10x", 0, 0, 1000, 0, 0x10000, 0x100), MATRIX, bytes(24), b"\0\0\0\2"
     )
     extends = box(b"mvex", full_box(b"trex", 0, 0, struct.pack(">5I", 1, 1, 0, 0, 0)))
     return box(b"ftyp", brands) + box(b"moov", movie, _trak(track), extends)
@@ -42,7 +43,7 @@ def _trak(track: Track) -> bytes:
     width, height = (track.width, track.height) if isinstance(track, VideoTrack) else (0, 0)
     header = full_box(
         b"tkhd", 0, 7, struct.pack(">IIIII8xHHHH", 0, 0, 1, 0, 0, 0, 0 if is_video else 1, 0 if is_video else 0x100, 0),
-        _MATRIX, struct.pack(">II", width << 16, height << 16),
+        MATRIX, struct.pack(">II", width << 16, height << 16),
     )  # fmt: skip
     handler = b"vide" if is_video else b"soun"
     media_header = full_box(b"vmhd", 0, 1, bytes(8)) if is_video else full_box(b"smhd", 0, 0, bytes(4))
@@ -50,8 +51,7 @@ def _trak(track: Track) -> bytes:
         full_box(b"stts", 0, 0, bytes(4)), full_box(b"stsc", 0, 0, bytes(4)),
         full_box(b"stsz", 0, 0, bytes(8)), full_box(b"stco", 0, 0, bytes(4)),
     )  # fmt: skip
-    entry = _avc1(track) if isinstance(track, VideoTrack) else _mp4a(track)
-    table = box(b"stbl", full_box(b"stsd", 0, 0, struct.pack(">I", 1), entry), *empty_tables)
+    table = box(b"stbl", full_box(b"stsd", 0, 0, struct.pack(">I", 1), sample_entry(track)), *empty_tables)
     references = box(b"dinf", full_box(b"dref", 0, 0, struct.pack(">I", 1), full_box(b"url ", 0, 1)))
     media = box(
         b"mdia",
@@ -60,6 +60,11 @@ def _trak(track: Track) -> bytes:
         box(b"minf", media_header, references, table),
     )
     return box(b"trak", header, media)
+
+
+def sample_entry(track: Track) -> bytes:
+    """What a decoder is set up with: `avc1` or `mp4a`."""
+    return _avc1(track) if isinstance(track, VideoTrack) else _mp4a(track)
 
 
 def _avc1(track: VideoTrack) -> bytes:
@@ -229,3 +234,47 @@ def sample_sizes(data: Buffer, fragment: Fragment) -> list[int]:
     fields = [bit for bit in (0x100, 0x200, 0x400, 0x800) if word & bit]
     step, place = 4 * len(fields), 4 * fields.index(0x200)
     return [struct.unpack_from(">I", data, at + number * step + place)[0] for number in range(count)]
+
+
+class Samples(NamedTuple):
+    """A fragment's samples in decoding order, each list as long as the others; ticks of the track's timescale."""
+
+    decode_time: int
+    sizes: Sequence[int]
+    durations: Sequence[int]
+    offsets: Sequence[int]
+    keys: Sequence[bool]
+
+
+def read_samples(moof: Buffer) -> Samples:
+    """The samples that a whole `moof` (with its own head) tells of. Raises MediaError where it can't be read."""
+    try:
+        _, start, end = next(found for found in boxes(moof, 8) if found[0] == b"traf")
+        inner = {kind: body for kind, body, _ in boxes(moof, start, end)}
+        default_duration, default_flags = _read_tfhd(moof, inner[b"tfhd"])
+        (decode_time,) = struct.unpack_from(">Q", moof, inner[b"tfdt"] + 4)
+        return _samples(moof, inner[b"trun"], decode_time, default_duration, default_flags)
+    except (KeyError, StopIteration, struct.error) as error:
+        raise MediaError("movie fragment that can't be read") from error
+
+
+def _samples(data: Buffer, at: int, decode_time: int, default_duration: int, default_flags: int) -> Samples:
+    word, count = struct.unpack_from(">II", data, at)
+    at += 8 + (4 if word & 1 else 0)
+    first_flags = None
+    if word & 4:
+        (first_flags,) = struct.unpack_from(">I", data, at)
+        at += 4
+    fields = [bit for bit in (0x100, 0x200, 0x400, 0x800) if word & bit]
+    table = struct.unpack_from(f">{count * len(fields)}I", data, at)
+    column = {bit: table[place :: len(fields)] for place, bit in enumerate(fields)}
+    flags = list(column.get(0x400, [default_flags] * count))
+    if flags and first_flags is not None:
+        flags[0] = first_flags
+    return Samples(
+        decode_time,
+        column[0x200],
+        column.get(0x100, (default_duration,) * count),
+        [value - (value >> 31 << 32) for value in column.get(0x800, (0,) * count)],
+        [not flag & 0x10000 for flag in flags],
+    )

@@ -13,6 +13,7 @@ from core.broadcasts.viewers import NOBODY, Viewers
 from core.web.i18n import Language
 from ingest.console import Still, Told
 from ingest.console.health_words import numbers
+from ingest.console.levels import UNHEARD, Sound, sound_of
 from ingest.console.queries import OnWall
 
 DUE = timedelta(hours=2)
@@ -27,6 +28,7 @@ class FeedFacts:
     on_air: bool
     still: Still
     kbits: float = field(compare=False)
+    sound: Sound = UNHEARD
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,16 +77,16 @@ def facts(
     watching = None if viewers is None else viewers.get(row.slug, NOBODY)
     plan = row.broadcast
     is_due = plan is not None and plan.planned_start_at is not None and plan.planned_start_at - now <= DUE
-    return Facts(row, tuple(_feed(feed, still_of) for feed in sorted(feeds, key=_by_role)), is_due, watching)
+    return Facts(row, tuple(_feed(feed, still_of, now) for feed in sorted(feeds, key=_by_role)), is_due, watching)
 
 
 def _by_role(feed: Told) -> bool:
     return bool(feed["role"] != "primary")
 
 
-def _feed(feed: Told, still_of: StillOf) -> FeedFacts:
-    role, kbits = feed["role"], numbers(feed)["kbits"]
-    return FeedFacts(role, feed["state"], feed["on_air"], still_of(feed["channel"], role), kbits)
+def _feed(feed: Told, still_of: StillOf, now: datetime) -> FeedFacts:
+    role, kbits, sound = feed["role"], numbers(feed)["kbits"], sound_of(feed, now.timestamp())
+    return FeedFacts(role, feed["state"], feed["on_air"], still_of(feed["channel"], role), kbits, sound)
 
 
 Render = Callable[[Language, Facts], str]

@@ -25,6 +25,7 @@ from core.web.i18n import Language
 from ingest.console import Media, Told
 from ingest.console.cards import Card, Cards, StillOf, facts
 from ingest.console.health_words import numbers
+from ingest.console.levels import level_numbers
 from ingest.console.load import Load
 from ingest.console.queries import OnWall
 
@@ -100,7 +101,7 @@ def by_slug(feeds: Collection[Told]) -> dict[str, list[Told]]:
 
 
 def _numbers(slug: str, feeds: list[Told], viewers: Mapping[str, Viewers] | None) -> str:
-    shown: dict[str, object] = {feed["role"]: numbers(feed) for feed in feeds}
+    shown: dict[str, object] = {feed["role"]: {**numbers(feed), **level_numbers(feed)} for feed in feeds}
     if viewers is not None:
         shown["viewers"] = {"now": str(viewers.get(slug, NOBODY))}
     return json.dumps({"channel": slug, **shown}, separators=(",", ":"))

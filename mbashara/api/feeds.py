@@ -1,5 +1,6 @@
 """Feeds that are connected, and their health: as media tells them, of the caller's institution, in its language."""
 
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Query
@@ -10,6 +11,7 @@ from starlette.responses import Response
 
 from core.database import transaction
 from core.keys import Role
+from core.media.levels import Level as SoundLevel
 from core.staff.permissions import Act
 from core.tables import Channel
 from ingest.health.issues import Issue, IssueType, Level, State
@@ -42,13 +44,23 @@ class HealthShown(BaseModel):
     issues: list[IssueShown]
 
 
+class LevelsShown(BaseModel):
+    """In dBFS over about a second of sound: one side, or left and right; -99 is silence."""
+
+    measured_at: datetime
+    sides: list[SoundLevel]
+
+
 class FeedShown(HealthShown):
+    """`levels` is null where there is no sound, or none was measured yet."""
+
     feed: str
     since: str
     address: str
     encoder: str | None
     tracks: list[dict[str, Any]]
     measures: dict[str, Any]
+    levels: LevelsShown | None
 
 
 class Feeds(BaseModel):
@@ -76,7 +88,10 @@ def list_feeds(caller: Reader, if_none_match: IfNoneMatch = None) -> Response:
     found, complete = _own_feeds(caller)
     return read(
         caller,
-        Feeds(items=[FeedShown.model_validate({**one, **_said(caller, one)}) for one in found], complete=complete),
+        Feeds(
+            items=[FeedShown.model_validate({**one, **_said(caller, one), "levels": _levels(one)}) for one in found],
+            complete=complete,
+        ),
     )
 
 
@@ -127,6 +142,11 @@ def _said(caller: Caller, feed: Json) -> Json:
             for one in feed["issues"]
         ]
     }
+
+
+def _levels(feed: Json) -> Json | None:
+    measured = feed.get("levels")
+    return measured and {"measured_at": datetime.fromtimestamp(measured["at_s"], UTC), "sides": measured["sides"]}
 
 
 def _issue(caller: Caller, issue: Issue) -> IssueShown:

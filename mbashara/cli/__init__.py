@@ -1,4 +1,4 @@
-"""The command line: `mbashara up`, `channel ...`, `recording ...`, `user ...`, `token ...`. An error
+"""The command line: `mbashara up`, `channel ...`, `recording ...`, `location ...`, `user ...`, `token ...`. An error
 is one line, in English and Swahili, and exit code 2."""
 
 import json
@@ -10,11 +10,12 @@ from datetime import UTC, datetime
 from pydantic import ValidationError
 
 from archive.recordings import rows
+from archive.recordings.locations.config import LocationError
 from core import channels
 from core.channels import ChannelError, ChannelKeys
 from core.database import DatabaseAway
 from mbashara import __version__, logs, supervisor
-from mbashara.cli import drill, evidence, staff
+from mbashara.cli import drill, evidence, locations, rebuild, recordings, recordings_packages, staff
 from mbashara.cli.common import Command, UserError, add_command, database, print_list, with_json
 from mbashara.data import DataError
 from mbashara.settings import Settings
@@ -32,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ValidationError as error:
         first = error.errors()[0]
         return _fail(f"setting {'.'.join(map(str, first['loc']))}: {first['msg']}")
-    except (DataError, ChannelError, UserError) as error:
+    except (DataError, ChannelError, UserError, LocationError) as error:
         return _fail(str(error))
     except DatabaseAway as error:
         return _fail(f"the database does not answer / hifadhidata haijibu: {error}".splitlines()[0])
@@ -74,14 +75,18 @@ def parser() -> ArgumentParser:
     rotate.add_argument("slug", metavar="SLUG")
     with_json(rotate)
 
-    recording = areas.add_parser("recording", help="list and check recordings").add_subparsers(
+    recording = areas.add_parser("recording", help="list, check, export and import recordings").add_subparsers(
         required=True, metavar="COMMAND"
     )
     with_json(add_command(recording.add_parser("list", help="list the recordings, newest first"), recording_list))
     evidence.add_recording_parsers(recording)
+    recordings.add_parsers(recording)
+    recordings_packages.add_parsers(recording)
     evidence.add_key_parsers(areas)
+    rebuild.add_parser(areas)
     drill.add_parsers(areas)
 
+    locations.add_parsers(areas)
     staff.add_parsers(areas)
     return whole
 

@@ -28,7 +28,7 @@ def feed(channel: str) -> Json:
     return {
         "channel": channel, "feed": f"feed-{channel}", "role": "primary", "on_air": True, "since": NOW.isoformat(),
         "address": "197.250.1.7", "encoder": "OBS", "tracks": [], "measures": {"pace": 1.0}, "state": "bad",
-        "issues": [ISSUE],
+        "issues": [ISSUE], "levels": {"at_s": NOW.timestamp(), "sides": [{"peak_dbfs": -6.0, "rms_dbfs": -9.0}]},
     }  # fmt: skip
 
 

@@ -1,15 +1,19 @@
-"""A real S3 server for tests and benches: SeaweedFS from its wheel, on loopback, with two identities."""
+"""S3 servers for tests and benches, on loopback: SeaweedFS from its wheel with two identities, and one of the old kind
+that does what a test tells it to."""
 
 import json
 import socket
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
 from http.client import HTTPConnection
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Literal
 
 from archive.recordings.locations.config import Credentials, S3Location
 from archive.recordings.locations.s3_client import Limits, make_client
@@ -115,3 +119,107 @@ def _await(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
             connection.close()
         time.sleep(0.05)
     raise RuntimeError(f"weed did not start: {log.read_text(errors='replace')[-2000:]}")
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """`path` without its query; header names in lower case."""
+
+    method: str
+    path: str
+    query: str
+    headers: dict[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """`length` is what Content-Length says, if not the body's own; None in place of an Answer ends the connection."""
+
+    status: int = 200
+    body: bytes = b""
+    headers: dict[str, str] = field(default_factory=dict)
+    length: int | None = None
+
+
+@dataclass(slots=True)
+class OldServer:
+    """An S3 server of the old kind: it keeps objects in memory, and knows of no checksums, conditions or locks. What it
+    was asked is in `asked`; `fault` may answer in its place."""
+
+    address: str = ""
+    asked: list[Asked] = field(default_factory=list)
+    objects: dict[str, bytes] = field(default_factory=dict)
+    fault: Callable[[Asked], "Answer | Literal[False] | None"] = lambda _: False
+    closing: threading.Event = field(default_factory=threading.Event)
+
+    def location(self, **others: object) -> S3Location:
+        given = {"endpoint_url": f"http://{self.address}", "credentials": credentials(ADMIN), **others}
+        return S3Location.model_validate({"name": "zamani", "bucket": "kumbukumbu", **given})
+
+    def of(self, method: str) -> list[Asked]:
+        return [one for one in self.asked if one.method == method]
+
+    def answer(self, asked: Asked) -> Answer | None:
+        self.asked.append(asked)
+        answer = self.fault(asked)
+        return self._obey(asked) if answer is False else answer
+
+    def _obey(self, asked: Asked) -> Answer:
+        if asked.method == "PUT":
+            self.objects[asked.path] = asked.body
+            return Answer(headers={"ETag": '"x"'})
+        if asked.method == "DELETE":
+            self.objects.pop(asked.path, None)
+            return Answer(204)
+        if asked.path == "/kumbukumbu":
+            return Answer()
+        if asked.path not in self.objects:
+            return refusal(404, "NoSuchKey")
+        return Answer(body=self.objects[asked.path], headers={"Last-Modified": "Sat, 28 Nov 2026 07:00:00 GMT"})
+
+
+def refusal(status: int, code: str, message: str = "no") -> Answer:
+    return Answer(status, f"<Error><Code>{code}</Code><Message>{message}</Message></Error>".encode())
+
+
+@contextmanager
+def old_server() -> Iterator[OldServer]:
+    made = OldServer()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def _do(self) -> None:
+            body = self.rfile.read(int(self.headers.get("content-length", 0)))
+            path, _, query = self.path.partition("?")
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            answer = made.answer(Asked(self.command, path, query, headers, body))
+            self.close_connection = answer is None or answer.length is not None
+            if answer is None:
+                return
+            with suppress(OSError):  # whoever asked is gone
+                self.send_response(answer.status)
+                for name, value in answer.headers.items():
+                    self.send_header(name, value)
+                self.send_header("Content-Length", str(len(answer.body) if answer.length is None else answer.length))
+                self.end_headers()
+                if self.command != "HEAD":
+                    self.wfile.write(answer.body)
+
+        do_GET = do_PUT = do_HEAD = do_DELETE = do_POST = _do
+
+        def log_message(self, *_: object) -> None: ...
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    made.address = f"127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    try:
+        yield made
+    finally:
+        made.closing.set()
+        server.shutdown()
+        thread.join()
+        server.server_close()

@@ -411,3 +411,24 @@ def test_the_last_keyframe_of_a_rehearsal_is_not_shown_to_everyone(tmp_path: Pat
         assert not shown(one)
 
     run(tmp_path, scenario)
+
+
+def test_a_feeds_last_sound_is_handed_out_once(tmp_path: Path) -> None:
+    def asked(one: House, known: str = "") -> bytes:
+        query = f"channel=ikulu&role=primary&known={known}"
+        return feeds.answer(one.channels, Request(feeds.SOUND_PATH, query))
+
+    async def scenario(one: House) -> None:
+        feed = await one.come()
+        assert asked(one).startswith(b"HTTP/1.1 404")
+        feed.on_message(flv.AUDIO, 0, bytearray(b"\xaf\x00\x11\x90"))
+        feed.on_message(flv.AUDIO, 0, bytearray(b"\xaf\x01first"))
+        feed.on_message(flv.AUDIO, 0, bytearray(b"\xaf\x01second"))  # an encoder's clock may stand still
+        answer = asked(one)
+        assert answer.startswith(b"HTTP/1.1 200") and b"first" in answer and b"second" in answer
+        known = answer.split(b"etag: ")[1].split(b"\r\n")[0].decode()
+        assert asked(one, known).startswith(b"HTTP/1.1 304")
+        feed.on_message(flv.AUDIO, 0, bytearray(b"\xaf\x01third"))
+        assert b"third" in asked(one, known)
+
+    run(tmp_path, scenario)

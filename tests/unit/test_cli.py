@@ -1,12 +1,15 @@
 """The command line: what it takes, and that every refusal is one line and exit status 2."""
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from mbashara import __version__
 from mbashara.cli import main, parser, read_settings
+from mbashara.cli.common import UserError
+from mbashara.cli.recordings import read_moment
 from mbashara.logs import hide_secrets
 
 
@@ -87,3 +90,21 @@ def test_a_logged_secret_is_hidden() -> None:
     event = hide_secrets(None, "info", {"event": "x", "stream_key": "siri", "password": "siri", "channel": "ikulu"})
     assert "siri" not in json.dumps(event)
     assert event["channel"] == "ikulu"
+
+
+@pytest.mark.parametrize(
+    ("text", "ms"),
+    [
+        ("90", 90_000), ("1.5", 1500), ("01:02:03", 3_723_000), ("2:03.5", 123_500), ("12:00:00", 43_200_000),
+        ("2026-11-28T10:15:00", 900_000), ("2026-11-28 07:15:00+00:00", 900_000),
+    ],
+)  # fmt: skip
+def test_a_moment_is_a_position_or_the_clock_of_that_day(text: str, ms: int) -> None:
+    begun = datetime(2026, 11, 28, 7, tzinfo=UTC)
+    assert read_moment(text, round(begun.timestamp() * 1000)) == ms
+
+
+@pytest.mark.parametrize("text", ["", "-1", "noon", "10:75", "2026-13-01"])
+def test_what_is_no_moment_is_refused(text: str) -> None:
+    with pytest.raises(UserError):
+        read_moment(text, 0)

@@ -272,7 +272,7 @@ def _give_name(partials: int, partial: str, parent: int, name: str, replace: boo
 
 
 def _walk(folder: int, base: str, prefix: str) -> Iterator[Stored]:
-    """In the order S3 has: by the whole key. Links are left out, they are nothing of ours."""
+    """By the whole key, as Amazon does. Links are left out, they are nothing of ours."""
     found = []
     with os.scandir(folder) as entries:
         for entry in entries:

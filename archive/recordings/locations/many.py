@@ -1,6 +1,6 @@
 """Many files at once, by a bounded pool of threads."""
 
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from itertools import islice
@@ -25,7 +25,7 @@ class File:
     lock: bool = True
 
 
-def put_many(store: Store, files: Iterable[File], workers: int = 8) -> Iterator[tuple[File, Put | StoreError]]:
+def put_many(store: Store, files: Iterable[File], workers: int = 8) -> Generator[tuple[File, Put | StoreError]]:
     """Each file with what came of it, as they end. One file's error stops no other."""
     return each(f"put {store.name}", workers, files, lambda file: _put(store, file))
 

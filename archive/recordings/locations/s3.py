@@ -4,7 +4,8 @@ What a put proves. Each body goes with its SHA-256, so a server that knows check
 way. Afterwards the object is asked for. Where the server states the SHA-256 that it worked out itself, and size and
 SHA-256 are ours, the bytes arrived and were taken whole (Proof.CHECKSUM); that they still lie there well is for fixity
 to read. Where it states none, all of it is read again and hashed (Proof.READ_BACK). In parts, the same holds of each
-part's SHA-256 and of the one over them.
+part's SHA-256 and of the one over them. A server that was seen to state checksums is trusted to refuse what does not
+fit them, so a body's own signature is left out then: that of the headers, which name its SHA-256, binds it as well.
 """
 
 import base64
@@ -78,6 +79,7 @@ class S3Store:
     ) -> None:  # fmt: skip
         self._location, self._limits, self._now = location, limits, now
         self._client = make_client(location, limits)
+        self._puts_with = self._client  # until the server is known to check bodies itself
         self._bucket = location.bucket
         self._prefix = f"{location.prefix}/" if location.prefix else ""
         self._guards: bool | None = None  # whether the server obeys If-None-Match; None: not known
@@ -118,7 +120,7 @@ class S3Store:
 
     def list(self, prefix: str = "") -> Iterator[Stored]:
         pages = self._client.get_paginator("list_objects_v2").paginate(
-            Bucket=self._bucket, Prefix=self._prefix + prefix
+            Bucket=self._bucket, Prefix=self._prefix + prefix, PaginationConfig={"PageSize": self._limits.page_keys}
         )
         with self._told(prefix):
             for page in pages:
@@ -182,6 +184,7 @@ class S3Store:
 
     def close(self) -> None:
         self._client.close()
+        self._puts_with.close()
 
     # A put: look unless the server guards, send, and ask what arrived.
 
@@ -230,10 +233,17 @@ class S3Store:
             version = self._send(wanted, body, guarded)
         put = self._proven(wanted, version, "")
         self._puts += 1
+        if put.proof is Proof.CHECKSUM and self._puts >= LEARN_AFTER:
+            self._leave_bodies_unsigned()
         if guarded and self._guards is None and self._puts >= LEARN_AFTER:
             with self._learning:
                 self._guards = self._refuses_a_second(wanted, body) if self._guards is None else self._guards
         return put
+
+    def _leave_bodies_unsigned(self) -> None:
+        with self._learning:
+            if self._puts_with is self._client:
+                self._puts_with = make_client(self._location, self._limits, sign_bodies=False)
 
     def _send(self, wanted: _Wanted, body: bytes, guarded: bool) -> str | None:
         """The version's id, where there are versions."""
@@ -241,7 +251,7 @@ class S3Store:
         guard: dict[str, Any] = {"IfNoneMatch": "*"} if guarded else {}
         about = self._about(wanted)
         with self._told_lock(wanted.key) if wanted.lock else self._told(wanted.key):
-            answer = self._client.put_object(
+            answer = self._puts_with.put_object(
                 **self._at(wanted.key), Body=body, ChecksumSHA256=checksum, **about, **guard
             )
         return answer.get("VersionId")
@@ -253,7 +263,7 @@ class S3Store:
         about["Metadata"] = {**about["Metadata"], _PART_BYTES: str(each)}
         guard = {} if wanted.replace or self._guards is False else {"IfNoneMatch": "*"}
         with self._told_lock(wanted.key) if wanted.lock else self._told(wanted.key):
-            version, composite = put_parts(self._client, self._at(wanted.key), parts, about, guard)
+            version, composite = put_parts(self._puts_with, self._at(wanted.key), parts, about, guard)
         return self._proven(wanted, version, composite)
 
     def _proven(self, wanted: _Wanted, version: str | None, composite: str) -> Put:

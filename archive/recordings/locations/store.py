@@ -94,7 +94,7 @@ class Store(Protocol):
         ...
 
     def list(self, prefix: str = "") -> Iterator[Stored]:
-        """All whose key begins so, in the order of keys, a page at a time."""
+        """All whose key begins so, each once, a page at a time, in an order of the store's own."""
         ...
 
     def delete(self, key: str) -> None:

@@ -71,7 +71,10 @@ function follow(address) {
 function showNumbers({ channel, ...roles }) {
   for (const [role, numbers] of Object.entries(roles)) {
     for (const [name, value] of Object.entries(numbers)) {
-      for (const place of document.querySelectorAll(`[data-number="${channel}.${role}.${name}"]`)) place.textContent = value;
+      for (const place of document.querySelectorAll(`[data-number="${channel}.${role}.${name}"]`)) {
+        if (place.matches('meter')) place.value = value;
+        else place.textContent = String(value).replace('-', '−');
+      }
     }
   }
 }

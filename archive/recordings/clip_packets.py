@@ -1,0 +1,168 @@
+"""The packets of a file that someone brings, whatever its container: each by the hash of what it encodes.
+
+An ffmpeg of its own, which is given little, takes the container apart; nothing is decoded. H.264 counts as its slices
+alone: parameter sets, SEI, delimiters and filler come and go with containers (ISO 14496-15, ITU-T H.264 7.4.1).
+"""
+
+import hashlib
+import re
+import resource
+import subprocess
+import tempfile
+import threading
+from array import array
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from archive.recordings.samples import Stopped
+from core.media import flv
+from core.media.packet import Buffer, Kind, MediaError, Packet, Track
+
+DIGEST_BYTES = 16
+TIMEOUT_S = 1800.0
+MEMORY_BYTES = 2 << 30
+MAX_PACKETS = 4_000_000
+CONTAINERS = "mov,mp4,m4a,mpegts,matroska,webm,flv,avi,aac"
+"""Those that name no other file or address."""
+READ_BYTES = 1 << 18
+_TAKEN = {"video": "h264", "audio": "aac"}
+_STREAM = re.compile(r"^\s*Stream #0:(\d+)[^:]*: (Video|Audio): (\w+)(.*)$", re.M)
+_NOT_CODED = frozenset({6, 7, 8, 9, 12})
+
+
+class ClipError(Exception):
+    """The file can't be read as media, or takes too much."""
+
+
+@dataclass(slots=True)
+class ClipTrack:
+    """A track of the clip. `ids` numbers its packets by their hash, equal where those are; `times_ms` are decoding
+    times. `codec` other than H.264 and AAC: nothing was read. `configs` are its decoder configurations."""
+
+    kind: Kind
+    codec: str
+    ids: "array[int]" = field(default_factory=lambda: array("i"))
+    times_ms: "array[int]" = field(default_factory=lambda: array("q"))
+    configs: list[bytes] = field(default_factory=list)
+    known: dict[bytes, int] = field(default_factory=dict)
+
+    @property
+    def is_readable(self) -> bool:
+        return self.codec in _TAKEN.values()
+
+
+def packet_hash(kind: Kind, payload: Buffer) -> bytes | None:
+    """Of an MP4 sample; None where it holds nothing of the picture."""
+    if kind is Kind.AUDIO:
+        return hashlib.sha256(payload).digest()[:DIGEST_BYTES]
+    digest, at, is_coded = hashlib.sha256(), 0, False
+    data = bytes(payload)
+    while at + 4 < len(data):
+        size = int.from_bytes(data[at : at + 4], "big")
+        if data[at + 4] & 31 not in _NOT_CODED:
+            unit = data[at + 4 : at + 4 + size].rstrip(b"\0")  # zeros after a unit belong to the byte stream (B.1)
+            digest.update(len(unit).to_bytes(4, "big"))
+            digest.update(unit)
+            is_coded = True
+        at += 4 + size
+    return digest.digest()[:DIGEST_BYTES] if is_coded else None
+
+
+def read_clip(path: Path, ffmpeg: str, stop: Callable[[], bool] = lambda: False) -> list[ClipTrack]:
+    """All its tracks, sound and picture; of several of a kind only the first is read. Blocks. Raises ClipError."""
+    tracks: list[ClipTrack] = []
+    maps: list[str] = []
+    for index, kind, codec in _probe(path, ffmpeg):
+        is_second = any(track.kind is kind and track.is_readable for track in tracks)
+        tracks.append(ClipTrack(kind, f"second {codec}" if is_second else codec))
+        if tracks[-1].is_readable:
+            maps += ["-map", f"0:{index}"]
+    if not tracks:
+        raise ClipError("no picture and no sound in it")
+    if maps:
+        _fill({track.kind: track for track in tracks if track.is_readable}, path, ffmpeg, maps, stop)
+    return tracks
+
+
+def _probe(path: Path, ffmpeg: str) -> list[tuple[int, Kind, str]]:
+    with tempfile.TemporaryFile() as told:
+        child = subprocess.Popen(
+            [*_input(path, ffmpeg, "info"), "-t", "0", "-f", "null", "-"],
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=told,
+        )  # fmt: skip
+        with _limited(child):
+            try:
+                child.wait(60)
+            except subprocess.TimeoutExpired as error:
+                raise ClipError("it takes too long to read") from error
+        told.seek(0)
+        text = told.read(1 << 20).decode(errors="replace").partition("Stream mapping:")[0].partition("\nOutput #0")[0]
+    return [
+        (int(index), Kind[kind.upper()], codec) for index, kind, codec, rest in _STREAM.findall(text)
+        if "attached pic" not in rest
+    ]  # fmt: skip
+
+
+def _fill(tracks: dict[Kind, ClipTrack], path: Path, ffmpeg: str, maps: list[str], stop: Callable[[], bool]) -> None:
+    child = subprocess.Popen(
+        [
+            *_input(path, ffmpeg, "error"), *maps, "-c", "copy",
+            "-flvflags", "no_duration_filesize", "-f", "flv", "pipe:1",
+        ],
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    timer = threading.Timer(TIMEOUT_S, child.kill)
+    timer.start()
+    with _limited(child):
+        try:
+            for item in _items(child, stop):
+                _take(tracks[item.kind], item)
+            if child.wait(10):
+                raise ClipError("it is damaged, or not what it says it is")
+        except (MediaError, subprocess.TimeoutExpired) as error:
+            raise ClipError(str(error)) from error
+        finally:
+            timer.cancel()
+
+
+def _items(child: "subprocess.Popen[bytes]", stop: Callable[[], bool]) -> Iterator[Packet | Track]:
+    assert child.stdout is not None
+    reader = flv.TagReader()
+    while data := child.stdout.read(READ_BYTES):
+        if stop():
+            raise Stopped
+        yield from reader.feed(data)
+
+
+def _take(track: ClipTrack, item: Packet | Track) -> None:
+    if not isinstance(item, Packet):
+        if item.config not in track.configs:
+            track.configs.append(item.config)
+        return
+    digest = packet_hash(item.kind, item.payload)
+    if digest is None:
+        return
+    if len(track.ids) >= MAX_PACKETS:
+        raise ClipError("it is too long")
+    track.ids.append(track.known.setdefault(digest, len(track.known)))
+    track.times_ms.append(item.dts_ms)
+
+
+def _input(path: Path, ffmpeg: str, loglevel: str) -> list[str]:
+    options = f"-hide_banner -nostats -nostdin -loglevel {loglevel} -protocol_whitelist file,pipe"
+    return [ffmpeg, *options.split(), "-format_whitelist", CONTAINERS, "-i", f"file:{path}"]
+
+
+@contextmanager
+def _limited(child: "subprocess.Popen[bytes]") -> Iterator[None]:
+    """A child with bounded memory that does not outlive the block."""
+    with child:
+        try:
+            for limit, most in ((resource.RLIMIT_AS, MEMORY_BYTES), (resource.RLIMIT_CORE, 0)):
+                with suppress(ProcessLookupError):
+                    resource.prlimit(child.pid, limit, (most, most))
+            yield
+        finally:
+            child.kill()

@@ -1,0 +1,224 @@
+"""Copies of recordings: which files are still to go where, and rows that say how far each copy is.
+
+A copy follows its recording's ledger, as the rows do: a watermark in bytes. Putting a file is done again without harm,
+so whoever is killed between putting and noting costs a look at the store, not a second upload.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Row, and_, exists, func, literal, or_, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from archive.recordings import custody
+from archive.recordings.ledger import read_facts
+from archive.recordings.locations.config import LOCAL
+from archive.recordings.locations.errors import SourceDamaged, StoreError
+from archive.recordings.locations.many import File, put_many
+from archive.recordings.locations.store import Store
+from archive.recordings.tables import RecordingCopy
+from archive.recordings.verify import CUSTODY_NAME, LEDGER_NAME, SIGNATURES_NAME
+from core.tables import Broadcast, Recording
+
+PAPERS = (LEDGER_NAME, CUSTODY_NAME, SIGNATURES_NAME)
+READ_BYTES = 1 << 20
+"""Of a ledger in one turn: some thousand files."""
+PAPERS_PACE = timedelta(minutes=5)
+"""How often the ledger itself is copied while it grows: it is copied whole."""
+FIRST_CHECK = timedelta(days=1)
+"""When a new copy is read again the first time; after that at its location's pace."""
+FIRST_RETRY, LAST_RETRY = timedelta(seconds=2), timedelta(minutes=10)
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What a copy lacks: files named in `[begin, end)` of the ledger, and the papers as well if `papers`."""
+
+    recording_id: str
+    location: str
+    begin: int
+    end: int
+    papers: bool
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Copied:
+    """What came of a turn. `end` is how far the copy now follows the ledger; `sent_bytes` are those that were not there
+    before; `error` ends the turn early; `damaged` files are not here as the ledger says, and were not copied;
+    `newest_at` is when the last file was put on record."""
+
+    end: int
+    files: int
+    size_bytes: int
+    sent_bytes: int
+    damaged: int
+    papers: bool
+    newest_at: str | None = None
+    error: str | None = None
+
+
+def copy_files(store: Store, recordings: Path, turn: Turn, workers: int = 4) -> Copied:
+    """Puts what the turn names, each proven by the store or read back. Blocks. Raises OSError for a ledger that can't
+    be read."""
+    folder = recordings / turn.recording_id
+    with (folder / LEDGER_NAME).open("rb") as ledger:
+        ledger.seek(turn.begin)
+        data = ledger.read(min(turn.end - turn.begin, READ_BYTES))
+    data = data[: data.rfind(b"\n") + 1]
+    end = turn.begin + len(data)
+    files, size, sent, damaged = 0, 0, 0, 0
+    for file, done in put_many(store, _files(folder, turn.recording_id, data), workers):
+        if isinstance(done, SourceDamaged):
+            damaged += not _is_told_anew(folder, file)
+        elif isinstance(done, StoreError):
+            return Copied(turn.begin, 0, 0, sent, 0, False, error=str(done))
+        else:
+            files, size = files + 1, size + done.size_bytes
+            sent += 0 if done.was_there else done.size_bytes
+    papers = turn.papers and end == turn.end
+    error = _put_papers(store, folder, turn.recording_id) if papers else None
+    newest_at = json.loads(data.splitlines()[-1])["at"] if data else None
+    return Copied(end, files, size, sent, damaged, papers and error is None, newest_at, error)
+
+
+def _files(folder: Path, recording_id: str, data: bytes) -> Iterator[File]:
+    named = {}
+    for line in data.splitlines():
+        fact = json.loads(line)
+        if fact["fact"] == "file":
+            named[str(fact["name"])] = fact
+    for name, fact in named.items():
+        yield File(f"{recording_id}/{name}", folder / name, fact["sha256"], replace=bool(fact.get("recovered")))
+
+
+def _is_told_anew(folder: Path, file: File) -> bool:
+    """A process that was killed left the file shorter, and its successor put it on record again, later."""
+    newest = [fact for fact in read_facts(folder) if fact["fact"] == "file" and folder / fact["name"] == file.path]
+    return bool(newest) and newest[-1]["sha256"] != file.sha256
+
+
+def _put_papers(store: Store, folder: Path, recording_id: str) -> str | None:
+    """Signatures are read first and put last: one that says more than there is tells of a cut."""
+    read = {name: (folder / name).read_bytes() for name in reversed(PAPERS) if (folder / name).exists()}
+    try:
+        for name in reversed(read):
+            store.put_bytes(f"{recording_id}/{name}", read[name], replace=True, lock=False)
+    except StoreError as error:
+        return str(error)
+    return None
+
+
+# Rows.
+
+
+def want(session: Session, locations: Iterable[str], now: datetime) -> None:
+    """A row for each recording at each location (here: once it has ended); dry runs are kept nowhere."""
+    for location in locations:
+        is_here = location == LOCAL
+        lacks = ~exists().where(RecordingCopy.recording_id == Recording.id, RecordingCopy.location == location)
+        lacking = (
+            select(
+                Recording.id, literal(location), Recording.institution_id,
+                literal("whole" if is_here else "copying"), literal(now), literal(now + FIRST_CHECK),
+            )
+            .join(Broadcast, Broadcast.id == Recording.broadcast_id)
+            .where(lacks, ~Broadcast.is_test)
+        )  # fmt: skip
+        if is_here:
+            lacking = lacking.where(Recording.state != "recording")
+        names = ["recording_id", "location", "institution_id", "state", "next_try_at", "next_check_at"]
+        session.execute(insert(RecordingCopy).from_select(names, lacking).on_conflict_do_nothing())
+
+
+def due(session: Session, locations: Sequence[str], now: datetime, limit: int) -> list[Turn]:
+    """Turns to be made now, those that waited longest first. Papers go when they are signed to their end, and now and
+    then while the recording grows."""
+    is_sealed = and_(
+        Recording.state != "recording",
+        Recording.described_event_id > 0,
+        Recording.signed_bytes == Recording.ledger_bytes,
+        Recording.signed_custody_bytes == Recording.custody_bytes,
+    )
+    stale = or_(RecordingCopy.papers_at.is_(None), RecordingCopy.papers_at <= now - PAPERS_PACE)
+    papers = or_(
+        and_(RecordingCopy.papers_due, is_sealed),
+        and_(Recording.state == "recording", Recording.signed_bytes > 0, stale),
+    )
+    query = (
+        select(RecordingCopy, Recording.ledger_bytes, papers.label("papers"))
+        .join(Recording, Recording.id == RecordingCopy.recording_id)
+        .where(
+            RecordingCopy.location.in_(locations),
+            RecordingCopy.location != LOCAL,
+            RecordingCopy.state != "held",
+            or_(RecordingCopy.state == "copying", RecordingCopy.papers_due),
+            RecordingCopy.next_try_at <= now,
+            or_(RecordingCopy.ledger_bytes < Recording.ledger_bytes, papers),
+        )
+        .order_by(RecordingCopy.next_try_at)
+        .limit(limit)
+    )
+    return [
+        Turn(copy.recording_id, copy.location, copy.ledger_bytes, ledger_bytes, with_papers, copy.turns)
+        for copy, ledger_bytes, with_papers in session.execute(query)
+    ]
+
+
+def note(session: Session, turn: Turn, copied: Copied, now: datetime) -> None:
+    """What came of a turn. Noted again, it changes nothing."""
+    now = custody.to_ms(now)
+    recording = session.get_one(Recording, turn.recording_id, with_for_update=True)
+    copy = session.get_one(RecordingCopy, (turn.recording_id, turn.location), with_for_update=True)
+    if copy.turns != turn.number:
+        return
+    copy.turns += 1
+    copy.fault, copy.next_try_at = copied.error, now
+    if copied.error is None:
+        copy.attempts = 0
+    else:
+        copy.next_try_at = now + min(LAST_RETRY, FIRST_RETRY * 2 ** min(copy.attempts, 12))
+        copy.attempts += 1
+    if copied.end > turn.begin:
+        copy.ledger_bytes, copy.files = copied.end, copy.files + copied.files
+        copy.size_bytes += copied.size_bytes
+        if copied.newest_at is not None:
+            copy.lag_ms = round((now - datetime.fromisoformat(copied.newest_at)).total_seconds() * 1000)
+    if copied.damaged:
+        copy.fault, copy.next_check_at = f"{copied.damaged} files were damaged before they were copied", now
+    if copied.papers:
+        copy.papers_at = now
+        is_newest = (recording.signed_bytes, recording.signed_custody_bytes) == (
+            recording.ledger_bytes, recording.custody_bytes,
+        )  # fmt: skip
+        is_closed = recording.state != "recording" and recording.described_event_id > 0
+        copy.papers_due = not (is_newest and is_closed and copy.ledger_bytes == turn.end)
+    _finish(session, recording, copy, now)
+
+
+def _finish(session: Session, recording: Recording, copy: RecordingCopy, now: datetime) -> None:
+    is_closed = recording.state != "recording" and recording.described_event_id > 0
+    if copy.state == "copying" and is_closed and copy.papers_at and copy.ledger_bytes == recording.ledger_bytes:
+        copy.state, copy.whole_at = "whole", now
+        copy.next_check_at = now + FIRST_CHECK
+        told: dict[str, Any] = {"location": copy.location, "files": copy.files, "size_bytes": copy.size_bytes}
+        custody.append(session, recording.id, "replication", now, **told)
+
+
+def of_recording(session: Session, recording_id: str) -> Sequence[RecordingCopy]:
+    query = select(RecordingCopy).where(RecordingCopy.recording_id == recording_id)
+    return session.scalars(query.order_by(RecordingCopy.location)).all()
+
+
+def states(session: Session) -> Sequence[Row[str, str, int]]:
+    """How many copies are in which state at each location."""
+    return session.execute(
+        select(RecordingCopy.location, RecordingCopy.state, func.count())
+        .group_by(RecordingCopy.location, RecordingCopy.state)
+        .order_by(RecordingCopy.location, RecordingCopy.state)
+    ).all()

@@ -1,0 +1,226 @@
+"""The catalogue made again from files: a recording's ledger, custody log and signatures, into an emptied database.
+
+What is there already is left alone. Nobody is told of anything: no webhook goes out for what happened long ago.
+"""
+
+import base64
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import DateTime, func, inspect, select, text
+from sqlalchemy.orm import Session
+
+from archive.recordings import rows, verify
+from archive.recordings.check import check_files
+from archive.recordings.copies import FIRST_CHECK
+from archive.recordings.describe import DESCRIBED
+from archive.recordings.locations.config import LOCAL
+from archive.recordings.tables import PreservationEvent, RecordingCopy
+from archive.recordings.verify import Chain, Line, Report
+from core.tables import Base, Broadcast, BroadcastEvent, Channel, Gap, Institution, Recording, Rendition, SigningKey
+
+
+class RebuildError(Exception):
+    """A recording can't be put into the catalogue: its files don't prove themselves, or don't say whose it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """A recording's papers, read and checked."""
+
+    folder: Path
+    report: Report
+    ledger: Chain
+    custody: Chain
+    signatures: Chain
+
+    @property
+    def recording_id(self) -> str:
+        return self.report.recording
+
+
+def read(folder: Path, keys: set[bytes]) -> Files:
+    """Raises RebuildError where the papers are not whole, or not signed by one of `keys`."""
+    report = verify.verify(folder, keys, with_media=False)
+    wrong = [finding.text() for finding in report.findings]
+    if wrong:
+        raise RebuildError(f"{folder.name}: {'; '.join(wrong)}")
+    chains = (verify.read_chain(folder / name) for name in ("ledger.jsonl", "custody.jsonl", "signatures.jsonl"))
+    return Files(folder, report, *chains)
+
+
+def restore(session: Session, files: Files) -> bool:
+    """Puts a recording into the catalogue; False where it is there already. Raises RebuildError."""
+    if session.get(Recording, files.recording_id) is not None:
+        return False
+    described = [line for line in files.custody.lines if line["fact"] == DESCRIBED]
+    if not described:
+        raise RebuildError(f"{files.recording_id}: nothing says whose it is: it was never closed")
+    newest = described[-1]
+    for table, name in ((Institution, "institution"), (Channel, "channel"), (Broadcast, "broadcast")):
+        _add(session, table, newest[name])
+    _add_recording(session, files, newest)
+    for line in (line for one in described for line in one["log"]):
+        _add(session, BroadcastEvent, line)
+    _add_contents(session, files)
+    _add_custody(session, files)
+    _add_copies(session, files)
+    session.flush()
+    return True
+
+
+def _add(session: Session, table: type[Base], told: Mapping[str, Any]) -> None:
+    """The row as it was, under its old key; nothing where the key is taken."""
+    columns = inspect(table).mapper.column_attrs
+    if session.get(table, tuple(told[column.name] for column in table.__table__.primary_key)) is not None:
+        return
+    session.add(table(**{one.key: _value(one.columns[0].type, told[one.key]) for one in columns if one.key in told}))
+    session.flush()
+
+
+def _value(kind: object, told: Any) -> Any:
+    return datetime.fromisoformat(told) if isinstance(kind, DateTime) and told is not None else told
+
+
+def _add_recording(session: Session, files: Files, described: Line) -> None:
+    ended = [line for line in files.ledger.lines if line["fact"] == "ended"]
+    last = files.signatures.lines[-1]
+    checked = check_files(files.folder)
+    session.add(
+        Recording(
+            id=files.recording_id, broadcast_id=described["broadcast"]["id"],
+            institution_id=described["broadcast"]["institution_id"], state=described["recording_state"],
+            started_at=_at(files.ledger.lines[0]), ended_at=_at(ended[-1]) if ended else None,
+            duration_ms=checked.duration_ms, size_bytes=checked.size_bytes,
+            ledger_bytes=files.ledger.size, ledger_head=files.ledger.head, signed_bytes=last["ledger_bytes"],
+            signed_at=_at(last), custody_bytes=files.custody.size, custody_head=files.custody.head,
+            signed_custody_bytes=last["custody_bytes"],
+            described_event_id=max((line["id"] for line in _log(files)), default=0),
+        )
+    )  # fmt: skip
+    session.flush()
+    for span in checked.missing:
+        rows.add_gap(session, files.recording_id, span, rows.MISSING)
+
+
+def _log(files: Files) -> Iterator[Line]:
+    return (line for one in files.custody.lines if one["fact"] == DESCRIBED for line in one["log"])
+
+
+def _add_contents(session: Session, files: Files) -> None:
+    for line in files.ledger.lines:
+        if line["fact"] == "rendition":
+            rows.add_rendition(session, files.recording_id, line)
+        elif line["fact"] == "gap":
+            span = rows.MissingSpan(line["from_ms"], line["to_ms"])
+            rows.add_gap(session, files.recording_id, span, line["cause"])
+
+
+def _add_custody(session: Session, files: Files) -> None:
+    owner = session.get_one(Recording, files.recording_id).institution_id
+    for number, line in enumerate(files.custody.lines):
+        begin = files.custody.ends[number - 1] if number else 0
+        data = (files.folder / verify.CUSTODY_NAME).read_bytes()[begin : files.custody.ends[number] - 1]
+        session.add(
+            PreservationEvent(
+                recording_id=files.recording_id, institution_id=owner, at=_at(line), kind=line["fact"],
+                outcome=line["outcome"], agent=line["agent"], line=data.decode(),
+            )
+        )  # fmt: skip
+        session.flush()
+
+
+def _add_copies(session: Session, files: Files) -> None:
+    """As the custody log tells of them. Where they are now, the next check says."""
+    recording = session.get_one(Recording, files.recording_id)
+    made: dict[str, RecordingCopy] = {}
+    for line in files.custody.lines:
+        location = line.get("location")
+        if location is None or line["fact"] not in ("replication", "fixity check"):
+            continue
+        at = _at(line)
+        copy = made.setdefault(
+            location,
+            RecordingCopy(
+                recording_id=recording.id, location=location, institution_id=recording.institution_id, state="whole",
+                next_try_at=at, ledger_bytes=0 if location == LOCAL else recording.ledger_bytes, papers_due=True,
+            ),
+        )  # fmt: skip
+        if line["fact"] == "replication":
+            copy.files, copy.size_bytes, copy.whole_at = line["files"], line["size_bytes"], at
+            copy.next_check_at = at + FIRST_CHECK
+        else:
+            copy.checked_at, copy.next_check_at = at, at + timedelta(days=1)
+    session.add_all(made.values())
+
+
+def add_keys(session: Session, files: Files, trusted: set[bytes]) -> None:
+    """The keys that signed it, of those that are trusted; in use until someone rotates them."""
+    owner = session.get_one(Recording, files.recording_id).institution_id
+    for line in files.signatures.lines:
+        public = line.get("key")
+        if public is None or base64.b64decode(public) not in trusted:
+            continue
+        identity = verify.key_id(base64.b64decode(public))
+        if session.get(SigningKey, identity) is None:
+            for other in session.scalars(
+                select(SigningKey).where(SigningKey.institution_id == owner, SigningKey.retired_at.is_(None))
+            ):
+                other.retired_at = _at(line)
+            session.flush()
+            session.add(SigningKey(id=identity, institution_id=owner, public_key=public, created_at=_at(line)))
+            session.flush()
+
+
+def number_on(session: Session) -> None:
+    """New rows get numbers behind those that came with the files."""
+    for table in ("institution", "channel", "broadcast_event"):
+        session.execute(
+            text(f"select setval(pg_get_serial_sequence('{table}', 'id'), greatest((select max(id) from {table}), 1))")
+        )
+
+
+def _at(line: Line) -> datetime:
+    return datetime.fromisoformat(line["at"])
+
+
+CATALOGUE: tuple[type[Base], ...] = (
+    Institution, Channel, Broadcast, BroadcastEvent, Recording, Rendition, Gap, PreservationEvent, RecordingCopy,
+    SigningKey,
+)  # fmt: skip
+"""What a rebuild brings back."""
+
+
+def count(session: Session) -> dict[str, int]:
+    return {table.__tablename__: session.scalar(select(func.count()).select_from(table)) or 0 for table in CATALOGUE}
+
+
+SERIAL = {"gap": {"id"}, "preservation_event": {"id"}}
+"""Numbers that mean nothing outside their database."""
+KEPT_OF_COPY = {"recording_id", "location", "institution_id", "state", "files", "size_bytes", "whole_at", "checked_at"}
+"""The rest of a copy's row is how its next turn goes."""
+
+
+def rows_of(session: Session, recording_id: str) -> list[str]:
+    """The catalogue's rows of a recording as JSON, for comparing two catalogues."""
+    recording = session.get_one(Recording, recording_id)
+    broadcast = session.get_one(Broadcast, recording.broadcast_id)
+    found: list[Base] = [recording, broadcast, session.get_one(Channel, broadcast.channel_id)]
+    found.append(session.get_one(Institution, recording.institution_id))
+    found += session.scalars(select(BroadcastEvent).where(BroadcastEvent.broadcast_id == broadcast.id))
+    for table in (Rendition, Gap, PreservationEvent):
+        found += session.scalars(select(table).where(table.recording_id == recording_id))
+    remote = RecordingCopy.location != LOCAL
+    found += session.scalars(select(RecordingCopy).where(RecordingCopy.recording_id == recording_id, remote))
+    return sorted(json.dumps(_told(row), default=str, sort_keys=True) for row in found)
+
+
+def _told(row: Base) -> list[Any]:
+    name = row.__tablename__
+    values = {one.key: getattr(row, one.key) for one in inspect(row).mapper.column_attrs}
+    kept = KEPT_OF_COPY if isinstance(row, RecordingCopy) else values.keys() - SERIAL.get(name, set())
+    return [name, {key: value for key, value in values.items() if key in kept}]

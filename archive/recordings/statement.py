@@ -1,0 +1,168 @@
+"""Completeness statement of a recording: the time on the air against the time that is held, to the millisecond, with
+every gap and its cause, the head of the ledger that proves it, and where the copies are. Signed by the institution.
+
+The statement is JSON of numbers, texts and lists alone; `canonical` is its one spelling (sorted names, no spaces,
+UTF-8). Signed is the SHA-256 of that. People read it as statement_text.py tells it, on paper by statement_pdf.py.
+"""
+
+import base64
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from archive.recordings import verify
+from archive.recordings.about import About
+from archive.recordings.account import Account, Holding, account
+
+FORMAT = "mbashara-statement-1"
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+Statement = dict[str, Any]
+Sign = Callable[[bytes], Mapping[str, str]]
+"""Signs a text: {"key": base64 of the public key, "signature": base64, and what else there is to say}."""
+
+
+class StatementError(Exception):
+    """The ledger is broken, so nothing can be stated; said in plain words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """Where the recording is, too. `state` and `checked_at` are as the copies' own records have them."""
+
+    location: str
+    state: str
+    checked_at: str = ""
+
+
+def state(
+    folder: Path, about: About, now: datetime, made_by: str, copies: Sequence[Copy] = (),
+    is_there: Callable[[dict[str, Any]], bool] | None = None,
+) -> Statement:  # fmt: skip
+    """`is_there` tells of a `file` fact whether the file can be had; by default it must be in the folder, as long as it
+    was. Looks at every file and reads none. Raises StatementError, OSError."""
+    ledger, signatures = (
+        verify.read_chain(folder / verify.LEDGER_NAME),
+        verify.read_chain(folder / verify.SIGNATURES_NAME),
+    )
+    broken = [one for one in ledger.findings if one.kind != "torn"]
+    if broken or not ledger.lines:
+        raise StatementError(broken[0].text() if broken else f"{verify.LEDGER_NAME} is empty")
+    found = account(ledger.lines, is_there or _in(folder))
+    signed = [line for line in signatures.lines if "signature" in line]
+    return {
+        "format": FORMAT,
+        "recording": about.recording_id,
+        "channel": about.channel,
+        "institution": {"sw": about.institution_sw, "en": about.institution_en},
+        "title": {"sw": about.title_sw, "en": about.title_en},
+        "made_at": now.astimezone(UTC).isoformat(timespec="milliseconds"),
+        "made_by": made_by,
+        "on_air": _on_air(found),
+        "best": _holding(found, found.best),
+        "renditions": [_holding(found, one) for one in found.renditions],
+        "events": _events(found, ledger.lines),
+        "files": {"number": found.files, "bytes": found.size_bytes},
+        "ledger": {"head": ledger.head, "lines": len(ledger.lines), "bytes": ledger.size},
+        "signatures": {
+            "number": len(signed),
+            "time_stamps": sum(bool(line.get("timestamp")) for line in signed),
+            "last_at": str(signed[-1]["at"]) if signed else "",
+        },
+        "copies": [
+            {"location": one.location, "state": one.state, "checked_at": one.checked_at} for one in copies
+        ],
+    }  # fmt: skip
+
+
+def _in(folder: Path) -> Callable[[dict[str, Any]], bool]:
+    def is_there(fact: dict[str, Any]) -> bool:
+        path = folder / str(fact["name"])
+        try:
+            return ".." not in path.parts and path.stat().st_size == fact["size"]
+        except OSError:
+            return False
+
+    return is_there
+
+
+def _moment(found: Account, at_ms: int) -> str:
+    return (EPOCH + timedelta(milliseconds=found.origin_ms + at_ms)).isoformat(timespec="milliseconds")
+
+
+def _on_air(found: Account) -> Statement:
+    return {
+        "from": _moment(found, found.from_ms),
+        "to": _moment(found, found.to_ms),
+        "ms": found.on_air_ms,
+        "is_over": found.is_over,
+    }
+
+
+def _holding(found: Account, one: Holding) -> Statement:
+    """Times in milliseconds count from the beginning on the air."""
+    return {
+        "name": one.name,
+        "kind": one.kind,
+        "held_ms": one.held_ms,
+        "gap_ms": one.gap_ms,
+        "gaps": [
+            {
+                "from_ms": gap.from_ms - found.from_ms,
+                "to_ms": gap.to_ms - found.from_ms,
+                "from": _moment(found, gap.from_ms),
+                "to": _moment(found, gap.to_ms),
+                "cause": gap.cause,
+            }
+            for gap in one.gaps
+        ],
+    }
+
+
+def _events(found: Account, facts: Sequence[Mapping[str, Any]]) -> list[Statement]:
+    """Feeds lost and back, and restarts, as they came."""
+    told: list[Statement] = []
+    for fact in facts:
+        match fact.get("fact"):
+            case "lost":
+                told.append({"at": _moment(found, round(fact["at_ms"])), "what": "lost", "cause": str(fact["cause"])})
+            case "gap" if "rendition" not in fact and fact.get("is_back", True):
+                told.append({"at": _moment(found, round(fact["to_ms"])), "what": "back", "cause": ""})
+            case "resumed":
+                told.append({"at": str(fact["at"]), "what": "resumed", "cause": ""})
+    return told
+
+
+# Proof.
+
+
+def canonical(document: Mapping[str, Any]) -> bytes:
+    return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def signed_text(recording: str, sha256: str) -> bytes:
+    return f"{FORMAT}\n{recording}\n{sha256}\n".encode()
+
+
+def sealed(statement: Statement, sign: Sign) -> Statement:
+    """The statement with its hash and the institution's signature, as it is handed over."""
+    sha256 = hashlib.sha256(canonical(statement)).hexdigest()
+    signature = sign(signed_text(statement["recording"], sha256))
+    return {"statement": statement, "sha256": sha256, "signature": dict(signature)}
+
+
+def is_genuine(document: Mapping[str, Any], keys: set[bytes] | None = None) -> bool:
+    """Whether a sealed statement is unaltered and signed; by one of `keys` where they are given."""
+    try:
+        sha256 = hashlib.sha256(canonical(document["statement"])).hexdigest()
+        key = base64.b64decode(document["signature"]["key"])
+        signature = base64.b64decode(document["signature"]["signature"])
+        text = signed_text(document["statement"]["recording"], sha256)
+    except (KeyError, TypeError, ValueError):
+        return False
+    is_ours = keys is None or key in keys
+    return is_ours and document.get("sha256") == sha256 and verify.check_ed25519(key, text, signature)

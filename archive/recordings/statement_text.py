@@ -1,0 +1,213 @@
+"""A completeness statement in words, in Swahili or English: what the page and the paper have in common."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from archive.words import N_, translate
+from core.web import dates
+from core.web.i18n import Language
+
+CAUSES = {
+    "feed lost": N_("the feed from the encoder was lost"),
+    "stalled": N_("the feed brought neither picture nor sound"),
+    "no media": N_("the feed brought neither picture nor sound"),
+    "process ended": N_("the program was stopped and started again"),
+    "disk full": N_("the disk did not take it"),
+    "file missing": N_("its file is no longer where it was"),
+    "elsewhere": N_("not in this rendition; another one has it"),
+    "sound only": N_("there is sound, but no picture"),
+    "untold": N_("no cause is on record"),
+}
+EVENTS = {
+    "lost": N_("feed lost"),
+    "back": N_("feed back"),
+    "resumed": N_("recording taken up after a restart"),
+}
+KINDS = {"video": N_("picture"), "audio": N_("sound")}
+
+
+STATES = {
+    "copying": N_("being copied"),
+    "whole": N_("whole"),
+    "faulty": N_("faulty"),
+    "held": N_("stopped, until a person has looked at it"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    title: str
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    none: str
+    """What is said where there are no rows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """The time on the air as shares of one: (beginning, end) of each gap."""
+
+    gaps: tuple[tuple[float, float], ...]
+    begins: str
+    ends: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    language: Language
+    title: str
+    heading: str
+    verdict: str
+    is_complete: bool
+    facts: tuple[tuple[str, str], ...]
+    bar: Bar
+    tables: tuple[Table, ...]
+    proof_title: str
+    proof: tuple[tuple[str, str], ...]
+    notes: tuple[str, ...]
+
+
+def tell(document: Mapping[str, Any], language: Language) -> Told:
+    """Of a sealed statement."""
+    return _Teller(document, language).told()
+
+
+class _Teller:
+    def __init__(self, document: Mapping[str, Any], language: Language) -> None:
+        self.sealed, self.statement, self.language = document, document["statement"], language
+
+    def say(self, message: str, **values: object) -> str:
+        return translate(message, self.language).format(**values)
+
+    def pick(self, names: Mapping[str, str], otherwise: str) -> str:
+        return names[self.language] or names[self.language.other] or otherwise
+
+    def told(self) -> Told:
+        on_air, best = self.statement["on_air"], self.statement["best"]
+        title = self.pick(self.statement["title"], self.statement["recording"])
+        tables = [self.gaps(self.say(N_("What is missing")), best["gaps"]), self.renditions()]
+        each = [one for one in self.statement["renditions"] if one["gaps"] and one["gaps"] != best["gaps"]]
+        tables += [self.gaps(self.say(N_("Missing in {name}"), name=one["name"]), one["gaps"]) for one in each]
+        return Told(
+            self.language, title, self.say(N_("Completeness statement")), self.verdict(), not best["gap_ms"],
+            (
+                (self.say(N_("Title")), title),
+                (self.say(N_("Institution")), self.pick(self.statement["institution"], self.statement["channel"])),
+                (self.say(N_("Channel")), self.statement["channel"]),
+                (self.say(N_("Recording")), self.statement["recording"]),
+                (self.say(N_("On the air from")), self.moment(on_air["from"])),
+                (self.say(N_("On the air until")), self.moment(on_air["to"])),
+                (self.say(N_("Time on the air")), length(on_air["ms"])),
+                (self.say(N_("Held")), f"{length(best['held_ms'])} ({self.percent()})"),
+                (self.say(N_("Missing")), length(best["gap_ms"])),
+                (self.say(N_("Statement made")), self.moment(self.statement["made_at"])),
+                (self.say(N_("Made by")), self.statement["made_by"]),
+            ),
+            self.bar(), (*tables, self.events(), self.copies()), self.say(N_("Proof")), self.proof(), self.notes(),
+        )  # fmt: skip
+
+    def verdict(self) -> str:
+        best, on_air = self.statement["best"], self.statement["on_air"]
+        if not on_air["is_over"]:
+            return self.say(N_("The broadcast is not over. This is what was held when the statement was made."))
+        if not best["gap_ms"]:
+            return self.say(N_("Everything that was on the air is held."))
+        told = {"held": length(best["held_ms"]), "whole": length(on_air["ms"]), "missing": length(best["gap_ms"])}
+        return self.say(N_("Of {whole} on the air {held} are held. {missing} are missing, as listed below."), **told)
+
+    def percent(self) -> str:
+        """Rounded down: only what is whole is 100 %."""
+        whole = max(1, self.statement["on_air"]["ms"])
+        share = self.statement["best"]["held_ms"] * 100_000 // whole if self.statement["on_air"]["ms"] else 100_000
+        return f"{share // 1000}.{share % 1000:03} %"
+
+    def moment(self, at: str) -> str:
+        when = datetime.fromisoformat(at)
+        return f"{dates.moment(when, self.language)} · {clock(at)}"
+
+    def bar(self) -> Bar:
+        on_air, gaps = self.statement["on_air"], self.statement["best"]["gaps"]
+        whole = max(1, on_air["ms"])
+        shares = tuple((gap["from_ms"] / whole, gap["to_ms"] / whole) for gap in gaps)
+        text = self.say(N_("Filled: held. Empty: missing. Gaps: {count}."), count=len(gaps))
+        return Bar(shares, clock(on_air["from"]), clock(on_air["to"]), text)
+
+    def gaps(self, title: str, gaps: Sequence[Mapping[str, Any]]) -> Table:
+        rows = [
+            (clock(gap["from"]), clock(gap["to"]), length(gap["to_ms"] - gap["from_ms"]), self.cause(gap["cause"]))
+            for gap in gaps
+        ]
+        head = (self.say(N_("Begins")), self.say(N_("Ends")), self.say(N_("Length")), self.say(N_("Why")))
+        return Table(title, head, tuple(rows), self.say(N_("Nothing is missing.")))
+
+    def cause(self, cause: str) -> str:
+        return self.known(CAUSES, cause)
+
+    def known(self, words: Mapping[str, str], word: str) -> str:
+        """As it is where there are no words for it."""
+        return self.say(words[word]) if word in words else word
+
+    def renditions(self) -> Table:
+        rows = [
+            (one["name"], self.known(KINDS, one["kind"]), length(one["held_ms"]), length(one["gap_ms"]))
+            for one in self.statement["renditions"]
+        ]
+        head = (self.say(N_("Rendition")), self.say(N_("Kind")), self.say(N_("Held")), self.say(N_("Missing")))
+        return Table(self.say(N_("Each rendition")), head, tuple(rows), self.say(N_("There is none.")))
+
+    def events(self) -> Table:
+        rows = [
+            (clock(one["at"]), "; ".join(filter(None, (self.say(EVENTS[one["what"]]), self.cause(one["cause"])))))
+            for one in self.statement["events"]
+        ]
+        head = (self.say(N_("Time")), self.say(N_("What happened")))
+        return Table(self.say(N_("Interruptions")), head, tuple(rows), self.say(N_("There was none.")))
+
+    def copies(self) -> Table:
+        rows = [
+            (
+                one["location"],
+                self.known(STATES, one["state"]),
+                self.moment(one["checked_at"]) if one["checked_at"] else "-",
+            )
+            for one in self.statement["copies"]
+        ]
+        head = (self.say(N_("Place")), self.say(N_("State")), self.say(N_("Last read whole")))
+        none = self.say(N_("No copies are named in this statement."))
+        return Table(self.say(N_("Copies")), head, tuple(rows), none)
+
+    def proof(self) -> tuple[tuple[str, str], ...]:
+        files, signatures = self.statement["files"], self.statement["signatures"]
+        signature = self.sealed["signature"]
+        return (
+            (self.say(N_("Files")), f"{files['number']:,} ({files['bytes']:,} B)"),
+            (self.say(N_("Head of the ledger (SHA-256)")), self.statement["ledger"]["head"]),
+            (self.say(N_("Lines of the ledger")), f"{self.statement['ledger']['lines']:,}"),
+            (self.say(N_("Signatures, time stamps")), f"{signatures['number']:,}, {signatures['time_stamps']:,}"),
+            (self.say(N_("This statement (SHA-256)")), self.sealed["sha256"]),
+            (self.say(N_("Public key (Ed25519)")), signature["key"]),
+            (self.say(N_("Signature")), signature["signature"]),
+        )  # fmt: skip
+
+    def notes(self) -> tuple[str, ...]:
+        return (
+            self.say(
+                N_("Held is what at least one rendition of the picture has; of the sound, where none has a picture.")
+            ),
+            self.say(N_("Times are East Africa Time, on the 24-hour clock. Held and missing add up exactly.")),
+            self.say(N_("The statement as signed data (JSON) is attached to this document.")),
+        )
+
+
+def clock(at: str) -> str:
+    """ "10:05:00.250", of Tanzania."""
+    return f"{datetime.fromisoformat(at).astimezone(dates.EAST_AFRICA_TIME):%H:%M:%S.%f}"[:-3]
+
+
+def length(milliseconds: int) -> str:
+    """ "1:02:03.250": hours, minutes, seconds."""
+    seconds, rest = divmod(milliseconds, 1000)
+    return f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}.{rest:03}"

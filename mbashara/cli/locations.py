@@ -1,0 +1,136 @@
+"""`mbashara location ...`: where copies of recordings are kept, and whether it works."""
+
+import json
+import os
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING
+
+from archive.recordings.locations.check import Checked, check_location
+from archive.recordings.locations.config import FolderLocation, Location, read_locations
+from archive.recordings.locations.errors import StoreError
+from archive.recordings.locations.opening import open_store
+from mbashara.cli.common import UserError, add_command, print_list, with_json
+from mbashara.data import account
+from mbashara.settings import Settings
+
+if TYPE_CHECKING:
+    from argparse import _SubParsersAction
+
+
+def add_parsers(areas: "_SubParsersAction[ArgumentParser]") -> None:
+    location = areas.add_parser("location", help="where copies of recordings are kept").add_subparsers(
+        required=True, metavar="COMMAND"
+    )
+    with_json(add_command(location.add_parser("list", help="list the locations of locations.toml"), location_list))
+    check = add_command(
+        location.add_parser("check", help="write, read back and delete something at each, as the work process would"),
+        location_check,
+    )
+    check.add_argument("names", metavar="NAME", nargs="*", help="only these (default: all)")
+    with_json(check)
+
+
+def location_list(settings: Settings, arguments: Namespace) -> int:
+    found = read_locations(settings.locations, settings.recordings)
+    return print_list([_told(location) for location in found], arguments.json)
+
+
+def location_check(settings: Settings, arguments: Namespace) -> int:
+    """2 where one of them does not work; the others are checked all the same."""
+    told = []
+    with _as_the_account():
+        for location in _chosen(settings, arguments.names):
+            try:
+                with closing(open_store(location)) as store:
+                    told.append({"name": location.name, **_found(check_location(store, location)), "error": None})
+            except StoreError as error:
+                told.append({"name": location.name, "error": str(error)})
+    if arguments.json:
+        print(json.dumps(told, ensure_ascii=False))
+    else:
+        for one in told:
+            _print(one)
+    return 2 if any(one["error"] for one in told) else 0
+
+
+def _chosen(settings: Settings, names: list[str]) -> list[Location]:
+    found = read_locations(settings.locations, settings.recordings)
+    for name in names:
+        if name not in [location.name for location in found]:
+            raise UserError(f"there is no location {name} / hakuna mahali {name}: {settings.locations}")
+    return [location for location in found if not names or location.name in names]
+
+
+@contextmanager
+def _as_the_account() -> Iterator[None]:
+    """What root may do proves nothing: the work process is another user, whose files also stay its own."""
+    owner = account()
+    if owner is None:
+        yield
+        return
+    groups = os.getgroups()
+    os.setgroups([])
+    os.setegid(owner.group_id)
+    os.seteuid(owner.user_id)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
+        os.setgroups(groups)
+
+
+def _told(location: Location) -> dict[str, object]:
+    if isinstance(location, FolderLocation):
+        where, lock_days = str(location.path), 0
+    else:
+        place = "/".join(filter(None, (location.bucket, location.prefix)))
+        where, lock_days = f"{location.endpoint_url or location.region} {place}", location.lock_days
+    return {
+        "name": location.name,
+        "kind": location.kind,
+        "where": where,
+        "tier": location.tier,
+        "fixity_days": location.fixity_days,
+        "lock_days": lock_days,
+        "title_sw": location.title_sw or None,
+        "title_en": location.title_en or None,
+    }
+
+
+def _found(checked: Checked) -> dict[str, object]:
+    facilities = checked.facilities
+    return {
+        "proof": checked.proof,
+        "deletes": checked.deletes,
+        "object_lock": facilities.object_lock,
+        "versioning": facilities.versioning,
+        "checksums": facilities.checksums,
+        "conditional_puts": facilities.conditional_puts,
+        "free_bytes": facilities.free_bytes,
+    }
+
+
+def _print(told: dict[str, object]) -> None:
+    if told["error"]:
+        print(f"mbashara: {told['error']}", file=sys.stderr, flush=True)
+        return
+    free = told["free_bytes"]
+    room = f"{free // 1_000_000_000} GB" if isinstance(free, int) else "?"
+    print(f"{told['name']}: works / mahali {told['name']}: panafanya kazi")
+    print(f"  room / nafasi: {room}")
+    print(f"  copies are proven by / nakala huthibitishwa kwa: {told['proof']}")
+    for name, words in WORDS.items():
+        print(f"  {words}: {'yes / ndiyo' if told[name] else 'no / hapana'}")
+
+
+WORDS = {
+    "checksums": "refuses damaged bodies / hukataa vilivyoharibika",
+    "conditional_puts": "keeps us from writing over / huzuia kuandika juu",
+    "versioning": "keeps versions / hutunza matoleo",
+    "object_lock": "object lock and legal hold / kufunga na zuio la kisheria",
+    "deletes": "lets us delete / huruhusu kufuta",
+}

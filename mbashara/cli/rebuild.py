@@ -1,0 +1,91 @@
+"""`mbashara rebuild`: the catalogue of recordings made again from their files, here or at a location."""
+
+import sys
+from argparse import ArgumentParser, Namespace, _SubParsersAction
+from datetime import UTC, datetime
+from pathlib import Path
+
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from archive.recordings import fetch, rebuild, signing_keys, verify
+from archive.recordings.locations.config import LocationError, read_locations
+from archive.recordings.locations.errors import StoreError
+from archive.recordings.locations.opening import open_store
+from archive.recordings.rebuild import RebuildError
+from core import audit
+from core.ids import is_id
+from mbashara.cli.common import UserError, add_command, database
+from mbashara.cli.staff import BY
+from mbashara.settings import Settings
+
+
+def add_parser(areas: "_SubParsersAction[ArgumentParser]") -> None:
+    again = add_command(
+        areas.add_parser("rebuild", help="make the catalogue of recordings again from their files"), rebuild_catalogue
+    )
+    again.add_argument("--from", dest="location", metavar="LOCATION", help="bring back what is not here from there")
+    again.add_argument("--keys", type=Path, metavar="FILE", help="published keys to trust beside those in DATA/secrets")
+
+
+def rebuild_catalogue(settings: Settings, arguments: Namespace) -> int:
+    """0: every recording is in the catalogue; 1: some could not be put there, and why."""
+    trusted = signing_keys.public_halves(settings.signing_keys)
+    if arguments.keys is not None:
+        try:
+            trusted |= verify.read_keys(arguments.keys)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{arguments.keys}: no list of keys / si orodha ya funguo: {error}") from error
+    failed = _fetch(settings, arguments.location) if arguments.location else 0
+    folders = sorted(path for path in settings.recordings.iterdir() if is_id(path.name))
+    done = 0
+    for folder in folders:
+        try:
+            done += _restore(settings, folder, trusted)
+        except (RebuildError, IntegrityError, OSError, KeyError, TypeError, ValueError) as error:
+            failed += 1
+            print(f"! {error}", flush=True)
+    print(f"{done} of {len(folders)} recordings put back / rekodi zimerudishwa: {done} kati ya {len(folders)}")
+    sys.stdout.flush()
+    return 1 if failed else 0
+
+
+def _restore(settings: Settings, folder: Path, trusted: set[bytes]) -> bool:
+    files = rebuild.read(folder, trusted)
+    with database(settings) as session:
+        if not rebuild.restore(session, files):
+            return False
+        rebuild.add_keys(session, files, trusted)
+        rebuild.number_on(session)
+        _audit(session, files)
+    return True
+
+
+def _audit(session: Session, files: rebuild.Files) -> None:
+    subject = f"recording:{files.recording_id}"
+    audit.append(session, BY, "recording.rebuild", subject, now=datetime.now(UTC), after={"head": files.ledger.head})
+
+
+def _fetch(settings: Settings, name: str) -> int:
+    """How many could not be brought back."""
+    try:
+        found = [one for one in read_locations(settings.locations, settings.recordings) if one.name == name]
+    except LocationError as error:
+        raise UserError(str(error)) from error
+    if not found:
+        raise UserError(f"there is no location {name} / hakuna mahali {name}")
+    store, failed = open_store(found[0]), 0
+    try:
+        for recording_id in fetch.recordings_at(store):
+            if is_id(recording_id) and not (settings.recordings / recording_id).exists():
+                print(f"{recording_id} …", flush=True)
+                try:
+                    fetch.fetch(store, recording_id, settings.recordings)
+                except (StoreError, OSError) as error:
+                    failed += 1
+                    print(f"! {error}", flush=True)
+    except StoreError as error:
+        raise UserError(str(error)) from error
+    finally:
+        store.close()
+    return failed

@@ -1,0 +1,208 @@
+"""`mbashara recording export`: a recording, or a stretch of it, as a file with its credentials."""
+
+import json
+import os
+import re
+import signal
+import sys
+import threading
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sqlalchemy.orm import Session
+
+from archive.recordings import certificates, rows
+from archive.recordings.export import AlreadyThere, Damaged, Exported, NoRoom, export
+from archive.recordings.export_credentials import TYPES, CredentialsError, Described, sealing
+from archive.recordings.export_plan import ExportError, NothingThere, Range
+from archive.recordings.samples import Recorded, Stopped, UnknownRecording, ledger_head, read_recorded
+from core import audit
+from core.audit import Actor
+from core.ids import is_id
+from core.tables import Institution
+from core.web.dates import EAST_AFRICA_TIME
+from mbashara import __version__
+from mbashara.cli.common import UserError, add_command, database, with_json
+from mbashara.settings import Settings
+
+if TYPE_CHECKING:
+    from argparse import _SubParsersAction
+
+BY = Actor(None, "command line")
+INTERRUPTED = 130
+BAR = 30
+_POSITION = re.compile(r"(?:(\d+):)?([0-5]?\d):([0-5]?\d(?:\.\d+)?)")
+
+
+def add_parsers(recording: "_SubParsersAction[ArgumentParser]") -> None:
+    add = add_command(recording.add_parser("export", help="write a recording, or a part of it, to a file"), run)
+    add.add_argument("recording", metavar="ID")
+    moment = "HH:MM:SS or seconds from the beginning, or a day and time such as 2026-11-28T10:15:00 (East Africa Time)"
+    add.add_argument("--from", dest="begins", metavar="MOMENT", help=moment)
+    add.add_argument("--to", dest="ends", metavar="MOMENT", help="the same")
+    add.add_argument("--rendition", metavar="NAME", help="default: the source")
+    add.add_argument("--sound", action="store_true", help="only the sound (M4A)")
+    add.add_argument("-o", "--output", metavar="PATH", help="default: ID.mp4 or ID.m4a")
+    with_json(add)
+
+
+def run(settings: Settings, arguments: Namespace) -> int:
+    folder = settings.recordings / arguments.recording
+    try:
+        recorded = read_recorded(folder) if is_id(arguments.recording) else None
+    except UnknownRecording:
+        recorded = None
+    if recorded is None:
+        raise UserError(f"there is no recording {arguments.recording} / hakuna rekodi {arguments.recording}")
+    asked = Range(read_moment(arguments.begins, recorded.origin_ms), read_moment(arguments.ends, recorded.origin_ms))
+    if asked.to_ms is not None and asked.to_ms <= (asked.from_ms or 0):
+        raise UserError("the end is not after the beginning / mwisho hauko baada ya mwanzo")
+    path = _output(arguments)
+    os.environ.setdefault("TMPDIR", str(path.absolute().parent))  # where sealing puts what it makes on the way
+    now = datetime.now(UTC)
+    with database(settings) as session:
+        described, institution_id = _describe(session, recorded)
+    identity = certificates.identity(settings.data / "secrets" / "c2pa", described.institution,
+                                     described.institution_name, now)  # fmt: skip
+    seal = sealing(described, identity, now, __version__)
+    with _interruptible() as stopped:
+        try:
+            made = export(
+                folder, path, asked=asked, rendition=arguments.rendition, only_sound=arguments.sound,
+                progress=_Bar(), stop=stopped.is_set, seal=seal,
+            )  # fmt: skip
+        except Stopped:
+            print("\nstopped; no file is left / imesimamishwa; hakuna faili lililobaki", file=sys.stderr)
+            return INTERRUPTED
+        except (ExportError, CredentialsError, UnknownRecording) as error:
+            raise UserError(why_not(error)) from error
+        except OSError as error:
+            raise UserError(f"it can't be written / haiwezi kuandikwa: {error}") from error
+    with database(settings) as session:
+        told = {"from": _clock(made, made.got.from_ms), "to": _clock(made, made.got.to_ms),
+                "rendition": made.video or made.sound, "files": [str(file.path) for file in made.files]}  # fmt: skip
+        subject = f"recording:{made.recording}"
+        audit.append(session, BY, "recording.export", subject, now=now, institution_id=institution_id, after=told)
+    _tell(made, arguments.json)
+    return 0
+
+
+def read_moment(text: str | None, origin_ms: int) -> int | None:
+    """Milliseconds of the broadcast's timeline. A time with its day is the wall clock, in East Africa Time unless it
+    says otherwise."""
+    if text is None:
+        return None
+    if re.fullmatch(r"\d+(\.\d+)?", text):
+        return round(float(text) * 1000)
+    if position := _POSITION.fullmatch(text):
+        hours, minutes, seconds = int(position[1] or 0), int(position[2]), float(position[3])
+        return round((hours * 3600 + minutes * 60 + seconds) * 1000)
+    try:
+        when = datetime.fromisoformat(text)
+    except ValueError:
+        raise UserError(f"{text} is no moment: HH:MM:SS, seconds, or a day with its time / {text} si wakati") from None
+    return round(when.replace(tzinfo=when.tzinfo or EAST_AFRICA_TIME).timestamp() * 1000) - origin_ms
+
+
+def why_not(error: Exception) -> str:
+    match error:
+        case NothingThere():
+            return "nothing was recorded in that stretch / hakuna kilichorekodiwa katika kipande hicho"
+        case NoRoom():
+            needed, free = error.needed >> 20, error.free >> 20
+            return (
+                f"the disk has {free} MB free, {needed} MB are needed / diski ina MB {free} tu, zinahitajika {needed}"
+            )
+        case AlreadyThere():
+            return f"{error.path} exists already / {error.path} tayari ipo"
+        case Damaged():
+            return f"a file of the recording is damaged / faili la rekodi limeharibika: {error}"
+        case UnknownRecording():
+            return f"there is no such rendition / hakuna toleo hilo: {error}"
+        case _:
+            return str(error)
+
+
+def _output(arguments: Namespace) -> Path:
+    path = Path(arguments.output or (f"{arguments.recording}.m4a" if arguments.sound else f"{arguments.recording}.mp4"))
+    if path.suffix.lower() not in TYPES:
+        raise UserError(f"the file's name must end in .mp4 or .m4a / jina la faili liishie na .mp4 au .m4a: {path}")
+    if not path.absolute().parent.is_dir():
+        raise UserError(f"there is no folder {path.parent} / hakuna folda {path.parent}")
+    return path
+
+
+def _describe(session: Session, recorded: Recorded) -> tuple[Described, int]:
+    found = rows.find_recording(session, recorded.folder.name)
+    if found is None:
+        raise UserError(f"there is no recording {recorded.folder.name} / hakuna rekodi {recorded.folder.name}")
+    _recording, broadcast, channel = found
+    owner = session.get_one(Institution, broadcast.institution_id)
+    head = ledger_head(recorded.folder)
+    titles = (broadcast.title_sw, broadcast.title_en)
+    return Described(owner.slug, owner.name_sw, channel.slug, *titles, head), broadcast.institution_id
+
+
+@contextmanager
+def _interruptible() -> Iterator[threading.Event]:
+    """Ctrl-C asks to stop, wherever the work is just then, so that nothing half-made is left."""
+    stopped = threading.Event()
+    before = {number: signal.signal(number, lambda *_: stopped.set()) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stopped
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class _Bar:
+    """A bar and words on a terminal; elsewhere a line for each tenth."""
+
+    def __init__(self) -> None:
+        self._shown = -1
+
+    def __call__(self, part: float) -> None:
+        is_terminal = sys.stderr.isatty()
+        percent = int(part * 100)
+        step = percent if is_terminal else percent // 10
+        if step == self._shown:
+            return
+        self._shown = step
+        words = f"exporting / inatoa: {percent} %"
+        if is_terminal:
+            filled = round(part * BAR)
+            bar = "#" * filled + "." * (BAR - filled)
+            print(f"\r[{bar}] {words}", end="\n" if percent >= 100 else "", file=sys.stderr, flush=True)
+        else:
+            print(words, file=sys.stderr, flush=True)
+
+
+def _clock(made: Exported, time_ms: int | None) -> str | None:
+    if time_ms is None:
+        return None
+    moment = datetime.fromtimestamp((made.origin_ms + time_ms) / 1000, EAST_AFRICA_TIME)
+    return moment.isoformat(timespec="milliseconds")
+
+
+def _tell(made: Exported, as_json: bool) -> None:
+    files = [
+        {"path": str(file.path), "size_bytes": file.size, "duration_ms": file.duration_ms,
+         "from": _clock(made, file.from_ms), "to": _clock(made, file.to_ms)}
+        for file in made.files
+    ]  # fmt: skip
+    gaps = [{"from": _clock(made, gap.from_ms), "to": _clock(made, gap.to_ms), "cause": gap.cause} for gap in made.gaps]
+    asked = {"from": _clock(made, made.asked.from_ms), "to": _clock(made, made.asked.to_ms)}
+    if as_json:
+        whole = {"recording": made.recording, "rendition": made.video, "sound": made.sound, "asked": asked}
+        print(json.dumps({**whole, "files": files, "gaps": gaps}))
+        return
+    if any(asked.values()):
+        print(f"asked / uliomba:  {asked['from'] or '...'}  {asked['to'] or '...'}")
+    for file in files:
+        print(f"file / faili:     {file['from']}  {file['to']}  {file['size_bytes']}  {file['path']}")
+    for gap in gaps:
+        print(f"gap / pengo:      {gap['from']}  {gap['to']}  {gap['cause']}")

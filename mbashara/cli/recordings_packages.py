@@ -1,0 +1,230 @@
+"""Recordings go out and in again: `mbashara recording export ID --bag|--premis`, `import --bag`, `statement`."""
+
+import json
+import os
+import sys
+import tempfile
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from sqlalchemy.orm import Session
+
+from archive.recordings import about, bag, copies, custody, rows, signing_keys, statement, verify
+from archive.recordings.about import About
+from archive.recordings.bag_errors import BagError, Fault
+from archive.recordings.bag_import import import_bag
+from archive.recordings.premis import write_premis
+from archive.recordings.statement import Copy, Statement, StatementError
+from archive.recordings.statement_pdf import render_pdf
+from archive.recordings.tables import RecordingCopy
+from core import audit
+from core.ids import is_id
+from core.web.i18n import Language
+from mbashara import __version__
+from mbashara.cli.common import Command, UserError, add_command, database
+from mbashara.cli.staff import BY
+from mbashara.settings import Settings
+
+if TYPE_CHECKING:
+    from argparse import _SubParsersAction
+
+STDOUT = "-"
+
+
+def add_parsers(recording: "_SubParsersAction[ArgumentParser]") -> None:
+    """Adds to `export` and `import` where others made them already."""
+    export, otherwise = _shared(recording, "export", "hand a recording over")
+    if otherwise is None:
+        export.add_argument("recording", metavar="ID")
+        export.add_argument("-o", "--output", required=True, metavar="PATH", help="what to make; - is standard output")
+    export.add_argument("--bag", action="store_true", help="a BagIt package (RFC 8493): PATH.tar, else a folder")
+    export.add_argument("--sha512", action="store_true", help="in a bag: SHA-512 beside SHA-256")
+    export.add_argument(
+        "--link", action="store_true", help="in a bag that is a folder: media as hard links, never to be written to"
+    )
+    export.add_argument("--premis", action="store_true", help="PREMIS 3, as XML")
+    export.set_defaults(command=partial(recording_export, otherwise))
+
+    take, otherwise = _shared(recording, "import", "take a recording in")
+    take.add_argument("--bag", type=Path, metavar="PATH", help="a BagIt package: a folder or a tar")
+    take.add_argument("--keys", type=Path, metavar="FILE", help="keys.json of the platform that it comes from")
+    take.set_defaults(command=partial(recording_import, otherwise))
+
+    state = add_command(
+        recording.add_parser("statement", help="state, signed, what of a recording is held"), recording_statement
+    )
+    state.add_argument("recording", metavar="ID")
+    state.add_argument("-o", "--output", required=True, metavar="FILE", help="what to make; - is standard output")
+    state.add_argument("--lang", choices=list(Language), type=Language, default=Language.SW, help="default: sw")
+    kind = state.add_mutually_exclusive_group()
+    kind.add_argument("--json", action="store_true", help="as data alone")
+    kind.add_argument("--pdf", action="store_true", help="on paper, with the data attached (the default)")
+
+
+def _shared(
+    recording: "_SubParsersAction[ArgumentParser]", name: str, help_: str
+) -> tuple[ArgumentParser, Command | None]:
+    """The parser of a command, and what it did until now."""
+    made: ArgumentParser | None = recording.choices.get(name)
+    if made is not None:
+        return made, made.get_default("command")
+    return add_command(recording.add_parser(name, help=help_), _nothing), None
+
+
+def _nothing(settings: Settings, arguments: Namespace) -> int:
+    raise UserError("say what: --bag or --premis / sema nini: --bag au --premis")
+
+
+def recording_export(otherwise: Command | None, settings: Settings, arguments: Namespace) -> int:
+    if not (arguments.bag or arguments.premis):
+        return (otherwise or _nothing)(settings, arguments)
+    with database(settings) as session:
+        known, institution_id = _known(session, arguments.recording)
+        keys = json.dumps({"keys": _keys(session, institution_id)}, indent=1).encode() + b"\n"
+    folder = settings.recordings / known.recording_id
+    with _plain_words():
+        if arguments.premis:
+            with _output(arguments.output) as out:
+                write_premis(folder, out, known, __version__)
+        else:
+            _export_bag(folder, known, keys, arguments)
+    with database(settings) as session:
+        after = {"as": "premis" if arguments.premis else "bag", "to": arguments.output}
+        _note(session, "recording.export", known.recording_id, institution_id, after)
+        if arguments.bag:
+            told = {"agent": BY.name, "format": "BagIt 1.0", "to": arguments.output}
+            custody.append(session, known.recording_id, "information package creation", datetime.now(UTC), **told)
+    return 0
+
+
+def _export_bag(folder: Path, known: About, keys: bytes, arguments: Namespace) -> None:
+    """Beside the recording: who may have signed it, how to check that without us, and what was done with it."""
+    algorithms = ("sha256", "sha512") if arguments.sha512 else ("sha256",)
+    now = datetime.now(UTC)
+    with tempfile.TemporaryDirectory() as made:
+        premis = Path(made) / "premis.xml"
+        with premis.open("wb") as file:
+            write_premis(folder, file, known, __version__)
+        tags: dict[str, bag.Tag] = {
+            "metadata/keys.json": keys,
+            "metadata/premis.xml": premis,
+            "metadata/verify.py": Path(verify.__file__),
+        }
+        if arguments.output == STDOUT or arguments.output.endswith(".tar"):
+            with _output(arguments.output) as out:
+                bag.write_tar(folder, out, known, tags, now, algorithms)
+        else:
+            bag.write_folder(folder, Path(arguments.output), known, tags, now, algorithms, arguments.link)
+
+
+def recording_import(otherwise: Command | None, settings: Settings, arguments: Namespace) -> int:
+    if arguments.bag is None:
+        return (otherwise or _nothing)(settings, arguments)
+    with database(settings) as session:
+        keys = verify.read_keys(arguments.keys) if arguments.keys else set[bytes]()
+        for key, _ in signing_keys.published(session):
+            keys |= signing_keys.public_keys(session, key.institution_id)
+    with _plain_words():
+        found = import_bag(arguments.bag, settings.recordings, keys)
+    with database(settings) as session:
+        after = {"from": str(arguments.bag), "files": found.files, "bytes": found.size_bytes, "new": found.is_new}
+        _note(session, "recording.import", found.recording_id, None, after)
+    said = "taken in / imepokelewa" if found.is_new else "already here / tayari ipo"
+    print(f"{found.recording_id}  {said}  {found.files}  {found.size_bytes}")
+    return 0
+
+
+def recording_statement(settings: Settings, arguments: Namespace) -> int:
+    now = datetime.now(UTC)
+    with database(settings) as session:
+        known, institution_id = _known(session, arguments.recording)
+        signer = signing_keys.signer_of(session, institution_id, settings.signing_keys, now)
+        places = [_copy(one) for one in copies.of_recording(session, known.recording_id)]
+        _note(session, "recording.statement", known.recording_id, institution_id, {"to": arguments.output})
+    with _plain_words():
+        stated = statement.state(settings.recordings / known.recording_id, known, now, BY.name, places)
+        sealed = statement.sealed(stated, partial(_sign, signer))
+        with _output(arguments.output) as out:
+            out.write(_made(sealed, arguments))
+    return 0
+
+
+def _copy(row: RecordingCopy) -> Copy:
+    checked_at = row.checked_at
+    return Copy(row.location, row.state, checked_at.isoformat(timespec="milliseconds") if checked_at else "")
+
+
+def _made(sealed: Statement, arguments: Namespace) -> bytes:
+    return statement.canonical(sealed) + b"\n" if arguments.json else render_pdf(sealed, arguments.lang)
+
+
+def _sign(signer: signing_keys.Signer, text: bytes) -> dict[str, str]:
+    return {"algorithm": "Ed25519", "id": signer.id, "key": signer.public_key, "signature": signer.sign(text)}
+
+
+def _known(session: Session, recording_id: str) -> tuple[About, int]:
+    """What is known of a recording, and its institution's row."""
+    found = rows.find_recording(session, recording_id) if is_id(recording_id) else None
+    known = about.from_rows(session, recording_id)
+    if found is None or known is None:
+        raise UserError(f"there is no recording {recording_id} / hakuna rekodi {recording_id}")
+    return known, found[0].institution_id
+
+
+def _keys(session: Session, institution_id: int) -> list[dict[str, object]]:
+    """The institution's, as the site publishes them."""
+    return [
+        {
+            "id": key.id,
+            "institution": institution.slug,
+            "public_key": key.public_key,
+            "created_at": key.created_at.isoformat(),
+            "retired_at": key.retired_at and key.retired_at.isoformat(),
+        }
+        for key, institution in signing_keys.published(session)
+        if key.institution_id == institution_id
+    ]
+
+
+def _note(session: Session, act: str, recording_id: str, institution_id: int | None, after: dict[str, object]) -> None:
+    audit.append(
+        session, BY, act, f"recording:{recording_id}", now=datetime.now(UTC), institution_id=institution_id, after=after
+    )
+
+
+@contextmanager
+def _output(path: str) -> Iterator[IO[bytes]]:
+    """A file that is there when it is whole, or standard output."""
+    if path == STDOUT:
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+        return
+    target = Path(path)
+    if target.exists():
+        raise BagError(Fault.TAKEN, path)
+    partial_ = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    try:
+        with partial_.open("xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        partial_.rename(target)
+    finally:
+        partial_.unlink(missing_ok=True)
+
+
+@contextmanager
+def _plain_words() -> Iterator[None]:
+    try:
+        yield
+    except BagError as error:
+        raise UserError(f"{error.text(Language.EN)} / {error.text(Language.SW)}") from error
+    except StatementError as error:
+        raise UserError(str(error)) from error
+    except OSError as error:
+        raise UserError(f"{error.strerror}: {error.filename}" if error.filename else str(error)) from error

@@ -1,0 +1,261 @@
+"""A broadcast that is copied to two places while one process after the other is killed: what must be true then."""
+
+import os
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import psycopg
+
+from archive.recordings import rebuild, signing_keys
+from archive.recordings.locations.opening import open_store
+from archive.recordings.locations.s3_client import Limits, make_client
+from archive.recordings.verify import LEDGER_NAME, Report, listed_files, read_chain, verify
+from core.database import migrate, open_engine, transaction
+from mbashara.data import account
+from tests.live import media_files
+from tests.live.store_kit import ADMIN, Weed, credentials, weed
+from tests.up import Up, data_folder, running, until
+
+BUCKET = "kumbukumbu"
+FRAME_MS = 24
+KILLED = ("media-0", "work", "postgres", "weed")
+
+
+@dataclass(slots=True)
+class House:
+    """The program on a folder with two locations: `wingu` (SeaweedFS) and `arusha` (a folder)."""
+
+    up: Up
+    place: Path
+    server: Weed
+
+    @property
+    def arusha(self) -> Path:
+        return self.place / "arusha"
+
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
+        with psycopg.connect(host=str(self.up.run / "postgres"), user="postgres", dbname="mbashara") as server:
+            return server.execute(query).fetchall()
+
+    def copies(self) -> dict[str, tuple[Any, ...]]:
+        """By location: state, papers due, files, lag in ms, fault."""
+        query = "select location, state, papers_due, files, lag_ms, fault from recording_copy where location <> 'local'"
+        return {row[0]: row[1:] for row in self.rows(query)}
+
+    def are_whole(self) -> bool:
+        try:
+            found = self.copies()
+        except psycopg.Error:
+            return False
+        return len(found) == 2 and all(state == "whole" and not due for state, due, *_ in found.values())
+
+    def fetch(self, recording: str) -> Path:
+        """What the S3 server holds of a recording, as a folder."""
+        folder = self.place / "fetched" / recording
+        store = open_store(self.server.location(BUCKET))
+        for one in store.list(f"{recording}/"):
+            path = folder / one.key.partition("/")[2]
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("wb") as file:
+                file.writelines(store.open(one.key))
+        store.close()
+        return folder
+
+    def uploads(self, recording: str) -> Counter[str]:
+        """How often each file was put: the bucket keeps every version."""
+        client = make_client(self.server.location(BUCKET), Limits())
+        found: Counter[str] = Counter()
+        for page in client.get_paginator("list_object_versions").paginate(Bucket=BUCKET, Prefix=f"{recording}/"):
+            found.update(one["Key"] for one in page.get("Versions", []) if not one["Key"].endswith(".jsonl"))
+        client.close()
+        return found
+
+
+@contextmanager
+def house() -> Iterator[House]:
+    with data_folder() as data, weed(data.parent / "weed") as server:
+        place = data.parent
+        server.make_bucket(BUCKET)
+        client = make_client(server.location(BUCKET), Limits())
+        client.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
+        client.close()
+        owner = account()
+        (place / "arusha").mkdir()
+        (place / "locations.toml").write_text(_locations(place, server))
+        (place / "locations.toml").chmod(0o600)
+        if owner is not None:
+            os.chown(place / "arusha", owner.user_id, owner.group_id)
+            os.chown(place / "locations.toml", owner.user_id, owner.group_id)
+        with running(data, locations_file=place / "locations.toml", ladder=False) as up:
+            yield House(up, place, server)
+
+
+def _locations(place: Path, server: Weed) -> str:
+    held = credentials(ADMIN)
+    return f"""
+[[location]]
+name = "arusha"
+kind = "folder"
+path = "{place}/arusha"
+
+[[location]]
+name = "wingu"
+kind = "s3"
+endpoint_url = "{server.endpoint_url}"
+bucket = "{BUCKET}"
+access_key_id = "{held.access_key_id.get_secret_value()}"
+secret_access_key = "{held.secret_access_key.get_secret_value()}"
+"""
+
+
+class Evening(NamedTuple):
+    """What came of it: whom was killed, what is wrong with the copies, how late they were (ms), and the catalogue's
+    rows before and after it was made again from files."""
+
+    killed: list[str]
+    report: Report
+    wrong: list[str]
+    lag_ms: dict[str, int | None]
+    rows: list[str]
+    rebuilt: list[str]
+
+
+class Encoder:
+    """Sends the file again and again, as an engineer's encoder that reconnects."""
+
+    def __init__(self, path: Path, url: str) -> None:
+        self._path, self._url, self._over = path, url, threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def _run(self) -> None:
+        while not self._over.is_set():
+            process = media_files.publish(self._path, self._url)
+            while process.poll() is None and not self._over.wait(0.1):
+                pass
+            process.terminate()
+            process.wait()
+            self._over.wait(0.5)
+
+    def stop(self) -> None:
+        self._over.set()
+        self._thread.join()
+
+
+def kill_at_random(one: House, rounds: int, chance: random.Random) -> list[str]:
+    """Whom it killed. Each is back, or coming back, when the next goes."""
+    killed = []
+    for number in range(rounds):
+        time.sleep(chance.uniform(1, 4))
+        name = KILLED[number] if number < len(KILLED) else chance.choice(KILLED)
+        killed.append(name)
+        if name == "weed":
+            _restart_weed(one)
+        else:
+            old = one.up.kill(name)
+            one.up.wait_restarted(name, old)
+    return killed
+
+
+def _restart_weed(one: House) -> None:
+    """Ended by kill -9 and begun again a second later, on the same folder."""
+    os.kill(one.server.pid, 9)
+    time.sleep(1)
+    one.server = _begin_again(one.place / "weed")
+
+
+_weeds: list[Any] = []
+
+
+def _begin_again(folder: Path) -> Weed:
+    entered = weed(folder)
+    _weeds.append(entered)
+    return entered.__enter__()
+
+
+def end_weeds() -> None:
+    while _weeds:
+        _weeds.pop().__exit__(None, None, None)
+
+
+def check(one: House, recording: str) -> tuple[Report, list[str]]:
+    """The report of the recording here, and what is wrong with it or its copies, in words."""
+    folder = one.up.data / "recordings" / recording
+    report = verify(folder)
+    wrong = [finding.text() for finding in report.findings]
+    for name, copy in (("arusha", one.arusha / recording), ("wingu", one.fetch(recording))):
+        told = verify(copy)
+        wrong += [f"{name}: {finding.text()}" for finding in told.findings]
+        if told.head != report.head or told.signatures != report.signatures:
+            wrong.append(f"{name}: not the same ledger or signatures")
+    wrong += [f"put {times} times: {key}" for key, times in one.uploads(recording).items() if times > 1]
+    return report, wrong + holes(folder)
+
+
+def holes(folder: Path) -> list[str]:
+    """Of which the ledger says nothing: each rendition's segments and gaps follow each other, but for less than one
+    frame of sound where a feed began anew."""
+    ledger, wrong = read_chain(folder / LEDGER_NAME), []
+    spans: dict[str, dict[int, tuple[int, int]]] = {}
+    for line in [*listed_files(ledger).values(), *(one for one in ledger.lines if one["fact"] == "absent")]:
+        if line.get("msn") is not None:
+            spans.setdefault(line["rendition"], {}).setdefault(line["msn"], (line["from_ms"], line["to_ms"]))
+    for rendition, by_number in spans.items():
+        ordered = [by_number[number] for number in sorted(by_number)]
+        for before, after in pairwise(ordered):
+            if abs(after[0] - before[1]) > FRAME_MS:
+                wrong.append(f"{rendition}: nothing is said of {before[1]} to {after[0]} ms")
+    return wrong
+
+
+def rebuilt(one: House, recording: str) -> tuple[list[str], list[str]]:
+    """The recording's rows, and those of a catalogue made again from its files in an empty database."""
+    folder, recordings = str(one.up.run / "postgres"), one.up.data / "recordings"
+    keys = signing_keys.public_halves(one.up.data / "secrets/signing")
+    with psycopg.connect(host=folder, user="postgres", dbname="postgres", autocommit=True) as server:
+        server.execute("create database rebuilt")
+        url = f"postgresql://postgres@/{{}}?host={folder}"
+        mine, empty = open_engine(url.format("mbashara")), open_engine(url.format("rebuilt"))
+        try:
+            migrate(empty)
+            with transaction(mine) as session:
+                before = rebuild.rows_of(session, recording)
+            with transaction(empty) as session:
+                assert rebuild.restore(session, rebuild.read(recordings / recording, keys))
+                assert not rebuild.restore(session, rebuild.read(recordings / recording, keys)), "once is enough"
+                after = rebuild.rows_of(session, recording)
+        finally:
+            mine.dispose()
+            empty.dispose()
+            server.execute("drop database rebuilt")
+    return before, after
+
+
+def run(path: Path, rounds: int, seed: int) -> Evening:
+    """One evening: on the air, killed `rounds` times, ended, copied. For a bench and a test alike."""
+    with house() as one:
+        try:
+            encoder = Encoder(path, f"{one.up.rtmp_url}/{one.up.channel_add('ikulu').primary_key}")
+            try:
+                until(lambda: bool(one.rows("select id from recording")), "never on the air", 30)
+                until(lambda: sum(files for _, _, files, *_ in one.copies().values()) > 4, "not copied while live", 30)
+                (recording,) = one.rows("select id from recording")[0]
+                lag = {name: found[3] for name, found in one.copies().items()}
+                killed = kill_at_random(one, rounds, random.Random(seed))
+                time.sleep(3)
+            finally:
+                encoder.stop()
+            until(one.are_whole, f"never whole: {one.copies()} {one.up.log.read_text()[-3000:]}", 120)
+            report, wrong = check(one, recording)
+            before, after = rebuilt(one, recording)
+            return Evening(killed, report, wrong, lag, before, after)
+        finally:
+            end_weeds()

@@ -1,0 +1,89 @@
+"""Sound levels of real encoders' feeds, through the whole program: on the wall's page, in its pulse and in the API."""
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpx
+import pytest
+
+from tests.conformance.encoder import stop
+from tests.live.media_files import FFMPEG
+from tests.up import ROOT, Up, command, environment, get, until
+
+EMAIL, PASSWORD = "sikio@ega.example", "maembe saba mezani kwetu"
+PICTURE = "-re -f lavfi -i testsrc2=size=320x180:rate=25"
+CODECS = "-c:v libx264 -preset ultrafast -g 50 -pix_fmt yuv420p -c:a aac -b:a 128k -f flv"
+TONE = "-re -f lavfi -i aevalsrc=0.5*sin(880*PI*t)|0.125*sin(880*PI*t):s=48000"
+
+
+@contextmanager
+def publishing(url: str, sound: str = "") -> Iterator[None]:
+    line = f"{FFMPEG} -v error {sound} {PICTURE} {CODECS} {url}"
+    encoder = subprocess.Popen(line.split(), stdin=subprocess.DEVNULL)
+    try:
+        yield
+    finally:
+        stop(encoder)
+
+
+@contextmanager
+def engineer(up: Up) -> Iterator[httpx.Client]:
+    line = [sys.executable, "-m", "mbashara", "user", "add", EMAIL, "--name", "Asha Juma", "--password-stdin"]
+    subprocess.run(
+        [*line, "--data", str(up.data)], input=PASSWORD, env=environment(), text=True, check=True, timeout=90, cwd=ROOT
+    )
+    with httpx.Client(base_url=up.http_url, follow_redirects=True, timeout=30, trust_env=False) as client:
+        found = re.search(r'name="csrf" value="([0-9a-f]+)"', client.get("/sw/staff/login").text)
+        assert found
+        client.post("/sw/staff/login", data={"csrf": found[1], "email": EMAIL, "password": PASSWORD})
+        yield client
+
+
+def look(client: httpx.Client, slug: str, cards: list[str]) -> str:
+    """The channel's card on the wall; `cards` are those seen so far."""
+    found = re.search(rf'<li class="card" id="card-{slug}".*?</ul>', client.get("/sw/console").text, re.DOTALL)
+    cards.append(found[0] if found else "")
+    return cards[-1]
+
+
+def numbers_of(client: httpx.Client, events: str, slug: str) -> dict[str, dict[str, str]]:
+    """As the pulse tells them first."""
+    with client.stream("GET", events.replace("&amp;", "&")) as told:
+        for line in told.iter_lines():
+            for one in json.loads(line[6:]) if line.startswith("data: [") else []:
+                if one.get("channel") == slug:
+                    return one  # type: ignore[no-any-return]
+    return {}
+
+
+def test_levels_of_feeds_are_on_the_wall_on_the_air_or_held(mbashara_up: Up) -> None:
+    up, keys = mbashara_up, mbashara_up.channel_add("sikio")
+    with (
+        publishing(f"{up.rtmp_url}/{keys.primary_key}"),
+        publishing(f"{up.rtmp_url}/{keys.backup_key}", TONE),
+        engineer(up) as client,
+    ):
+        cards: list[str] = []
+        until(lambda: "sikio.backup.left.peak" in look(client, "sikio", cards), "no level on the wall")
+        card = cards[-1]
+        shown = dict(re.findall(r'<span data-number="sikio\.backup\.(left|right)\.peak">−(\d+\.\d)</span>', card))
+        assert {side: pytest.approx(float(peak), abs=1) for side, peak in shown.items()} == {"left": 6, "right": 18}
+        assert "Hakuna sauti" in card and "sikio.primary.left" not in card
+
+        events = re.search(r'data-events="([^"]+)"', client.get("/sw/console").text)
+        assert events
+        told = numbers_of(client, events[1], "sikio")
+        assert float(told["backup"]["right.rms"]) == pytest.approx(-21, abs=1) and "right.rms" not in told["primary"]
+
+        asked = ["token", "add", "sikio", "--scope", "health.read", "--days", "1", "--json"]
+        plain = json.loads(command(up.data, *asked).stdout)["token"]
+        answer = json.loads(get(f"{up.http_url}/api/v1/feeds", {"authorization": f"Bearer {plain}"})[1])
+        levels = {one["role"]: one["levels"] for one in answer["items"] if one["channel"] == "sikio"}
+        assert levels["primary"] is None
+        assert [side["rms_dbfs"] for side in levels["backup"]["sides"]] == [
+            pytest.approx(rms, abs=1) for rms in (-9, -21)
+        ]

@@ -1,0 +1,97 @@
+"""A real recording handed over by the commands: a bag, PREMIS, a completeness statement; and taken in again."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import bagit
+import pytest
+from lxml import etree
+
+from archive.recordings import verify
+from archive.recordings.bag_import import import_bag
+from archive.recordings.statement import is_genuine
+from tests.live import media_files
+from tests.up import Up, command, until
+
+SCHEMA = etree.XMLSchema(etree.parse("tests/vectors/premis/premis-v3-0.xsd"))
+
+
+@pytest.fixture(scope="module")
+def recording(mbashara_up: Up, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Five seconds of a real encoder's, ended and signed."""
+    key = mbashara_up.channel_add("packages").primary_key
+    short = media_files.make_flv(tmp_path_factory.mktemp("feed") / "short.flv", 5)
+    assert media_files.publish(short, f"{mbashara_up.rtmp_url}/{key}").wait(30) == 0
+
+    def mine() -> list[str]:
+        return [
+            str(one["id"])
+            for one in mbashara_up.recordings()
+            if one["channel"] == "packages" and one["state"] == "complete"
+        ]
+
+    until(lambda: bool(mine()), "no recording", 60, 0.5)
+    found = mine()[0]
+    folder = mbashara_up.data / "recordings" / found
+    until(lambda: verify.verify(folder).is_whole, "not signed to its end")
+    return found
+
+
+def run(up: Up, *words: object) -> "subprocess.CompletedProcess[str]":
+    return command(up.data, "recording", *map(str, words))
+
+
+def test_a_recording_goes_out_in_bags_and_comes_in(mbashara_up: Up, recording: str, tmp_path: Path) -> None:
+    folder, tar = tmp_path / "bag", tmp_path / "bag.tar"
+    for target, more in ((folder, ["--sha512"]), (tar, [])):
+        told = run(mbashara_up, "export", recording, "--bag", "-o", target, *more)
+        assert told.returncode == 0, told.stderr
+    bagit.Bag(str(folder)).validate()
+    subprocess.run(["tar", "xf", tar, "-C", tmp_path], check=True)
+    unpacked = tmp_path / f"mbashara-{recording}"
+    bagit.Bag(str(unpacked)).validate()
+    SCHEMA.assertValid(etree.parse(unpacked / "metadata" / "premis.xml"))
+    keys = unpacked / "metadata" / "keys.json"
+    script = unpacked / "metadata" / "verify.py"
+    alone = (sys.executable, "-I", script, unpacked / "data", "--keys", keys, "--lang", "en")
+    said = subprocess.run(alone, capture_output=True, text=True)
+    assert (said.returncode, "WHOLE AND UNALTERED" in said.stdout) == (0, True), said.stdout
+    (tmp_path / "recordings").mkdir()
+    found = import_bag(tar, tmp_path / "recordings", verify.read_keys(keys))
+    assert found.recording_id == recording
+    assert verify.verify(tmp_path / "recordings" / recording, verify.read_keys(keys)).is_whole
+    told = run(mbashara_up, "import", "--bag", folder)
+    assert (told.returncode, "already here / tayari ipo" in told.stdout) == (0, True), told.stderr
+    (folder / "fetch.txt").write_text("")
+    told = run(mbashara_up, "import", "--bag", folder)
+    assert told.returncode == 2 and "fetch.txt" in told.stderr and len(told.stderr.splitlines()) == 1
+    custody = mbashara_up.data / "recordings" / recording / "custody.jsonl"
+    until(lambda: custody.exists() and custody.read_text().count('"information package creation"') == 2, "not noted")
+    told = run(mbashara_up, "export", recording, "--bag", "-o", tar)
+    assert told.returncode == 2 and "Chagua jina lingine" in told.stderr
+
+
+def test_premis_and_statement_by_command(mbashara_up: Up, recording: str, tmp_path: Path) -> None:
+    assert run(mbashara_up, "export", recording, "--premis", "-o", tmp_path / "premis.xml").returncode == 0
+    SCHEMA.assertValid(etree.parse(tmp_path / "premis.xml"))
+    told = run(mbashara_up, "statement", recording, "--json", "-o", "-")
+    assert told.returncode == 0, told.stderr
+    document = json.loads(told.stdout)
+    keys = json.loads(command(mbashara_up.data, "key", "list", "--json").stdout)
+    assert is_genuine(document, verify.read_keys(write(tmp_path / "keys.json", {"keys": keys})))
+    stated = document["statement"]
+    for one in (stated["best"], *stated["renditions"]):
+        assert one["held_ms"] + one["gap_ms"] == stated["on_air"]["ms"]
+    assert stated["on_air"]["is_over"] and stated["best"]["held_ms"] >= 4800
+    assert stated["best"]["gap_ms"] < 200, stated["best"]
+    assert run(mbashara_up, "statement", recording, "--lang", "en", "-o", tmp_path / "en.pdf").returncode == 0
+    assert (tmp_path / "en.pdf").read_bytes().startswith(b"%PDF-")
+    told = run(mbashara_up, "statement", "01jdx00000000000000000000z", "-o", tmp_path / "none.pdf")
+    assert told.returncode == 2 and "hakuna rekodi" in told.stderr and not (tmp_path / "none.pdf").exists()
+
+
+def write(path: Path, document: object) -> Path:
+    path.write_text(json.dumps(document))
+    return path

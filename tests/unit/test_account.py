@@ -1,0 +1,88 @@
+"""Every millisecond of a recording is accounted for: held and gaps add up to the time on the air, whatever happened."""
+
+from pathlib import Path
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from archive.recordings.account import ELSEWHERE, MISSING, SOUND_ONLY, UNTOLD, Account, Holding, Stretch, account
+from archive.recordings.ledger import read_facts
+from tests.unit.recording_kit import make_recording
+
+END_MS = 60
+moments = st.integers(0, END_MS)
+renditions = st.sampled_from(["source", "480p", "source-audio"])
+causes = st.sampled_from(["feed lost", "disk full", "stalled"])
+
+
+@st.composite
+def spans(draw: st.DrawFn) -> dict[str, Any]:
+    first, last = sorted((draw(moments), draw(moments)))
+    return {"from_ms": first, "to_ms": last}
+
+
+facts = st.lists(
+    st.one_of(
+        st.builds(
+            lambda span, rendition, number: {
+                "fact": "file", "rendition": rendition, "name": f"{rendition}/{number}.m4s", "size": 1, **span,
+            },
+            spans(), renditions, st.integers(0, 9),
+        ),
+        st.builds(lambda span, name, cause: {"fact": "absent", "rendition": name, "cause": cause, **span},
+                  spans(), renditions, causes),
+        st.builds(lambda span, name, cause: {"fact": "gap", "rendition": name, "cause": cause, **span},
+                  spans(), renditions, causes),
+        st.builds(lambda span, cause: {"fact": "gap", "cause": cause, **span}, spans(), causes),
+        st.builds(lambda at: {"fact": "ended", "duration_ms": at}, moments),
+        st.just({"fact": "resumed"}),
+    ),
+    max_size=25,
+)  # fmt: skip
+
+
+@given(facts, st.sets(st.integers(0, 9)))
+def test_held_and_gaps_are_the_time_on_the_air(told: list[dict[str, Any]], gone: set[int]) -> None:
+    def is_there(fact: dict[str, Any]) -> bool:
+        return int(fact["name"].split("/")[1].split(".")[0]) not in gone
+
+    found = account(told, is_there)
+    newest = {fact["name"]: fact for fact in told if fact["fact"] == "file"}
+    for one in (found.best, *found.renditions):
+        assert one.held_ms + one.gap_ms == found.on_air_ms
+        lacking = [moment for gap in one.gaps for moment in range(gap.from_ms, gap.to_ms)]
+        assert lacking == sorted(set(lacking)), "gaps are in order, apart and never empty"
+        names = {one.name} if one.name else {each.name for each in found.renditions if each.kind == one.kind}
+        held = {
+            moment
+            for fact in newest.values()
+            if fact["rendition"] in names and is_there(fact)
+            for moment in range(fact["from_ms"], fact["to_ms"])
+        }
+        assert held.isdisjoint(lacking) and held | set(lacking) == set(range(found.from_ms, found.to_ms))
+
+
+def of(found: Account, name: str) -> Holding:
+    return next(one for one in found.renditions if one.name == name)
+
+
+def test_each_gap_has_the_cause_that_was_told(tmp_path: Path) -> None:
+    told = list(read_facts(make_recording(tmp_path)))
+    found = account(told, lambda fact: fact["name"] != "source/1.m4s")
+    assert (found.on_air_ms, found.is_over) == (24_000, True)
+    assert found.best.gaps == (Stretch(12_000, 16_000, "feed lost"),), "another quality has what a file's loss took"
+    assert of(found, "source").gaps == (Stretch(4000, 8000, MISSING), Stretch(12_000, 16_000, "feed lost"))
+    assert of(found, "480p").gaps == (Stretch(12_000, 16_000, "feed lost"), Stretch(20_000, 24_000, "disk full"))
+
+
+def test_what_nobody_told_is_a_gap_too() -> None:
+    def file(rendition: str, first: int, last: int) -> dict[str, Any]:
+        return {"fact": "file", "rendition": rendition, "name": f"{rendition}/{first}", "size": 1,
+                "from_ms": first, "to_ms": last}  # fmt: skip
+
+    told = [file("source", 0, 10), file("480p", 4, 10), file("source-audio", 0, 15)]
+    found = account([*told, {"fact": "ended", "duration_ms": 20}])
+    assert found.best.gaps == (Stretch(10, 15, SOUND_ONLY), Stretch(15, 20, UNTOLD))
+    assert of(found, "480p").gaps == (Stretch(0, 4, ELSEWHERE), Stretch(10, 15, ELSEWHERE), Stretch(15, 20, UNTOLD))
+    assert not account(told).is_over

@@ -1,0 +1,144 @@
+"""Is this clip of that recording? Clips as people make them with ffmpeg, and as people doctor them."""
+
+from pathlib import Path
+
+import pytest
+
+from archive.recordings.clip_match import Run, align
+from archive.recordings.clips import Finding, TrackFinding, Verdict, check_clip
+from archive.recordings.export import export
+from core.media.packet import Kind
+from tests.unit.encoded_kit import FFMPEG, encode, ffmpeg, record
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A recording with a gap, another one by the same encoder, an export of each, and clips of those."""
+    folder = tmp_path_factory.mktemp("clips")
+    feeds = [encode(folder / f"{name}.flv", seconds, seed=seed) for seed, (name, seconds) in
+             enumerate([("a", 16), ("b", 4), ("c", 8)], 1)]  # fmt: skip
+    export(record(folder / "ours", [(feeds[0], 0), (feeds[1], 3)]), folder / "ours.mp4")
+    export(record(folder / "theirs", [(feeds[2], 0)]), folder / "theirs.mp4")
+    for name, source, begins in (("early", "ours", 0), ("late", "ours", 10), ("their", "theirs", 2)):
+        ffmpeg("-ss", str(begins), "-t", "3", "-i", folder / f"{source}.mp4", "-c", "copy", folder / f"{name}.mp4")
+    return folder
+
+
+def check(folder: Path, clip: Path | str) -> Finding:
+    return check_clip(folder / clip, folder / "ours/recordings" / ("0" * 26), FFMPEG)
+
+
+def track(finding: Finding, kind: Kind) -> TrackFinding:
+    return next(one for one in finding.tracks if one.kind is kind)
+
+
+def join(folder: Path, target: Path, *names: str) -> Path:
+    listed = target.with_suffix(".txt")
+    listed.write_text("".join(f"file '{folder / name}.mp4'\n" for name in names))
+    ffmpeg("-f", "concat", "-safe", "0", "-i", listed, "-c", "copy", target)
+    return target
+
+
+def test_an_export_is_the_whole_recording(folder: Path) -> None:
+    found = check(folder, "ours.mp4")
+    assert found.verdict is Verdict.WHOLE
+    assert [one.packets - one.found for one in found.tracks] == [0, 0]
+    assert found.from_ms == 80
+    assert found.to_ms == pytest.approx(16_080 + 3000 + 4000, abs=250)
+
+
+@pytest.mark.parametrize("ending", ["mp4", "ts", "mkv", "m4a"])
+def test_a_cut_copy_is_a_stretch_in_any_container(folder: Path, tmp_path: Path, ending: str) -> None:
+    clip = tmp_path / f"clip.{ending}"
+    ffmpeg("-ss", "5", "-t", "6", "-i", folder / "ours.mp4", "-c", "copy", *["-vn"] * (ending == "m4a"), clip)
+    found = check(folder, clip)
+    assert found.verdict is Verdict.WHOLE
+    assert found.from_ms == pytest.approx(4080, abs=60)
+    assert found.to_ms == pytest.approx(11_080, abs=600)
+
+
+def test_two_distant_pieces_are_a_cut_or_another_order(folder: Path, tmp_path: Path) -> None:
+    found = check(folder, join(folder, tmp_path / "cut.mp4", "early", "late"))
+    assert found.verdict is Verdict.CUT
+    (lacking,) = track(found, Kind.VIDEO).lacking
+    assert lacking.from_ms == pytest.approx(3080, abs=100)
+    assert lacking.to_ms == pytest.approx(10_080, abs=10)
+    assert check(folder, join(folder, tmp_path / "turned.mp4", "late", "early")).verdict is Verdict.REORDERED
+
+
+def test_a_piece_of_another_recording_is_told_with_its_second(folder: Path, tmp_path: Path) -> None:
+    found = check(folder, join(folder, tmp_path / "spliced.mp4", "early", "their", "late"))
+    assert found.verdict is Verdict.CHANGED
+    for kind in Kind:
+        (foreign,) = track(found, kind).foreign
+        assert foreign.from_ms == pytest.approx(3040, abs=60)
+    assert track(found, Kind.VIDEO).found == track(found, Kind.VIDEO).packets - foreign_packets(found)
+
+
+def foreign_packets(found: Finding) -> int:
+    return sum(one.packets for one in track(found, Kind.VIDEO).foreign)
+
+
+def test_one_changed_byte_is_one_changed_packet(folder: Path, tmp_path: Path) -> None:
+    data = bytearray((folder / "ours.mp4").read_bytes())
+    data[len(data) // 2] ^= 1
+    (tmp_path / "flipped.mp4").write_bytes(data)
+    found = check(folder, tmp_path / "flipped.mp4")
+    assert found.verdict is Verdict.CHANGED
+    assert [span.packets for one in found.tracks for span in one.foreign] == [1]
+
+
+@pytest.mark.parametrize(
+    ("source", "verdict"), [("their", Verdict.CHANGED), ("late", Verdict.SOUND_ELSEWHERE)]
+)  # fmt: skip
+def test_other_sound_under_the_picture(folder: Path, tmp_path: Path, source: str, verdict: Verdict) -> None:
+    clip = tmp_path / "sound.mp4"
+    ffmpeg("-i", folder / "early.mp4", "-i", folder / f"{source}.mp4", "-map", "0:v", "-map", "1:a", "-c", "copy", clip)
+    found = check(folder, clip)
+    assert (found.verdict, track(found, Kind.VIDEO).verdict) == (verdict, Verdict.WHOLE)
+    assert (found.sound_ms > 9000) == (verdict is Verdict.SOUND_ELSEWHERE)
+
+
+def test_slowed_down(folder: Path, tmp_path: Path) -> None:
+    ffmpeg("-itsscale", "1.25", "-i", folder / "ours.mp4", "-c", "copy", tmp_path / "slow.mp4")
+    found = check(folder, tmp_path / "slow.mp4")
+    assert (found.verdict, track(found, Kind.VIDEO).pace) == (Verdict.RETIMED, 0.8)
+
+
+def test_of_what_is_encoded_anew_nothing_is_proven(folder: Path, tmp_path: Path) -> None:
+    ffmpeg("-i", folder / "early.mp4", "-c:v", "libx264", "-c:a", "aac", "-ac", "2", tmp_path / "anew.mp4")
+    ffmpeg("-i", folder / "early.mp4", "-c:v", "copy", "-c:a", "aac", "-ac", "2", tmp_path / "sound.mp4")
+    ffmpeg("-i", folder / "early.mp4", "-c:v", "libvpx", "-deadline", "realtime", "-an", tmp_path / "other.webm")
+    assert check(folder, tmp_path / "anew.mp4").verdict is Verdict.RE_ENCODED
+    assert check(folder, tmp_path / "sound.mp4").verdict is Verdict.PARTLY
+    assert check(folder, tmp_path / "other.webm").verdict is Verdict.RE_ENCODED
+
+
+def test_not_of_this_recording_or_no_media(folder: Path, tmp_path: Path) -> None:
+    assert check(folder, "theirs.mp4").verdict is Verdict.NOT_FOUND
+    (tmp_path / "text.mp4").write_text("hello " * 1000)
+    (tmp_path / "list.mp4").write_text(f"ffconcat version 1.0\nfile '{folder / 'ours.mp4'}'\n")
+    for name in ("text.mp4", "list.mp4"):
+        assert check(folder, tmp_path / name).verdict is Verdict.UNREADABLE, "and no file that a clip names is opened"
+
+
+SILENCE = 0
+
+
+@pytest.mark.parametrize(
+    ("clip", "recorded", "runs"),
+    [
+        ([SILENCE] * 50 + [1, 2, 3], [SILENCE] * 500 + [1, 2, 3, 4], [Run(0, 450, 53)]),
+        ([1, 2, 3] + [SILENCE] * 9, [SILENCE] * 20 + [1, 2, 3] + [SILENCE] * 20, [Run(0, 20, 12)]),
+        ([1, 2, 3, 7, 8, 9], [1, 2, 3, SILENCE, SILENCE, 7, 8, 9], [Run(0, 0, 3), Run(3, 5, 3)]),
+        ([1, 2, 3, 99, 4, 5, 6], [1, 2, 3, 4, 5, 6], [Run(0, 0, 3), Run(4, 3, 3)]),
+        ([99, SILENCE, 98], [SILENCE] * 3, []),
+    ],
+)
+def test_packets_that_are_equal_are_placed_by_those_beside_them(
+    clip: list[int], recorded: list[int], runs: list[Run]
+) -> None:
+    places: dict[int, list[int]] = {}
+    for place, one in enumerate(recorded):
+        places.setdefault(one, []).append(place)
+    assert align(clip, recorded, places) == runs

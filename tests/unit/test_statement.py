@@ -1,0 +1,151 @@
+"""Completeness statements: exact, signed, and the same on paper, on a page and as data."""
+
+import base64
+import json
+import re
+from datetime import UTC, datetime
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from archive.recordings.about import from_files
+from archive.recordings.statement import Copy, StatementError, canonical, is_genuine, sealed, state
+from archive.recordings.statement_pdf import latin, render_pdf
+from archive.recordings.statement_text import length, tell
+from archive.words import LOCALE
+from core.web.assets import Assets
+from core.web.i18n import Language, catalogue
+from core.web.templating import HERE, Templates
+from tests.unit.recording_kit import ID, KEY, PUBLIC_KEY, make_recording
+
+NOW = datetime(2026, 11, 28, 12, tzinfo=UTC)
+COPIES = (Copy("diski-2", "whole", "2026-11-28T11:00:00.000+00:00"), Copy("s3", "copying"))
+
+
+def sign(text: bytes) -> dict[str, str]:
+    return {
+        "key": base64.b64encode(PUBLIC_KEY).decode(),
+        "signature": base64.b64encode(KEY.sign(text)).decode(),
+    }
+
+
+def statement(folder: Path) -> dict[str, Any]:
+    return sealed(state(folder, from_files(folder), NOW, "Asha Mushi", COPIES), sign)
+
+
+def test_a_statement_is_exact_and_says_why(tmp_path: Path) -> None:
+    folder = make_recording(tmp_path, segments=8, lost=(3, 4))
+    (folder / "source" / "1.m4s").unlink()
+    (folder / "source" / "2.m4s").write_bytes(b"short")
+    (folder / "ledger.jsonl").open("ab").write(b'{"torn')
+    told = statement(folder)["statement"]
+    assert told["on_air"] == {
+        "from": "2026-11-28T08:00:00.000+00:00", "to": "2026-11-28T08:00:32.000+00:00", "ms": 32_000, "is_over": True,
+    }  # fmt: skip
+    assert (told["best"]["held_ms"], told["best"]["gap_ms"]) == (24_000, 8000)
+    source = next(one for one in told["renditions"] if one["name"] == "source")
+    assert [(gap["from_ms"], gap["to_ms"], gap["cause"]) for gap in source["gaps"]] == [
+        (4000, 12_000, "file missing"), (12_000, 20_000, "feed lost"),
+    ]  # fmt: skip
+    assert source["gaps"][0]["from"] == "2026-11-28T08:00:04.000+00:00"
+    assert [one["what"] for one in told["events"]] == ["lost", "back"] * 2
+    assert told["signatures"] == {"number": 1, "time_stamps": 0, "last_at": "2026-11-28T08:01:30.000+00:00"}
+    assert [one["location"] for one in told["copies"]] == ["diski-2", "s3"]
+
+
+def test_a_changed_word_or_another_key_is_found(tmp_path: Path) -> None:
+    document = statement(make_recording(tmp_path))
+    assert is_genuine(document) and is_genuine(json.loads(canonical(document)), {PUBLIC_KEY})
+    assert not is_genuine(document, {b"\1" * 32})
+    for path in (("made_by",), ("best", "held_ms"), ("ledger", "head")):
+        changed = json.loads(canonical(document))
+        place = changed["statement"]
+        for name in path[:-1]:
+            place = place[name]
+        place[path[-1]] = 1
+        assert not is_genuine(changed)
+        assert not is_genuine(sealed(changed["statement"], lambda _: document["signature"]))
+    assert not is_genuine({}) and not is_genuine({**document, "signature": {"key": "?", "signature": ""}})
+
+
+def test_nothing_is_stated_from_a_broken_ledger(tmp_path: Path) -> None:
+    folder = make_recording(tmp_path)
+    ledger = folder / "ledger.jsonl"
+    lines = ledger.read_bytes().splitlines(keepends=True)
+    for broken in (b"", b"".join(lines[:4] + lines[5:])):
+        ledger.write_bytes(broken)
+        with pytest.raises(StatementError):
+            statement(folder)
+
+
+@pytest.mark.parametrize(
+    ("language", "words"),
+    [
+        (Language.SW, ["Tamko la ukamilifu", "Kikao cha Bunge", "mlisho kutoka kwenye kisimbaji"]),
+        (Language.EN, ["Completeness statement", "Sitting of Parliament", "the feed from the encoder was lost"]),
+    ],
+)
+def test_paper_and_page_say_the_same_in_both_languages(language: Language, words: list[str], tmp_path: Path) -> None:
+    document = statement(make_recording(tmp_path))
+    pdf = render_pdf(document, language)
+    assert pdf == render_pdf(document, language), "the same statement is the same file"
+    assert f"/Lang ({language}-TZ)".encode() in pdf and b"/DisplayDocTitle true" in pdf
+    assert attached(pdf) == canonical(document)
+    told = tell(document, language)
+    page = Templates(
+        {"archive": LOCALE.parent}, language, catalogue(language, HERE / "locale", LOCALE), Assets(), ""
+    ).render("archive/statement.html", {"told": told, "view": View(), "live_now": []})
+    on_paper = text_of(pdf)
+    for word in [*words, document["statement"]["ledger"]["head"], "0:00:20.000 (83.333 %)", "11:00:12.000"]:
+        assert word in page and word in on_paper, word
+
+
+class View:
+    path = "/x"
+
+
+def text_of(pdf: bytes) -> str:
+    import pypdfium2
+
+    found = pypdfium2.PdfDocument(BytesIO(pdf))
+    text = "\n".join(found[number].get_textpage().get_text_range() for number in range(len(found)))
+    return re.sub(r"\s+", " ", text)
+
+
+def attached(pdf: bytes) -> bytes:
+    import pypdfium2
+
+    return bytes(pypdfium2.PdfDocument(BytesIO(pdf)).get_attachment(0).get_data())
+
+
+def test_only_what_is_whole_is_a_hundred_percent(tmp_path: Path) -> None:
+    whole = statement(make_recording(tmp_path / "1", lost=()))
+    assert tell(whole, Language.EN).verdict == "Everything that was on the air is held."
+    assert ("Held", "0:00:24.000 (100.000 %)") in tell(whole, Language.EN).facts
+    nearly = statement(make_recording(tmp_path / "2", lost=()))
+    nearly["statement"]["best"] |= {"held_ms": 23_999, "gap_ms": 1}
+    assert ("Held", "0:00:23.999 (99.995 %)") in tell(nearly, Language.EN).facts
+    growing = statement(make_recording(tmp_path / "3", is_over=False))
+    assert "not over" in tell(growing, Language.EN).verdict
+
+
+def test_a_day_of_gaps_and_strange_letters_still_fit(tmp_path: Path) -> None:
+    document = statement(make_recording(tmp_path, segments=1200, lost=range(0, 1200, 2), recording=ID))
+    document["statement"]["title"] = {"sw": "Żółw Ngũgĩ 漢字 \x07 “Bunge” – leo", "en": ""}
+    pdf = render_pdf(document, Language.SW)
+    assert "Zó?w Ngugi ?? ? “Bunge” – leo" in text_of(pdf)
+
+
+@given(st.text())
+def test_any_letter_can_be_printed(text: str) -> None:
+    latin(text).encode("windows-1252")
+
+
+@given(st.integers(0, 10**9))
+def test_lengths_keep_every_millisecond(milliseconds: int) -> None:
+    hours, minutes, seconds = length(milliseconds).split(":")
+    assert (int(hours) * 3600 + int(minutes) * 60) * 1000 + round(float(seconds) * 1000) == milliseconds
