@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from archive.recordings import copies, describe
 from archive.recordings.copies import Copied, Turn
-from archive.recordings.locations.config import local, read_locations
+from archive.recordings.locations.config import LocationError, local, read_locations
 from archive.recordings.locations.opening import open_store
 from archive.recordings.locations.store import Store
 from core.database import DatabaseAway, transaction
@@ -24,9 +24,11 @@ from mbashara.settings import Settings
 ROUND_S = 0.5
 FULL_ROUND = 20
 """One round in so many looks for recordings that have no row at a location, and forgets old workflows."""
-MAX_TURNS = 4
-"""Turns at once, each with a few files in flight."""
+MAX_TURNS = 2
+"""Turns at once at one location, each with a few files in flight: one that hangs holds up no other."""
 DEAD_S = 60.0
+LATE_EVENTS = 200
+"""An event may be committed after one with a later number: so many are looked at again."""
 FORGET_AFTER = timedelta(hours=6)
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("mbashara.copying")
@@ -42,6 +44,8 @@ class Copier:
     pace_days: dict[str, float]
     running: dict[str, float] = field(default_factory=dict)
     """Turns by their workflow's id, and when each was started here (monotonic seconds)."""
+    away: set[str] = field(default_factory=set)
+    """Locations whose last turn failed: one turn at a time tries them."""
     begun: set[str] = field(default_factory=set)
     woken: threading.Event = field(default_factory=threading.Event)
     described: int = 0
@@ -69,10 +73,11 @@ class Copier:
             if is_full:
                 copies.want(session, list(self.stores), now)
                 self._describe(session, now)
-            turns = copies.due(session, list(self.stores), now, 4 * MAX_TURNS)
+            turns = [turn for name in self.stores for turn in copies.due(session, [name], now, 4 * MAX_TURNS)]
         for turn in turns:
             name = _workflow_id(turn)
-            if name not in self.running and len(self.running) < MAX_TURNS:
+            busy = sum(one.startswith(f"copy:{turn.location}:") for one in self.running)
+            if name not in self.running and busy < (1 if turn.location in self.away else MAX_TURNS):
                 self._start(name, turn)
         if is_full:
             self._give_up_dead()
@@ -101,7 +106,8 @@ class Copier:
         newest, ids = describe.newest_event(session), describe.due(session, self.described)
         for recording_id in ids:
             describe.describe(session, recording_id, now)
-        self.described = min(newest, describe.open_since(session) or newest)
+        since = describe.open_since(session)
+        self.described = max(0, min(newest, newest if since is None else since) - LATE_EVENTS)
 
     def ended(self, name: str) -> None:
         self.begun.discard(name)
@@ -144,6 +150,8 @@ def copy_recording(turn: dict[str, object]) -> None:
         note_turn(turn, copied)
     finally:
         _context().ended(_workflow_id(wanted))
+    away = _context().away
+    away.discard(wanted.location) if copied["error"] is None else away.add(wanted.location)
     if copied["error"] is not None:
         log.warning("copy delayed", recording=wanted.recording_id, reason=copied["error"])
 
@@ -164,9 +172,15 @@ def forget(prefix: str, before: datetime) -> None:
 
 
 def prepare(settings: Settings, engine: Engine) -> Copier:
-    """Before DBOS is launched, which takes up what a killed process left. Raises LocationError."""
+    """Before DBOS is launched, as that takes up what a killed process left. A locations.toml that can't be read stops
+    no other work."""
     global _copier
-    all_of_them = (local(settings.recordings), *read_locations(settings.locations, settings.recordings))
+    try:
+        named = read_locations(settings.locations, settings.recordings)
+    except LocationError as error:
+        log.error("no copies are made", reason=str(error))
+        named = ()
+    all_of_them = (local(settings.recordings), *named)
     stores = {one.name: open_store(one) for one in all_of_them}
     _copier = Copier(settings, engine, stores, {one.name: one.fixity_days for one in all_of_them})
     return _copier

@@ -8,11 +8,12 @@ from typing import Any
 
 import structlog
 from dbos import DBOS, SetWorkflowID
+from dbos import error as dbos_error
 from sqlalchemy import Engine
 
 from archive.recordings import checks, copies, signatures, signing_keys
 from archive.recordings.checks import Checked, CheckedAll, Due
-from archive.recordings.judge import judge
+from archive.recordings.judge import Judgement, judge
 from archive.recordings.locations.config import LOCAL
 from archive.recordings.locations.store import Store
 from archive.recordings.repair import Cycle, examine_all, repair
@@ -26,6 +27,18 @@ FORGET_AFTER = timedelta(days=2)
 FORGET_ROUND = 300
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("mbashara.fixity")
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the database says of a recording, and the stores that have copies of it."""
+
+    recording_id: str
+    keys: set[bytes]
+    ledger_bytes: int
+    ledger_head: str
+    copied: dict[str, int]
+    stores: dict[str, Store]
 
 
 @dataclass(slots=True)
@@ -72,26 +85,47 @@ class Fixity:
             self.running.clear()
             raise
 
-    def check(self, due: Due) -> CheckedAll:
-        """Reads what is due; where anything is wrong, reads all copies and mends."""
+    def examine(self, due: Due) -> tuple[CheckedAll, bool]:
+        """Reads what is due; whether all of it is well. A location that does not answer is no reason to read others."""
+        known = self._known(due.recording_id)
+        judgement = self._judge(known)
+        found = examine_all({name: known.stores[name] for name in due.locations if name in known.stores}, judgement)
+        is_well = not any(one.faulty for one in found.values() if one.away is None)
+        is_well &= judgement.hold is None and judgement.database is None and not any(judgement.faults.values())
+        return checks.told(Cycle(judgement, found, ()), known.ledger_bytes), is_well
+
+    def mend(self, due: Due) -> CheckedAll:
+        """Reads all copies, and mends them from each other."""
+        known = self._known(due.recording_id)
+        judgement = self._judge(known)
+        found = examine_all(known.stores, judgement)
+        if checks.is_short(judgement, known.ledger_bytes):
+            return checks.told(Cycle(judgement, found, ()), known.ledger_bytes)
+        engine = self._patient()
+        try:
+            with transaction(engine) as session:  # nobody else writes to the papers meanwhile
+                signatures.lock(session, due.recording_id)
+                judgement = self._judge(known)
+                outcomes = tuple(repair(known.stores, judgement, found, self._scratch()))
+        finally:
+            engine.dispose()
+        return checks.told(Cycle(judgement, found, outcomes), known.ledger_bytes)
+
+    def _known(self, recording_id: str) -> "Known":
         with transaction(self.engine) as session:
-            recording = session.get_one(Recording, due.recording_id)
-            keys = signing_keys.public_keys(session, recording.institution_id)
+            recording = session.get_one(Recording, recording_id)
+            keys = set(signing_keys.public_keys(session, recording.institution_id))
+            copied = {one.location: one.ledger_bytes for one in copies.of_recording(session, recording_id)}
             size, head = recording.ledger_bytes, recording.ledger_head
-            copied = {one.location: one.ledger_bytes for one in copies.of_recording(session, due.recording_id)}
         copied[LOCAL] = size
         stores = {name: store for name, store in self.stores.items() if name in copied}
-        judgement = judge(stores, due.recording_id, keys, ledger_bytes=size, ledger_head=head, copied=copied)
-        found = examine_all({name: stores[name] for name in due.locations if name in stores}, judgement)
-        is_well = all(one.is_whole for one in found.values()) and not any(judgement.faults.values())
-        if is_well and judgement.hold is None and judgement.database is None:
-            return checks.told(Cycle(judgement, found, ()), due.locations)
-        found |= examine_all({name: store for name, store in stores.items() if name not in found}, judgement)
-        with transaction(self._patient()) as session:  # nobody else writes to the papers meanwhile
-            signatures.lock(session, due.recording_id)
-            judgement = judge(stores, due.recording_id, keys, ledger_bytes=size, ledger_head=head, copied=copied)
-            outcomes = tuple(repair(stores, judgement, found, self._scratch()))
-        return checks.told(Cycle(judgement, found, outcomes), due.locations)
+        return Known(recording_id, keys, size, head, copied, stores)
+
+    def _judge(self, known: "Known") -> Judgement:
+        return judge(
+            known.stores, known.recording_id, known.keys, ledger_bytes=known.ledger_bytes,
+            ledger_head=known.ledger_head, copied=known.copied,
+        )  # fmt: skip
 
     def _patient(self) -> Engine:
         return open_engine(self.settings.sqlalchemy_url, pool_size=1, statement_timeout_s=120)
@@ -112,22 +146,48 @@ def _context() -> Fixity:
 
 @DBOS.step(retries_allowed=True, max_attempts=3)
 def examine_copies(due: dict[str, Any]) -> dict[str, Any]:
-    return asdict(_context().check(Due(**due)))
+    """Its result is kept before anything is mended: who is killed then still knows what was wrong."""
+    asked = datetime.now(UTC)
+    found, is_well = _context().examine(Due(**due))
+    return {"asked": asked.isoformat(), "found": asdict(found), "is_well": is_well}
+
+
+@DBOS.step(retries_allowed=True, max_attempts=3)
+def mend_copies(due: dict[str, Any]) -> dict[str, Any]:
+    return asdict(_context().mend(Due(**due)))
 
 
 @DBOS.step(retries_allowed=True, max_attempts=20)
-def note_checked(due: dict[str, Any], found: dict[str, Any]) -> None:
+def note_checked(due: dict[str, Any], first: dict[str, Any], then: dict[str, Any] | None) -> dict[str, Any]:
     fixity = _context()
-    told = CheckedAll([Checked(**one) for one in found["copies"]], found["hold"], found["ledger_head"])
+    found = checks.merged(_all(first["found"]), None if then is None else _all(then))
+    asked, now = datetime.fromisoformat(first["asked"]), datetime.now(UTC)
     with transaction(fixity.engine) as session:
-        checks.note(session, Due(**due), told, fixity.pace_days, datetime.now(UTC))
+        checks.note(session, Due(**due), found, asked, fixity.pace_days, now)
+    return asdict(found)
+
+
+def _all(found: dict[str, Any]) -> CheckedAll:
+    return CheckedAll([Checked(**one) for one in found["copies"]], found["hold"], found["ledger_head"])
+
+
+@DBOS.step(retries_allowed=True, max_attempts=20)
+def put_off(due: dict[str, Any]) -> None:
+    """One recording that can't be checked must not keep the others waiting."""
+    with transaction(_context().engine) as session:
+        checks.ask(session, datetime.now(UTC) + checks.AGAIN, due["recording_id"])
 
 
 @DBOS.workflow()
 def check_copies(due: dict[str, Any]) -> None:
     try:
-        found = examine_copies(due)
-        note_checked(due, found)
+        try:
+            first = examine_copies(due)
+            found = note_checked(due, first, None if first["is_well"] else mend_copies(due))
+        except dbos_error.DBOSMaxStepRetriesExceeded as error:
+            log.error("copies can't be checked", recording=due["recording_id"], reason=str(error.errors[-1]))
+            put_off(due)
+            return
     finally:
         _context().running.clear()
     for one in found["copies"]:

@@ -7,7 +7,9 @@ import structlog
 from sqlalchemy import Engine
 
 from archive.recordings import custody, signatures, signing_keys
+from archive.recordings.custody import CustodyError
 from archive.recordings.signatures import Heads
+from archive.recordings.verify import LEDGER_NAME
 from core.database import transaction
 from mbashara.settings import Settings
 
@@ -15,6 +17,10 @@ PACE = timedelta(seconds=15)
 """How often a ledger on the air is signed: what was on the air is beyond anyone's hands this much later."""
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("mbashara.notary")
+
+
+class NotSigned(Exception):
+    """The files of a recording are not what is known of them."""
 
 
 @dataclass(slots=True)
@@ -32,18 +38,25 @@ class Notary:
             try:
                 self._sign(recording_id, institution_id, now)
                 self._failing.discard(recording_id)
-            except OSError as error:
+            except (OSError, NotSigned, CustodyError) as error:
                 if recording_id not in self._failing:
                     log.error("recording not signed", recording=recording_id, reason=str(error))
                 self._failing.add(recording_id)
 
     def _sign(self, recording_id: str, institution_id: int, now: datetime) -> None:
+        """Not before the files are seen to be what the database read: a folder or a database that was brought back
+        from an older day must not be signed as if it were today's."""
         with transaction(self.engine) as session:
             signer = signing_keys.signer_of(session, institution_id, self.settings.signing_keys, now)
+            keys = set(signing_keys.public_keys(session, institution_id))
         with transaction(self.engine) as session:
-            recording = signatures.lock(session, recording_id)
+            recording = signatures.lock_free(session, recording_id)
+            if recording is None:
+                return
             folder = self.settings.recordings / recording_id
-            custody.write_file(session, folder, recording)
+            if not signatures.ends_so(folder / LEDGER_NAME, recording.ledger_bytes, recording.ledger_head):
+                raise NotSigned(f"{LEDGER_NAME} is not what the database read of it")
+            custody.write_file(session, folder, recording, keys)
             heads = Heads(
                 recording.ledger_bytes, recording.ledger_head, recording.custody_bytes, recording.custody_head
             )

@@ -15,16 +15,18 @@ from typing import TypedDict
 import structlog
 from dbos import DBOS, DBOSConfig, SetWorkflowID
 from sqlalchemy import Engine
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DataError, IntegrityError
+from sqlalchemy.orm import Session
 
 from archive.recordings import rows
 from archive.recordings.check import check_files
 from archive.recordings.describe import describe_closed
+from archive.recordings.verify import CUSTODY_NAME, LEDGER_NAME
 from core.broadcasts import acts
 from core.database import DatabaseAway, open_engine, transaction
 from core.ids import is_id
 from mbashara import copying, fixity, imports, logs, postgres, stamper, viewers, webhooks
-from mbashara.data import DataError
+from mbashara.data import DataError as FolderError
 from mbashara.dry_run import DryRuns
 from mbashara.notary import Notary
 from mbashara.settings import Settings
@@ -87,9 +89,11 @@ class Follower:
     def _close_ended(self) -> None:
         with transaction(self.engine) as session:
             ended = set(rows.ended_recordings(session))
+        if self._rounds % FULL_ROUND == 0:
+            self._closing = set()  # whose workflow failed
         for recording_id in sorted(ended - self._closing):
             self.close(recording_id)
-        self._closing = ended  # one that resumed and ends again is closed again
+        self._closing = ended
 
     def _ledgers(self, all_of_them: bool) -> list[tuple[str, int]]:
         """Recordings and the sizes of their ledgers, in bytes."""
@@ -114,13 +118,24 @@ class Follower:
         try:
             while self._apply_some(recording_id) == READ_BYTES:
                 pass
-        except (rows.LedgerError, IntegrityError) as error:
+        except FileNotFoundError:
+            return  # a dry run's: gone meanwhile
+        except (rows.LedgerError, IntegrityError, DataError, OverflowError, AttributeError) as error:
             log.error("ledger not applied", recording=recording_id, reason=str(error))
             self._broken[recording_id] = size_bytes
+
+    def _check_origin(self, session: Session, recording_id: str, begin: int) -> None:
+        """What was brought here with its custody log comes into the catalogue by `rebuild`, which reads that too."""
+        folder = self.recordings / recording_id
+        if begin == 0 and (folder / CUSTODY_NAME).exists():
+            raise rows.LedgerError("it was brought here from elsewhere: mbashara rebuild puts it into the catalogue")
+        if (folder / LEDGER_NAME).stat().st_size < begin:
+            raise rows.LedgerError(f"the ledger is shorter than the {begin} bytes that were read of it before")
 
     def _apply_some(self, recording_id: str) -> int:
         with transaction(self.engine) as session:
             begin = rows.applied_bytes(session, recording_id)
+            self._check_origin(session, recording_id, begin)
             with (self.recordings / recording_id / "ledger.jsonl").open("rb") as ledger:
                 os.fdatasync(ledger.fileno())  # or rows, and a signature, could know more than a power cut leaves
                 ledger.seek(begin)
@@ -189,6 +204,9 @@ def close_recording(recording_id: str) -> None:
 def start_closing(recording_id: str) -> None:
     """The workflow's id is the recording's: started again after a
     restart it is the same one, not a second."""
+    found = DBOS.get_workflow_status(recording_id)
+    if found is not None and found.status not in ("PENDING", "ENQUEUED"):
+        DBOS.delete_workflow(recording_id)  # it failed, or is of a time before this one was closed
     with SetWorkflowID(recording_id):
         DBOS.start_workflow(close_recording, recording_id)
 
@@ -249,7 +267,7 @@ def _wait_for_tables(settings: Settings, engine: Engine, stopping: threading.Eve
         try:
             postgres.ensure_tables(settings, engine, timeout_s=0.5)
             return
-        except (DatabaseAway, DataError):
+        except (DatabaseAway, FolderError):
             stopping.wait(0.2)
         _beat(settings.heartbeat_file)
 

@@ -1,7 +1,7 @@
 """When copies are read again, and what is noted of it: rows, and events of the custody log."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -9,6 +9,7 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from archive.recordings import custody
+from archive.recordings.judge import Judgement
 from archive.recordings.repair import Cycle, Result
 from archive.recordings.tables import RecordingCopy
 from archive.recordings.verify import LEDGER_NAME
@@ -40,7 +41,7 @@ class Checked:
     faults: list[str]
     repaired: list[str]
     held: list[str]
-    is_lost: bool
+    away: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,76 +80,110 @@ def copy_anew(session: Session, location: str, now: datetime, recording_id: str 
     """A person's order for a location that lost its copies: each is made again; how many."""
     change = update(RecordingCopy).where(RecordingCopy.location == location).values(
         state="copying", ledger_bytes=0, files=0, size_bytes=0, papers_due=True, papers_at=None, whole_at=None,
-        fault=None, attempts=0, next_try_at=now, next_check_at=None, turns=RecordingCopy.turns + 1,
+        fault=None, attempts=0, next_try_at=now, next_check_at=None, damaged=0, is_anew=True,
+        turns=RecordingCopy.turns + 1,
     )  # fmt: skip
     if recording_id is not None:
         change = change.where(RecordingCopy.recording_id == recording_id)
     return len(session.execute(change.returning(RecordingCopy.recording_id)).all())
 
 
-def told(cycle: Cycle, locations: Sequence[str]) -> CheckedAll:
-    """What is worth noting of a cycle, small enough for a workflow's log."""
-    copies = [_checked(cycle, location) for location in locations if location in cycle.examinations]
+def is_short(judgement: Judgement, ledger_bytes: int) -> bool:
+    """Whether the database has read more of the ledger than anyone holds: someone went back to an older day."""
+    authority = judgement.authority
+    return judgement.database is not None and (
+        authority is None or authority.chains[LEDGER_NAME].head_at(ledger_bytes) is None
+    )
+
+
+def told(cycle: Cycle, ledger_bytes: int) -> CheckedAll:
+    """What is worth noting of a cycle, small enough for a workflow's log. `ledger_bytes`: as the database has them."""
     judgement = cycle.judgement
+    hold = judgement.hold.text() if judgement.hold is not None else None
     head = None
     if judgement.database is not None and judgement.authority is not None:
-        head = judgement.authority.authentic_head(LEDGER_NAME)
-    return CheckedAll(copies, judgement.hold.text() if judgement.hold is not None else None, head)
+        head = judgement.authority.chains[LEDGER_NAME].head_at(ledger_bytes)
+        hold = hold or (judgement.database.text() if head is None else None)
+    return CheckedAll([_checked(cycle, location) for location in cycle.examinations], hold, head)
 
 
 def _checked(cycle: Cycle, location: str) -> Checked:
     examined = cycle.examinations[location]
     mine = [one for one in cycle.outcomes if one.location == location]
-    repaired = [one.fault.text() for one in mine if one.result is Result.REPAIRED]
+    faults = [one.fault.text() for one in mine]
+    if not mine:
+        found = [*examined.faults, *cycle.judgement.faults.get(location, ())]
+        faults = [one.text() for one in found]
     held = [
         f"{one.fault.text()} {one.why.text() if one.why else ''}".strip() for one in mine if one.result is Result.HELD
     ]
-    others = [one.fault.text() for one in mine if one.result is Result.TOLD]
-    is_lost = examined.away is not None or any(one.fault.kind == "location_lost" for one in mine)
     return Checked(
-        location, examined.files_read, examined.bytes_read, len(mine), [one.fault.text() for one in mine][:MOST_TOLD],
-        repaired[:MOST_TOLD], (held + others)[:MOST_TOLD], is_lost,
+        location=location, files=examined.files_read, size_bytes=examined.bytes_read, count=len(faults),
+        faults=faults[:MOST_TOLD], held=held[:MOST_TOLD], away=examined.away,
+        repaired=[one.fault.text() for one in mine if one.result is Result.REPAIRED][:MOST_TOLD],
     )  # fmt: skip
 
 
-def note(session: Session, due: Due, found: CheckedAll, pace_days: Mapping[str, float], now: datetime) -> None:
-    """Noted again, it changes nothing."""
+def merged(first: CheckedAll, then: CheckedAll | None) -> CheckedAll:
+    """What was found at first, with what came of it. Where a killed process had mended it already, the second look
+    finds nothing: then what was found at first was repaired."""
+    if then is None:
+        return first
+    before = {one.location: one for one in first.copies}
+    copies = []
+    for one in then.copies:
+        found = before.get(one.location)
+        if found is not None and found.count and not one.count:
+            one = replace(one, count=found.count, faults=found.faults, repaired=found.faults)
+        copies.append(one)
+    return CheckedAll(copies, then.hold, then.ledger_head)
+
+
+def note(
+    session: Session, due: Due, found: CheckedAll, asked: datetime, pace_days: Mapping[str, float], now: datetime
+) -> None:
+    """`asked`: when the check began. Noted again, it changes nothing. Copies that were not due are noted where
+    something was wrong with them."""
     now = custody.to_ms(now)
     recording = session.get_one(Recording, due.recording_id, with_for_update=True)
     if found.ledger_head is not None and recording.ledger_head != found.ledger_head:
         told: dict[str, Any] = {"location": "database", "detail": "the hash of the ledger was wrong there"}
         custody.append(session, recording.id, "recovery", now, outcome="success", **told)
         recording.ledger_head = found.ledger_head
-    for location in due.locations:
-        copy = session.get_one(RecordingCopy, (due.recording_id, location), with_for_update=True)
-        waited = copy.next_check_at is None or round(copy.next_check_at.timestamp() * 1000) <= due.since_ms
-        checked = next((one for one in found.copies if one.location == location), None)
-        if copy.checked_at is not None and not waited:
+    by_location = {one.location: one for one in found.copies}
+    others = [one.location for one in found.copies if one.count and one.location not in due.locations]
+    for location in [*due.locations, *others]:
+        copy = session.get(RecordingCopy, (due.recording_id, location), with_for_update=True)
+        if copy is None or (copy.checked_at is not None and copy.checked_at >= asked):
             continue
-        _note_copy(session, copy, checked, found.hold, timedelta(days=pace_days.get(location, 30)), now)
+        pace = timedelta(days=pace_days.get(location, 30))
+        _note_copy(session, copy, by_location.get(location), found.hold, pace, now)
 
 
 def _note_copy(
     session: Session, copy: RecordingCopy, checked: Checked | None, hold: str | None, pace: timedelta, now: datetime
 ) -> None:
-    """A copy that could not be looked at, as nothing could be proven or the location was away, keeps its state's word:
-    held, with the reason."""
-    reasons = [hold] if hold else list(checked.held if checked is not None else ["it could not be looked at"])
-    is_good = checked is not None and not reasons
-    copy.next_check_at = now + (pace if is_good else min(pace, AGAIN))
-    copy.fault = None if is_good else reasons[0]
-    if copy.state != "copying":
-        copy.state = "whole" if is_good else ("held" if hold else "faulty")
-    if checked is None and hold is None:
+    """A location that did not answer is asked again; what its copy is then known to be, it stays."""
+    away = None if checked is None else checked.away
+    if hold is None and (checked is None or away is not None):
+        copy.next_check_at, copy.fault = now + min(pace, AGAIN), away or "it could not be looked at"
         return
+    held = [] if checked is None else checked.held
+    reasons = [hold] if hold else held
+    unmended = [] if checked is None else [one for one in checked.faults if one not in checked.repaired]
+    copy.next_check_at = now + (min(pace, AGAIN) if reasons else pace)
+    copy.fault = next(iter([*reasons, *unmended]), None)
     copy.checked_at = now
+    if copy.state != "copying":
+        copy.state = "held" if hold else "faulty" if reasons else "whole"
+        copy.damaged = copy.damaged if reasons else 0
     told: dict[str, Any] = {"location": copy.location, "files": checked.files if checked else 0}
     if checked is not None:
         told |= {"size_bytes": checked.size_bytes, "faults": checked.count, "detail": checked.faults}
     if hold:
         told["hold"] = hold
-    outcome = "success" if is_good and not (checked and checked.count) else "fail"
-    custody.append(session, copy.recording_id, "fixity check", now, outcome=outcome, **told)
+    is_good = not reasons and not (checked and checked.count)
+    custody.append(session, copy.recording_id, "fixity check", now, outcome="success" if is_good else "fail", **told)
     if checked is not None and checked.repaired:
         repaired: dict[str, Any] = {"location": copy.location, "detail": checked.repaired}
         custody.append(session, copy.recording_id, "recovery", now, outcome="success", **repaired)

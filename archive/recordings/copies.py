@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 from archive.recordings import custody
 from archive.recordings.ledger import read_facts
 from archive.recordings.locations.config import LOCAL
-from archive.recordings.locations.errors import SourceDamaged, StoreError
+from archive.recordings.locations.errors import Conflict, SourceDamaged, StoreError
 from archive.recordings.locations.many import File, put_many
 from archive.recordings.locations.store import Store
 from archive.recordings.tables import RecordingCopy
@@ -45,6 +45,7 @@ class Turn:
     end: int
     papers: bool
     number: int
+    is_anew: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +74,8 @@ def copy_files(store: Store, recordings: Path, turn: Turn, workers: int = 4) -> 
     data = data[: data.rfind(b"\n") + 1]
     end = turn.begin + len(data)
     files, size, sent, damaged = 0, 0, 0, 0
-    for file, done in put_many(store, _files(folder, turn.recording_id, data), workers):
-        if isinstance(done, SourceDamaged):
+    for file, done in put_many(store, _files(folder, turn, data), workers):
+        if isinstance(done, SourceDamaged | Conflict):
             damaged += not _is_told_anew(folder, file)
         elif isinstance(done, StoreError):
             return Copied(turn.begin, 0, 0, sent, 0, False, error=str(done))
@@ -87,14 +88,16 @@ def copy_files(store: Store, recordings: Path, turn: Turn, workers: int = 4) -> 
     return Copied(end, files, size, sent, damaged, papers and error is None, newest_at, error)
 
 
-def _files(folder: Path, recording_id: str, data: bytes) -> Iterator[File]:
+def _files(folder: Path, turn: Turn, data: bytes) -> Iterator[File]:
+    """What may be told twice (playlists, what a killed process left) may replace what is there."""
     named = {}
     for line in data.splitlines():
         fact = json.loads(line)
         if fact["fact"] == "file":
             named[str(fact["name"])] = fact
     for name, fact in named.items():
-        yield File(f"{recording_id}/{name}", folder / name, fact["sha256"], replace=bool(fact.get("recovered")))
+        replace = turn.is_anew or bool(fact.get("recovered")) or "msn" not in fact
+        yield File(f"{turn.recording_id}/{name}", folder / name, fact["sha256"], replace=replace)
 
 
 def _is_told_anew(folder: Path, file: File) -> bool:
@@ -126,13 +129,14 @@ def want(session: Session, locations: Iterable[str], now: datetime) -> None:
             select(
                 Recording.id, literal(location), Recording.institution_id,
                 literal("whole" if is_here else "copying"), literal(now), literal(now + FIRST_CHECK),
+                literal(not is_here),
             )
             .join(Broadcast, Broadcast.id == Recording.broadcast_id)
             .where(lacks, ~Broadcast.is_test)
         )  # fmt: skip
         if is_here:
             lacking = lacking.where(Recording.state != "recording")
-        names = ["recording_id", "location", "institution_id", "state", "next_try_at", "next_check_at"]
+        names = ["recording_id", "location", "institution_id", "state", "next_try_at", "next_check_at", "papers_due"]
         session.execute(insert(RecordingCopy).from_select(names, lacking).on_conflict_do_nothing())
 
 
@@ -158,14 +162,14 @@ def due(session: Session, locations: Sequence[str], now: datetime, limit: int) -
             RecordingCopy.location != LOCAL,
             RecordingCopy.state != "held",
             or_(RecordingCopy.state == "copying", RecordingCopy.papers_due),
-            RecordingCopy.next_try_at <= now,
+            or_(RecordingCopy.next_try_at <= now, RecordingCopy.next_try_at > now + 2 * LAST_RETRY),  # the clock jumped
             or_(RecordingCopy.ledger_bytes < Recording.ledger_bytes, papers),
         )
         .order_by(RecordingCopy.next_try_at)
         .limit(limit)
     )
     return [
-        Turn(copy.recording_id, copy.location, copy.ledger_bytes, ledger_bytes, with_papers, copy.turns)
+        Turn(copy.recording_id, copy.location, copy.ledger_bytes, ledger_bytes, with_papers, copy.turns, copy.is_anew)
         for copy, ledger_bytes, with_papers in session.execute(query)
     ]
 
@@ -189,8 +193,9 @@ def note(session: Session, turn: Turn, copied: Copied, now: datetime) -> None:
         copy.size_bytes += copied.size_bytes
         if copied.newest_at is not None:
             copy.lag_ms = round((now - datetime.fromisoformat(copied.newest_at)).total_seconds() * 1000)
-    if copied.damaged:
-        copy.fault, copy.next_check_at = f"{copied.damaged} files were damaged before they were copied", now
+    copy.damaged += copied.damaged
+    if copy.damaged and copy.fault is None:
+        copy.fault = f"{copy.damaged} files could not be copied as the ledger says"
     if copied.papers:
         copy.papers_at = now
         is_newest = (recording.signed_bytes, recording.signed_custody_bytes) == (
@@ -204,9 +209,13 @@ def note(session: Session, turn: Turn, copied: Copied, now: datetime) -> None:
 def _finish(session: Session, recording: Recording, copy: RecordingCopy, now: datetime) -> None:
     is_closed = recording.state != "recording" and recording.described_event_id > 0
     if copy.state == "copying" and is_closed and copy.papers_at and copy.ledger_bytes == recording.ledger_bytes:
-        copy.state, copy.whole_at = "whole", now
-        copy.next_check_at = now + FIRST_CHECK
         told: dict[str, Any] = {"location": copy.location, "files": copy.files, "size_bytes": copy.size_bytes}
+        copy.is_anew = False
+        if copy.damaged:
+            copy.state, copy.next_check_at = "faulty", now
+            custody.append(session, recording.id, "replication", now, outcome="fail", **told, lacking=copy.damaged)
+            return
+        copy.state, copy.whole_at, copy.next_check_at = "whole", now, now + FIRST_CHECK
         custody.append(session, recording.id, "replication", now, **told)
 
 

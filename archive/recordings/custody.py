@@ -4,17 +4,21 @@ An event is a row first, in the transaction of what it tells of; the notary writ
 custody.jsonl and signs that. So rows and files say the same, and either can be made again from the other.
 """
 
+import base64
+import json
+import os
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import and_, select, update
 from sqlalchemy.orm import Session
 
-from archive.recordings.ledger import hash_of, line_of
+from archive.recordings.ledger import hash_of, line_of, read_facts
+from archive.recordings.locations.config import LOCAL
 from archive.recordings.tables import PreservationEvent, RecordingCopy
-from archive.recordings.verify import CUSTODY_NAME
+from archive.recordings.verify import CUSTODY_NAME, SIGNATURES_NAME, check_ed25519, signed_text
 from core.tables import Recording
 
 PROGRAM = "mbashara"
@@ -38,7 +42,8 @@ def append(
     session.add(event)
     recording.custody_head = hash_of(line)
     recording.custody_bytes += len(line)
-    session.execute(update(RecordingCopy).where(RecordingCopy.recording_id == recording_id).values(papers_due=True))
+    others = and_(RecordingCopy.recording_id == recording_id, RecordingCopy.location != LOCAL)
+    session.execute(update(RecordingCopy).where(others).values(papers_due=True))
     session.flush()
     return event
 
@@ -48,21 +53,53 @@ def to_ms(now: datetime) -> datetime:
     return now.astimezone(UTC).replace(microsecond=now.microsecond // 1000 * 1000)
 
 
-def write_file(session: Session, folder: Path, recording: Recording) -> None:
-    """Brings custody.jsonl up to the rows. A file that is not the beginning of what the rows say is left beside, under
-    a name that tells when, and written anew: the rows are chained too. Raises OSError."""
+class CustodyError(Exception):
+    """The file says other things than the rows. Neither is touched and nothing is signed until a person has looked."""
+
+
+def write_file(session: Session, folder: Path, recording: Recording, keys: set[bytes]) -> None:
+    """Brings custody.jsonl up to the rows; or the rows up to the file, where it goes on and that is signed by one of
+    `keys` (the database was restored from an older day). Raises OSError, CustodyError."""
     path = folder / CUSTODY_NAME
     whole = b"".join(line.encode() + b"\n" for line in lines(session, recording.id))
     found = path.read_bytes() if path.exists() else b""
     if found == whole:
         return
-    if whole.startswith(found):
-        with path.open("ab") as file:
-            file.write(whole[len(found) :])
+    if not whole.startswith(found):
+        if not found.startswith(whole) or not _adopt(session, folder, recording, found, len(whole), keys):
+            raise CustodyError(f"{CUSTODY_NAME} says other things than the database")
         return
-    fresh = path.with_suffix(".new")
-    fresh.write_bytes(whole)
-    fresh.rename(path)
+    with path.open("ab") as file:
+        file.write(whole[len(found) :])
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _adopt(session: Session, folder: Path, recording: Recording, found: bytes, begin: int, keys: set[bytes]) -> bool:
+    """Takes lines behind `begin` into the rows; False where they are not all signed."""
+    signed = [line for line in read_facts(folder, SIGNATURES_NAME) if "signature" in line][-1:]
+    if not signed or int(signed[0]["custody_bytes"]) != len(found) or not found.endswith(b"\n"):
+        return False
+    key, signature = base64.b64decode(signed[0]["key"]), base64.b64decode(signed[0]["signature"])
+    lines_ = found.splitlines(keepends=True)
+    if key not in keys or signed[0]["custody_head"] != hash_of(lines_[-1]):
+        return False
+    if not check_ed25519(key, signed_text(recording.id, signed[0]), signature):
+        return False
+    for raw in found[begin:].splitlines(keepends=True):
+        fact = json.loads(raw)
+        if fact["prev"] != recording.custody_head:
+            return False
+        session.add(
+            PreservationEvent(
+                recording_id=recording.id, institution_id=recording.institution_id,
+                at=datetime.fromisoformat(fact["at"]), kind=fact["fact"], outcome=fact["outcome"], agent=fact["agent"],
+                line=raw.decode().rstrip("\n"),
+            )
+        )  # fmt: skip
+        recording.custody_head, recording.custody_bytes = hash_of(raw), recording.custody_bytes + len(raw)
+        session.flush()
+    return True
 
 
 def lines(session: Session, recording_id: str) -> Sequence[str]:

@@ -35,6 +35,7 @@ from archive.recordings.export_plan import (
     why,
 )
 from archive.recordings.samples import HOLE_MS, Absence, Recorded, Rendition, Stopped, read_recorded
+from archive.recordings.verify import hash_file
 from core.media import hls
 
 PARTIAL = ".partial"
@@ -129,6 +130,7 @@ def export(
     Raises UnknownRecording, ExportError, Stopped, OSError.
     """
     recorded = read_recorded(folder)
+    _check_playlists(recorded)
     video, sound = choose(recorded, rendition, only_sound)
     names = (None if video is None else video.name, None if sound is None else sound.name)
     planned = plan(recorded, video, sound, asked, stop)
@@ -221,6 +223,15 @@ def _copy(recorded: Recorded, planned: Planned, file: BinaryIO, tell: Written, s
     return tuple(sources.read_so_far)
 
 
+def _check_playlists(recorded: Recorded) -> None:
+    """Once they are on record, they say which segments there are: one that was cut from them would be left out."""
+    for name in recorded.renditions:
+        full_name = f"{name}/{hls.PLAYLIST_NAME}"
+        wanted, path = recorded.hashes.get(full_name), recorded.folder / full_name
+        if wanted is not None and path.exists() and hash_file(path) != wanted:
+            raise Damaged(full_name, "it is not what the ledger says")
+
+
 class _Sources:
     """Reads files of the recording whole and holds them against the ledger: what goes out is what was recorded."""
 
@@ -235,7 +246,7 @@ class _Sources:
             raise Damaged(full_name, "it is too large")
         data = path.read_bytes()
         digest = hashlib.sha256(data).hexdigest()
-        if self._recorded.hashes.get(full_name, digest) != digest:
+        if self._recorded.hashes.get(full_name) != digest:
             raise Damaged(full_name, "it is not what the ledger says")
         self.read_so_far.append(SourceFile(full_name, digest))
         return data

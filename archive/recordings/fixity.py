@@ -127,7 +127,8 @@ def _list(
         if name in files:
             there.add(name)
         elif name not in MADE_LATER and name not in may_be and not (on_air and may_be_listed_soon(name)):
-            found.faults.append(Finding("unlisted", {"file": name}))
+            shown = name.encode("utf-8", "backslashreplace").decode()
+            found.faults.append(Finding("unlisted", {"file": shown}))
     if newest > now + CLOCK_MAY_BE_OFF:
         found.notes.append(Finding("future", {"name": store.name, "at": newest.isoformat(timespec="seconds")}))
     return there

@@ -96,3 +96,21 @@ def read_facts(folder: Path, name: str = LEDGER_NAME) -> Iterator[Fact]:
             yield json.loads(line)
         except ValueError:
             continue
+
+
+def first_fact(folder: Path) -> Fact | None:
+    """A recording's first fact; None where there is no ledger, or no whole line in it. Raises OSError, ValueError."""
+    path = folder / LEDGER_NAME
+    if not path.exists():
+        return None
+    with path.open("rb") as file:
+        line = file.readline(TAIL_BYTES)
+    return dict(json.loads(line)) if line.endswith(b"\n") else None
+
+
+def has_ended(folder: Path) -> bool:
+    """From the ledger's end alone, where `ended` is: a restart must not read every recording that was ever made."""
+    with (folder / LEDGER_NAME).open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - TAIL_BYTES))
+        return b'"fact":"ended"' in file.read()

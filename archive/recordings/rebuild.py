@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import DateTime, func, inspect, select, text
 from sqlalchemy.orm import Session
@@ -22,6 +22,8 @@ from archive.recordings.locations.config import LOCAL
 from archive.recordings.tables import PreservationEvent, RecordingCopy
 from archive.recordings.verify import Chain, Line, Report
 from core.tables import Base, Broadcast, BroadcastEvent, Channel, Gap, Institution, Recording, Rendition, SigningKey
+
+Row = TypeVar("Row", bound=Base)
 
 
 class RebuildError(Exception):
@@ -61,11 +63,16 @@ def restore(session: Session, files: Files) -> bool:
     if not described:
         raise RebuildError(f"{files.recording_id}: nothing says whose it is: it was never closed")
     newest = described[-1]
-    for table, name in ((Institution, "institution"), (Channel, "channel"), (Broadcast, "broadcast")):
-        _add(session, table, newest[name])
-    _add_recording(session, files, newest)
-    for line in (line for one in described for line in one["log"]):
-        _add(session, BroadcastEvent, line)
+    institution = _institution(session, newest["institution"])
+    channel = _channel(session, newest["channel"], institution)
+    owned = {"institution_id": institution.id}
+    if session.get(Broadcast, newest["broadcast"]["id"]) is None:
+        _add(session, Broadcast, {**newest["broadcast"], **owned, "channel_id": channel.id})
+    _add_recording(session, files, newest, institution.id)
+    for line in _log(files):
+        taken = session.get(BroadcastEvent, line["id"])
+        if taken is None or (taken.broadcast_id, taken.kind) != (line["broadcast_id"], line["kind"]):
+            _add(session, BroadcastEvent, {**line, **owned, **({} if taken is None else {"id": None})})
     _add_contents(session, files)
     _add_custody(session, files)
     _add_copies(session, files)
@@ -73,20 +80,41 @@ def restore(session: Session, files: Files) -> bool:
     return True
 
 
-def _add(session: Session, table: type[Base], told: Mapping[str, Any]) -> None:
-    """The row as it was, under its old key; nothing where the key is taken."""
+def _institution(session: Session, told: Mapping[str, Any]) -> Institution:
+    """The one of that slug; else a new one, under its old number where that is free."""
+    found = session.scalars(select(Institution).where(Institution.slug == told["slug"])).one_or_none()
+    if found is not None:
+        return found
+    is_free = session.get(Institution, told["id"]) is None
+    parent = told.get("parent_id")
+    has_parent = parent is not None and session.get(Institution, parent) is not None
+    kept = {**told, "id": told["id"] if is_free else None, "parent_id": parent if has_parent else None}
+    return _add(session, Institution, kept)
+
+
+def _channel(session: Session, told: Mapping[str, Any], institution: Institution) -> Channel:
+    found = session.scalars(select(Channel).where(Channel.slug == told["slug"])).one_or_none()
+    if found is not None:
+        if found.institution_id != institution.id:
+            raise RebuildError(f"the channel {told['slug']} is another institution's here")
+        return found
+    is_free = session.get(Channel, told["id"]) is None
+    return _add(session, Channel, {**told, "id": told["id"] if is_free else None, "institution_id": institution.id})
+
+
+def _add(session: Session, table: type[Row], told: Mapping[str, Any]) -> Row:
     columns = inspect(table).mapper.column_attrs
-    if session.get(table, tuple(told[column.name] for column in table.__table__.primary_key)) is not None:
-        return
-    session.add(table(**{one.key: _value(one.columns[0].type, told[one.key]) for one in columns if one.key in told}))
+    row = table(**{one.key: _value(one.columns[0].type, told[one.key]) for one in columns if one.key in told})
+    session.add(row)
     session.flush()
+    return row
 
 
 def _value(kind: object, told: Any) -> Any:
     return datetime.fromisoformat(told) if isinstance(kind, DateTime) and told is not None else told
 
 
-def _add_recording(session: Session, files: Files, described: Line) -> None:
+def _add_recording(session: Session, files: Files, described: Line, institution_id: int) -> None:
     ended = [line for line in files.ledger.lines if line["fact"] == "ended"]
     last = [line for line in files.signatures.lines if "signature" in line][-1]
     stamped = _stamped(files)
@@ -94,7 +122,7 @@ def _add_recording(session: Session, files: Files, described: Line) -> None:
     session.add(
         Recording(
             id=files.recording_id, broadcast_id=described["broadcast"]["id"],
-            institution_id=described["broadcast"]["institution_id"], state=described["recording_state"],
+            institution_id=institution_id, state=described["recording_state"],
             started_at=_at(files.ledger.lines[0]), ended_at=_at(ended[-1]) if ended else None,
             duration_ms=checked.duration_ms, size_bytes=checked.size_bytes,
             ledger_bytes=files.ledger.size, ledger_head=files.ledger.head, signed_bytes=last["ledger_bytes"],
@@ -114,8 +142,8 @@ def _stamped(files: Files) -> Line | None:
     stamps = [line for line in files.signatures.lines if "timestamp" in line]
     if not stamps:
         return None
-    signed = next(line for line in files.signatures.lines if line.get("signature") == stamps[-1]["of"])
-    return {**signed, "at": stamps[-1]["at"]}
+    signed = [line for line in files.signatures.lines if line.get("signature") == stamps[-1].get("of")]
+    return {**signed[0], "at": stamps[-1]["at"]} if signed else None
 
 
 def _log(files: Files) -> Iterator[Line]:
@@ -169,15 +197,24 @@ def _add_copies(session: Session, files: Files) -> None:
     session.add_all(made.values())
 
 
-def add_keys(session: Session, files: Files, trusted: set[bytes]) -> None:
-    """The keys that signed it, of those that are trusted; in use until someone rotates them."""
+def add_keys(session: Session, files: Files, trusted: set[bytes], are_ours: bool = True) -> None:
+    """The keys that signed it, of those that are trusted: in use until someone rotates them, or another platform's,
+    with which nothing more is signed here."""
     owner = session.get_one(Recording, files.recording_id).institution_id
     for line in files.signatures.lines:
         public = line.get("key")
         if public is None or base64.b64decode(public) not in trusted:
             continue
         identity = verify.key_id(base64.b64decode(public))
-        if session.get(SigningKey, identity) is None:
+        if session.get(SigningKey, identity) is None and not are_ours:
+            last = max(_at(one) for one in files.signatures.lines if one.get("key") == public)
+            session.add(
+                SigningKey(
+                    id=identity, institution_id=owner, public_key=public, created_at=_at(line), retired_at=last
+                )
+            )  # fmt: skip
+            session.flush()
+        elif session.get(SigningKey, identity) is None:
             for other in session.scalars(
                 select(SigningKey).where(SigningKey.institution_id == owner, SigningKey.retired_at.is_(None))
             ):

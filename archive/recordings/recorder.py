@@ -135,6 +135,16 @@ class Recording:
         for name, data in sorted(self._written.items()):
             self.fact_now("file", name=name, size=len(data), sha256=hashlib.sha256(data).hexdigest())
         self.fact_now("ended", duration_ms=duration_ms, size_bytes=self.size, reason=reason)
+        self._write_what_is_left()
+
+    def _write_what_is_left(self) -> None:
+        """A disk that was full at the very end may have room a moment later: the end is not forgotten."""
+        try:
+            self.retry_ledger()
+        except OSError:
+            again = threading.Timer(1.0, lambda: self.recorder.put(self._write_what_is_left))
+            again.daemon = True
+            again.start()
 
     def _append(self, fact: Fact) -> None:
         try:
@@ -186,6 +196,8 @@ class RenditionRecorder:
         self._failed_msn = -1
         self._lost: tuple[float, float] | None = None
         self._unwritten: list[str] = []
+        index = (self._folder / hls.PLAYLIST_NAME).read_bytes() if resumed else b""
+        self._index_digest, self._index_bytes = hashlib.sha256(index), len(index)
 
     # On the loop.
 
@@ -355,6 +367,8 @@ class RenditionRecorder:
             self._recording.report(error)
             return
         self._unwritten.clear()
+        self._index_digest.update(data)
+        self._index_bytes += len(data)
 
     def _end(self) -> None:
         self._close()
@@ -371,12 +385,9 @@ class RenditionRecorder:
             self._tell_index()
 
     def _tell_index(self) -> None:
-        try:
-            data = (self._folder / hls.PLAYLIST_NAME).read_bytes()
-        except OSError as error:
-            self._recording.report(error)
-            return
-        self._tell_file(hls.PLAYLIST_NAME, len(data), hashlib.sha256(data).hexdigest())
+        """What was meant to be written, whatever lies there now."""
+        if not self._unwritten:
+            self._tell_file(hls.PLAYLIST_NAME, self._index_bytes, self._index_digest.hexdigest())
 
     def _close(self) -> None:
         if self._file is not None:

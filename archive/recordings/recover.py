@@ -12,7 +12,7 @@ from pathlib import Path
 
 import structlog
 
-from archive.recordings.ledger import Fact, Ledger, make_fact, read_facts
+from archive.recordings.ledger import Fact, Ledger, first_fact, has_ended, make_fact, read_facts
 from archive.recordings.recorder import place_of
 from archive.recordings.verify import hash_file
 from core.media import fmp4, hls
@@ -59,14 +59,13 @@ def unfinished(
     """Recordings that began and did not end, repaired, with what the memory folder `live` has of them. One that can't
     be read is left alone and said so; so is one of a channel that another media process may be writing just now."""
     for place in sorted(folder.iterdir()) if folder.exists() else ():
-        facts = list(read_facts(place))
-        if not facts or facts[0]["fact"] != "started" or any(fact["fact"] == "ended" for fact in facts):
-            continue
-        if not is_ours(str(facts[0]["channel"])):
-            continue
         try:
-            yield _restore(place, facts[0], live / str(facts[0]["channel"]) / place.name, unix_ms)
-        except (OSError, ValueError, MediaError) as error:
+            started = first_fact(place)
+            if started is None or started["fact"] != "started" or has_ended(place):
+                continue
+            if is_ours(str(started["channel"])):
+                yield _restore(place, started, live / str(started["channel"]) / place.name, unix_ms)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, MediaError) as error:
             log.error("a recording can't be restored", broadcast=place.name, error=str(error))
 
 

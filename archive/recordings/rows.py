@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, Select, delete, select, tuple_, update
+from sqlalchemy import Row, Select, and_, delete, select, tuple_, update
 from sqlalchemy.orm import Session
 
 from archive.imports import rows as imports
@@ -59,11 +59,16 @@ def applied_bytes(session: Session, recording_id: str) -> int:
 def apply(session: Session, recording_id: str, data: bytes) -> int:
     """Applies a ledger's bytes that follow those applied; returns how many
     were. The caller commits or rolls back all of it. Raises LedgerError where a line does not follow the one before."""
-    taken, head = 0, session.scalar(select(Recording.ledger_head).where(Recording.id == recording_id)) or GENESIS
+    known = session.get(Recording, recording_id)
+    taken, head = 0, GENESIS if known is None else known.ledger_head
+    is_over = known is not None and known.state != "recording"
     for fact, line in read_facts(data):
         try:
             if fact["prev"] != head:
                 raise LedgerError(f"the chain is broken: a line does not follow {head}")
+            if is_over:
+                raise LedgerError("a line follows the end: media writes none")
+            is_over = fact["fact"] == "ended"
             _APPLY[fact["fact"]](session, recording_id, fact)
         except (KeyError, TypeError, ValueError) as error:
             raise LedgerError(f"{error!r} in {fact}") from error
@@ -75,7 +80,7 @@ def apply(session: Session, recording_id: str, data: bytes) -> int:
 
 def _started(session: Session, recording_id: str, fact: Fact) -> None:
     channel = session.get(Channel, fact["channel_id"])
-    if channel is None or channel.institution_id != fact["institution_id"]:
+    if channel is None or channel.institution_id != fact["institution_id"] or channel.slug != fact["channel"]:
         raise LedgerError(f"no channel {fact['channel_id']} of institution {fact['institution_id']}")
     at = _when(fact)
     if "import" in fact:
@@ -197,7 +202,8 @@ _APPLY = {
 
 def ended_recordings(session: Session) -> Sequence[str]:
     """Recordings that media has finished and nobody has closed yet."""
-    return session.scalars(select(Recording.id).where(Recording.state == "ended").order_by(Recording.id)).all()
+    is_open = and_(Recording.state == "ended", Recording.described_event_id == 0)
+    return session.scalars(select(Recording.id).where(is_open).order_by(Recording.id)).all()
 
 
 def ledger_positions(session: Session) -> dict[str, int]:

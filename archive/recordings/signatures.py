@@ -12,7 +12,7 @@ from pathlib import Path
 from sqlalchemy import Row, or_, select
 from sqlalchemy.orm import Session
 
-from archive.recordings.ledger import GENESIS, Fact, Ledger
+from archive.recordings.ledger import GENESIS, Fact, Ledger, hash_of
 from archive.recordings.signing_keys import Signer
 from archive.recordings.verify import SIGNATURES_NAME, signed_text
 from core.tables import Recording
@@ -56,9 +56,32 @@ def due(session: Session, now: datetime, pace: timedelta) -> Sequence[Row[str, i
                 Recording.signed_bytes < Recording.ledger_bytes,
                 Recording.signed_custody_bytes < Recording.custody_bytes,
             ),
-            or_(Recording.state != "recording", Recording.signed_at.is_(None), Recording.signed_at <= now - pace),
+            or_(
+                Recording.state != "recording",
+                Recording.signed_at.is_(None),
+                Recording.signed_at <= now - pace,
+                Recording.signed_at > now + pace,  # the clock jumped
+            ),
         )
     ).all()
+
+
+def lock_free(session: Session, recording_id: str) -> Recording | None:
+    """As `lock`; None where another holds it, or the recording is gone (a dry run's)."""
+    return session.get(Recording, recording_id, with_for_update={"skip_locked": True})
+
+
+def ends_so(path: Path, size: int, head: str) -> bool:
+    """Whether the file has a line that ends at `size` bytes and whose hash is `head`."""
+    if size == 0:
+        return head == GENESIS
+    with path.open("rb") as file:
+        begin, step, tail = size, 1 << 16, b""
+        while begin > 0 and tail.count(b"\n", 0, -1) == 0:
+            begin = max(0, begin - step)
+            file.seek(begin)
+            tail = file.read(size - begin)
+    return len(tail) == size - begin and tail.endswith(b"\n") and hash_of(tail.splitlines()[-1]) == head
 
 
 def lock(session: Session, recording_id: str) -> Recording:

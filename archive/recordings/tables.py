@@ -31,7 +31,8 @@ class PreservationEvent(Base):
 class RecordingCopy(Base):
     """A recording at a location. `ledger_bytes`: how far its ledger is copied with every file named there; `lag_ms`:
     how long after a file was written it was there too, the last time; `papers`: the ledger and its signatures.
-    `fault` is what a person has to know; a copy that is `held` is not touched until a person says so."""
+    `damaged` files could not be copied as the ledger says; `is_anew`: what lies there may be written over. `fault` is
+    what a person has to know; a copy that is `held` is not touched until a person says so."""
 
     __tablename__ = "recording_copy"
     __table_args__ = (
@@ -52,6 +53,8 @@ class RecordingCopy(Base):
     papers_at: Mapped[datetime | None]
     whole_at: Mapped[datetime | None]
     fault: Mapped[str | None]
+    damaged: Mapped[int] = mapped_column(server_default="0", default=0)
+    is_anew: Mapped[bool] = mapped_column(server_default=text("false"), default=False)
     turns: Mapped[int] = mapped_column(server_default="0", default=0)
     attempts: Mapped[int] = mapped_column(server_default="0", default=0)
     next_try_at: Mapped[datetime]

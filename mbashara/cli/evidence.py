@@ -8,11 +8,14 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+from sqlalchemy.orm import Session
+
 from archive.recordings import rows, signing_keys, timestamp, verify
 from archive.recordings.ledger import read_facts
 from archive.recordings.timestamp import TimestampError
 from core import audit
 from core.ids import is_id
+from core.tables import Recording
 from core.web.i18n import Language
 from mbashara.cli.common import UserError, add_command, database, institution_id, print_list, with_json
 from mbashara.cli.staff import BY
@@ -94,6 +97,21 @@ def _place(settings: Settings, given: str) -> tuple[Path, set[bytes] | None, boo
             raise UserError(f"there is no recording {given} / hakuna rekodi {given}")
         keys = signing_keys.public_keys(session, found[0].institution_id)
         return settings.recordings / given, keys, found[0].state == "recording"
+
+
+def check_ledger(session: Session, settings: Settings, recording_id: str) -> None:
+    """Before anything is said or made of a recording in the institution's name. Raises UserError."""
+    recording = session.get(Recording, recording_id)
+    if recording is None:
+        raise UserError(f"there is no recording {recording_id} / hakuna rekodi {recording_id}")
+    keys = signing_keys.public_keys(session, recording.institution_id)
+    report = verify.verify(
+        settings.recordings / recording_id, keys, with_media=False, on_air=recording.state == "recording"
+    )
+    not_yet = {"unsigned", *verify.NOTES} if recording.signed_bytes == 0 else set()
+    wrong = [one for one in report.findings if one.kind not in not_yet]
+    if wrong and not report.is_whole:
+        raise UserError(f"{wrong[0].text('en')} / {wrong[0].text('sw')}")
 
 
 def key_list(settings: Settings, arguments: Namespace) -> int:

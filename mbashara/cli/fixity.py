@@ -8,6 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from archive.recordings import checks, rows
+from archive.recordings.locations.config import LOCAL, read_locations
 from archive.recordings.tables import RecordingCopy
 from core import audit
 from mbashara.cli.common import UserError, add_command, database, print_list, with_json
@@ -35,9 +36,11 @@ def add_parsers(areas: "_SubParsersAction[ArgumentParser]") -> None:
 def fixity_run(settings: Settings, arguments: Namespace) -> int:
     """0: all that was asked for is whole; 1: something is not; 2: nobody reads."""
     asked = datetime.now(UTC)
+    places = {LOCAL, *(one.name for one in read_locations(settings.locations, settings.recordings))}
+    wanted = sorted(places if arguments.location is None else places & {arguments.location})
     with database(settings) as session:
         _find(session, arguments.recording)
-        if checks.ask(session, asked, arguments.recording, arguments.location) == 0:
+        if sum(checks.ask(session, asked, arguments.recording, one) for one in wanted) == 0:
             raise UserError("there are no copies to read / hakuna nakala za kusoma")
         subject = f"recording:{arguments.recording}" if arguments.recording else "recordings"
         audit.append(session, BY, "fixity.run", subject, now=asked, after={"location": arguments.location})
@@ -50,7 +53,7 @@ def fixity_run(settings: Settings, arguments: Namespace) -> int:
                 "mchakato wa kazi hauendeshwi: nakala zitasomwa utakapoanza"
             )
         with database(settings) as session:
-            found = _copies(session, arguments.recording, arguments.location)
+            found = _copies(session, arguments.recording, wanted)
             told = [_told(copy) for copy in found]
         if all(copy.next_check_at is None or copy.next_check_at > asked for copy in found):
             print_list(told, arguments.json)
@@ -76,12 +79,10 @@ def _find(session: Session, recording_id: str | None) -> None:
         raise UserError(f"there is no recording {recording_id} / hakuna rekodi {recording_id}")
 
 
-def _copies(session: Session, recording_id: str | None, location: str | None) -> list[RecordingCopy]:
-    query = select(RecordingCopy).where(RecordingCopy.state != "copying")
+def _copies(session: Session, recording_id: str | None, locations: list[str]) -> list[RecordingCopy]:
+    query = select(RecordingCopy).where(RecordingCopy.state != "copying", RecordingCopy.location.in_(locations))
     if recording_id is not None:
         query = query.where(RecordingCopy.recording_id == recording_id)
-    if location is not None:
-        query = query.where(RecordingCopy.location == location)
     return list(session.scalars(query.order_by(RecordingCopy.recording_id, RecordingCopy.location)))
 
 

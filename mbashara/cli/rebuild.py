@@ -37,7 +37,7 @@ def rebuild_catalogue(settings: Settings, arguments: Namespace) -> int:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(f"{arguments.keys}: no list of keys / si orodha ya funguo: {error}") from error
     failed = _fetch(settings, arguments.location) if arguments.location else 0
-    folders = sorted(path for path in settings.recordings.iterdir() if is_id(path.name))
+    folders = sorted((path for path in settings.recordings.iterdir() if is_id(path.name)), reverse=True)
     done = 0
     for folder in folders:
         try:

@@ -27,6 +27,7 @@ from core.tables import Institution
 from core.web.dates import EAST_AFRICA_TIME
 from mbashara import __version__
 from mbashara.cli.common import UserError, add_command, database, with_json
+from mbashara.cli.evidence import check_ledger
 from mbashara.settings import Settings
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ def run(settings: Settings, arguments: Namespace) -> int:
     now = datetime.now(UTC)
     with database(settings) as session:
         described, institution_id = _describe(session, recorded)
+        check_ledger(session, settings, arguments.recording)
     identity = certificates.identity(settings.data / "secrets" / "c2pa", described.institution,
                                      described.institution_name, now)  # fmt: skip
     seal = sealing(described, identity, now, __version__)

@@ -14,19 +14,22 @@ from typing import IO, TYPE_CHECKING
 
 from sqlalchemy.orm import Session
 
-from archive.recordings import about, bag, copies, custody, rows, signing_keys, statement, verify
+from archive.recordings import about, bag, copies, custody, rebuild, rows, signing_keys, statement, verify
 from archive.recordings.about import About
 from archive.recordings.bag_errors import BagError, Fault
 from archive.recordings.bag_import import import_bag
 from archive.recordings.premis import write_premis
+from archive.recordings.rebuild import RebuildError
 from archive.recordings.statement import Copy, Statement, StatementError
 from archive.recordings.statement_pdf import render_pdf
 from archive.recordings.tables import RecordingCopy
 from core import audit
 from core.ids import is_id
+from core.tables import Recording
 from core.web.i18n import Language
 from mbashara import __version__
 from mbashara.cli.common import Command, UserError, add_command, database
+from mbashara.cli.evidence import check_ledger
 from mbashara.cli.staff import BY
 from mbashara.settings import Settings
 
@@ -133,10 +136,23 @@ def recording_import(otherwise: Command | None, settings: Settings, arguments: N
         found = import_bag(arguments.bag, settings.recordings, keys)
     with database(settings) as session:
         after = {"from": str(arguments.bag), "files": found.files, "bytes": found.size_bytes, "new": found.is_new}
-        _note(session, "recording.import", found.recording_id, None, after)
+        owner = _take_into_catalogue(session, settings.recordings / found.recording_id, keys) if found.is_new else None
+        _note(session, "recording.import", found.recording_id, owner, after)
     said = "taken in / imepokelewa" if found.is_new else "already here / tayari ipo"
     print(f"{found.recording_id}  {said}  {found.files}  {found.size_bytes}")
     return 0
+
+
+def _take_into_catalogue(session: Session, folder: Path, keys: set[bytes]) -> int:
+    """With its custody log, under the institution and channel of the same names here; whose it is then."""
+    try:
+        files = rebuild.read(folder, keys)
+        rebuild.restore(session, files)
+        rebuild.add_keys(session, files, keys, are_ours=False)
+        rebuild.number_on(session)
+    except RebuildError as error:
+        raise UserError(f"{error} / rekodi imepokelewa lakini haikuingizwa katika orodha") from error
+    return session.get_one(Recording, files.recording_id).institution_id
 
 
 def recording_statement(settings: Settings, arguments: Namespace) -> int:
@@ -144,6 +160,7 @@ def recording_statement(settings: Settings, arguments: Namespace) -> int:
     with database(settings) as session:
         known, institution_id = _known(session, arguments.recording)
         signer = signing_keys.signer_of(session, institution_id, settings.signing_keys, now)
+        check_ledger(session, settings, known.recording_id)
         places = [_copy(one) for one in copies.of_recording(session, known.recording_id)]
         _note(session, "recording.statement", known.recording_id, institution_id, {"to": arguments.output})
     with _plain_words():

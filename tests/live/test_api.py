@@ -37,6 +37,7 @@ from core.webhooks.endpoints import Made
 from core.webhooks.tables import WebhookDelivery
 from mbashara.api.limits import Rate
 from tests.live.api_kit import Stage, StandingMedia, new_broadcast, token
+from tests.live.ledger_kit import ledger
 from tests.live.staff_kit import BY, NOW, PEPPER, added, database, everywhere
 from tests.up import Up, command, get
 
@@ -83,7 +84,7 @@ def _record(session: Any, institution_id: int) -> None:
         "fact": "started", "at": NOW.isoformat(), "channel_id": channel.id, "institution_id": institution_id,
         "broadcast": RECORDING, "channel": "ikulu",
     }  # fmt: skip
-    rows.apply(session, RECORDING, json.dumps(fact).encode() + b"\n")
+    rows.apply(session, RECORDING, ledger(fact))
 
 
 def _hook(session: Any, institution_id: int) -> WebhookDelivery:

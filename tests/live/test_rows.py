@@ -183,9 +183,11 @@ def test_a_follower_takes_a_growing_ledger_once(engine: Engine, tmp_path: Path) 
         assert closed == [ID]
     finally:
         with transaction(engine) as session:
-            session.execute(text("alter table broadcast_event disable trigger append_only"))
+            for table in ("broadcast_event", "preservation_event"):
+                session.execute(text(f"alter table {table} disable trigger append_only"))
             session.execute(text("truncate institution cascade"))
-            session.execute(text("alter table broadcast_event enable trigger append_only"))
+            for table in ("broadcast_event", "preservation_event"):
+                session.execute(text(f"alter table {table} enable trigger append_only"))
 
 
 def test_a_lost_database_changes_nothing(tmp_path: Path) -> None:

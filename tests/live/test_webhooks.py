@@ -112,11 +112,10 @@ def test_what_media_tells_is_told(engine: Engine, inbox: Receiver) -> None:
             {"fact": "lost", "cause": "stalled", "at_ms": 1000},
             {"fact": "gap", "from_ms": 1000, "to_ms": 3000, "cause": "stalled"},
             {"fact": "ended", "duration_ms": 5000, "size_bytes": 1, "reason": "over"},
-            {"fact": "resumed"},
         ]
         rows.apply(session, recording, ledger(*({**fact, "at": now.isoformat()} for fact in facts)))
     told = inbox.wait(made.path, 5)
-    assert [one.event.partition(".")[2] for one in told] == ["live", "lost", "back", "ended", "live"]
+    assert [one.event.partition(".")[2] for one in told] == ["live", "lost", "back", "ended"]
     assert told[1].told["data"]["cause"] == "stalled"
 
 

@@ -37,6 +37,7 @@ def upgrade() -> None:
         "create trigger append_only before update or delete or truncate on preservation_event"
         " for each statement execute function refuse_change()"
     )
+    op.execute("alter table preservation_event enable always trigger append_only")
     op.create_table(
         "recording_copy",
         sa.Column("recording_id", sa.String, primary_key=True),
@@ -51,6 +52,8 @@ def upgrade() -> None:
         sa.Column("papers_at", sa.DateTime(timezone=True)),
         sa.Column("whole_at", sa.DateTime(timezone=True)),
         sa.Column("fault", sa.String),
+        sa.Column("damaged", sa.Integer, nullable=False, server_default="0"),
+        sa.Column("is_anew", sa.Boolean, nullable=False, server_default=sa.text("false")),
         sa.Column("turns", sa.Integer, nullable=False, server_default="0"),
         sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
         sa.Column("next_try_at", sa.DateTime(timezone=True), nullable=False),
