@@ -90,7 +90,10 @@ def _add_recording(session: Session, files: Files, described: Line) -> None:
     ended = [line for line in files.ledger.lines if line["fact"] == "ended"]
     last = [line for line in files.signatures.lines if "signature" in line][-1]
     stamped = _stamped(files)
-    checked = check_files(files.folder)
+    try:
+        checked = check_files(files.folder)
+    except (ValueError, OverflowError, AttributeError, TypeError) as error:  # playlists that no program of ours writes
+        raise RebuildError(f"{files.recording_id}: a playlist can't be read: {error!r}") from error
     session.add(
         Recording(
             id=files.recording_id, broadcast_id=described["broadcast"]["id"],

@@ -84,8 +84,8 @@ TEXTS: dict[str, tuple[str, str]] = {
         "The ledger has no end of the broadcast: it is still being recorded, or its last part was taken away.",
     ),
     "number_lacking": (
-        "{rendition}: kipande {msn} hakimo katika leja ({time}).",
-        "{rendition}: segment {msn} is not in the ledger ({time}).",
+        "{rendition}: vipande {msn} hadi {last} havimo katika leja (kabla ya {time}).",
+        "{rendition}: segments {msn} to {last} are not in the ledger (before {time}).",
     ),
     "missing": ("Faili {file} halipo ({time}).", "The file {file} is missing ({time})."),
     "changed": ("Faili {file} limebadilishwa ({time}).", "The file {file} was changed ({time})."),
@@ -174,6 +174,14 @@ NOTES = frozenset({"torn", "unsigned_tail", "no_end"})
 
 MADE_LATER = frozenset({LEDGER_NAME, CUSTODY_NAME, SIGNATURES_NAME})
 PENDING_SUFFIXES = (".partial", ".new")
+
+MOST = 10**13
+"""More than any number of ours; Unix times in milliseconds up to here are dates."""
+NUMBERS = {"msn": 0, "size": 0, "origin_ms": 0, "ledger_bytes": 0, "custody_bytes": 0, "from_ms": -MOST, "to_ms": -MOST}
+"""What the checks reckon with, and the least that each may be: whole numbers, or the line can't be read."""
+MOST_NAME = 255
+"""Bytes of each part of a file's name: no disk takes more."""
+NEEDED = ("ledger_bytes", "ledger_head", "custody_bytes", "custody_head")
 
 Line = dict[str, Any]
 
@@ -266,7 +274,8 @@ def read_lines(chain: Chain, data: bytes) -> Chain:
         try:
             line = json.loads(raw)
             told = line["prev"]
-        except (ValueError, KeyError, TypeError, RecursionError):
+            _check_line(chain.name, line)
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             chain.findings.append(Finding("unreadable", {"name": chain.name, "line": number}))
             break
         if told != previous:
@@ -278,6 +287,21 @@ def read_lines(chain: Chain, data: bytes) -> Chain:
         chain.ends.append(end)
         chain.hashes.append(previous)
     return chain
+
+
+def _check_line(name: str, line: Line) -> None:
+    """Raises ValueError, KeyError or TypeError where a program of ours would not have written it."""
+    for key, least in NUMBERS.items():
+        value = line.get(key)
+        if value is not None and (type(value) is not int or not least <= value <= MOST):
+            raise ValueError(key)
+    if line.get("fact") == "file" and name == LEDGER_NAME:
+        if type(line["size"]) is not int or type(line["name"]) is not str or type(line["sha256"]) is not str:
+            raise TypeError("file")
+        if any(len(part) > MOST_NAME for part in line["name"].encode().split(b"/")):
+            raise ValueError("name")
+    if "signature" in line and name == SIGNATURES_NAME and any(line[key] is None for key in NEEDED):
+        raise TypeError("signature")
 
 
 def signed_text(recording: str, line: Line) -> bytes:
@@ -357,7 +381,7 @@ def _recording_of(ledger: Chain, asked: str) -> str:
 
 
 def origin_ms_of(ledger: Chain) -> int:
-    return int(ledger.lines[0].get("origin_ms", 0)) if ledger.lines else 0
+    return int(ledger.lines[0].get("origin_ms") or 0) if ledger.lines else 0
 
 
 def is_disposed(custody: Chain) -> bool:
@@ -366,18 +390,24 @@ def is_disposed(custody: Chain) -> bool:
 
 
 def _numbers(ledger: Chain) -> Iterator[Finding]:
-    """Segments that the ledger itself leaves out: numbers of a rendition follow each other."""
-    newest: dict[str, int] = {}
-    told = {(line.get("rendition"), line.get("msn")) for line in ledger.lines}
+    """Segments that the ledger itself leaves out: numbers of a rendition follow each other. One finding for a hole,
+    however wide."""
+    told: dict[str, dict[int, Line]] = {}
+    written: dict[str, list[int]] = {}
     for line in ledger.lines:
-        if line.get("fact") not in ("file", "absent") or line.get("msn") is None or line.get("recovered"):
-            continue
-        rendition, msn = str(line["rendition"]), int(line["msn"])
-        for lacking in range(newest.get(rendition, msn - 1) + 1, msn):
-            if (rendition, lacking) not in told:
-                when = wall_clock(origin_ms_of(ledger) + int(line["from_ms"]))
-                yield Finding("number_lacking", {"rendition": rendition, "msn": lacking, "time": when})
-        newest[rendition] = max(msn, newest.get(rendition, msn))
+        if line.get("fact") in ("file", "absent") and line.get("msn") is not None:
+            rendition = str(line.get("rendition"))
+            told.setdefault(rendition, {}).setdefault(line["msn"], line)
+            if not line.get("recovered"):
+                written.setdefault(rendition, []).append(line["msn"])
+    for rendition, numbers in written.items():
+        before, last = numbers[0], max(numbers)
+        for number in sorted(number for number in told[rendition] if before < number <= last):
+            if number > before + 1:
+                when = wall_clock(origin_ms_of(ledger) + int(told[rendition][number].get("from_ms") or 0))
+                hole = {"rendition": rendition, "msn": before + 1, "last": number - 1, "time": when}
+                yield Finding("number_lacking", hole)
+            before = number
 
 
 def _check_signatures(
@@ -443,7 +473,7 @@ def check_files(
     """Reads every file that the ledger lists, and looks for others."""
     by_hash = {str(line["sha256"]): name for name, line in files.items()}
     for name, line in files.items():
-        finding = _check_file(folder, name, line, by_hash, wall_clock(origin_ms + int(line.get("from_ms", 0))))
+        finding = _check_file(folder, name, line, by_hash, wall_clock(origin_ms + int(line.get("from_ms") or 0)))
         if finding is not None and not (disposed and finding.kind == "missing"):
             yield finding
         on_progress(int(line["size"]))

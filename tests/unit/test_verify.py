@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import hashlib
 import json
 import shutil
 import subprocess
@@ -214,6 +215,25 @@ def drop_signature(folder: Path) -> None:
     write(folder, lines(folder, verify.SIGNATURES_NAME)[1:], verify.SIGNATURES_NAME)
 
 
+def write_number(name: str, value: str) -> Callable[[Path], None]:
+    """Something that is no number of ours, chained as it should be."""
+
+    def change(folder: Path) -> None:
+        told = lines(folder)[:-1]
+        head = hashlib.sha256(told[-1].rstrip(b"\n")).hexdigest()
+        line = line_of({"fact": "file", "name": "source/9.m4s", "size": 1, "sha256": "0" * 64, name: "X"}, head)
+        write(folder, [*told, line.replace(b'"X"', value.encode())])
+
+    return change
+
+
+def far_number(folder: Path) -> None:
+    """A hole of a million million numbers."""
+    told = {"rendition": "other", "size": 1, "sha256": "0" * 64, "from_ms": 0}
+    for msn in (0, 10**12):
+        Ledger(folder).append(make_fact("file", START_MS, name=f"other/{msn}.m4s", msn=msn, **told))
+
+
 CASES: list[tuple[Callable[[Path], object], set[str]]] = [
     (lambda folder: None, set()),
     (flip, {"changed"}),
@@ -236,6 +256,13 @@ CASES: list[tuple[Callable[[Path], object], set[str]]] = [
     (other_signature, {"other_recording"}),
     (copied_signature, {"signature_bad"}),
     (drop_signature, {"line_changed"}),
+    (far_number, {"number_lacking"}),
+    (write_number("from_ms", "1e308"), {"unreadable"}),
+    (write_number("from_ms", "Infinity"), {"unreadable"}),
+    (write_number("msn", "1.5"), {"unreadable"}),
+    (write_number("size", "9" * 5000), {"unreadable"}),
+    (write_number("to_ms", "9" * 18), {"unreadable"}),
+    (write_number("name", "[7]"), {"unreadable"}),
 ]
 
 
