@@ -103,18 +103,15 @@ class Judgement:
         """The media were destroyed by order, and that is signed: no copy has to hold them."""
         return self.authority is not None and is_disposed(_cut(self.authority, CUSTODY_NAME))
 
-    def files_of(self, location: str, on_air: bool = False) -> Mapping[str, Line]:
-        """What the location must hold: as far as the ledger goes that was copied to it. On the air, without the files
-        that a line not signed yet lists anew."""
+    def files_of(self, location: str) -> Mapping[str, Line]:
+        """What the location must hold: as far as the ledger goes that was copied to it."""
         assert self.authority is not None
         if self.is_disposed:
             return {}
         size = self.paper_due(location, LEDGER_NAME)
         if size < self.authority.authentic_size(LEDGER_NAME):
-            files: Mapping[str, Line] = listed_files(_cut(self.authority, LEDGER_NAME, size))
-        else:
-            files = self.files
-        return {name: line for name, line in files.items() if name not in self.unsettled} if on_air else files
+            return listed_files(_cut(self.authority, LEDGER_NAME, size))
+        return self.files
 
     def paper_due(self, location: str, name: str) -> int:
         """How many bytes of a paper must be there. Signatures go no further than the ledger beside them."""

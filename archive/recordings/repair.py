@@ -80,7 +80,7 @@ def examine_all(
             found[location] = Examination(location, judgement.recording_id, len(judgement.files), away=away)
             continue
         found[location] = examine(
-            store, judgement.recording_id, judgement.files_of(location, on_air),
+            store, judgement.recording_id, judgement.files_of(location),
             may_be={*judgement.files, *(judgement.unsettled if on_air else ())}, origin_ms=judgement.origin_ms,
             on_air=on_air, now=now, workers=workers, on_progress=on_progress, should_stop=should_stop,
         )  # fmt: skip
@@ -183,7 +183,7 @@ class _Repair:
                 continue
             if one.away is not None or (fault is None and not one.is_complete):
                 silent.append(other)
-            elif fault is None and name in self.judgement.files_of(other, self.on_air):
+            elif fault is None and name in self.judgement.files_of(other):
                 good.append(other)
             elif fault is not None and fault.kind == "no_answer":
                 silent.append(other)

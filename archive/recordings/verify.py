@@ -10,7 +10,8 @@ What it relies on, so that anyone can write it anew:
 * `ledger.jsonl` has a JSON object a line. `prev` is the SHA-256 (hex) of the line before, without its newline; 64 zeros
   in the first. The HEAD of a ledger is the SHA-256 of its last line: it stands for every line before it.
 * A line with `"fact":"file"` names a file of the recording, its size and its SHA-256. The last such line of a name
-  counts; one with `recovered` was hashed when a killed process came back, not when the file was written.
+  counts, unless it is not signed and an earlier one is; one with `recovered` was hashed when a killed process came
+  back, not when the file was written.
 * `custody.jsonl`, chained in the same way, has what was done with the recording afterwards.
 * `signatures.jsonl`, chained in the same way, has Ed25519 signatures (RFC 8032) of the institution over `signed_text`:
   the heads of both files as they were, with their sizes in bytes. Each signs the `prev` of its own line too, so the
@@ -315,12 +316,16 @@ def key_id(public_key: bytes) -> str:
     return hashlib.sha256(public_key).hexdigest()[:16]
 
 
-def listed_files(ledger: Chain) -> dict[str, Line]:
-    """By its path in the folder, the fact that counts for each file."""
+def listed_files(ledger: Chain, signed_bytes: int = 0) -> dict[str, Line]:
+    """By its path in the folder, the fact that counts for each file. Of lines behind the first `signed_bytes`, those of
+    new names alone: what is not signed takes nothing back."""
     found: dict[str, Line] = {}
-    for line in ledger.lines:
-        if line.get("fact") == "file":
-            found[str(line["name"])] = line
+    signed = set[str]()
+    for line, end in zip(ledger.lines, ledger.ends):  # noqa: B905 as long as each other; Python 3.9 has no strict
+        if line.get("fact") == "file" and (end <= signed_bytes or line["name"] not in signed):
+            found[line["name"]] = line
+            if end <= signed_bytes:
+                signed.add(line["name"])
     return found
 
 
@@ -336,9 +341,10 @@ def verify(
     asked = folder.resolve().name
     told, last = check_papers(asked, ledger, custody, signatures, keys, every_signature)
     findings += told
-    files = listed_files(ledger)
+    files = listed_files(ledger, int(last["ledger_bytes"]) if last else 0)
     if with_media:
-        findings += check_files(folder, files, origin_ms_of(ledger), on_air, on_progress, is_disposed(custody))
+        disposed = last is not None and is_disposed(custody, int(last["custody_bytes"]))
+        findings += check_files(folder, files, origin_ms_of(ledger), on_air, on_progress, disposed)
     signed = [line for line in signatures.lines if "signature" in line]
     return Report(
         recording=_recording_of(ledger, asked),
@@ -384,9 +390,13 @@ def origin_ms_of(ledger: Chain) -> int:
     return int(ledger.lines[0].get("origin_ms") or 0) if ledger.lines else 0
 
 
-def is_disposed(custody: Chain) -> bool:
-    """Whether the media were destroyed by order: then they are not missing."""
-    return any(line.get("fact") == "deletion" and line.get("outcome") == "success" for line in custody.lines)
+def is_disposed(custody: Chain, signed_bytes: int = MOST) -> bool:
+    """Whether all media were destroyed by order, and not one location's: then they are not missing."""
+    return any(
+        line.get("fact") == "deletion" and line.get("outcome") == "success" and "location" not in line
+        for line, end in zip(custody.lines, custody.ends)  # noqa: B905
+        if end <= signed_bytes
+    )
 
 
 def _numbers(ledger: Chain) -> Iterator[Finding]:

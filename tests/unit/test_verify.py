@@ -36,8 +36,8 @@ KEY, STRANGER = signer(), signer()
 
 
 def heads(folder: Path) -> Heads:
-    ledger = verify.read_chain(folder / verify.LEDGER_NAME)
-    return Heads(ledger.size, ledger.head)
+    ledger, custody = (verify.read_chain(folder / name) for name in (verify.LEDGER_NAME, verify.CUSTODY_NAME))
+    return Heads(ledger.size, ledger.head, custody.size, custody.head)
 
 
 @pytest.fixture(scope="module")
@@ -215,6 +215,20 @@ def drop_signature(folder: Path) -> None:
     write(folder, lines(folder, verify.SIGNATURES_NAME)[1:], verify.SIGNATURES_NAME)
 
 
+def tell_anew(folder: Path) -> None:
+    """A forged segment, and a line behind the last signature that says so."""
+    segment(folder).write_bytes(b"forged")
+    told = {"rendition": "source", "name": "source/1.m4s", "msn": 1, "from_ms": 4000, "to_ms": 8000, "size": 6}
+    Ledger(folder).append(make_fact("file", START_MS, **told, sha256=verify.hash_file(segment(folder)), recovered=True))
+
+
+def delete(folder: Path, is_signed: bool = True, **told: str) -> None:
+    segment(folder).unlink()
+    Ledger(folder, verify.CUSTODY_NAME).append(make_fact("deletion", START_MS, outcome="success", agent="x", **told))
+    if is_signed:
+        sign(folder, RECORDING, heads(folder), KEY, NOW)
+
+
 def write_number(name: str, value: str) -> Callable[[Path], None]:
     """Something that is no number of ours, chained as it should be."""
 
@@ -256,6 +270,10 @@ CASES: list[tuple[Callable[[Path], object], set[str]]] = [
     (other_signature, {"other_recording"}),
     (copied_signature, {"signature_bad"}),
     (drop_signature, {"line_changed"}),
+    (tell_anew, {"unsigned_tail", "shortened"}),
+    (delete, set()),
+    (lambda folder: delete(folder, location="arusha"), {"missing"}),
+    (lambda folder: delete(folder, is_signed=False), {"unsigned_tail", "missing"}),
     (far_number, {"number_lacking"}),
     (write_number("from_ms", "1e308"), {"unreadable"}),
     (write_number("from_ms", "Infinity"), {"unreadable"}),
