@@ -29,7 +29,7 @@ from archive.recordings.verify import (
 
 PAPERS = (LEDGER_NAME, CUSTODY_NAME, SIGNATURES_NAME)
 """In the order in which they are put: signatures that say more than the ledger beside them would condemn it."""
-_NO_FORGERY = frozenset({"torn", "unsigned_tail", "no_end", "number_lacking"})
+_NO_FORGERY = frozenset({"torn", "unsigned_tail", "no_end", "number_lacking", "after_end", "retold"})
 
 
 class Standing(StrEnum):
@@ -235,7 +235,15 @@ def _hold(papers: Mapping[str, Papers], authentic: list[Papers]) -> Finding | No
             size = min(other.authentic_size(name), longest.authentic_size(name))
             if longest.chains[name].head_at(size) != other.chains[name].head_at(size):
                 return Finding("diverged", {"location": longest.location, "other": other.location})
-    return None
+    added = (_added_and_signed(one) for one in authentic)
+    return next((one for one in added if one is not None), None)
+
+
+def _added_and_signed(papers: Papers) -> Finding | None:
+    """What was slipped into a ledger and then signed is proof of nothing. While it is not signed, it does not count."""
+    ends, whole = papers.chains[LEDGER_NAME].ends, papers.authentic_size(LEDGER_NAME)
+    slipped = (one for one in papers.findings if one.kind in ("after_end", "retold"))
+    return next((one for one in slipped if ends[int(one.values["line"]) - 1] <= whole), None)
 
 
 def _standings(found: Papers, authority: Papers) -> Mapping[str, Standing]:

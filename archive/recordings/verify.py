@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import argparse
 import base64
+import bisect
 import hashlib
 import json
 import sys
@@ -83,6 +84,14 @@ TEXTS: dict[str, tuple[str, str]] = {
     "no_end": (
         "Leja haina mwisho wa tangazo: bado linarekodiwa, au sehemu ya mwisho imeondolewa.",
         "The ledger has no end of the broadcast: it is still being recorded, or its last part was taken away.",
+    ),
+    "after_end": (
+        "Leja inaendelea baada ya mwisho wake: mstari wa {line} uliongezwa baadaye.",
+        "The ledger goes on behind its end: line {line} was added afterwards.",
+    ),
+    "retold": (
+        "Faili {file} limeandikwa upya katika leja (mstari wa {line}) tofauti na ilivyokuwa imethibitishwa.",
+        "The file {file} is told anew in the ledger (line {line}), other than what was on record before.",
     ),
     "number_lacking": (
         "{rendition}: vipande {msn} hadi {last} havimo katika leja (kabla ya {time}).",
@@ -376,7 +385,7 @@ def check_papers(
         findings.append(Finding("other_ledger", {"other": recording, "recording": asked}))
     if ledger.lines and not any(line.get("fact") == "ended" for line in ledger.lines):
         findings.append(Finding("no_end", {}))
-    findings += _numbers(ledger)
+    findings += [*_numbers(ledger), *_added(ledger, signatures)]
     return findings, _check_signatures(recording, ledger, custody, signatures, findings, keys, every_signature)
 
 
@@ -418,6 +427,29 @@ def _numbers(ledger: Chain) -> Iterator[Finding]:
                 hole = {"rendition": rendition, "msn": before + 1, "last": number - 1, "time": when}
                 yield Finding("number_lacking", hole)
             before = number
+
+
+def _added(ledger: Chain, signatures: Chain) -> Iterator[Finding]:
+    """Lines that no program of ours writes: behind the end, or of a file that was told of already. A killed process may
+    tell anew of what nobody had signed yet, and playlists grow until then."""
+    reaches = sorted(line["ledger_bytes"] for line in signatures.lines if "signature" in line)
+    newest: dict[str, tuple[str, int]] = {}
+    retold, ended, begin = set[str](), False, 0
+    for number, (line, end) in enumerate(zip(ledger.lines, ledger.ends), 1):  # noqa: B905
+        if ended:
+            yield Finding("after_end", {"line": number})
+        ended = line.get("fact") == "ended"
+        if line.get("fact") == "file":
+            name, digest = line["name"], line["sha256"]
+            before, until = newest.get(name, (digest, 0))
+            signed = bisect.bisect_left(reaches, until)
+            was_signed = signed < len(reaches) and reaches[signed] <= begin
+            may_be = bool(line.get("recovered")) or name.endswith(".m3u8")
+            if digest != before and name not in retold and (was_signed or not may_be):
+                retold.add(name)
+                yield Finding("retold", {"file": name, "line": number})
+            newest[name] = (digest, end)
+        begin = end
 
 
 def _check_signatures(

@@ -227,10 +227,10 @@ def test_what_goes_on_behind_the_last_signature_is_told_and_not_thrown_away(stag
     grown = (folder / LEDGER_NAME).read_bytes()
     assert came(stage) == [("local", "unsigned_tail", Result.TOLD, "")]
     assert (folder / LEDGER_NAME).read_bytes() == grown
-    sign(folder, stage.recording_id, heads(folder), KEY, NOW)  # now it is our word, and the others are behind
-    found = judge(stage.stores, stage.recording_id, KEYS)
-    assert found.authority is not None and found.authority.location == "local"
-    assert found.files[name]["size"] == 1 and found.standings["pili"][LEDGER_NAME] is Standing.BEHIND
+    sign(folder, stage.recording_id, heads(folder), KEY, NOW)  # slipped in, and the notary did not see it
+    path_of(stage, "pili", name).write_bytes(b"x")
+    assert came(stage) == [(None, "after_end", Result.HELD, "after_end")]
+    assert path_of(stage, "pili", name).read_bytes() == b"x"
 
 
 def test_two_signed_ledgers_that_contradict_each_other_hold_everything(stage: Stage) -> None:

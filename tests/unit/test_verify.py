@@ -222,6 +222,25 @@ def tell_anew(folder: Path) -> None:
     Ledger(folder).append(make_fact("file", START_MS, **told, sha256=verify.hash_file(segment(folder)), recovered=True))
 
 
+def tell_anew_and_sign(folder: Path) -> None:
+    tell_anew(folder)
+    sign(folder, RECORDING, heads(folder), KEY, NOW)
+
+
+def tell_twice(folder: Path) -> None:
+    """In a ledger made anew: the segment was never signed as it was, but nobody was killed either."""
+    segment(folder).write_bytes(b"forged")
+    digest = verify.hash_file(segment(folder))
+
+    def change(facts: list[verify.Line]) -> None:
+        number = next(number for number, fact in enumerate(facts) if fact.get("name") == "source/1.m4s")
+        facts.insert(number + 1, {**facts[number], "size": 6, "sha256": digest})
+
+    (folder / verify.SIGNATURES_NAME).unlink()
+    chained_anew(folder, change)
+    sign(folder, RECORDING, heads(folder), KEY, NOW)
+
+
 def delete(folder: Path, is_signed: bool = True, **told: str) -> None:
     segment(folder).unlink()
     Ledger(folder, verify.CUSTODY_NAME).append(make_fact("deletion", START_MS, outcome="success", agent="x", **told))
@@ -264,13 +283,15 @@ CASES: list[tuple[Callable[[Path], object], set[str]]] = [
     (drop_segment, {"signed_other", "number_lacking"}),
     (cut_end, {"no_end"}),
     (cut_ledger, {"cut_short", "no_end"}),
-    (append_line, {"unsigned_tail"}),
+    (append_line, {"unsigned_tail", "after_end"}),
     (lambda folder: (folder / verify.LEDGER_NAME).unlink(), {"no_ledger"}),
     (lambda folder: (folder / verify.SIGNATURES_NAME).unlink(), {"unsigned"}),
     (other_signature, {"other_recording"}),
     (copied_signature, {"signature_bad"}),
     (drop_signature, {"line_changed"}),
-    (tell_anew, {"unsigned_tail", "shortened"}),
+    (tell_anew, {"unsigned_tail", "shortened", "after_end", "retold"}),
+    (tell_anew_and_sign, {"after_end", "retold"}),
+    (tell_twice, {"retold"}),
     (delete, set()),
     (lambda folder: delete(folder, location="arusha"), {"missing"}),
     (lambda folder: delete(folder, is_signed=False), {"unsigned_tail", "missing"}),
