@@ -4,7 +4,7 @@ which location's are the authority, which of the others are behind or damaged, a
 Only what the institution signed counts. What was appended to a file since is neither trusted nor thrown away.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -135,7 +135,7 @@ class Judgement:
 
 
 def read_papers(
-    store: Store, recording_id: str, keys: set[bytes], known: dict[tuple[str, bytes], Chain] | None = None
+    store: Store, recording_id: str, keys: Collection[bytes], known: dict[tuple[str, bytes], Chain] | None = None
 ) -> Papers:
     """`known`: chains read already, by name and contents; those of equal copies are kept once."""
     known = {} if known is None else known
@@ -165,7 +165,7 @@ def read_papers(
 def judge(
     stores: Mapping[str, Store],
     recording_id: str,
-    keys: set[bytes],
+    keys: Collection[bytes],
     *,
     ledger_bytes: int | None = None,
     ledger_head: str | None = None,
@@ -263,7 +263,7 @@ def _standing(found: Papers, authority: Papers, name: str) -> Standing:
 
 
 _ABOUT = {"other_ledger": LEDGER_NAME} | dict.fromkeys(
-    ("signature_bad", "key_unknown", "other_recording"), SIGNATURES_NAME
+    ("signature_bad", "key_unknown", "key_retired", "other_recording"), SIGNATURES_NAME
 )
 
 

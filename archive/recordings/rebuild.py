@@ -5,7 +5,7 @@ What is there already is left alone. Nobody is told of anything: no webhook goes
 
 import base64
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -43,7 +43,7 @@ class Files:
         return self.report.recording
 
 
-def read(folder: Path, keys: set[bytes]) -> Files:
+def read(folder: Path, keys: Collection[bytes]) -> Files:
     """Raises RebuildError where the papers are not whole, or not signed by one of `keys`."""
     report = verify.verify(folder, keys, with_media=False)
     wrong = [finding.text() for finding in report.findings]
@@ -172,7 +172,7 @@ def _add_copies(session: Session, files: Files) -> None:
     session.add_all(made.values())
 
 
-def add_keys(session: Session, files: Files, trusted: set[bytes]) -> None:
+def add_keys(session: Session, files: Files, trusted: Collection[bytes]) -> None:
     """The keys that signed it, of those that are trusted; in use until someone rotates them."""
     owner = session.get_one(Recording, files.recording_id).institution_id
     for line in files.signatures.lines:

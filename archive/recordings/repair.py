@@ -9,7 +9,7 @@ import hashlib
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -88,7 +88,7 @@ def examine_all(
 
 
 def check_and_repair(
-    stores: Mapping[str, Store], recording_id: str, keys: set[bytes], scratch: Path, *,
+    stores: Mapping[str, Store], recording_id: str, keys: Collection[bytes], scratch: Path, *,
     ledger_bytes: int | None = None, ledger_head: str | None = None, copied: Mapping[str, int] | None = None,
     on_air: bool = False, now: datetime | None = None, remove_unlisted: bool = False, workers: int = WORKERS,
     should_stop: Callable[[], bool] = lambda: False,

@@ -26,7 +26,7 @@ import bisect
 import hashlib
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -80,6 +80,10 @@ TEXTS: dict[str, tuple[str, str]] = {
     "key_unknown": (
         "Ufunguo {key} haumo katika orodha ya funguo zilizochapishwa za taasisi.",
         "The key {key} is not in the published list of the institution's keys.",
+    ),
+    "key_retired": (
+        "Sahihi ya {at} ni ya ufunguo {key}, ulioacha kutumika {retired_at}.",
+        "The signature of {at} is of key {key}, which was retired at {retired_at}.",
     ),
     "no_end": (
         "Leja haina mwisho wa tangazo: bado linarekodiwa, au sehemu ya mwisho imeondolewa.",
@@ -339,11 +343,12 @@ def listed_files(ledger: Chain, signed_bytes: int = 0) -> dict[str, Line]:
 
 
 def verify(
-    folder: Path, keys: set[bytes] | None = None, with_media: bool = True, every_signature: bool = False,
+    folder: Path, keys: Collection[bytes] | None = None, with_media: bool = True, every_signature: bool = False,
     on_air: bool = False, on_progress: Callable[[int], None] = lambda size_bytes: None,
 ) -> Report:  # fmt: skip
-    """Checks a recording's folder. `keys` are the public keys (32 bytes each) that the institution published; without
-    them a signature proves that nothing was changed since, but not who signed. `on_air`: its end is not there yet."""
+    """Checks a recording's folder. `keys` are the public keys (32 bytes each) that the institution published, as
+    `read_keys` gives them or a set; without them a signature proves that nothing was changed since, but not who signed.
+    `on_air`: its end is not there yet."""
     ledger, custody = read_chain(folder / LEDGER_NAME), read_chain(folder / CUSTODY_NAME)
     signatures = read_chain(folder / SIGNATURES_NAME)
     findings = list[Finding]()
@@ -374,8 +379,9 @@ def verify(
 
 
 def check_papers(
-    asked: str, ledger: Chain, custody: Chain, signatures: Chain, keys: set[bytes] | None, every_signature: bool = False
-) -> tuple[list[Finding], Line | None]:
+    asked: str, ledger: Chain, custody: Chain, signatures: Chain, keys: Collection[bytes] | None,
+    every_signature: bool = False,
+) -> tuple[list[Finding], Line | None]:  # fmt: skip
     """What is wrong with the papers themselves of the recording `asked`, and the newest signature, if it is good."""
     findings = [*ledger.findings]
     for optional in (custody, signatures):
@@ -454,7 +460,7 @@ def _added(ledger: Chain, signatures: Chain) -> Iterator[Finding]:
 
 def _check_signatures(
     recording: str, ledger: Chain, custody: Chain, signatures: Chain, findings: list[Finding],
-    keys: set[bytes] | None, every: bool,
+    keys: Collection[bytes] | None, every: bool,
 ) -> Line | None:  # fmt: skip
     """The newest signature, if it is good. Adds what is wrong to `findings`."""
     signed = [line for line in signatures.lines if "signature" in line]
@@ -472,7 +478,7 @@ def _check_signatures(
     return last
 
 
-def _check_signature(recording: str, line: Line, keys: set[bytes] | None) -> Finding | None:
+def _check_signature(recording: str, line: Line, keys: Collection[bytes] | None) -> Finding | None:
     if line.get("recording") != recording:
         return Finding("other_recording", {"other": line.get("recording"), "recording": recording})
     try:
@@ -484,7 +490,22 @@ def _check_signature(recording: str, line: Line, keys: set[bytes] | None) -> Fin
         return Finding("signature_bad", {"at": line.get("at"), "key": key_id(key)})
     if keys is not None and key not in keys:
         return Finding("key_unknown", {"key": key_id(key)})
+    retired_at = keys.get(key) if isinstance(keys, Mapping) else None
+    if retired_at is not None and not _is_before(line.get("at"), retired_at):
+        return Finding("key_retired", {"at": line.get("at"), "key": key_id(key), "retired_at": retired_at})
     return None
+
+
+def _is_before(at: object, until: str) -> bool:
+    from datetime import datetime, timezone
+
+    try:
+        moments = [datetime.fromisoformat(str(one)) for one in (at, until)]
+    except ValueError:
+        return False
+    utc = timezone.utc  # noqa: UP017 Python 3.9
+    first, last = (one if one.tzinfo else one.replace(tzinfo=utc) for one in moments)
+    return first <= last
 
 
 def _check_heads(chain: Chain, name: str, signed: Sequence[Line]) -> Iterator[Finding]:
@@ -670,9 +691,10 @@ def check_ed25519(public_key: bytes, message: bytes, signature: bytes) -> bool:
 # The command.
 
 
-def read_keys(path: Path) -> set[bytes]:
-    """The public keys of a list as the site publishes it at /keys.json."""
-    return {base64.b64decode(one["public_key"]) for one in json.loads(path.read_text())["keys"]}
+def read_keys(path: Path) -> dict[bytes, str | None]:
+    """The public keys of a list as the site publishes it at /keys.json, and when each was retired; None: in use."""
+    found = json.loads(path.read_text())["keys"]
+    return {base64.b64decode(one["public_key"]): one.get("retired_at") for one in found}
 
 
 def summary(report: Report, language: str) -> Iterator[str]:

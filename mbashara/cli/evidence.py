@@ -81,7 +81,7 @@ _TRUSTED = {
 }
 
 
-def _place(settings: Settings, given: str) -> tuple[Path, set[bytes] | None, bool]:
+def _place(settings: Settings, given: str) -> tuple[Path, dict[bytes, str | None] | None, bool]:
     """The recording's folder, and the keys of its institution where it is known, and whether it is on the air."""
     if not is_id(given):
         folder = Path(given)

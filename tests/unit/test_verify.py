@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
@@ -66,16 +66,18 @@ def copy(made: Path, tmp_path: Path) -> Path:
     return shutil.copytree(made, tmp_path / RECORDING)
 
 
-def keys_file(folder: Path) -> Path:
+def keys_file(folder: Path, retired_at: str | None) -> Path:
     path = folder.parent / "keys.json"
-    path.write_text(json.dumps({"keys": [{"public_key": KEY.public_key}]}))
+    path.write_text(json.dumps({"keys": [{"public_key": KEY.public_key, "retired_at": retired_at}]}))
     return path
 
 
-def kinds(folder: Path) -> set[str]:
+def kinds(folder: Path, retired_at: str | None = None) -> set[str]:
     """What both say; they must agree."""
-    found = verify.verify(folder, {base64.b64decode(KEY.public_key)})
-    command = [sys.executable, "-I", str(SCRIPT), str(folder), "--keys", str(keys_file(folder)), "--json"]
+    file = keys_file(folder, retired_at)
+    found = verify.verify(folder, verify.read_keys(file))
+    assert retired_at or verify.verify(folder, {base64.b64decode(KEY.public_key)}) == found, "a set is taken too"
+    command = [sys.executable, "-I", str(SCRIPT), str(folder), "--keys", str(file), "--json"]
     told = subprocess.run(command, capture_output=True, text=True)
     assert [one["kind"] for one in json.loads(told.stdout)["findings"]] == [one.kind for one in found.findings]
     assert told.returncode == (0 if found.is_whole else 1)
@@ -314,6 +316,14 @@ def test_each_change_is_told_apart(copy: Path, tamper: Callable[[Path], object],
 
 def test_a_ledger_under_another_recordings_name(copy: Path) -> None:
     assert "other_ledger" in kinds(copy.rename(copy.with_name(OTHER)))
+
+
+def test_a_retired_key_signs_no_more(copy: Path) -> None:
+    signed_at = NOW + timedelta(hours=1)
+    sign(copy, RECORDING, heads(copy), KEY, signed_at)
+    east = timezone(timedelta(hours=3))
+    assert kinds(copy, signed_at.astimezone(east).isoformat()) == set(), "it was signed in time"
+    assert kinds(copy, (signed_at - timedelta(milliseconds=1)).astimezone(east).isoformat()) == {"key_retired"}
 
 
 def test_a_file_is_found_with_its_moment_and_another_is_not(copy: Path, tmp_path: Path) -> None:
