@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 
 from archive.recordings.fixity import CLOCK_MAY_BE_OFF
+from archive.recordings.locations.config import LOCAL
 from archive.recordings.locations.errors import Missing, StoreError
 from archive.recordings.locations.store import Store
 from archive.recordings.verify import (
@@ -283,6 +284,10 @@ def _faults(
             plain = Finding("paper_other", {"name": name, "location": authority.location})
             yield Finding((by_itself or plain).kind, {**(by_itself or plain).values, "name": name})
         elif standing is Standing.BEHIND and name == LEDGER_NAME and found.chains[name].size < copied:
+            size = authority.authentic_size(name)
+            yield Finding("behind", {"name": name, "found": found.chains[name].size, "size": size})
+        elif standing is Standing.BEHIND and name != LEDGER_NAME and found.location == LOCAL:
+            # What others have came from here.
             size = authority.authentic_size(name)
             yield Finding("behind", {"name": name, "found": found.chains[name].size, "size": size})
         elif standing is Standing.AHEAD and name == LEDGER_NAME and not on_air:

@@ -139,6 +139,14 @@ TEXTS: dict[str, tuple[str, str]] = {
         "Hifadhidata ina makosa: inasema leja ya baiti {told} ni {told_head}, faili halisi zinasema {head}.",
         "The database is wrong: it says of {told} bytes of the ledger {told_head}, the authentic files say {head}.",
     ),
+    "database_more": (
+        "{name}: hifadhidata inajua zaidi ya faili hizi: baiti {told}, zipo {found} tu.",
+        "{name}: the database knows more than the files: {told} bytes, only {found} are there.",
+    ),
+    "database_other": (
+        "{name}: hifadhidata inajua baiti {told} tofauti na zilizopo hapa.",
+        "{name}: the database knows {told} other bytes than the files have.",
+    ),
     "none_authentic": (
         "Hakuna mahali penye leja na sahihi halisi: hakuna kinachobadilishwa, mtu aamue.",
         "Nowhere are ledger and signatures authentic: nothing is changed, a person decides.",

@@ -8,11 +8,12 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from archive.recordings import rows, signing_keys, timestamp, verify
+from archive.recordings import remembered, rows, signing_keys, timestamp, verify
 from archive.recordings.ledger import read_facts
 from archive.recordings.timestamp import TimestampError
 from core import audit
 from core.ids import is_id
+from core.tables import Recording
 from core.web.i18n import Language
 from mbashara.cli.common import UserError, add_command, database, institution_id, print_list, with_json
 from mbashara.cli.staff import BY
@@ -42,8 +43,11 @@ def add_key_parsers(areas: "_SubParsersAction[ArgumentParser]") -> None:
 
 def recording_verify(settings: Settings, arguments: Namespace) -> int:
     """0: whole; 1: something is not as it was; 2: it could not be checked."""
-    folder, keys, on_air = _place(settings, arguments.recording)
+    folder, keys, known = _place(settings, arguments.recording)
+    on_air = known is not None and known.state == "recording"
     report = verify.verify(folder, keys, with_media=not arguments.no_media, on_air=on_air)
+    if known is not None:
+        report = report._replace(findings=[*report.findings, *remembered.compare(known, folder)])
     if arguments.json:
         print(json.dumps(verify.as_json(report), ensure_ascii=False))
     else:
@@ -81,19 +85,20 @@ _TRUSTED = {
 }
 
 
-def _place(settings: Settings, given: str) -> tuple[Path, dict[bytes, str | None] | None, bool]:
-    """The recording's folder, and the keys of its institution where it is known, and whether it is on the air."""
+def _place(settings: Settings, given: str) -> tuple[Path, dict[bytes, str | None] | None, Recording | None]:
+    """The recording's folder; and the keys of its institution and its row, as it is now, where it is known."""
     if not is_id(given):
         folder = Path(given)
         if not (folder / verify.LEDGER_NAME).is_file():
             raise UserError(f"there is no recording in {given} / hakuna rekodi katika {given}")
-        return folder, None, False
+        return folder, None, None
     with database(settings) as session:
         found = rows.find_recording(session, given)
         if found is None:
             raise UserError(f"there is no recording {given} / hakuna rekodi {given}")
         keys = signing_keys.public_keys(session, found[0].institution_id)
-        return settings.recordings / given, keys, found[0].state == "recording"
+        session.expunge(found[0])
+        return settings.recordings / given, keys, found[0]
 
 
 def key_list(settings: Settings, arguments: Namespace) -> int:

@@ -16,7 +16,7 @@ from archive.recordings.drill import Case, Stage
 from archive.recordings.drill_cases import CASES
 from archive.recordings.fixity import BATCH, examine
 from archive.recordings.judge import PAPERS, Standing, judge
-from archive.recordings.ledger import LEDGER_NAME, Ledger, make_fact
+from archive.recordings.ledger import CUSTODY_NAME, LEDGER_NAME, Ledger, make_fact
 from archive.recordings.locations.folder import FolderStore
 from archive.recordings.locations.store import Digest
 from archive.recordings.repair import Result, check_and_repair
@@ -231,6 +231,24 @@ def test_what_goes_on_behind_the_last_signature_is_told_and_not_thrown_away(stag
     path_of(stage, "pili", name).write_bytes(b"x")
     assert came(stage) == [(None, "after_end", Result.HELD, "after_end")]
     assert path_of(stage, "pili", name).read_bytes() == b"x"
+
+
+def test_custody_and_signatures_that_went_back_here_are_mended_from_a_copy(stage: Stage) -> None:
+    """Every copy has what is signed; here someone put back the papers of an hour ago."""
+    early = {name: path_of(stage, "local", name).read_bytes() for name in PAPERS}
+    folder = path_of(stage, "local", LEDGER_NAME).parent
+    Ledger(folder, CUSTODY_NAME).append(make_fact("fixity check", 0, outcome="fail", agent="x"))
+    sign(folder, stage.recording_id, heads(folder), KEY, NOW)
+    late = {name: path_of(stage, "local", name).read_bytes() for name in PAPERS}
+    for name in PAPERS:
+        path_of(stage, "pili", name).write_bytes(late[name])
+        path_of(stage, "local", name).write_bytes(early.get(name, b""))
+    told = came(stage)
+    for name in (CUSTODY_NAME, SIGNATURES_NAME):
+        assert path_of(stage, "local", name).read_bytes() == late[name]
+    assert [one for one in told if one[0] == "local"] == [("local", "behind", Result.REPAIRED, "")] * 2
+    judgement = judge({"local": stage.stores["local"], "tatu": stage.stores["tatu"]}, stage.recording_id, KEYS)
+    assert judgement.faults["tatu"] == (), "a copy may be a little behind"
 
 
 def test_two_signed_ledgers_that_contradict_each_other_hold_everything(stage: Stage) -> None:

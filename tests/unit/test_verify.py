@@ -17,8 +17,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from archive.recordings import verify
 from archive.recordings.ledger import Ledger, line_of, make_fact
+from archive.recordings.remembered import compare
 from archive.recordings.signatures import Heads, sign
 from archive.recordings.signing_keys import Signer
+from core.tables import Recording
 from tests.unit.test_broadcast import START_MS, studio
 
 RECORDING, OTHER = "0" * 26, "1" * 26
@@ -316,6 +318,30 @@ def test_each_change_is_told_apart(copy: Path, tamper: Callable[[Path], object],
 
 def test_a_ledger_under_another_recordings_name(copy: Path) -> None:
     assert "other_ledger" in kinds(copy.rename(copy.with_name(OTHER)))
+
+
+def test_the_database_remembers_what_was_cut_off(copy: Path) -> None:
+    """Back to an earlier signature, with all that it signed: the files prove themselves, the row says more."""
+    Ledger(copy, verify.CUSTODY_NAME).append(make_fact("ingestion", START_MS, outcome="success", agent="x"))
+    sign(copy, RECORDING, heads(copy), KEY, NOW)
+    early = {name: (copy / name).read_bytes() for name in (verify.CUSTODY_NAME, verify.SIGNATURES_NAME)}
+    Ledger(copy, verify.CUSTODY_NAME).append(make_fact("fixity check", START_MS, outcome="fail", agent="x"))
+    sign(copy, RECORDING, heads(copy), KEY, NOW)
+    now = heads(copy)
+    row = Recording(
+        ledger_bytes=now.ledger_bytes, ledger_head=now.ledger_head, custody_bytes=now.custody_bytes,
+        custody_head=now.custody_head, signed_bytes=now.ledger_bytes, signed_custody_bytes=now.custody_bytes,
+    )  # fmt: skip
+    assert [*compare(row, copy)] == []
+    for name, data in early.items():
+        (copy / name).write_bytes(data)
+    assert kinds(copy) == set()
+    told = [(one.kind, one.values["name"]) for one in compare(row, copy)]
+    assert told == [("database_more", verify.CUSTODY_NAME), ("database_more", verify.SIGNATURES_NAME)]
+    row.custody_bytes = row.signed_custody_bytes = heads(copy).custody_bytes
+    row.ledger_bytes += 1
+    told = [(one.kind, one.values["name"]) for one in compare(row, copy)]
+    assert told == [("database_more", verify.LEDGER_NAME), ("database_other", verify.CUSTODY_NAME)]
 
 
 def test_a_retired_key_signs_no_more(copy: Path) -> None:
