@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from archive.recordings import verify
-from archive.recordings.ledger import Ledger, line_of, make_fact
+from archive.recordings.ledger import TAIL_BYTES, Ledger, line_of, make_fact
 from archive.recordings.remembered import compare
 from archive.recordings.signatures import Heads, sign
 from archive.recordings.signing_keys import Signer
@@ -376,6 +376,17 @@ def test_on_the_air_it_is_no_fault_that_there_is_no_end_yet(tmp_path: Path) -> N
             assert {one.kind for one in report.findings} == {"no_end"}
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("size", [10, TAIL_BYTES - 7, TAIL_BYTES, 3 * TAIL_BYTES])
+def test_a_ledger_goes_on_behind_a_line_of_any_length(tmp_path: Path, size: int) -> None:
+    Ledger(tmp_path).append({"fact": "a"})
+    Ledger(tmp_path).append({"fact": "x" * size})
+    with (tmp_path / verify.LEDGER_NAME).open("ab") as file:
+        file.write(b"torn" * size)
+    Ledger(tmp_path).append({"fact": "b"})
+    chain = verify.read_chain(tmp_path / verify.LEDGER_NAME)
+    assert chain.findings == [] and [len(line["fact"]) for line in chain.lines] == [1, size, 1]
 
 
 def test_the_scripts_own_ed25519_agrees_with_the_library() -> None:
