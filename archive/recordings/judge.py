@@ -264,7 +264,7 @@ def _standing(found: Papers, authority: Papers, name: str) -> Standing:
 
 
 _ABOUT = {"other_ledger": LEDGER_NAME} | dict.fromkeys(
-    ("signature_bad", "key_unknown", "key_retired", "other_recording"), SIGNATURES_NAME
+    ("signature_bad", "key_unknown", "key_retired", "other_recording", "stamp_strange"), SIGNATURES_NAME
 )
 
 

@@ -70,7 +70,7 @@ def state(
         "ledger": {"head": ledger.head, "lines": len(ledger.lines), "bytes": ledger.size},
         "signatures": {
             "number": len(signed),
-            "time_stamps": sum("timestamp" in line for line in signatures.lines),
+            "time_stamps": sum(is_good for _, is_good in verify.stamps(signatures)),
             "last_at": str(signed[-1]["at"]) if signed else "",
         },
         "copies": [

@@ -85,6 +85,10 @@ TEXTS: dict[str, tuple[str, str]] = {
         "Sahihi ya {at} ni ya ufunguo {key}, ulioacha kutumika {retired_at}.",
         "The signature of {at} is of key {key}, which was retired at {retired_at}.",
     ),
+    "stamp_strange": (
+        "Muhuri wa wakati katika mstari wa {line} si wa sahihi yoyote iliyoutangulia.",
+        "The time stamp in line {line} is of no signature before it.",
+    ),
     "no_end": (
         "Leja haina mwisho wa tangazo: bado linarekodiwa, au sehemu ya mwisho imeondolewa.",
         "The ledger has no end of the broadcast: it is still being recorded, or its last part was taken away.",
@@ -377,7 +381,7 @@ def verify(
         recovered=sum(bool(line.get("recovered")) for line in files.values()),
         gaps=[line for line in ledger.lines if line.get("fact") == "gap"],
         signatures=len(signed),
-        timestamps=sum("timestamp" in line for line in signatures.lines),
+        timestamps=sum(is_good for _, is_good in stamps(signatures)),
         signed_at=last["at"] if last else None,
         key=key_id(base64.b64decode(last["key"])) if last else None,
         key_published=None if keys is None or last is None else base64.b64decode(last["key"]) in keys,
@@ -400,6 +404,7 @@ def check_papers(
     if ledger.lines and not any(line.get("fact") == "ended" for line in ledger.lines):
         findings.append(Finding("no_end", {}))
     findings += [*_numbers(ledger), *_added(ledger, signatures)]
+    findings += [Finding("stamp_strange", {"line": number}) for number, is_good in stamps(signatures) if not is_good]
     return findings, _check_signatures(recording, ledger, custody, signatures, findings, keys, every_signature)
 
 
@@ -514,6 +519,22 @@ def _is_before(at: object, until: str) -> bool:
     utc = timezone.utc  # noqa: UP017 Python 3.9
     first, last = (one if one.tzinfo else one.replace(tzinfo=utc) for one in moments)
     return first <= last
+
+
+def stamps(signatures: Chain) -> Iterator[tuple[int, bool]]:
+    """The number of each line with a time stamp, and whether it names a signature of a line before. Whether the stamp
+    is of that signature, and by whom, takes more than this script has."""
+    signed = set[str]()
+    for number, line in enumerate(signatures.lines, 1):
+        if "timestamp" in line:
+            of, stamp = line.get("of"), line["timestamp"]
+            try:
+                base64.b64decode(stamp, validate=True)
+                yield number, isinstance(of, str) and of in signed
+            except (ValueError, TypeError):
+                yield number, False
+        if "signature" in line:
+            signed.add(str(line["signature"]))
 
 
 def _check_heads(chain: Chain, name: str, signed: Sequence[Line]) -> Iterator[Finding]:
@@ -705,8 +726,8 @@ def read_keys(path: Path) -> dict[bytes, str | None]:
     return {base64.b64decode(one["public_key"]): one.get("retired_at") for one in found}
 
 
-def summary(report: Report, language: str) -> Iterator[str]:
-    """The report in plain words."""
+def summary(report: Report, language: str, are_stamps_checked: bool = False) -> Iterator[str]:
+    """The report in plain words. `are_stamps_checked`: by someone who says so beside it."""
     for finding in report.findings:
         yield ("! " if not (report.on_air and finding.kind in NOTES) else "- ") + finding.text(language)
     english = language == "en"
@@ -714,6 +735,8 @@ def summary(report: Report, language: str) -> Iterator[str]:
     if english:
         yield f"Recording {report.recording}: {report.files} files, {report.size_bytes} bytes, {len(report.gaps)} gaps."
         yield f"Signed by key {who}; {report.signatures} signatures, {report.timestamps} time stamps."
+        if report.timestamps and not are_stamps_checked:
+            yield "The authorities' own signatures in time stamps are not checked here: openssl ts -verify does it."
         if report.key and report.key_published is None:
             yield "Compare the key's name with the institution's published list, or give it by --keys."
         if report.recovered:
@@ -727,6 +750,8 @@ def summary(report: Report, language: str) -> Iterator[str]:
         return
     yield f"Rekodi {report.recording}: faili {report.files}, baiti {report.size_bytes}, mapengo {len(report.gaps)}."
     yield f"Imesainiwa kwa ufunguo {who}; sahihi {report.signatures}, mihuri ya wakati {report.timestamps}."
+    if report.timestamps and not are_stamps_checked:
+        yield "Sahihi za mamlaka katika mihuri ya wakati hazikaguliwi hapa: tumia openssl ts -verify."
     if report.key and report.key_published is None:
         yield "Linganisha jina la ufunguo na orodha iliyochapishwa na taasisi, au itoe kwa --keys."
     if report.recovered:

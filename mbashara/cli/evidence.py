@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from archive.recordings import remembered, rows, signing_keys, timestamp, verify
-from archive.recordings.ledger import read_facts
 from archive.recordings.timestamp import TimestampError
 from core import audit
 from core.ids import is_id
@@ -48,32 +47,35 @@ def recording_verify(settings: Settings, arguments: Namespace) -> int:
     report = verify.verify(folder, keys, with_media=not arguments.no_media, on_air=on_air)
     if known is not None:
         report = report._replace(findings=[*report.findings, *remembered.compare(known, folder)])
+    stamps = [*check_stamps(settings.timestamp_ca_file, folder, arguments.lang)]
     if arguments.json:
-        print(json.dumps(verify.as_json(report), ensure_ascii=False))
+        wrong = [text for is_good, text in stamps if not is_good]
+        print(json.dumps({**verify.as_json(report), "timestamps_wrong": wrong}, ensure_ascii=False))
     else:
-        print("\n".join([*verify.summary(report, arguments.lang), *_stamps(settings, folder, arguments.lang)]))
+        told = [("" if is_good else "! ") + text for is_good, text in stamps]
+        print("\n".join([*verify.summary(report, arguments.lang, are_stamps_checked=True), *told]))
     failed = verify.look_for(folder, arguments.files, arguments.lang) if arguments.files else 0
-    return 1 if failed or not report.is_whole else 0
+    return 1 if failed or not report.is_whole or not all(is_good for is_good, _ in stamps) else 0
 
 
-def _stamps(settings: Settings, folder: Path, language: str) -> Iterator[str]:
-    """What the time-stamp authorities said, checked where their certificates are set."""
+def check_stamps(ca_file: Path | None, folder: Path, language: str) -> Iterator[tuple[bool, str]]:
+    """What the time-stamp authorities said, checked where their certificates (`ca_file`) are set: whether each stamp is
+    good, and words. Those that belong to no signature are told of by `verify`."""
+    signatures = verify.read_chain(folder / verify.SIGNATURES_NAME)
+    lines = [signatures.lines[number - 1] for number, is_good in verify.stamps(signatures) if is_good]
     try:
-        roots = () if settings.timestamp_ca_file is None else timestamp.read_roots(settings.timestamp_ca_file)
+        roots = () if ca_file is None or not lines else timestamp.read_roots(ca_file)
     except TimestampError as error:
-        yield f"! {error.text(Language(language))}"
+        yield False, error.text(Language(language))
         return
-    for line in read_facts(folder, verify.SIGNATURES_NAME):
-        if "timestamp" not in line:
-            continue
+    for line in lines:
         try:
             stamp = timestamp.check(base64.b64decode(line["timestamp"]), base64.b64decode(line["of"]), roots)
-        except (TimestampError, ValueError) as error:
-            yield f"! {error.text(Language(language)) if isinstance(error, TimestampError) else error}"
+            at = verify.wall_clock(round(stamp.at.timestamp() * 1000))
+        except (TimestampError, ValueError, OverflowError) as error:
+            yield False, error.text(Language(language)) if isinstance(error, TimestampError) else str(error)
             continue
-        at = verify.wall_clock(round(stamp.at.timestamp() * 1000))
-        words = _TRUSTED[stamp.is_trusted][language == "en"]
-        yield f"{at}: {words}"
+        yield True, f"{at}: {_TRUSTED[stamp.is_trusted][language == 'en']}"
 
 
 _TRUSTED = {

@@ -21,6 +21,7 @@ from archive.recordings.remembered import compare
 from archive.recordings.signatures import Heads, sign
 from archive.recordings.signing_keys import Signer
 from core.tables import Recording
+from mbashara.cli import main
 from tests.unit.test_broadcast import START_MS, studio
 
 RECORDING, OTHER = "0" * 26, "1" * 26
@@ -252,6 +253,16 @@ def delete(folder: Path, is_signed: bool = True, **told: str) -> None:
         sign(folder, RECORDING, heads(folder), KEY, NOW)
 
 
+def stamp(of: str | None, token: object = "AAAA") -> Callable[[Path], None]:
+    """A line that looks like a time stamp; of the last signature where `of` is None."""
+
+    def change(folder: Path) -> None:
+        signed = json.loads(lines(folder, verify.SIGNATURES_NAME)[-1])["signature"]
+        Ledger(folder, verify.SIGNATURES_NAME).append({"at": NOW.isoformat(), "of": of or signed, "timestamp": token})
+
+    return change
+
+
 def write_number(name: str, value: str) -> Callable[[Path], None]:
     """Something that is no number of ours, chained as it should be."""
 
@@ -299,6 +310,10 @@ CASES: list[tuple[Callable[[Path], object], set[str]]] = [
     (delete, set()),
     (lambda folder: delete(folder, location="arusha"), {"missing"}),
     (lambda folder: delete(folder, is_signed=False), {"unsigned_tail", "missing"}),
+    (stamp(None), set()),
+    (stamp("AAAA"), {"stamp_strange"}),
+    (stamp(None, token="~"), {"stamp_strange"}),
+    (stamp(None, token=[7]), {"stamp_strange"}),
     (far_number, {"number_lacking"}),
     (write_number("from_ms", "1e308"), {"unreadable"}),
     (write_number("from_ms", "Infinity"), {"unreadable"}),
@@ -342,6 +357,19 @@ def test_the_database_remembers_what_was_cut_off(copy: Path) -> None:
     row.ledger_bytes += 1
     told = [(one.kind, one.values["name"]) for one in compare(row, copy)]
     assert told == [("database_more", verify.LEDGER_NAME), ("database_other", verify.CUSTODY_NAME)]
+
+
+def test_a_stamp_that_nobody_made_is_no_proof(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The script counts it, and says that it did not read it; the program reads it."""
+    assert main(["recording", "verify", str(copy), "--lang", "en"]) == 0
+    capsys.readouterr()
+    stamp(None)(copy)
+    report = verify.verify(copy)
+    assert report.timestamps == 1 and "not checked here" in "\n".join(verify.summary(report, "en"))
+    assert main(["recording", "verify", str(copy), "--lang", "en"]) == 1
+    assert "is no time stamp" in capsys.readouterr().out
+    (copy / verify.SIGNATURES_NAME).write_bytes(lines(copy, verify.SIGNATURES_NAME)[0] + b"[]\n")
+    assert main(["recording", "verify", str(copy), "--json"]) == 1
 
 
 def test_a_retired_key_signs_no_more(copy: Path) -> None:
