@@ -25,6 +25,7 @@ import base64
 import bisect
 import hashlib
 import json
+import os
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -570,7 +571,7 @@ def check_files(
             yield finding
         on_progress(int(line["size"]))
     for name in sorted(_others(folder, files)):
-        if not on_air or not may_be_listed_soon(name):
+        if not on_air or not may_be_listed_soon(name) or (folder / name).is_symlink():
             yield Finding("unlisted", {"file": name})
 
 
@@ -580,8 +581,9 @@ def may_be_listed_soon(name: str) -> bool:
 
 
 def _check_file(folder: Path, name: str, line: Line, by_hash: dict[str, str], time: str) -> Finding | None:
-    path = folder / name
-    if ".." in Path(name).parts or not path.is_file() or path.is_symlink():
+    path, parts = folder / name, Path(name).parts
+    linked = any(folder.joinpath(*parts[: number + 1]).is_symlink() for number in range(len(parts)))
+    if ".." in parts or Path(name).is_absolute() or linked or not path.is_file():
         return Finding("missing", {"file": name, "time": time})
     found, digest = path.stat().st_size, hash_file(path)
     return fault_of(name, line, time, found, digest, by_hash, lambda size: hash_file(path, size))
@@ -606,10 +608,12 @@ def fault_of(
 
 
 def _others(folder: Path, files: dict[str, Line]) -> Iterator[str]:
-    for path in folder.rglob("*"):
-        name = path.relative_to(folder).as_posix()
-        if not path.is_dir() and name not in files and name not in MADE_LATER:
-            yield name
+    """What is no folder and not listed; and every link, which is not followed."""
+    for place, folders, names in os.walk(folder):
+        for path in (Path(place) / name for name in (*folders, *names)):
+            name = path.relative_to(folder).as_posix()
+            if path.is_symlink() or (not path.is_dir() and name not in files and name not in MADE_LATER):
+                yield name
 
 
 def hash_file(path: Path, size: int | None = None) -> str:

@@ -126,6 +126,24 @@ def write(folder: Path, told: list[bytes], name: str = verify.LEDGER_NAME) -> No
     (folder / name).write_bytes(b"".join(told))
 
 
+def link_folder(folder: Path) -> None:
+    outside = folder.parent / "outside"
+    outside.mkdir()
+    (outside / "0.m4s").write_bytes(b"more")
+    (folder / "extra").symlink_to(outside)
+
+
+def link_rendition(folder: Path) -> None:
+    """The very files, in a place that is another's."""
+    (folder / "source").rename(folder.parent / "outside")
+    (folder / "source").symlink_to(folder.parent / "outside")
+
+
+def link_paper(folder: Path) -> None:
+    (folder / verify.LEDGER_NAME).rename(folder.parent / "outside")
+    (folder / verify.LEDGER_NAME).symlink_to(folder.parent / "outside")
+
+
 def edit_index(folder: Path) -> None:
     """The playlist skips a segment."""
     path = folder / "source" / "index.m3u8"
@@ -290,6 +308,9 @@ CASES: list[tuple[Callable[[Path], object], set[str]]] = [
     (swap, {"swapped"}),
     (lambda folder: segment(folder).unlink(), {"missing"}),
     (add, {"unlisted"}),
+    (link_folder, {"unlisted"}),
+    (link_rendition, {"unlisted", "missing"}),
+    (link_paper, {"unlisted"}),
     (edit_index, {"changed"}),
     (edit_line, {"line_changed"}),
     (drop_line, {"line_changed"}),
