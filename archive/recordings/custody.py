@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import structlog
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
@@ -17,8 +18,12 @@ from archive.recordings.tables import PreservationEvent, RecordingCopy
 from archive.recordings.verify import CUSTODY_NAME
 from core.tables import Recording
 
+STRANGE = ".strange"
+"""The folder, among the recordings, of files that were found in a recording and are not of it."""
 PROGRAM = "mbashara"
 """The agent of what nobody asked for."""
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger("archive.custody")
 
 
 def append(
@@ -49,19 +54,30 @@ def to_ms(now: datetime) -> datetime:
 
 
 def write_file(session: Session, folder: Path, recording: Recording) -> None:
-    """Brings custody.jsonl up to the rows. A file that is not the beginning of what the rows say is left beside, under
-    a name that tells when, and written anew: the rows are chained too. Raises OSError."""
+    """Brings custody.jsonl up to the rows. Raises OSError."""
+    put_file(folder, b"".join(line.encode() + b"\n" for line in lines(session, recording.id)))
+
+
+def put_file(folder: Path, whole: bytes) -> None:
+    """A file that is not the beginning of `whole`, what the rows say, is kept out of the recording's folder, under a
+    name that tells when, and written anew: the rows are chained too. Raises OSError."""
     path = folder / CUSTODY_NAME
-    whole = b"".join(line.encode() + b"\n" for line in lines(session, recording.id))
-    found = path.read_bytes() if path.exists() else b""
-    if found == whole:
+    is_link = path.is_symlink()
+    found = path.read_bytes() if path.exists() and not is_link else b""
+    if found == whole and not is_link:
         return
-    if whole.startswith(found):
+    if whole.startswith(found) and not is_link:
         with path.open("ab") as file:
             file.write(whole[len(found) :])
         return
-    fresh = path.with_suffix(".new")
+    aside = folder.parent / STRANGE
+    aside.mkdir(exist_ok=True)
+    kept = aside / f"{folder.name}-{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}-{CUSTODY_NAME}"
+    log.error("a custody log is not what the database says; it is kept aside", file=str(kept))
+    fresh = aside / f"{folder.name}-{CUSTODY_NAME}.new"  # what a kill leaves of it is no file of the recording
+    fresh.unlink(missing_ok=True)
     fresh.write_bytes(whole)
+    path.rename(kept)
     fresh.rename(path)
 
 

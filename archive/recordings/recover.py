@@ -245,6 +245,9 @@ def _complete_ledger(place: Path, recording: RestoredRecording, unix_ms: float) 
                 tell(name, **where)
             elif name not in told and (rendition.name, segment.msn) not in absent:
                 ledger.append(make_fact("absent", unix_ms, **where, cause="process ended"))
+    for path in (*place.glob("*.m3u8.new"), *place.glob("*/init-*.mp4.new")):  # half written, or not renamed
+        if path.relative_to(place).as_posix() not in told:
+            path.unlink()
 
 
 def _signed_names(place: Path) -> set[str]:

@@ -94,6 +94,8 @@ def test_what_is_signed_is_not_told_anew(tmp_path: Path) -> None:
     for path in (changed, short):
         first = next(iter(fmp4.fragments(path.read_bytes())))
         path.write_bytes(path.read_bytes()[: first.offset + first.size])
+    for left in ("index.m3u8.new", "source/init-1.mp4.new"):
+        (folder / left).write_bytes(b"half")
     (restored,) = unfinished(tmp_path / "recordings", tmp_path / "nothing", START_MS + 9000)
     finish(folder, restored, "test", START_MS + 9000)
     sign(folder, BROADCAST, heads(folder), KEY, NOW)

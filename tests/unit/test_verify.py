@@ -15,7 +15,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from archive.recordings import verify
+from archive.recordings import custody, verify
 from archive.recordings.ledger import TAIL_BYTES, Ledger, line_of, make_fact
 from archive.recordings.remembered import compare
 from archive.recordings.signatures import Heads, sign
@@ -391,6 +391,25 @@ def test_a_stamp_that_nobody_made_is_no_proof(copy: Path, capsys: pytest.Capture
     assert "is no time stamp" in capsys.readouterr().out
     (copy / verify.SIGNATURES_NAME).write_bytes(lines(copy, verify.SIGNATURES_NAME)[0] + b"[]\n")
     assert main(["recording", "verify", str(copy), "--json"]) == 1
+
+
+def test_a_strange_custody_log_is_kept_aside(copy: Path) -> None:
+    path, outside = copy / verify.CUSTODY_NAME, copy.parent / "outside"
+    aside = copy.parent / custody.STRANGE
+    custody.put_file(copy, b"")
+    custody.put_file(copy, b"a\n")
+    custody.put_file(copy, b"a\nb\n")
+    path.write_bytes(b"a\nx\n")
+    (aside / f"{RECORDING}-custody.jsonl.new").write_bytes(b"of a killed process")
+    custody.put_file(copy, b"a\nb\nc\n")
+    assert path.read_bytes() == b"a\nb\nc\n" and [one.read_bytes() for one in aside.iterdir()] == [b"a\nx\n"]
+    path.rename(outside)
+    path.symlink_to(outside)
+    custody.put_file(copy, b"a\nb\nc\nd\n")
+    assert path.read_bytes() == b"a\nb\nc\nd\n" and outside.read_bytes() == b"a\nb\nc\n" and not path.is_symlink()
+    assert {one.name for one in copy.iterdir() if one.is_file()} >= {"ledger.jsonl", "custody.jsonl"}
+    path.unlink()
+    assert kinds(copy) == set(), "nothing is left in the recording's folder"
 
 
 def test_a_retired_key_signs_no_more(copy: Path) -> None:
