@@ -14,7 +14,7 @@ import re
 import shutil
 import tarfile
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -69,7 +69,7 @@ class _Bag:
         return {name: size for name, size in self.source.sizes.items() if name.startswith("data/")}
 
 
-def import_bag(path: Path, recordings: Path, keys: set[bytes] | None = None) -> Imported:
+def import_bag(path: Path, recordings: Path, keys: Collection[bytes] | None = None) -> Imported:
     """`keys` are the public keys that may have signed the recording; None: any. Blocks; for a worker's thread. Raises
     BagError, OSError."""
     with _source(path) as source:
@@ -349,7 +349,7 @@ def _hash_to(source: IO[bytes], size: int, algorithms: Mapping[str, str], target
     return {algorithm: one.hexdigest() for algorithm, one in sums.items()}
 
 
-def _check_ledger(staged: Path, digests: Mapping[str, str], keys: set[bytes] | None) -> None:
+def _check_ledger(staged: Path, digests: Mapping[str, str], keys: Collection[bytes] | None) -> None:
     """The media were hashed on their way in; what the ledger lists must have those very hashes, and be all there is."""
     report = verify.verify(staged, keys, with_media=False)
     if report.findings:

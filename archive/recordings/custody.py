@@ -62,6 +62,8 @@ def write_file(session: Session, folder: Path, recording: Recording, keys: set[b
     `keys` (the database was restored from an older day). Raises OSError, CustodyError."""
     path = folder / CUSTODY_NAME
     whole = b"".join(line.encode() + b"\n" for line in lines(session, recording.id))
+    if path.is_symlink():
+        raise CustodyError(f"{CUSTODY_NAME} is a link")
     found = path.read_bytes() if path.exists() else b""
     if found == whole:
         return

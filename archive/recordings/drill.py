@@ -6,7 +6,7 @@ What a case must come to is said by the case (`drill_cases`); whether it did is 
 
 import random
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -67,7 +67,7 @@ class Stage:
     where the stores' folders are, for those that are folders; `signer`: the key of a recording made for the drill."""
 
     recording_id: str
-    keys: set[bytes]
+    keys: Collection[bytes]
     stores: dict[str, Store]
     pristine: Path
     scratch: Path

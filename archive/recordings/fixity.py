@@ -146,7 +146,7 @@ def _fault(
 
 
 def _time(line: Line, origin_ms: int) -> str:
-    return wall_clock(origin_ms + int(line.get("from_ms", 0)))
+    return wall_clock(origin_ms + int(line.get("from_ms") or 0))
 
 
 def _begins(store: Store, key: str, size: int) -> str:

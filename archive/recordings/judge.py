@@ -4,12 +4,13 @@ which location's are the authority, which of the others are behind or damaged, a
 Only what the institution signed counts. What was appended to a file since is neither trusted nor thrown away.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 
 from archive.recordings.fixity import CLOCK_MAY_BE_OFF
+from archive.recordings.locations.config import LOCAL
 from archive.recordings.locations.errors import Missing, StoreError
 from archive.recordings.locations.store import Store
 from archive.recordings.verify import (
@@ -29,7 +30,7 @@ from archive.recordings.verify import (
 
 PAPERS = (LEDGER_NAME, CUSTODY_NAME, SIGNATURES_NAME)
 """In the order in which they are put: signatures that say more than the ledger beside them would condemn it."""
-_NO_FORGERY = frozenset({"torn", "unsigned_tail", "no_end", "number_lacking"})
+_NO_FORGERY = frozenset({"torn", "unsigned_tail", "no_end", "number_lacking", "after_end", "retold"})
 
 
 class Standing(StrEnum):
@@ -103,18 +104,15 @@ class Judgement:
         """The media were destroyed by order, and that is signed: no copy has to hold them."""
         return self.authority is not None and is_disposed(_cut(self.authority, CUSTODY_NAME))
 
-    def files_of(self, location: str, on_air: bool = False) -> Mapping[str, Line]:
-        """What the location must hold: as far as the ledger goes that was copied to it. On the air, without the files
-        that a line not signed yet lists anew."""
+    def files_of(self, location: str) -> Mapping[str, Line]:
+        """What the location must hold: as far as the ledger goes that was copied to it."""
         assert self.authority is not None
         if self.is_disposed:
             return {}
         size = self.paper_due(location, LEDGER_NAME)
         if size < self.authority.authentic_size(LEDGER_NAME):
-            files: Mapping[str, Line] = listed_files(_cut(self.authority, LEDGER_NAME, size))
-        else:
-            files = self.files
-        return {name: line for name, line in files.items() if name not in self.unsettled} if on_air else files
+            return listed_files(_cut(self.authority, LEDGER_NAME, size))
+        return self.files
 
     def paper_due(self, location: str, name: str) -> int:
         """How many bytes of a paper must be there. Signatures go no further than the ledger beside them."""
@@ -138,7 +136,7 @@ class Judgement:
 
 
 def read_papers(
-    store: Store, recording_id: str, keys: set[bytes], known: dict[tuple[str, bytes], Chain] | None = None
+    store: Store, recording_id: str, keys: Collection[bytes], known: dict[tuple[str, bytes], Chain] | None = None
 ) -> Papers:
     """`known`: chains read already, by name and contents; those of equal copies are kept once."""
     known = {} if known is None else known
@@ -168,7 +166,7 @@ def read_papers(
 def judge(
     stores: Mapping[str, Store],
     recording_id: str,
-    keys: set[bytes],
+    keys: Collection[bytes],
     *,
     ledger_bytes: int | None = None,
     ledger_head: str | None = None,
@@ -238,7 +236,15 @@ def _hold(papers: Mapping[str, Papers], authentic: list[Papers]) -> Finding | No
             size = min(other.authentic_size(name), longest.authentic_size(name))
             if longest.chains[name].head_at(size) != other.chains[name].head_at(size):
                 return Finding("diverged", {"location": longest.location, "other": other.location})
-    return None
+    added = (_added_and_signed(one) for one in authentic)
+    return next((one for one in added if one is not None), None)
+
+
+def _added_and_signed(papers: Papers) -> Finding | None:
+    """What was slipped into a ledger and then signed is proof of nothing. While it is not signed, it does not count."""
+    ends, whole = papers.chains[LEDGER_NAME].ends, papers.authentic_size(LEDGER_NAME)
+    slipped = (one for one in papers.findings if one.kind in ("after_end", "retold"))
+    return next((one for one in slipped if ends[int(one.values["line"]) - 1] <= whole), None)
 
 
 def _standings(found: Papers, authority: Papers) -> Mapping[str, Standing]:
@@ -258,7 +264,7 @@ def _standing(found: Papers, authority: Papers, name: str) -> Standing:
 
 
 _ABOUT = {"other_ledger": LEDGER_NAME} | dict.fromkeys(
-    ("signature_bad", "key_unknown", "other_recording"), SIGNATURES_NAME
+    ("signature_bad", "key_unknown", "key_retired", "other_recording", "stamp_strange"), SIGNATURES_NAME
 )
 
 
@@ -278,6 +284,10 @@ def _faults(
             plain = Finding("paper_other", {"name": name, "location": authority.location})
             yield Finding((by_itself or plain).kind, {**(by_itself or plain).values, "name": name})
         elif standing is Standing.BEHIND and name == LEDGER_NAME and found.chains[name].size < copied:
+            size = authority.authentic_size(name)
+            yield Finding("behind", {"name": name, "found": found.chains[name].size, "size": size})
+        elif standing is Standing.BEHIND and name != LEDGER_NAME and found.location == LOCAL:
+            # What others have came from here.
             size = authority.authentic_size(name)
             yield Finding("behind", {"name": name, "found": found.chains[name].size, "size": size})
         elif standing is Standing.AHEAD and name == LEDGER_NAME and not on_air:

@@ -20,7 +20,7 @@ __all__ = ["CUSTODY_NAME", "GENESIS", "LEDGER_NAME", "Fact", "Ledger", "line_of"
 
 Fact = dict[str, Any]
 TAIL_BYTES = 1 << 16
-"""More than any line has."""
+"""More than any line of ours has; others' are read back further."""
 
 
 def make_fact(fact: str, unix_ms: float, **values: Any) -> Fact:
@@ -78,12 +78,14 @@ def _mend(path: Path) -> str:
         return GENESIS
     with path.open("rb+") as file:
         size = file.seek(0, os.SEEK_END)
-        file.seek(max(0, size - TAIL_BYTES))
-        tail = file.read()
+        back, tail = TAIL_BYTES, b""
+        while tail.count(b"\n") < 2 and len(tail) < size:
+            file.seek(max(0, size - back))
+            tail, back = file.read(), 2 * back
         whole = tail[: tail.rfind(b"\n") + 1]
         if len(whole) < len(tail):
             file.truncate(size - len(tail) + len(whole))
-    return hash_of(whole.splitlines()[-1]) if whole else GENESIS
+    return hash_of(whole.split(b"\n")[-2]) if whole else GENESIS
 
 
 def read_facts(folder: Path, name: str = LEDGER_NAME) -> Iterator[Fact]:

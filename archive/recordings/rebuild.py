@@ -5,7 +5,7 @@ What is there already is left alone. Nobody is told of anything: no webhook goes
 
 import base64
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -45,7 +45,7 @@ class Files:
         return self.report.recording
 
 
-def read(folder: Path, keys: set[bytes]) -> Files:
+def read(folder: Path, keys: Collection[bytes]) -> Files:
     """Raises RebuildError where the papers are not whole, or not signed by one of `keys`."""
     report = verify.verify(folder, keys, with_media=False)
     wrong = [finding.text() for finding in report.findings]
@@ -118,7 +118,10 @@ def _add_recording(session: Session, files: Files, described: Line, institution_
     ended = [line for line in files.ledger.lines if line["fact"] == "ended"]
     last = [line for line in files.signatures.lines if "signature" in line][-1]
     stamped = _stamped(files)
-    checked = check_files(files.folder)
+    try:
+        checked = check_files(files.folder)
+    except (ValueError, OverflowError, AttributeError, TypeError) as error:  # playlists that no program of ours writes
+        raise RebuildError(f"{files.recording_id}: a playlist can't be read: {error!r}") from error
     session.add(
         Recording(
             id=files.recording_id, broadcast_id=described["broadcast"]["id"],
@@ -197,7 +200,7 @@ def _add_copies(session: Session, files: Files) -> None:
     session.add_all(made.values())
 
 
-def add_keys(session: Session, files: Files, trusted: set[bytes], are_ours: bool = True) -> None:
+def add_keys(session: Session, files: Files, trusted: Collection[bytes], are_ours: bool = True) -> None:
     """The keys that signed it, of those that are trusted: in use until someone rotates them, or another platform's,
     with which nothing more is signed here."""
     owner = session.get_one(Recording, files.recording_id).institution_id

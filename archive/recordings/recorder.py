@@ -172,7 +172,13 @@ class Recording:
             fresh.rename(self.folder / name)
             self._written[name] = data
         except OSError as error:
+            _forget(self.folder / f"{name}.new")
             self.report(error)
+
+
+def _forget(half_written: Path) -> None:
+    with contextlib.suppress(OSError):
+        half_written.unlink()
 
 
 class RenditionRecorder:
@@ -240,6 +246,7 @@ class RenditionRecorder:
             fresh.write_bytes(data)
             fresh.rename(self._folder / hls.init_name(number))
         except OSError as error:
+            _forget(self._folder / (hls.init_name(number) + ".new"))
             self._recording.report(error)
             return
         self._tell_file(hls.init_name(number), len(data), hashlib.sha256(data).hexdigest())

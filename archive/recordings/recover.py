@@ -14,7 +14,7 @@ import structlog
 
 from archive.recordings.ledger import Fact, Ledger, first_fact, has_ended, make_fact, read_facts
 from archive.recordings.recorder import place_of
-from archive.recordings.verify import hash_file
+from archive.recordings.verify import LEDGER_NAME, SIGNATURES_NAME, hash_file, read_chain
 from core.media import fmp4, hls
 from core.media.packet import MediaError, Track
 from core.media.window import Part, Segment, Storage
@@ -218,8 +218,10 @@ def _pad(folder: Path, rendition: RestoredRendition, recording: RestoredRecordin
 
 def _complete_ledger(place: Path, recording: RestoredRecording, unix_ms: float) -> None:
     """Puts on record what is on disk and not in the ledger, or no longer as it says: after a kill the last segment,
-    after a power cut some more. `recovered` tells that such a file was hashed now, not as it was written."""
+    after a power cut some more. `recovered` tells that such a file was hashed now, not as it was written. What is
+    signed stays as it is on record: whoever verifies it is told that the file is another."""
     ledger, told, absent = Ledger(place), dict[str, int](), set[tuple[str, int]]()
+    signed = _signed_names(place)
     for fact in read_facts(place):
         if fact["fact"] == "file":
             told[fact["name"]] = fact["size"]
@@ -228,7 +230,7 @@ def _complete_ledger(place: Path, recording: RestoredRecording, unix_ms: float) 
 
     def tell(name: str, **values: object) -> None:
         path = place / name
-        if path.exists() and told.get(name) != path.stat().st_size:
+        if name not in signed and path.exists() and told.get(name) != path.stat().st_size:
             whole = {"name": name, **values, "size": path.stat().st_size, "sha256": hash_file(path)}
             ledger.append(make_fact("file", unix_ms, **whole, recovered=True))
 
@@ -242,18 +244,33 @@ def _complete_ledger(place: Path, recording: RestoredRecording, unix_ms: float) 
                 tell(name, **where)
             elif name not in told and (rendition.name, segment.msn) not in absent:
                 ledger.append(make_fact("absent", unix_ms, **where, cause="process ended"))
+    for path in (*place.glob("*.m3u8.new"), *place.glob("*/init-*.mp4.new")):  # half written, or not renamed
+        if path.relative_to(place).as_posix() not in told:
+            path.unlink()
+
+
+def _signed_names(place: Path) -> set[str]:
+    """The files that stand in the ledger as far as the institution has signed it."""
+    signatures = [line for line in read_chain(place / SIGNATURES_NAME).lines if "signature" in line]
+    reach = int(signatures[-1]["ledger_bytes"]) if signatures else 0
+    ledger = read_chain(place / LEDGER_NAME)
+    lines = zip(ledger.lines, ledger.ends, strict=True)
+    return {line["name"] for line, end in lines if line.get("fact") == "file" and end <= reach}
 
 
 def finish(place: Path, restored: RestoredRecording, reason: str, unix_ms: float) -> None:
     """Ends a recording whose broadcast does not go on: what is there becomes a whole playlist."""
-    ledger = Ledger(place)
+    ledger, signed = Ledger(place), _signed_names(place)
     for name in restored.renditions:
         path = place / name / hls.PLAYLIST_NAME
-        with path.open("a") as file:
-            file.write("#EXT-X-ENDLIST\n")
-        _tell_playlist(ledger, place, path, unix_ms, rendition=name)
+        if not path.read_bytes().endswith(b"#EXT-X-ENDLIST\n"):
+            with path.open("a") as file:
+                file.write("#EXT-X-ENDLIST\n")
+        if path.relative_to(place).as_posix() not in signed:
+            _tell_playlist(ledger, place, path, unix_ms, rendition=name)
     for path in sorted(place.glob("*.m3u8")):
-        _tell_playlist(ledger, place, path, unix_ms)
+        if path.name not in signed:
+            _tell_playlist(ledger, place, path, unix_ms)
     ledger.append(
         make_fact("ended", unix_ms, duration_ms=round(restored.end_ms), size_bytes=restored.size, reason=reason)
     )

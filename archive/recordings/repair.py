@@ -9,7 +9,7 @@ import hashlib
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -80,7 +80,7 @@ def examine_all(
             found[location] = Examination(location, judgement.recording_id, len(judgement.files), away=away)
             continue
         found[location] = examine(
-            store, judgement.recording_id, judgement.files_of(location, on_air),
+            store, judgement.recording_id, judgement.files_of(location),
             may_be={*judgement.files, *(judgement.unsettled if on_air else ())}, origin_ms=judgement.origin_ms,
             on_air=on_air, now=now, workers=workers, on_progress=on_progress, should_stop=should_stop,
         )  # fmt: skip
@@ -88,7 +88,7 @@ def examine_all(
 
 
 def check_and_repair(
-    stores: Mapping[str, Store], recording_id: str, keys: set[bytes], scratch: Path, *,
+    stores: Mapping[str, Store], recording_id: str, keys: Collection[bytes], scratch: Path, *,
     ledger_bytes: int | None = None, ledger_head: str | None = None, copied: Mapping[str, int] | None = None,
     on_air: bool = False, now: datetime | None = None, remove_unlisted: bool = False, workers: int = WORKERS,
     should_stop: Callable[[], bool] = lambda: False,
@@ -183,7 +183,7 @@ class _Repair:
                 continue
             if one.away is not None or (fault is None and not one.is_complete):
                 silent.append(other)
-            elif fault is None and name in self.judgement.files_of(other, self.on_air):
+            elif fault is None and name in self.judgement.files_of(other):
                 good.append(other)
             elif fault is not None and fault.kind == "no_answer":
                 silent.append(other)

@@ -6,7 +6,7 @@ Public halves are rows and are published at /keys.json; private halves are files
 import base64
 import os
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -68,7 +68,8 @@ def signer_of(session: Session, institution_id: int, folder: Path, now: datetime
 def rotate(session: Session, institution_id: int, folder: Path, now: datetime) -> Signer:
     """Retires the key in use and makes a new one."""
     signer = signer_of(session, institution_id, folder, now)
-    session.get_one(SigningKey, signer.id).retired_at = now
+    # Not `now`: before the row was ours, the notary may have signed with it.
+    session.get_one(SigningKey, signer.id).retired_at = max(now, datetime.now(UTC))
     session.flush()
     return _make(session, institution_id, folder, now)
 
@@ -79,9 +80,13 @@ def published(session: Session) -> Sequence[Row[SigningKey, Institution]]:
     return session.execute(query.order_by(SigningKey.created_at, SigningKey.id)).all()
 
 
-def public_keys(session: Session, institution_id: int) -> set[bytes]:
-    query = select(SigningKey.public_key).where(SigningKey.institution_id == institution_id)
-    return {base64.b64decode(key) for key in session.scalars(query)}
+def public_keys(session: Session, institution_id: int) -> dict[bytes, str | None]:
+    """All that it ever published, and when each was retired (None: in use), as `verify.read_keys` gives them."""
+    query = select(SigningKey.public_key, SigningKey.retired_at).where(SigningKey.institution_id == institution_id)
+    return {
+        base64.b64decode(key): None if retired_at is None else retired_at.isoformat()
+        for key, retired_at in session.execute(query)
+    }
 
 
 def _make(session: Session, institution_id: int, folder: Path, now: datetime) -> Signer:

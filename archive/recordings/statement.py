@@ -8,7 +8,7 @@ UTF-8). Signed is the SHA-256 of that. People read it as statement_text.py tells
 import base64
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -70,7 +70,7 @@ def state(
         "ledger": {"head": ledger.head, "lines": len(ledger.lines), "bytes": ledger.size},
         "signatures": {
             "number": len(signed),
-            "time_stamps": sum("timestamp" in line for line in signatures.lines),
+            "time_stamps": sum(is_good for _, is_good in verify.stamps(signatures)),
             "last_at": str(signed[-1]["at"]) if signed else "",
         },
         "copies": [
@@ -155,7 +155,7 @@ def sealed(statement: Statement, sign: Sign) -> Statement:
     return {"statement": statement, "sha256": sha256, "signature": dict(signature)}
 
 
-def is_genuine(document: Mapping[str, Any], keys: set[bytes] | None = None) -> bool:
+def is_genuine(document: Mapping[str, Any], keys: Collection[bytes] | None = None) -> bool:
     """Whether a sealed statement is unaltered and signed; by one of `keys` where they are given."""
     try:
         sha256 = hashlib.sha256(canonical(document["statement"])).hexdigest()

@@ -28,7 +28,7 @@ from rfc3161_client import (
 from archive.words import N_, translate
 from core.web.i18n import Language
 
-MAX_ANSWER_BYTES = 1 << 16
+MAX_ANSWER_BYTES = 1 << 15
 SHA256 = "2.16.840.1.101.3.4.2.1"
 MAX_APART = timedelta(minutes=5)
 """A clock that is further from the authority's is wrong, ours or theirs, and a person is told."""

@@ -10,7 +10,8 @@ What it relies on, so that anyone can write it anew:
 * `ledger.jsonl` has a JSON object a line. `prev` is the SHA-256 (hex) of the line before, without its newline; 64 zeros
   in the first. The HEAD of a ledger is the SHA-256 of its last line: it stands for every line before it.
 * A line with `"fact":"file"` names a file of the recording, its size and its SHA-256. The last such line of a name
-  counts; one with `recovered` was hashed when a killed process came back, not when the file was written.
+  counts, unless it is not signed and an earlier one is; one with `recovered` was hashed when a killed process came
+  back, not when the file was written.
 * `custody.jsonl`, chained in the same way, has what was done with the recording afterwards.
 * `signatures.jsonl`, chained in the same way, has Ed25519 signatures (RFC 8032) of the institution over `signed_text`:
   the heads of both files as they were, with their sizes in bytes. Each signs the `prev` of its own line too, so the
@@ -21,10 +22,12 @@ from __future__ import annotations
 
 import argparse
 import base64
+import bisect
 import hashlib
 import json
+import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -79,13 +82,29 @@ TEXTS: dict[str, tuple[str, str]] = {
         "Ufunguo {key} haumo katika orodha ya funguo zilizochapishwa za taasisi.",
         "The key {key} is not in the published list of the institution's keys.",
     ),
+    "key_retired": (
+        "Sahihi ya {at} ni ya ufunguo {key}, ulioacha kutumika {retired_at}.",
+        "The signature of {at} is of key {key}, which was retired at {retired_at}.",
+    ),
+    "stamp_strange": (
+        "Muhuri wa wakati katika mstari wa {line} si wa sahihi yoyote iliyoutangulia.",
+        "The time stamp in line {line} is of no signature before it.",
+    ),
     "no_end": (
         "Leja haina mwisho wa tangazo: bado linarekodiwa, au sehemu ya mwisho imeondolewa.",
         "The ledger has no end of the broadcast: it is still being recorded, or its last part was taken away.",
     ),
+    "after_end": (
+        "Leja inaendelea baada ya mwisho wake: mstari wa {line} uliongezwa baadaye.",
+        "The ledger goes on behind its end: line {line} was added afterwards.",
+    ),
+    "retold": (
+        "Faili {file} limeandikwa upya katika leja (mstari wa {line}) tofauti na ilivyokuwa imethibitishwa.",
+        "The file {file} is told anew in the ledger (line {line}), other than what was on record before.",
+    ),
     "number_lacking": (
-        "{rendition}: kipande {msn} hakimo katika leja ({time}).",
-        "{rendition}: segment {msn} is not in the ledger ({time}).",
+        "{rendition}: vipande {msn} hadi {last} havimo katika leja (kabla ya {time}).",
+        "{rendition}: segments {msn} to {last} are not in the ledger (before {time}).",
     ),
     "missing": ("Faili {file} halipo ({time}).", "The file {file} is missing ({time})."),
     "changed": ("Faili {file} limebadilishwa ({time}).", "The file {file} was changed ({time})."),
@@ -124,6 +143,14 @@ TEXTS: dict[str, tuple[str, str]] = {
     "database_wrong": (
         "Hifadhidata ina makosa: inasema leja ya baiti {told} ni {told_head}, faili halisi zinasema {head}.",
         "The database is wrong: it says of {told} bytes of the ledger {told_head}, the authentic files say {head}.",
+    ),
+    "database_more": (
+        "{name}: hifadhidata inajua zaidi ya faili hizi: baiti {told}, zipo {found} tu.",
+        "{name}: the database knows more than the files: {told} bytes, only {found} are there.",
+    ),
+    "database_other": (
+        "{name}: hifadhidata inajua baiti {told} tofauti na zilizopo hapa.",
+        "{name}: the database knows {told} other bytes than the files have.",
     ),
     "none_authentic": (
         "Hakuna mahali penye leja na sahihi halisi: hakuna kinachobadilishwa, mtu aamue.",
@@ -174,6 +201,14 @@ NOTES = frozenset({"torn", "unsigned_tail", "no_end"})
 
 MADE_LATER = frozenset({LEDGER_NAME, CUSTODY_NAME, SIGNATURES_NAME})
 PENDING_SUFFIXES = (".partial", ".new")
+
+MOST = 10**13
+"""More than any number of ours; Unix times in milliseconds up to here are dates."""
+NUMBERS = {"msn": 0, "size": 0, "origin_ms": 0, "ledger_bytes": 0, "custody_bytes": 0, "from_ms": -MOST, "to_ms": -MOST}
+"""What the checks reckon with, and the least that each may be: whole numbers, or the line can't be read."""
+MOST_NAME = 255
+"""Bytes of each part of a file's name: no disk takes more."""
+NEEDED = ("ledger_bytes", "ledger_head", "custody_bytes", "custody_head")
 
 Line = dict[str, Any]
 
@@ -266,7 +301,8 @@ def read_lines(chain: Chain, data: bytes) -> Chain:
         try:
             line = json.loads(raw)
             told = line["prev"]
-        except (ValueError, KeyError, TypeError, RecursionError):
+            _check_line(chain.name, line)
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             chain.findings.append(Finding("unreadable", {"name": chain.name, "line": number}))
             break
         if told != previous:
@@ -280,6 +316,21 @@ def read_lines(chain: Chain, data: bytes) -> Chain:
     return chain
 
 
+def _check_line(name: str, line: Line) -> None:
+    """Raises ValueError, KeyError or TypeError where a program of ours would not have written it."""
+    for key, least in NUMBERS.items():
+        value = line.get(key)
+        if value is not None and (type(value) is not int or not least <= value <= MOST):
+            raise ValueError(key)
+    if line.get("fact") == "file" and name == LEDGER_NAME:
+        if type(line["size"]) is not int or type(line["name"]) is not str or type(line["sha256"]) is not str:
+            raise TypeError("file")
+        if any(len(part) > MOST_NAME for part in line["name"].encode().split(b"/")):
+            raise ValueError("name")
+    if "signature" in line and name == SIGNATURES_NAME and any(line[key] is None for key in NEEDED):
+        raise TypeError("signature")
+
+
 def signed_text(recording: str, line: Line) -> bytes:
     """What a line of signatures.jsonl signs."""
     names = ("at", "ledger_bytes", "ledger_head", "custody_bytes", "custody_head", "prev")
@@ -291,30 +342,36 @@ def key_id(public_key: bytes) -> str:
     return hashlib.sha256(public_key).hexdigest()[:16]
 
 
-def listed_files(ledger: Chain) -> dict[str, Line]:
-    """By its path in the folder, the fact that counts for each file."""
+def listed_files(ledger: Chain, signed_bytes: int = 0) -> dict[str, Line]:
+    """By its path in the folder, the fact that counts for each file. Of lines behind the first `signed_bytes`, those of
+    new names alone: what is not signed takes nothing back."""
     found: dict[str, Line] = {}
-    for line in ledger.lines:
-        if line.get("fact") == "file":
-            found[str(line["name"])] = line
+    signed = set[str]()
+    for line, end in zip(ledger.lines, ledger.ends):  # noqa: B905 as long as each other; Python 3.9 has no strict
+        if line.get("fact") == "file" and (end <= signed_bytes or line["name"] not in signed):
+            found[line["name"]] = line
+            if end <= signed_bytes:
+                signed.add(line["name"])
     return found
 
 
 def verify(
-    folder: Path, keys: set[bytes] | None = None, with_media: bool = True, every_signature: bool = False,
+    folder: Path, keys: Collection[bytes] | None = None, with_media: bool = True, every_signature: bool = False,
     on_air: bool = False, on_progress: Callable[[int], None] = lambda size_bytes: None,
 ) -> Report:  # fmt: skip
-    """Checks a recording's folder. `keys` are the public keys (32 bytes each) that the institution published; without
-    them a signature proves that nothing was changed since, but not who signed. `on_air`: its end is not there yet."""
+    """Checks a recording's folder. `keys` are the public keys (32 bytes each) that the institution published, as
+    `read_keys` gives them or a set; without them a signature proves that nothing was changed since, but not who signed.
+    `on_air`: its end is not there yet."""
     ledger, custody = read_chain(folder / LEDGER_NAME), read_chain(folder / CUSTODY_NAME)
     signatures = read_chain(folder / SIGNATURES_NAME)
     findings = list[Finding]()
     asked = folder.resolve().name
     told, last = check_papers(asked, ledger, custody, signatures, keys, every_signature)
     findings += told
-    files = listed_files(ledger)
+    files = listed_files(ledger, int(last["ledger_bytes"]) if last else 0)
     if with_media:
-        findings += check_files(folder, files, origin_ms_of(ledger), on_air, on_progress, is_disposed(custody))
+        disposed = last is not None and is_disposed(custody, int(last["custody_bytes"]))
+        findings += check_files(folder, files, origin_ms_of(ledger), on_air, on_progress, disposed)
     signed = [line for line in signatures.lines if "signature" in line]
     return Report(
         recording=_recording_of(ledger, asked),
@@ -325,7 +382,7 @@ def verify(
         recovered=sum(bool(line.get("recovered")) for line in files.values()),
         gaps=[line for line in ledger.lines if line.get("fact") == "gap"],
         signatures=len(signed),
-        timestamps=sum("timestamp" in line for line in signatures.lines),
+        timestamps=sum(is_good for _, is_good in stamps(signatures)),
         signed_at=last["at"] if last else None,
         key=key_id(base64.b64decode(last["key"])) if last else None,
         key_published=None if keys is None or last is None else base64.b64decode(last["key"]) in keys,
@@ -335,8 +392,9 @@ def verify(
 
 
 def check_papers(
-    asked: str, ledger: Chain, custody: Chain, signatures: Chain, keys: set[bytes] | None, every_signature: bool = False
-) -> tuple[list[Finding], Line | None]:
+    asked: str, ledger: Chain, custody: Chain, signatures: Chain, keys: Collection[bytes] | None,
+    every_signature: bool = False,
+) -> tuple[list[Finding], Line | None]:  # fmt: skip
     """What is wrong with the papers themselves of the recording `asked`, and the newest signature, if it is good."""
     findings = [*ledger.findings]
     for optional in (custody, signatures):
@@ -346,7 +404,8 @@ def check_papers(
         findings.append(Finding("other_ledger", {"other": recording, "recording": asked}))
     if ledger.lines and not any(line.get("fact") == "ended" for line in ledger.lines):
         findings.append(Finding("no_end", {}))
-    findings += _numbers(ledger)
+    findings += [*_numbers(ledger), *_added(ledger, signatures)]
+    findings += [Finding("stamp_strange", {"line": number}) for number, is_good in stamps(signatures) if not is_good]
     return findings, _check_signatures(recording, ledger, custody, signatures, findings, keys, every_signature)
 
 
@@ -357,32 +416,65 @@ def _recording_of(ledger: Chain, asked: str) -> str:
 
 
 def origin_ms_of(ledger: Chain) -> int:
-    return int(ledger.lines[0].get("origin_ms", 0)) if ledger.lines else 0
+    return int(ledger.lines[0].get("origin_ms") or 0) if ledger.lines else 0
 
 
-def is_disposed(custody: Chain) -> bool:
-    """Whether the media were destroyed by order: then they are not missing."""
-    return any(line.get("fact") == "deletion" and line.get("outcome") == "success" for line in custody.lines)
+def is_disposed(custody: Chain, signed_bytes: int = MOST) -> bool:
+    """Whether all media were destroyed by order, and not one location's: then they are not missing."""
+    return any(
+        line.get("fact") == "deletion" and line.get("outcome") == "success" and "location" not in line
+        for line, end in zip(custody.lines, custody.ends)  # noqa: B905
+        if end <= signed_bytes
+    )
 
 
 def _numbers(ledger: Chain) -> Iterator[Finding]:
-    """Segments that the ledger itself leaves out: numbers of a rendition follow each other."""
-    newest: dict[str, int] = {}
-    told = {(line.get("rendition"), line.get("msn")) for line in ledger.lines}
+    """Segments that the ledger itself leaves out: numbers of a rendition follow each other. One finding for a hole,
+    however wide."""
+    told: dict[str, dict[int, Line]] = {}
+    written: dict[str, list[int]] = {}
     for line in ledger.lines:
-        if line.get("fact") not in ("file", "absent") or line.get("msn") is None or line.get("recovered"):
-            continue
-        rendition, msn = str(line["rendition"]), int(line["msn"])
-        for lacking in range(newest.get(rendition, msn - 1) + 1, msn):
-            if (rendition, lacking) not in told:
-                when = wall_clock(origin_ms_of(ledger) + int(line["from_ms"]))
-                yield Finding("number_lacking", {"rendition": rendition, "msn": lacking, "time": when})
-        newest[rendition] = max(msn, newest.get(rendition, msn))
+        if line.get("fact") in ("file", "absent") and line.get("msn") is not None:
+            rendition = str(line.get("rendition"))
+            told.setdefault(rendition, {}).setdefault(line["msn"], line)
+            if not line.get("recovered"):
+                written.setdefault(rendition, []).append(line["msn"])
+    for rendition, numbers in written.items():
+        before, last = numbers[0], max(numbers)
+        for number in sorted(number for number in told[rendition] if before < number <= last):
+            if number > before + 1:
+                when = wall_clock(origin_ms_of(ledger) + int(told[rendition][number].get("from_ms") or 0))
+                hole = {"rendition": rendition, "msn": before + 1, "last": number - 1, "time": when}
+                yield Finding("number_lacking", hole)
+            before = number
+
+
+def _added(ledger: Chain, signatures: Chain) -> Iterator[Finding]:
+    """Lines that no program of ours writes: behind the end, or of a file that was told of already. A killed process may
+    tell anew of what nobody had signed yet, and playlists grow until then."""
+    reaches = sorted(line["ledger_bytes"] for line in signatures.lines if "signature" in line)
+    newest: dict[str, tuple[str, int]] = {}
+    retold, ended, begin = set[str](), False, 0
+    for number, (line, end) in enumerate(zip(ledger.lines, ledger.ends), 1):  # noqa: B905
+        if ended:
+            yield Finding("after_end", {"line": number})
+        ended = line.get("fact") == "ended"
+        if line.get("fact") == "file":
+            name, digest = line["name"], line["sha256"]
+            before, until = newest.get(name, (digest, 0))
+            signed = bisect.bisect_left(reaches, until)
+            was_signed = signed < len(reaches) and reaches[signed] <= begin
+            may_be = bool(line.get("recovered")) or name.endswith(".m3u8")
+            if digest != before and name not in retold and (was_signed or not may_be):
+                retold.add(name)
+                yield Finding("retold", {"file": name, "line": number})
+            newest[name] = (digest, end)
+        begin = end
 
 
 def _check_signatures(
     recording: str, ledger: Chain, custody: Chain, signatures: Chain, findings: list[Finding],
-    keys: set[bytes] | None, every: bool,
+    keys: Collection[bytes] | None, every: bool,
 ) -> Line | None:  # fmt: skip
     """The newest signature, if it is good. Adds what is wrong to `findings`."""
     signed = [line for line in signatures.lines if "signature" in line]
@@ -400,7 +492,7 @@ def _check_signatures(
     return last
 
 
-def _check_signature(recording: str, line: Line, keys: set[bytes] | None) -> Finding | None:
+def _check_signature(recording: str, line: Line, keys: Collection[bytes] | None) -> Finding | None:
     if line.get("recording") != recording:
         return Finding("other_recording", {"other": line.get("recording"), "recording": recording})
     try:
@@ -412,7 +504,38 @@ def _check_signature(recording: str, line: Line, keys: set[bytes] | None) -> Fin
         return Finding("signature_bad", {"at": line.get("at"), "key": key_id(key)})
     if keys is not None and key not in keys:
         return Finding("key_unknown", {"key": key_id(key)})
+    retired_at = keys.get(key) if isinstance(keys, Mapping) else None
+    if retired_at is not None and not _is_before(line.get("at"), retired_at):
+        return Finding("key_retired", {"at": line.get("at"), "key": key_id(key), "retired_at": retired_at})
     return None
+
+
+def _is_before(at: object, until: str) -> bool:
+    from datetime import datetime, timezone
+
+    try:
+        moments = [datetime.fromisoformat(str(one)) for one in (at, until)]
+    except ValueError:
+        return False
+    utc = timezone.utc  # noqa: UP017 Python 3.9
+    first, last = (one if one.tzinfo else one.replace(tzinfo=utc) for one in moments)
+    return first <= last
+
+
+def stamps(signatures: Chain) -> Iterator[tuple[int, bool]]:
+    """The number of each line with a time stamp, and whether it names a signature of a line before. Whether the stamp
+    is of that signature, and by whom, takes more than this script has."""
+    signed = set[str]()
+    for number, line in enumerate(signatures.lines, 1):
+        if "timestamp" in line:
+            of, stamp = line.get("of"), line["timestamp"]
+            try:
+                base64.b64decode(stamp, validate=True)
+                yield number, isinstance(of, str) and of in signed
+            except (ValueError, TypeError):
+                yield number, False
+        if "signature" in line:
+            signed.add(str(line["signature"]))
 
 
 def _check_heads(chain: Chain, name: str, signed: Sequence[Line]) -> Iterator[Finding]:
@@ -443,12 +566,12 @@ def check_files(
     """Reads every file that the ledger lists, and looks for others."""
     by_hash = {str(line["sha256"]): name for name, line in files.items()}
     for name, line in files.items():
-        finding = _check_file(folder, name, line, by_hash, wall_clock(origin_ms + int(line.get("from_ms", 0))))
+        finding = _check_file(folder, name, line, by_hash, wall_clock(origin_ms + int(line.get("from_ms") or 0)))
         if finding is not None and not (disposed and finding.kind == "missing"):
             yield finding
         on_progress(int(line["size"]))
     for name in sorted(_others(folder, files)):
-        if not on_air or not may_be_listed_soon(name):
+        if not on_air or not may_be_listed_soon(name) or (folder / name).is_symlink():
             yield Finding("unlisted", {"file": name})
 
 
@@ -458,8 +581,9 @@ def may_be_listed_soon(name: str) -> bool:
 
 
 def _check_file(folder: Path, name: str, line: Line, by_hash: dict[str, str], time: str) -> Finding | None:
-    path = folder / name
-    if ".." in Path(name).parts or not path.is_file() or path.is_symlink():
+    path, parts = folder / name, Path(name).parts
+    linked = any(folder.joinpath(*parts[: number + 1]).is_symlink() for number in range(len(parts)))
+    if ".." in parts or Path(name).is_absolute() or linked or not path.is_file():
         return Finding("missing", {"file": name, "time": time})
     found, digest = path.stat().st_size, hash_file(path)
     return fault_of(name, line, time, found, digest, by_hash, lambda size: hash_file(path, size))
@@ -484,10 +608,12 @@ def fault_of(
 
 
 def _others(folder: Path, files: dict[str, Line]) -> Iterator[str]:
-    for path in folder.rglob("*"):
-        name = path.relative_to(folder).as_posix()
-        if not path.is_dir() and name not in files and name not in MADE_LATER:
-            yield name
+    """What is no folder and not listed; and every link, which is not followed."""
+    for place, folders, names in os.walk(folder):
+        for path in (Path(place) / name for name in (*folders, *names)):
+            name = path.relative_to(folder).as_posix()
+            if path.is_symlink() or (not path.is_dir() and name not in files and name not in MADE_LATER):
+                yield name
 
 
 def hash_file(path: Path, size: int | None = None) -> str:
@@ -598,13 +724,14 @@ def check_ed25519(public_key: bytes, message: bytes, signature: bytes) -> bool:
 # The command.
 
 
-def read_keys(path: Path) -> set[bytes]:
-    """The public keys of a list as the site publishes it at /keys.json."""
-    return {base64.b64decode(one["public_key"]) for one in json.loads(path.read_text())["keys"]}
+def read_keys(path: Path) -> dict[bytes, str | None]:
+    """The public keys of a list as the site publishes it at /keys.json, and when each was retired; None: in use."""
+    found = json.loads(path.read_text())["keys"]
+    return {base64.b64decode(one["public_key"]): one.get("retired_at") for one in found}
 
 
-def summary(report: Report, language: str) -> Iterator[str]:
-    """The report in plain words."""
+def summary(report: Report, language: str, are_stamps_checked: bool = False) -> Iterator[str]:
+    """The report in plain words. `are_stamps_checked`: by someone who says so beside it."""
     for finding in report.findings:
         yield ("! " if not (report.on_air and finding.kind in NOTES) else "- ") + finding.text(language)
     english = language == "en"
@@ -612,6 +739,8 @@ def summary(report: Report, language: str) -> Iterator[str]:
     if english:
         yield f"Recording {report.recording}: {report.files} files, {report.size_bytes} bytes, {len(report.gaps)} gaps."
         yield f"Signed by key {who}; {report.signatures} signatures, {report.timestamps} time stamps."
+        if report.timestamps and not are_stamps_checked:
+            yield "The authorities' own signatures in time stamps are not checked here: openssl ts -verify does it."
         if report.key and report.key_published is None:
             yield "Compare the key's name with the institution's published list, or give it by --keys."
         if report.recovered:
@@ -625,6 +754,8 @@ def summary(report: Report, language: str) -> Iterator[str]:
         return
     yield f"Rekodi {report.recording}: faili {report.files}, baiti {report.size_bytes}, mapengo {len(report.gaps)}."
     yield f"Imesainiwa kwa ufunguo {who}; sahihi {report.signatures}, mihuri ya wakati {report.timestamps}."
+    if report.timestamps and not are_stamps_checked:
+        yield "Sahihi za mamlaka katika mihuri ya wakati hazikaguliwi hapa: tumia openssl ts -verify."
     if report.key and report.key_published is None:
         yield "Linganisha jina la ufunguo na orodha iliyochapishwa na taasisi, au itoe kwa --keys."
     if report.recovered:

@@ -68,7 +68,8 @@ def _stage(settings: Settings, recording: str | None, place: Path, rng: random.R
     signer = None
     if recording is None:
         signer = signing_keys.new_signer()
-        pristine, keys = place / "made" / drill.RECORDING, {base64.b64decode(signer.public_key)}
+        pristine, keys = place / "made" / drill.RECORDING, dict[bytes, str | None]()
+        keys[base64.b64decode(signer.public_key)] = None
         drill.make_recording(pristine, signer, rng, datetime.now(UTC))
     else:
         keys = _keys(settings, recording)
@@ -85,7 +86,7 @@ def _stage(settings: Settings, recording: str | None, place: Path, rng: random.R
     return stage
 
 
-def _keys(settings: Settings, recording: str) -> set[bytes]:
+def _keys(settings: Settings, recording: str) -> dict[bytes, str | None]:
     with database(settings) as session:
         found = rows.find_recording(session, recording)
         if found is None:

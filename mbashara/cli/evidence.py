@@ -10,8 +10,7 @@ from pathlib import Path
 
 from sqlalchemy.orm import Session
 
-from archive.recordings import rows, signing_keys, timestamp, verify
-from archive.recordings.ledger import read_facts
+from archive.recordings import remembered, rows, signing_keys, timestamp, verify
 from archive.recordings.timestamp import TimestampError
 from core import audit
 from core.ids import is_id
@@ -45,34 +44,40 @@ def add_key_parsers(areas: "_SubParsersAction[ArgumentParser]") -> None:
 
 def recording_verify(settings: Settings, arguments: Namespace) -> int:
     """0: whole; 1: something is not as it was; 2: it could not be checked."""
-    folder, keys, on_air = _place(settings, arguments.recording)
+    folder, keys, known = _place(settings, arguments.recording)
+    on_air = known is not None and known.state == "recording"
     report = verify.verify(folder, keys, with_media=not arguments.no_media, on_air=on_air)
+    if known is not None:
+        report = report._replace(findings=[*report.findings, *remembered.compare(known, folder)])
+    stamps = [*check_stamps(settings.timestamp_ca_file, folder, arguments.lang)]
     if arguments.json:
-        print(json.dumps(verify.as_json(report), ensure_ascii=False))
+        wrong = [text for is_good, text in stamps if not is_good]
+        print(json.dumps({**verify.as_json(report), "timestamps_wrong": wrong}, ensure_ascii=False))
     else:
-        print("\n".join([*verify.summary(report, arguments.lang), *_stamps(settings, folder, arguments.lang)]))
+        told = [("" if is_good else "! ") + text for is_good, text in stamps]
+        print("\n".join([*verify.summary(report, arguments.lang, are_stamps_checked=True), *told]))
     failed = verify.look_for(folder, arguments.files, arguments.lang) if arguments.files else 0
-    return 1 if failed or not report.is_whole else 0
+    return 1 if failed or not report.is_whole or not all(is_good for is_good, _ in stamps) else 0
 
 
-def _stamps(settings: Settings, folder: Path, language: str) -> Iterator[str]:
-    """What the time-stamp authorities said, checked where their certificates are set."""
+def check_stamps(ca_file: Path | None, folder: Path, language: str) -> Iterator[tuple[bool, str]]:
+    """What the time-stamp authorities said, checked where their certificates (`ca_file`) are set: whether each stamp is
+    good, and words. Those that belong to no signature are told of by `verify`."""
+    signatures = verify.read_chain(folder / verify.SIGNATURES_NAME)
+    lines = [signatures.lines[number - 1] for number, is_good in verify.stamps(signatures) if is_good]
     try:
-        roots = () if settings.timestamp_ca_file is None else timestamp.read_roots(settings.timestamp_ca_file)
+        roots = () if ca_file is None or not lines else timestamp.read_roots(ca_file)
     except TimestampError as error:
-        yield f"! {error.text(Language(language))}"
+        yield False, error.text(Language(language))
         return
-    for line in read_facts(folder, verify.SIGNATURES_NAME):
-        if "timestamp" not in line:
-            continue
+    for line in lines:
         try:
             stamp = timestamp.check(base64.b64decode(line["timestamp"]), base64.b64decode(line["of"]), roots)
-        except (TimestampError, ValueError) as error:
-            yield f"! {error.text(Language(language)) if isinstance(error, TimestampError) else error}"
+            at = verify.wall_clock(round(stamp.at.timestamp() * 1000))
+        except (TimestampError, ValueError, OverflowError) as error:
+            yield False, error.text(Language(language)) if isinstance(error, TimestampError) else str(error)
             continue
-        at = verify.wall_clock(round(stamp.at.timestamp() * 1000))
-        words = _TRUSTED[stamp.is_trusted][language == "en"]
-        yield f"{at}: {words}"
+        yield True, f"{at}: {_TRUSTED[stamp.is_trusted][language == 'en']}"
 
 
 _TRUSTED = {
@@ -84,19 +89,20 @@ _TRUSTED = {
 }
 
 
-def _place(settings: Settings, given: str) -> tuple[Path, set[bytes] | None, bool]:
-    """The recording's folder, and the keys of its institution where it is known, and whether it is on the air."""
+def _place(settings: Settings, given: str) -> tuple[Path, dict[bytes, str | None] | None, Recording | None]:
+    """The recording's folder; and the keys of its institution and its row, as it is now, where it is known."""
     if not is_id(given):
         folder = Path(given)
         if not (folder / verify.LEDGER_NAME).is_file():
             raise UserError(f"there is no recording in {given} / hakuna rekodi katika {given}")
-        return folder, None, False
+        return folder, None, None
     with database(settings) as session:
         found = rows.find_recording(session, given)
         if found is None:
             raise UserError(f"there is no recording {given} / hakuna rekodi {given}")
         keys = signing_keys.public_keys(session, found[0].institution_id)
-        return settings.recordings / given, keys, found[0].state == "recording"
+        session.expunge(found[0])
+        return settings.recordings / given, keys, found[0]
 
 
 def check_ledger(session: Session, settings: Settings, recording_id: str) -> None:

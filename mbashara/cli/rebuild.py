@@ -2,6 +2,7 @@
 
 import sys
 from argparse import ArgumentParser, Namespace, _SubParsersAction
+from collections.abc import Collection
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -30,7 +31,7 @@ def add_parser(areas: "_SubParsersAction[ArgumentParser]") -> None:
 
 def rebuild_catalogue(settings: Settings, arguments: Namespace) -> int:
     """0: every recording is in the catalogue; 1: some could not be put there, and why."""
-    trusted = signing_keys.public_halves(settings.signing_keys)
+    trusted = dict.fromkeys(signing_keys.public_halves(settings.signing_keys))
     if arguments.keys is not None:
         try:
             trusted |= verify.read_keys(arguments.keys)
@@ -50,7 +51,7 @@ def rebuild_catalogue(settings: Settings, arguments: Namespace) -> int:
     return 1 if failed else 0
 
 
-def _restore(settings: Settings, folder: Path, trusted: set[bytes]) -> bool:
+def _restore(settings: Settings, folder: Path, trusted: Collection[bytes]) -> bool:
     files = rebuild.read(folder, trusted)
     with database(settings) as session:
         if not rebuild.restore(session, files):

@@ -129,7 +129,7 @@ def recording_import(otherwise: Command | None, settings: Settings, arguments: N
     if arguments.bag is None:
         return (otherwise or _nothing)(settings, arguments)
     with database(settings) as session:
-        keys = verify.read_keys(arguments.keys) if arguments.keys else set[bytes]()
+        keys = verify.read_keys(arguments.keys) if arguments.keys else dict[bytes, str | None]()
         for key, _ in signing_keys.published(session):
             keys |= signing_keys.public_keys(session, key.institution_id)
     with _plain_words():
@@ -143,7 +143,7 @@ def recording_import(otherwise: Command | None, settings: Settings, arguments: N
     return 0
 
 
-def _take_into_catalogue(session: Session, folder: Path, keys: set[bytes]) -> int:
+def _take_into_catalogue(session: Session, folder: Path, keys: dict[bytes, str | None]) -> int:
     """With its custody log, under the institution and channel of the same names here; whose it is then."""
     try:
         files = rebuild.read(folder, keys)

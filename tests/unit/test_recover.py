@@ -6,9 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from archive.recordings.recover import RestoredRecording, unfinished
+from archive.recordings import verify
+from archive.recordings.recover import RestoredRecording, finish, unfinished
+from archive.recordings.signatures import Heads, sign
 from core.media import fmp4
 from tests.unit.test_broadcast import START_MS, Studio, studio
+from tests.unit.test_verify import KEY, NOW, heads
 
 BROADCAST = "0" * 26
 
@@ -78,3 +81,24 @@ def test_a_broadcast_goes_on_from_what_was_kept(tmp_path: Path) -> None:
             assert text.endswith("#EXT-X-ENDLIST\n") and text.count(".m4s\n") == len(source)
 
     asyncio.run(scenario())
+
+
+def test_what_is_signed_is_not_told_anew(tmp_path: Path) -> None:
+    """A segment that someone changed while the process was away, and one that a power cut left short."""
+    folder = tmp_path / "recordings" / BROADCAST
+    killed(tmp_path, 0)
+    changed, short = folder / "source" / "0.m4s", folder / "source" / "1.m4s"
+    told = verify.read_chain(folder / verify.LEDGER_NAME)
+    end = next(end for line, end in zip(told.lines, told.ends, strict=True) if line.get("name") == "source/0.m4s")
+    sign(folder, BROADCAST, Heads(end, str(told.head_at(end))), KEY, NOW)
+    for path in (changed, short):
+        first = next(iter(fmp4.fragments(path.read_bytes())))
+        path.write_bytes(path.read_bytes()[: first.offset + first.size])
+    for left in ("index.m3u8.new", "source/init-1.mp4.new"):
+        (folder / left).write_bytes(b"half")
+    (restored,) = unfinished(tmp_path / "recordings", tmp_path / "nothing", START_MS + 9000)
+    finish(folder, restored, "test", START_MS + 9000)
+    sign(folder, BROADCAST, heads(folder), KEY, NOW)
+    found = verify.verify(folder)
+    assert [(one.kind, one.values["file"]) for one in found.findings] == [("shortened", "source/0.m4s")]
+    assert verify.listed_files(verify.read_chain(folder / verify.LEDGER_NAME))["source/1.m4s"]["recovered"]

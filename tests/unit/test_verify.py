@@ -2,12 +2,13 @@
 
 import asyncio
 import base64
+import hashlib
 import json
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
@@ -15,9 +16,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from archive.recordings import verify
-from archive.recordings.ledger import Ledger, line_of, make_fact
+from archive.recordings.ledger import TAIL_BYTES, Ledger, line_of, make_fact
+from archive.recordings.remembered import compare
 from archive.recordings.signatures import Heads, sign
 from archive.recordings.signing_keys import Signer
+from core.tables import Recording
+from mbashara.cli import main
 from tests.unit.test_broadcast import START_MS, studio
 
 RECORDING, OTHER = "0" * 26, "1" * 26
@@ -35,8 +39,8 @@ KEY, STRANGER = signer(), signer()
 
 
 def heads(folder: Path) -> Heads:
-    ledger = verify.read_chain(folder / verify.LEDGER_NAME)
-    return Heads(ledger.size, ledger.head)
+    ledger, custody = (verify.read_chain(folder / name) for name in (verify.LEDGER_NAME, verify.CUSTODY_NAME))
+    return Heads(ledger.size, ledger.head, custody.size, custody.head)
 
 
 @pytest.fixture(scope="module")
@@ -65,16 +69,18 @@ def copy(made: Path, tmp_path: Path) -> Path:
     return shutil.copytree(made, tmp_path / RECORDING)
 
 
-def keys_file(folder: Path) -> Path:
+def keys_file(folder: Path, retired_at: str | None) -> Path:
     path = folder.parent / "keys.json"
-    path.write_text(json.dumps({"keys": [{"public_key": KEY.public_key}]}))
+    path.write_text(json.dumps({"keys": [{"public_key": KEY.public_key, "retired_at": retired_at}]}))
     return path
 
 
-def kinds(folder: Path) -> set[str]:
+def kinds(folder: Path, retired_at: str | None = None) -> set[str]:
     """What both say; they must agree."""
-    found = verify.verify(folder, {base64.b64decode(KEY.public_key)})
-    command = [sys.executable, "-I", str(SCRIPT), str(folder), "--keys", str(keys_file(folder)), "--json"]
+    file = keys_file(folder, retired_at)
+    found = verify.verify(folder, verify.read_keys(file))
+    assert retired_at or verify.verify(folder, {base64.b64decode(KEY.public_key)}) == found, "a set is taken too"
+    command = [sys.executable, "-I", str(SCRIPT), str(folder), "--keys", str(file), "--json"]
     told = subprocess.run(command, capture_output=True, text=True)
     assert [one["kind"] for one in json.loads(told.stdout)["findings"]] == [one.kind for one in found.findings]
     assert told.returncode == (0 if found.is_whole else 1)
@@ -118,6 +124,24 @@ def lines(folder: Path, name: str = verify.LEDGER_NAME) -> list[bytes]:
 
 def write(folder: Path, told: list[bytes], name: str = verify.LEDGER_NAME) -> None:
     (folder / name).write_bytes(b"".join(told))
+
+
+def link_folder(folder: Path) -> None:
+    outside = folder.parent / "outside"
+    outside.mkdir()
+    (outside / "0.m4s").write_bytes(b"more")
+    (folder / "extra").symlink_to(outside)
+
+
+def link_rendition(folder: Path) -> None:
+    """The very files, in a place that is another's."""
+    (folder / "source").rename(folder.parent / "outside")
+    (folder / "source").symlink_to(folder.parent / "outside")
+
+
+def link_paper(folder: Path) -> None:
+    (folder / verify.LEDGER_NAME).rename(folder.parent / "outside")
+    (folder / verify.LEDGER_NAME).symlink_to(folder.parent / "outside")
 
 
 def edit_index(folder: Path) -> None:
@@ -214,6 +238,68 @@ def drop_signature(folder: Path) -> None:
     write(folder, lines(folder, verify.SIGNATURES_NAME)[1:], verify.SIGNATURES_NAME)
 
 
+def tell_anew(folder: Path) -> None:
+    """A forged segment, and a line behind the last signature that says so."""
+    segment(folder).write_bytes(b"forged")
+    told = {"rendition": "source", "name": "source/1.m4s", "msn": 1, "from_ms": 4000, "to_ms": 8000, "size": 6}
+    Ledger(folder).append(make_fact("file", START_MS, **told, sha256=verify.hash_file(segment(folder)), recovered=True))
+
+
+def tell_anew_and_sign(folder: Path) -> None:
+    tell_anew(folder)
+    sign(folder, RECORDING, heads(folder), KEY, NOW)
+
+
+def tell_twice(folder: Path) -> None:
+    """In a ledger made anew: the segment was never signed as it was, but nobody was killed either."""
+    segment(folder).write_bytes(b"forged")
+    digest = verify.hash_file(segment(folder))
+
+    def change(facts: list[verify.Line]) -> None:
+        number = next(number for number, fact in enumerate(facts) if fact.get("name") == "source/1.m4s")
+        facts.insert(number + 1, {**facts[number], "size": 6, "sha256": digest})
+
+    (folder / verify.SIGNATURES_NAME).unlink()
+    chained_anew(folder, change)
+    sign(folder, RECORDING, heads(folder), KEY, NOW)
+
+
+def delete(folder: Path, is_signed: bool = True, **told: str) -> None:
+    segment(folder).unlink()
+    Ledger(folder, verify.CUSTODY_NAME).append(make_fact("deletion", START_MS, outcome="success", agent="x", **told))
+    if is_signed:
+        sign(folder, RECORDING, heads(folder), KEY, NOW)
+
+
+def stamp(of: str | None, token: object = "AAAA") -> Callable[[Path], None]:
+    """A line that looks like a time stamp; of the last signature where `of` is None."""
+
+    def change(folder: Path) -> None:
+        signed = json.loads(lines(folder, verify.SIGNATURES_NAME)[-1])["signature"]
+        Ledger(folder, verify.SIGNATURES_NAME).append({"at": NOW.isoformat(), "of": of or signed, "timestamp": token})
+
+    return change
+
+
+def write_number(name: str, value: str) -> Callable[[Path], None]:
+    """Something that is no number of ours, chained as it should be."""
+
+    def change(folder: Path) -> None:
+        told = lines(folder)[:-1]
+        head = hashlib.sha256(told[-1].rstrip(b"\n")).hexdigest()
+        line = line_of({"fact": "file", "name": "source/9.m4s", "size": 1, "sha256": "0" * 64, name: "X"}, head)
+        write(folder, [*told, line.replace(b'"X"', value.encode())])
+
+    return change
+
+
+def far_number(folder: Path) -> None:
+    """A hole of a million million numbers."""
+    told = {"rendition": "other", "size": 1, "sha256": "0" * 64, "from_ms": 0}
+    for msn in (0, 10**12):
+        Ledger(folder).append(make_fact("file", START_MS, name=f"other/{msn}.m4s", msn=msn, **told))
+
+
 CASES: list[tuple[Callable[[Path], object], set[str]]] = [
     (lambda folder: None, set()),
     (flip, {"changed"}),
@@ -222,6 +308,9 @@ CASES: list[tuple[Callable[[Path], object], set[str]]] = [
     (swap, {"swapped"}),
     (lambda folder: segment(folder).unlink(), {"missing"}),
     (add, {"unlisted"}),
+    (link_folder, {"unlisted"}),
+    (link_rendition, {"unlisted", "missing"}),
+    (link_paper, {"unlisted"}),
     (edit_index, {"changed"}),
     (edit_line, {"line_changed"}),
     (drop_line, {"line_changed"}),
@@ -230,12 +319,29 @@ CASES: list[tuple[Callable[[Path], object], set[str]]] = [
     (drop_segment, {"signed_other", "number_lacking"}),
     (cut_end, {"no_end"}),
     (cut_ledger, {"cut_short", "no_end"}),
-    (append_line, {"unsigned_tail"}),
+    (append_line, {"unsigned_tail", "after_end"}),
     (lambda folder: (folder / verify.LEDGER_NAME).unlink(), {"no_ledger"}),
     (lambda folder: (folder / verify.SIGNATURES_NAME).unlink(), {"unsigned"}),
     (other_signature, {"other_recording"}),
     (copied_signature, {"signature_bad"}),
     (drop_signature, {"line_changed"}),
+    (tell_anew, {"unsigned_tail", "shortened", "after_end", "retold"}),
+    (tell_anew_and_sign, {"after_end", "retold"}),
+    (tell_twice, {"retold"}),
+    (delete, set()),
+    (lambda folder: delete(folder, location="arusha"), {"missing"}),
+    (lambda folder: delete(folder, is_signed=False), {"unsigned_tail", "missing"}),
+    (stamp(None), set()),
+    (stamp("AAAA"), {"stamp_strange"}),
+    (stamp(None, token="~"), {"stamp_strange"}),
+    (stamp(None, token=[7]), {"stamp_strange"}),
+    (far_number, {"number_lacking"}),
+    (write_number("from_ms", "1e308"), {"unreadable"}),
+    (write_number("from_ms", "Infinity"), {"unreadable"}),
+    (write_number("msn", "1.5"), {"unreadable"}),
+    (write_number("size", "9" * 5000), {"unreadable"}),
+    (write_number("to_ms", "9" * 18), {"unreadable"}),
+    (write_number("name", "[7]"), {"unreadable"}),
 ]
 
 
@@ -248,6 +354,51 @@ def test_each_change_is_told_apart(copy: Path, tamper: Callable[[Path], object],
 
 def test_a_ledger_under_another_recordings_name(copy: Path) -> None:
     assert "other_ledger" in kinds(copy.rename(copy.with_name(OTHER)))
+
+
+def test_the_database_remembers_what_was_cut_off(copy: Path) -> None:
+    """Back to an earlier signature, with all that it signed: the files prove themselves, the row says more."""
+    Ledger(copy, verify.CUSTODY_NAME).append(make_fact("ingestion", START_MS, outcome="success", agent="x"))
+    sign(copy, RECORDING, heads(copy), KEY, NOW)
+    early = {name: (copy / name).read_bytes() for name in (verify.CUSTODY_NAME, verify.SIGNATURES_NAME)}
+    Ledger(copy, verify.CUSTODY_NAME).append(make_fact("fixity check", START_MS, outcome="fail", agent="x"))
+    sign(copy, RECORDING, heads(copy), KEY, NOW)
+    now = heads(copy)
+    row = Recording(
+        ledger_bytes=now.ledger_bytes, ledger_head=now.ledger_head, custody_bytes=now.custody_bytes,
+        custody_head=now.custody_head, signed_bytes=now.ledger_bytes, signed_custody_bytes=now.custody_bytes,
+    )  # fmt: skip
+    assert [*compare(row, copy)] == []
+    for name, data in early.items():
+        (copy / name).write_bytes(data)
+    assert kinds(copy) == set()
+    told = [(one.kind, one.values["name"]) for one in compare(row, copy)]
+    assert told == [("database_more", verify.CUSTODY_NAME), ("database_more", verify.SIGNATURES_NAME)]
+    row.custody_bytes = row.signed_custody_bytes = heads(copy).custody_bytes
+    row.ledger_bytes += 1
+    told = [(one.kind, one.values["name"]) for one in compare(row, copy)]
+    assert told == [("database_more", verify.LEDGER_NAME), ("database_other", verify.CUSTODY_NAME)]
+
+
+def test_a_stamp_that_nobody_made_is_no_proof(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The script counts it, and says that it did not read it; the program reads it."""
+    assert main(["recording", "verify", str(copy), "--lang", "en"]) == 0
+    capsys.readouterr()
+    stamp(None)(copy)
+    report = verify.verify(copy)
+    assert report.timestamps == 1 and "not checked here" in "\n".join(verify.summary(report, "en"))
+    assert main(["recording", "verify", str(copy), "--lang", "en"]) == 1
+    assert "is no time stamp" in capsys.readouterr().out
+    (copy / verify.SIGNATURES_NAME).write_bytes(lines(copy, verify.SIGNATURES_NAME)[0] + b"[]\n")
+    assert main(["recording", "verify", str(copy), "--json"]) == 1
+
+
+def test_a_retired_key_signs_no_more(copy: Path) -> None:
+    signed_at = NOW + timedelta(hours=1)
+    sign(copy, RECORDING, heads(copy), KEY, signed_at)
+    east = timezone(timedelta(hours=3))
+    assert kinds(copy, signed_at.astimezone(east).isoformat()) == set(), "it was signed in time"
+    assert kinds(copy, (signed_at - timedelta(milliseconds=1)).astimezone(east).isoformat()) == {"key_retired"}
 
 
 def test_a_file_is_found_with_its_moment_and_another_is_not(copy: Path, tmp_path: Path) -> None:
@@ -274,6 +425,17 @@ def test_on_the_air_it_is_no_fault_that_there_is_no_end_yet(tmp_path: Path) -> N
             assert {one.kind for one in report.findings} == {"no_end"}
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("size", [10, TAIL_BYTES - 7, TAIL_BYTES, 3 * TAIL_BYTES])
+def test_a_ledger_goes_on_behind_a_line_of_any_length(tmp_path: Path, size: int) -> None:
+    Ledger(tmp_path).append({"fact": "a"})
+    Ledger(tmp_path).append({"fact": "x" * size})
+    with (tmp_path / verify.LEDGER_NAME).open("ab") as file:
+        file.write(b"torn" * size)
+    Ledger(tmp_path).append({"fact": "b"})
+    chain = verify.read_chain(tmp_path / verify.LEDGER_NAME)
+    assert chain.findings == [] and [len(line["fact"]) for line in chain.lines] == [1, size, 1]
 
 
 def test_the_scripts_own_ed25519_agrees_with_the_library() -> None:

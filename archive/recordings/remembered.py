@@ -1,0 +1,34 @@
+"""What the database remembers of a recording's papers: who has the folder in hand can cut all of them at an earlier
+signature, and they still prove themselves."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from archive.recordings.verify import CUSTODY_NAME, LEDGER_NAME, SIGNATURES_NAME, Chain, Finding, read_chain
+from core.tables import Recording
+
+
+def compare(recording: Recording, folder: Path) -> Iterator[Finding]:
+    """How the files lack what the row, read before them, tells of. They may have more: rows are read from the ledger a
+    little later, and custody's are written into the file with the next signature."""
+    ledger, custody, signatures = (read_chain(folder / name) for name in (LEDGER_NAME, CUSTODY_NAME, SIGNATURES_NAME))
+    yield from _compare(ledger, recording.ledger_bytes, recording.ledger_bytes, recording.ledger_head)
+    yield from _compare(custody, recording.signed_custody_bytes, recording.custody_bytes, recording.custody_head)
+    signed = [line for line in signatures.lines if "signature" in line]
+    reach = {name: int(signed[-1][name]) if signed else 0 for name in ("ledger_bytes", "custody_bytes")}
+    for told, found in (
+        (recording.signed_bytes, reach["ledger_bytes"]),
+        (recording.signed_custody_bytes, reach["custody_bytes"]),
+    ):
+        if found < told:
+            yield Finding("database_more", {"name": SIGNATURES_NAME, "told": told, "found": found})
+            return
+
+
+def _compare(chain: Chain, least: int, told: int, head: str) -> Iterator[Finding]:
+    if any(one.kind in ("line_changed", "unreadable") for one in chain.findings):
+        return  # that is told already
+    if chain.size < least:
+        yield Finding("database_more", {"name": chain.name, "told": least, "found": chain.size})
+    elif chain.size >= told and chain.head_at(told) != head:
+        yield Finding("database_other", {"name": chain.name, "told": told})
