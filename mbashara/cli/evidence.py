@@ -16,6 +16,7 @@ from core.ids import is_id
 from core.web.i18n import Language
 from mbashara.cli.common import UserError, add_command, database, institution_id, print_list, with_json
 from mbashara.cli.staff import BY
+from mbashara.data import as_caller
 from mbashara.settings import Settings
 
 
@@ -42,13 +43,21 @@ def add_key_parsers(areas: "_SubParsersAction[ArgumentParser]") -> None:
 
 def recording_verify(settings: Settings, arguments: Namespace) -> int:
     """0: whole; 1: something is not as it was; 2: it could not be checked."""
+    if not is_id(arguments.recording):
+        with as_caller():
+            return _verify(settings, arguments)
+    return _verify(settings, arguments)
+
+
+def _verify(settings: Settings, arguments: Namespace) -> int:
     folder, keys, on_air = _place(settings, arguments.recording)
     report = verify.verify(folder, keys, with_media=not arguments.no_media, on_air=on_air)
     if arguments.json:
         print(json.dumps(verify.as_json(report), ensure_ascii=False))
     else:
         print("\n".join([*verify.summary(report, arguments.lang), *_stamps(settings, folder, arguments.lang)]))
-    failed = verify.look_for(folder, arguments.files, arguments.lang) if arguments.files else 0
+    with as_caller():
+        failed = verify.look_for(folder, arguments.files, arguments.lang) if arguments.files else 0
     return 1 if failed or not report.is_whole else 0
 
 

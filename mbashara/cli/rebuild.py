@@ -17,6 +17,7 @@ from core import audit
 from core.ids import is_id
 from mbashara.cli.common import UserError, add_command, database
 from mbashara.cli.staff import BY
+from mbashara.data import as_caller, prepare, stepped_down
 from mbashara.settings import Settings
 
 
@@ -33,9 +34,16 @@ def rebuild_catalogue(settings: Settings, arguments: Namespace) -> int:
     trusted = signing_keys.public_halves(settings.signing_keys)
     if arguments.keys is not None:
         try:
-            trusted |= verify.read_keys(arguments.keys)
+            with as_caller():
+                trusted |= verify.read_keys(arguments.keys)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(f"{arguments.keys}: no list of keys / si orodha ya funguo: {error}") from error
+    prepare(settings)
+    with stepped_down(settings):
+        return _rebuild(settings, arguments, trusted)
+
+
+def _rebuild(settings: Settings, arguments: Namespace, trusted: set[bytes]) -> int:
     failed = _fetch(settings, arguments.location) if arguments.location else 0
     folders = sorted(path for path in settings.recordings.iterdir() if is_id(path.name))
     done = 0
