@@ -44,7 +44,7 @@ def rebuild_catalogue(settings: Settings, arguments: Namespace) -> int:
 
 
 def _rebuild(settings: Settings, arguments: Namespace, trusted: set[bytes]) -> int:
-    failed = _fetch(settings, arguments.location) if arguments.location else 0
+    failed = _fetch(settings, arguments.location, trusted) if arguments.location else 0
     folders = sorted(path for path in settings.recordings.iterdir() if is_id(path.name))
     done = 0
     for folder in folders:
@@ -74,7 +74,7 @@ def _audit(session: Session, files: rebuild.Files) -> None:
     audit.append(session, BY, "recording.rebuild", subject, now=datetime.now(UTC), after={"head": files.ledger.head})
 
 
-def _fetch(settings: Settings, name: str) -> int:
+def _fetch(settings: Settings, name: str, trusted: set[bytes]) -> int:
     """How many could not be brought back."""
     try:
         found = [one for one in read_locations(settings.locations, settings.recordings) if one.name == name]
@@ -88,7 +88,7 @@ def _fetch(settings: Settings, name: str) -> int:
             if is_id(recording_id) and not (settings.recordings / recording_id).exists():
                 print(f"{recording_id} …", flush=True)
                 try:
-                    fetch.fetch(store, recording_id, settings.recordings)
+                    fetch.fetch(store, recording_id, settings.recordings, trusted)
                 except (StoreError, OSError) as error:
                     failed += 1
                     print(f"! {error}", flush=True)
