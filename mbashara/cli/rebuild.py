@@ -5,19 +5,18 @@ from argparse import ArgumentParser, Namespace, _SubParsersAction
 from datetime import UTC, datetime
 from pathlib import Path
 
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from archive.recordings import fetch, rebuild, signing_keys, verify
 from archive.recordings.locations.config import LocationError, read_locations
 from archive.recordings.locations.errors import StoreError
 from archive.recordings.locations.opening import open_store
-from archive.recordings.rebuild import RebuildError
 from core import audit
+from core.database import DatabaseAway
 from core.ids import is_id
 from mbashara.cli.common import UserError, add_command, database
 from mbashara.cli.staff import BY
-from mbashara.data import as_caller, prepare, stepped_down
+from mbashara.data import DataError, as_caller, prepare, stepped_down
 from mbashara.settings import Settings
 
 
@@ -50,12 +49,19 @@ def _rebuild(settings: Settings, arguments: Namespace, trusted: set[bytes]) -> i
     for folder in folders:
         try:
             done += _restore(settings, folder, trusted)
-        except (RebuildError, IntegrityError, OSError, KeyError, TypeError, ValueError) as error:
+        except (DatabaseAway, DataError):
+            raise
+        except Exception as error:  # the top of one recording's way: the others have theirs
             failed += 1
-            print(f"! {error}", flush=True)
+            _tell(folder.name, error)
     print(f"{done} of {len(folders)} recordings put back / rekodi zimerudishwa: {done} kati ya {len(folders)}")
     sys.stdout.flush()
     return 1 if failed else 0
+
+
+def _tell(recording_id: str, error: Exception) -> None:
+    words = str(error) or type(error).__name__
+    print(f"! {words if recording_id in words else f'{recording_id}: {words}'}", flush=True)
 
 
 def _restore(settings: Settings, folder: Path, trusted: set[bytes]) -> bool:
@@ -89,9 +95,9 @@ def _fetch(settings: Settings, name: str, trusted: set[bytes]) -> int:
                 print(f"{recording_id} …", flush=True)
                 try:
                     fetch.fetch(store, recording_id, settings.recordings, trusted)
-                except (StoreError, OSError) as error:
+                except Exception as error:  # as above
                     failed += 1
-                    print(f"! {error}", flush=True)
+                    _tell(recording_id, error)
     except StoreError as error:
         raise UserError(str(error)) from error
     finally:
