@@ -77,6 +77,60 @@ def account() -> Account | None:
     return Account(entry.pw_uid, entry.pw_gid)
 
 
+@contextmanager
+def stepped_down(settings: Settings) -> Iterator[None]:
+    """A command of root's works as the account where the data are the account's: a link that lies there leads nowhere
+    where the account may not go, and no file of root's is left. What it starts can't become root again; it can, for
+    what its caller named (`as_caller`)."""
+    try:
+        owner = settings.data.stat().st_uid
+        entry = pwd.getpwnam(ACCOUNT)
+    except (OSError, KeyError):
+        yield
+        return
+    if os.geteuid() != 0 or owner != entry.pw_uid:
+        yield
+        return
+    _make_the_way(settings, Account(entry.pw_uid, entry.pw_gid))
+    groups = os.getgroups()
+    os.setgroups([])
+    os.setresgid(entry.pw_gid, entry.pw_gid, 0)
+    os.setresuid(entry.pw_uid, entry.pw_uid, 0)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setresuid(0, 0, 0)
+        os.setresgid(0, 0, 0)
+        os.setgroups(groups)
+
+
+@contextmanager
+def as_caller() -> Iterator[None]:
+    """For paths that a command's caller named, which the account may not reach."""
+    user_id, _, kept_id = os.getresuid()
+    if os.geteuid() == 0 or kept_id != 0:
+        yield
+        return
+    group_id = os.getegid()
+    os.seteuid(0)
+    os.setegid(0)
+    try:
+        yield
+    finally:
+        os.setegid(group_id)
+        os.seteuid(user_id)
+
+
+def _make_the_way(settings: Settings, owner: Account) -> None:
+    """What the account could not make itself: its memory folder, which is gone with a restart of the machine."""
+    if not settings.run.exists():
+        settings.run.mkdir(parents=True)
+        os.chown(settings.run, owner.user_id, owner.group_id, follow_symlinks=False)
+    for path in (settings.data, Path(os.__file__), Path(structlog.__file__)):
+        _open_the_way_to(path)
+
+
 def prepare(settings: Settings) -> None:
     """Makes what is missing of DATA and RUN. Raises DataError where they can't be ours."""
     try:
@@ -119,8 +173,13 @@ def locked(settings: Settings) -> Iterator[None]:
 
 
 def open_lock(settings: Settings) -> IO[str]:
+    """One that root made can be read by the account: that is enough to ask for it."""
+    path = settings.data / "lock"
     try:
-        return (settings.data / "lock").open("a+")
+        try:
+            return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644), "r+")
+        except PermissionError:
+            return os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC))
     except OSError as error:
         raise DataError(f"cannot use the data folder: {error.strerror}: {error.filename}") from error
 

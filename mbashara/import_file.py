@@ -55,8 +55,8 @@ STALLED_S = 180.0
 WATCH_S = 0.5
 READ_BYTES = 1 << 16
 HASHED_BYTES = 1 << 20
-MAX_NAME = 120
-UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
+ENDING = re.compile("[a-z0-9]{1,10}")
+SERVED = ("m3u8", "m4s")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,11 +104,9 @@ def tell(**told: Any) -> None:
 
 
 def safe_name(name: str) -> str:
-    """A file's name that is harmless everywhere; the ledger has the one that it came with."""
-    stem, dot, ending = UNSAFE.sub("_", name).lstrip(".").rpartition(".")
-    if not dot or len(ending) > 10:
-        return f"{stem}{dot}{ending}"[:MAX_NAME] or "file"
-    return f"{stem[: MAX_NAME - 11] or 'file'}.{ending}"
+    """What the original is called: never as a file that players ask for. The ledger has the name that it came with."""
+    ending = name.rpartition(".")[2].lower() if "." in name else ""
+    return f"file.{ending}" if ENDING.fullmatch(ending) and ending not in SERVED else "file"
 
 
 class Maker:

@@ -16,7 +16,7 @@ from sqlalchemy import Engine
 
 from core.database import migrate
 from mbashara.children import as_account, die_with_parent
-from mbashara.data import DataError, account, open_lock, prepare, try_lock
+from mbashara.data import DataError, account, open_lock, prepare, stepped_down, try_lock
 from mbashara.settings import Settings
 
 START_TIMEOUT_S = 30
@@ -108,15 +108,16 @@ def ensure_tables(settings: Settings, engine: Engine, timeout_s: float = START_T
 def running(settings: Settings) -> Iterator[None]:
     """A server for one command: `up`'s if it runs, else started now and stopped after."""
     prepare(settings)
-    if settings.database_url:
-        yield
-        return
-    with open_lock(settings) as file:
-        if try_lock(file):
-            with _started(settings):
-                yield
-        else:
+    with stepped_down(settings):
+        if settings.database_url:
             yield
+            return
+        with open_lock(settings) as file:
+            if try_lock(file):
+                with _started(settings):
+                    yield
+            else:
+                yield
 
 
 @contextmanager

@@ -143,6 +143,12 @@ class Settings(BaseSettings):
     import_max_hours: float = Field(24, gt=0, description="Hours that an imported file may last.")
     upload_max_gb: float = Field(200, gt=0, description="Gigabytes that an uploaded file may have.")
     upload_expires_hours: float = Field(48, gt=0, description="Hours after which an upload that stopped is removed.")
+    uploads_gb: float = Field(
+        500, gt=0, description="Gigabytes of one institution's files that are not recordings yet, failed ones too."
+    )
+    upload_reserve_gb: float = Field(
+        10, ge=0, description="Gigabytes that uploads leave to what is on the air, above MBASHARA_MIN_FREE_MB."
+    )
     uploads_open: int = Field(20, ge=1, description="Uploads of one institution that are not finished.")
     run_dir: Path | None = Field(
         None, description="Memory folder of the live window and sockets (default: one of this data folder)."

@@ -108,7 +108,7 @@ def environment(**settings: object) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("MBASHARA_")}
     mine = {f"MBASHARA_{name.upper()}": str(value) for name, value in settings.items()}
     search = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-    return {**kept, "MBASHARA_LOG_LEVEL": "info", "PYTHONPATH": search, **mine}
+    return {**kept, "MBASHARA_LOG_LEVEL": "info", "MBASHARA_UPLOAD_RESERVE_GB": "0", "PYTHONPATH": search, **mine}
 
 
 def command(data: Path, *words: str, **settings: object) -> subprocess.CompletedProcess[str]:

@@ -182,6 +182,13 @@ def open_uploads(session: Session, institution_id: int) -> tuple[int, int]:
     return count, int(session.scalar(select(left).where(ImportJob.state == State.UPLOADING)) or 0)
 
 
+def kept_bytes(session: Session, institution_id: int) -> int:
+    """What an institution's files take, or will when they are here: all that are kept and are no recordings."""
+    is_gone = (ImportJob.state == State.FAILED) & ImportJob.expires_at.is_(None)
+    kept = (ImportJob.institution_id == institution_id) & ImportJob.state.not_in(LEFT_WHOLE) & ~is_gone
+    return int(session.scalar(select(func.coalesce(func.sum(ImportJob.size_bytes), 0)).where(kept)) or 0)
+
+
 def page(
     session: Session, visible: Scope, *, before: str = "", limit: int
 ) -> Sequence[Row[ImportJob, Channel, Institution]]:

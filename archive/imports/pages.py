@@ -25,11 +25,12 @@ from core.ids import RANDOM_BYTES, is_id
 from core.staff.permissions import Act, scope
 from core.tables import Channel
 from core.web.forms import Form
-from core.web.site import Page, Site, View
+from core.web.site import MAX_FORM_BYTES, LargeForm, Page, Site, View
 
 PATH = "/staff/imports"
 PLAIN_BYTES = 256 << 20
 """Of a file that is sent as a form: what breaks off begins anew, so it had better be small."""
+FORM = LargeForm(Act.RECORDING_IMPORT, PLAIN_BYTES + MAX_FORM_BYTES)
 ROWS = 50
 MAX_CHANNELS = 1000
 FIELDS = ("channel", "title_sw", "title_en", "at")
@@ -37,6 +38,7 @@ PROBLEMS = {
     Cause.CHANNEL: ("channel", N_("Choose a channel.")),
     Cause.TIME: ("at", N_("Write the time as 2019-05-01T08:00.")),
     Cause.MANY: ("file", N_("This institution has as many unfinished uploads as it may have.")),
+    Cause.QUOTA: ("file", N_("This institution's files take as much room as they may.")),
     Cause.FULL: ("file", N_("There is no room for this file.")),
 }
 NO_FILE, TOO_LARGE = N_("Choose a file."), N_("Without JavaScript a file may have 256 MB.")
@@ -44,7 +46,7 @@ NO_FILE, TOO_LARGE = N_("Choose a file."), N_("Without JavaScript a file may hav
 
 def routes(site: Site, engine: Engine, depot: Depot) -> list[BaseRoute]:
     return [
-        *site.staff_pages(PATH, partial(_imports, engine, depot), ("GET", "POST")),
+        *site.staff_pages(PATH, partial(_imports, engine, depot), ("GET", "POST"), FORM),
         *site.staff_pages(f"{PATH}/{{id:str}}/{{change:str}}", partial(_change, engine, depot), ("POST",)),
     ]
 

@@ -16,7 +16,7 @@ from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
 
-from sqlalchemy import select
+from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from archive.imports import jobs
@@ -25,8 +25,10 @@ from archive.imports.tables import ImportJob
 from core.audit import Actor
 from core.channels import find_channel
 from core.staff.permissions import Scope
-from core.tables import Channel, Institution
+from core.tables import Channel
 from core.web.dates import EAST_AFRICA_TIME
+
+LOCK = 0x75706C6F6164  # of PostgreSQL, any constant of our own
 
 
 class Cause(StrEnum):
@@ -36,6 +38,7 @@ class Cause(StrEnum):
     TIME = "time"
     SHA256 = "sha256"
     MANY = "many"
+    QUOTA = "quota"
     FULL = "full"
     LOCKED = "locked"
     GONE = "gone"
@@ -52,13 +55,15 @@ class UploadRefused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Depot:
-    """Where files come in, and how much. `per_institution`: uploads that are not finished."""
+    """Where files come in, and how much. `per_institution`: uploads that are not finished; `institution_bytes`: of
+    all that is kept and is no recording. Less than `min_free_bytes` of the disk is never left."""
 
     folder: Path
     max_bytes: int
     per_institution: int
     expires: timedelta
     min_free_bytes: int
+    institution_bytes: int
 
     def path(self, job_id: str) -> Path:
         return self.folder / job_id
@@ -75,14 +80,16 @@ def begin(
     session: Session, depot: Depot, job_id: str, told: Mapping[str, str], size_bytes: int, place: Scope, *, by: Actor,
     now: datetime,
 ) -> ImportJob:  # fmt: skip
-    """`told` says `channel`, and may say `filename`, `title_sw`, `title_en`, `at` and `sha256`. Of two institutions'
-    last places or bytes one gets them: an institution's row is locked. Raises UploadRefused."""
+    """`told` says `channel`, and may say `filename`, `title_sw`, `title_en`, `at` and `sha256`. Uploads begin one after
+    the other: of the last place or the last bytes one gets them. Raises UploadRefused."""
     channel = channel_at(session, told.get("channel", ""), place)
-    session.execute(select(Institution.id).where(Institution.id == channel.institution_id).with_for_update())
     wanted = read_wanted(told, size_bytes)
+    session.execute(text("select pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
     count, wanted_bytes = jobs.open_uploads(session, channel.institution_id)
     if count >= depot.per_institution:
         raise UploadRefused(Cause.MANY)
+    if jobs.kept_bytes(session, channel.institution_id) + size_bytes > depot.institution_bytes:
+        raise UploadRefused(Cause.QUOTA)
     if not depot.has_room(size_bytes + wanted_bytes):
         raise UploadRefused(Cause.FULL)
     return jobs.add(session, job_id, channel, wanted, by=by, now=now, expires_at=now + depot.expires)
@@ -105,12 +112,12 @@ def read_wanted(told: Mapping[str, str], size_bytes: int) -> Wanted:
     return Wanted(name, size_bytes, title_sw, title_en, read_moment(told.get("at", "")), sha256)
 
 
-def read_moment(text: str) -> datetime | None:
+def read_moment(told: str) -> datetime | None:
     """ISO 8601; without a zone it is East Africa's. None where nothing is said."""
-    if not text:
+    if not told:
         return None
     try:
-        at = datetime.fromisoformat(text)
+        at = datetime.fromisoformat(told)
         at = at if at.tzinfo is not None else at.replace(tzinfo=EAST_AFRICA_TIME)
         at.timestamp()
     except (ValueError, OverflowError) as error:
@@ -120,8 +127,8 @@ def read_moment(text: str) -> datetime | None:
     return at
 
 
-def _line(text: str) -> str:
-    return "".join(one for one in text if one.isprintable()).strip()
+def _line(told: str) -> str:
+    return "".join(one for one in told if one.isprintable()).strip()
 
 
 def find(session: Session, job_id: str, place: Scope, *, lock: bool = False) -> ImportJob:

@@ -14,8 +14,8 @@ import re
 import shutil
 import tarfile
 import unicodedata
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import IO, Protocol
@@ -59,6 +59,9 @@ class Source(Protocol):
     def open(self, name: str) -> IO[bytes]: ...
 
 
+Reading = Callable[[], AbstractContextManager[None]]
+
+
 @dataclass(slots=True)
 class _Bag:
     source: Source
@@ -69,10 +72,12 @@ class _Bag:
         return {name: size for name, size in self.source.sizes.items() if name.startswith("data/")}
 
 
-def import_bag(path: Path, recordings: Path, keys: Collection[bytes] | None = None) -> Imported:
-    """`keys` are the public keys that may have signed the recording; None: any. Blocks; for a worker's thread. Raises
-    BagError, OSError."""
-    with _source(path) as source:
+def import_bag(
+    path: Path, recordings: Path, keys: Collection[bytes] | None = None, reading: Reading = nullcontext
+) -> Imported:
+    """`keys` are the public keys that may have signed the recording; None: any. The bag's files are opened in
+    `reading`. Blocks; for a worker's thread. Raises BagError, OSError."""
+    with _source(path, reading) as source:
         bag = _read_bag(source)
         recording, head = _identity(source)
         files, size = len(bag.payload()), sum(bag.payload().values())
@@ -118,7 +123,7 @@ def _give(staged: Path, recordings: Path) -> None:
     if os.geteuid() == 0:
         owner = recordings.stat()
         for path in (staged, *staged.rglob("*")):
-            os.chown(path, owner.st_uid, owner.st_gid)
+            os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
 
 
 def _sync(folder: Path) -> None:
@@ -302,7 +307,8 @@ def _identity(source: Source) -> tuple[str, str]:
 def _stage(bag: _Bag, staged: Path) -> dict[str, str]:
     """Copies data/ into `staged`, and is certain of every byte; the SHA-256 of each file by its name there."""
     for old in list(staged.rglob("*")):
-        if not old.is_dir() and f"data/{old.relative_to(staged).as_posix()}" not in bag.sums:
+        is_wanted = old.is_dir() or f"data/{old.relative_to(staged).as_posix()}" in bag.sums
+        if old.is_symlink() or not is_wanted:  # no link is of ours
             old.unlink()
     return {name[5:]: _copy(bag, name, staged / name[5:]) for name in sorted(bag.sums)}
 
@@ -368,13 +374,18 @@ def _check_ledger(staged: Path, digests: Mapping[str, str], keys: Collection[byt
 
 
 @contextmanager
-def _source(path: Path) -> Iterator[Source]:
-    if path.is_dir():
-        yield _Folder(path, dict(_sizes(path)))
+def _source(path: Path, reading: Reading) -> Iterator[Source]:
+    with reading():
+        folder = _Folder(path, dict(_sizes(path)), reading) if path.is_dir() else None
+    if folder is not None:
+        yield folder
         return
     # Never compressed: what is written is never more than what was sent.
-    with _no_bag(path), tarfile.open(path, "r:", tarinfo=_Member) as tar:
-        members = _members(tar, path)
+    with ExitStack() as opened:
+        opened.enter_context(_no_bag(path))
+        with reading():
+            tar = opened.enter_context(tarfile.open(path, "r:", tarinfo=_Member))
+            members = _members(tar, path)
         yield _Tar(tar, members, {name: member.size for name, member in members.items()})
 
 
@@ -399,11 +410,13 @@ def _sizes(folder: Path) -> Iterator[tuple[str, int]]:
 class _Folder:
     top: Path
     sizes: Mapping[str, int]
+    reading: Reading
     is_folder: bool = True
 
     def open(self, name: str) -> IO[bytes]:
         """The last step is never through a link that came meanwhile."""
-        return os.fdopen(os.open(self.top / name, os.O_RDONLY | os.O_NOFOLLOW), "rb")
+        with self.reading():
+            return os.fdopen(os.open(self.top / name, os.O_RDONLY | os.O_NOFOLLOW), "rb")
 
 
 @dataclass(frozen=True, slots=True)

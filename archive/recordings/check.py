@@ -1,5 +1,5 @@
-"""Whether a recording's files are all there: what each rendition's
-index names, against what the folder holds."""
+"""Whether a recording's files are all there: what the index of each
+rendition in the ledger names, against what the folder holds."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import m3u8
 
+from archive.recordings.ledger import read_facts
 from archive.recordings.rows import MissingSpan
 
 
@@ -22,7 +23,10 @@ class CheckedFiles:
 def check_files(folder: Path) -> CheckedFiles:
     """Blocks while it reads the indexes and looks at each file; for a worker's thread."""
     durations_ms, missing, files = [0], [], set[Path]()
+    renditions = {fact.get("name") for fact in read_facts(folder) if fact.get("fact") == "rendition"}
     for index in sorted(folder.glob("*/index.m3u8")):
+        if index.parent.name not in renditions:
+            continue
         duration_ms = 0.0
         for segment in m3u8.load(str(index)).segments:
             wanted = _files_of(segment, index.parent)

@@ -11,7 +11,6 @@ import re
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import partial
 from gettext import NullTranslations
 from http import HTTPStatus
 from pathlib import Path
@@ -26,6 +25,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
+from starlette.types import Message
 
 from core.audit import Actor
 from core.staff.permissions import Act, may, scope
@@ -38,6 +38,8 @@ from core.web.visitors import CSRF_FIELD, Visitor
 
 MAX_FIELDS = 200
 MAX_FIELD_BYTES = 1 << 16
+MAX_FORM_BYTES = 1 << 20
+"""Of a whole form, but for a LargeForm."""
 LOG_IN = "/staff/login"
 UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 """NUL and halves of characters (a form in utf-7 can hold them): PostgreSQL keeps neither."""
@@ -114,8 +116,7 @@ class View:
 
     def may_anywhere(self, act: Act) -> bool:
         """Whether there is any institution where the person may do it: for links and lists."""
-        place = scope(self.staff.memberships, act)
-        return place.everything or bool(place.institution_ids)
+        return _may_anywhere(self.staff, act)
 
     def require(self, act: Act, institution_id: int | None) -> None:
         """404 for what belongs to an institution where the person has no role at all: its very existence is not ours to
@@ -140,6 +141,14 @@ class Page:
     status: HTTPStatus = HTTPStatus.OK
     kept_s: int = 0
     afterwards: Callable[[], object] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LargeForm:
+    """What a page takes from those who may do `act` somewhere; from all others no more than of any form."""
+
+    act: Act
+    max_bytes: int
 
 
 Endpoint = Callable[[View], Page | Response]
@@ -171,9 +180,11 @@ class Site:
         """The page's route in each language: `path` begins behind the language."""
         return self._routes(path, endpoint, methods, for_staff=False)
 
-    def staff_pages(self, path: str, endpoint: Endpoint, methods: Sequence[str] = ("GET",)) -> list[BaseRoute]:
-        """The same for those who are logged in."""
-        return self._routes(path, endpoint, methods, for_staff=True)
+    def staff_pages(
+        self, path: str, endpoint: Endpoint, methods: Sequence[str] = ("GET",), large: LargeForm | None = None
+    ) -> list[BaseRoute]:
+        """The same for those who are logged in. Nothing of a form is read before it is known who sends it."""
+        return self._routes(path, endpoint, methods, for_staff=True, large=large)
 
     def signed_in(self, request: Request) -> SignedIn | None:
         """Who asks, for what is no page. Blocks: for a thread."""
@@ -205,18 +216,29 @@ class Site:
         """Renders a piece of a page that is told on its own."""
         return self._templates[language].macro(template, name)
 
-    def _routes(self, path: str, endpoint: Endpoint, methods: Sequence[str], *, for_staff: bool) -> list[BaseRoute]:
+    def _routes(
+        self, path: str, endpoint: Endpoint, methods: Sequence[str], *, for_staff: bool, large: LargeForm | None = None
+    ) -> list[BaseRoute]:
         return [
-            Route(f"/{language}{path}", self._answer(language, endpoint, for_staff), methods=list(methods))
+            Route(f"/{language}{path}", self._answer(language, endpoint, for_staff, large), methods=list(methods))
             for language in Language
         ]
 
-    def _answer(self, language: Language, endpoint: Endpoint, for_staff: bool) -> Answer:
+    def _answer(self, language: Language, endpoint: Endpoint, for_staff: bool, large: LargeForm | None) -> Answer:
         async def answer(request: Request) -> Response:
-            form = None
-            if request.method == "POST":
-                form = await request.form(max_files=1, max_fields=MAX_FIELDS, max_part_size=MAX_FIELD_BYTES)
-            return await run_in_threadpool(partial(self._respond, language, endpoint, for_staff, request, form))
+            if request.method != "POST":
+                return await run_in_threadpool(self._respond, language, endpoint, for_staff, request, None)
+            max_bytes = MAX_FORM_BYTES
+            if for_staff:
+                person = await run_in_threadpool(self.signed_in, request)
+                if person is None:
+                    return _to_log_in(language)
+                if large is not None and _may_anywhere(person, large.act):
+                    max_bytes = large.max_bytes
+            async with _bounded(request, max_bytes).form(
+                max_files=1, max_fields=MAX_FIELDS, max_part_size=MAX_FIELD_BYTES
+            ) as form:
+                return await run_in_threadpool(self._respond, language, endpoint, for_staff, request, form)
 
         return answer
 
@@ -227,8 +249,7 @@ class Site:
             raise HTTPException(HTTPStatus.BAD_REQUEST)
         view = self._view(request, language, form, for_staff)
         if for_staff and view.person is None:
-            back = quote(view.path) if request.method == "GET" else ""
-            return RedirectResponse(f"/{language}{LOG_IN}?next={back}", HTTPStatus.SEE_OTHER)
+            return _to_log_in(language, quote(view.path) if request.method == "GET" else "")
         if form is not None and not view.visitor.proves(form.get(CSRF_FIELD), self._csrf_key):
             return self.render(view, Page("core/forged.html", status=HTTPStatus.FORBIDDEN))
         answer = endpoint(view)
@@ -241,6 +262,30 @@ class Site:
         person = self._door.signed_in(visitor.session_token, visit) if for_staff and visitor.session_token else None
         token = visitor.csrf_token(self._csrf_key)
         return View(request, language, self._words[language], visitor, visit, token, form, person)
+
+
+def _to_log_in(language: Language, back: str = "") -> Response:
+    return RedirectResponse(f"/{language}{LOG_IN}?next={back}", HTTPStatus.SEE_OTHER)
+
+
+def _may_anywhere(person: SignedIn, act: Act) -> bool:
+    place = scope(person.memberships, act)
+    return place.everything or bool(place.institution_ids)
+
+
+def _bounded(request: Request, max_bytes: int) -> Request:
+    """The same request; reading more than `max_bytes` of its body raises 413."""
+    left = max_bytes
+
+    async def receive() -> Message:
+        nonlocal left
+        message = await request.receive()
+        left -= len(message.get("body", b""))
+        if left < 0:
+            raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+        return message
+
+    return Request(request.scope, receive)
 
 
 def _is_storable(request: Request, form: FormData | None) -> bool:

@@ -57,6 +57,7 @@ FIELDS = {
 }
 CAUSES = {
     Cause.MANY: Kind.UPLOADS_MANY,
+    Cause.QUOTA: Kind.NO_SPACE,
     Cause.FULL: Kind.NO_SPACE,
     Cause.LOCKED: Kind.LOCKED,
     Cause.GONE: Kind.GONE,
@@ -79,7 +80,8 @@ Who = Callable[[Request], Uploader]
 def depot(settings: Settings) -> Depot:
     return Depot(
         settings.imports_folder, round(settings.upload_max_gb * 1e9), settings.uploads_open,
-        timedelta(hours=settings.upload_expires_hours), settings.min_free_mb << 20,
+        timedelta(hours=settings.upload_expires_hours),
+        (settings.min_free_mb << 20) + round(settings.upload_reserve_gb * 1e9), round(settings.uploads_gb * 1e9),
     )  # fmt: skip
 
 
@@ -217,6 +219,8 @@ class _Door:
         job = await run_in_threadpool(self._find, request, uploader)
         uploads.check_open(job)
         tus.check_patch(patch, job.received_bytes, job.size_bytes)  # before a file is made of what is over
+        if job.state == jobs.State.UPLOADING and not self._depot.has_room(0):
+            raise UploadRefused(Cause.FULL)
         with Growing(self._depot.path(job.id)) as file:
             await run_in_threadpool(file.open)
             job = await run_in_threadpool(self._find, request, uploader)

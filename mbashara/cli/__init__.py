@@ -28,7 +28,7 @@ from mbashara.cli import (
     staff,
 )
 from mbashara.cli.common import Command, UserError, add_command, database, print_list, with_json
-from mbashara.data import DataError
+from mbashara.data import DataError, stepped_down
 from mbashara.settings import Settings
 
 SETTING_ARGUMENTS = ("data", "http", "rtmp", "media_workers")
@@ -40,7 +40,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         settings = read_settings(arguments)
         logs.configure("supervisor" if arguments.command is up else "command", settings.log_level)
         command: Command = arguments.command
-        return command(settings, arguments)
+        if command is up:
+            return command(settings, arguments)
+        with stepped_down(settings):
+            return command(settings, arguments)
     except ValidationError as error:
         first = error.errors()[0]
         return _fail(f"setting {'.'.join(map(str, first['loc']))}: {first['msg']}")

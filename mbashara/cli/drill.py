@@ -17,6 +17,7 @@ from archive.recordings.drill_cases import CASES
 from archive.recordings.judge import PAPERS
 from archive.recordings.locations.config import LOCAL
 from archive.recordings.locations.folder import FolderStore
+from archive.recordings.locations.store import check_key
 from archive.recordings.repair import Outcome, Result
 from mbashara.cli.common import UserError, add_command, database, with_json
 from mbashara.settings import Settings
@@ -99,6 +100,11 @@ def _keys(settings: Settings, recording: str) -> dict[bytes, str | None]:
 def _copy(folder: Path, to: Path) -> None:
     """The papers and what the ledger lists. Raises UserError where there is no room for four of them."""
     names = [*verify.listed_files(verify.read_chain(folder / verify.LEDGER_NAME)), *PAPERS]
+    try:
+        for name in names:
+            check_key(name)
+    except ValueError as error:  # a ledger that is not ours must not lead outside
+        raise UserError(str(error)) from error
     paths = [name for name in names if (folder / name).is_file()]
     size = sum((folder / name).stat().st_size for name in paths)
     if shutil.disk_usage(to.parent.parent).free < 5 * size:

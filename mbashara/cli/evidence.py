@@ -18,6 +18,7 @@ from core.tables import Recording
 from core.web.i18n import Language
 from mbashara.cli.common import UserError, add_command, database, institution_id, print_list, with_json
 from mbashara.cli.staff import BY
+from mbashara.data import as_caller
 from mbashara.settings import Settings
 
 
@@ -44,6 +45,13 @@ def add_key_parsers(areas: "_SubParsersAction[ArgumentParser]") -> None:
 
 def recording_verify(settings: Settings, arguments: Namespace) -> int:
     """0: whole; 1: something is not as it was; 2: it could not be checked."""
+    if not is_id(arguments.recording):
+        with as_caller():
+            return _verify(settings, arguments)
+    return _verify(settings, arguments)
+
+
+def _verify(settings: Settings, arguments: Namespace) -> int:
     folder, keys, known = _place(settings, arguments.recording)
     on_air = known is not None and known.state == "recording"
     report = verify.verify(folder, keys, with_media=not arguments.no_media, on_air=on_air)
@@ -56,7 +64,8 @@ def recording_verify(settings: Settings, arguments: Namespace) -> int:
     else:
         told = [("" if is_good else "! ") + text for is_good, text in stamps]
         print("\n".join([*verify.summary(report, arguments.lang, are_stamps_checked=True), *told]))
-    failed = verify.look_for(folder, arguments.files, arguments.lang) if arguments.files else 0
+    with as_caller():
+        failed = verify.look_for(folder, arguments.files, arguments.lang) if arguments.files else 0
     return 1 if failed or not report.is_whole or not all(is_good for is_good, _ in stamps) else 0
 
 

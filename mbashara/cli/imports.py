@@ -22,7 +22,7 @@ from core.ids import RANDOM_BYTES
 from core.web.dates import EAST_AFRICA_TIME
 from core.web.i18n import Language
 from mbashara.cli.common import UserError, add_command, database
-from mbashara.data import account
+from mbashara.data import as_caller, stepped_down
 from mbashara.settings import Settings
 
 if TYPE_CHECKING:
@@ -49,7 +49,8 @@ def add_parser(recording: "_SubParsersAction[ArgumentParser]") -> None:
 def import_files(settings: Settings, arguments: Namespace) -> int:
     if not arguments.channel:
         raise UserError("name the channel: --channel SLUG / taja chaneli: --channel SLUG")
-    files = list(_files(arguments.files))
+    with as_caller():
+        files = list(_files(arguments.files))
     if not files:
         raise UserError("there is no file / hakuna faili")
     at = _moment(arguments.at)
@@ -100,7 +101,8 @@ def _take(settings: Settings, file: Path, arguments: Namespace, at: datetime | N
             raise UserError(f"there is no channel {arguments.channel} / hakuna chaneli {arguments.channel}")
     job_id = jobs.new_id(now, secrets.token_bytes(RANDOM_BYTES))
     kept = settings.imports_folder / job_id
-    sha256, size_bytes = _copy(settings, file, kept)
+    with stepped_down(settings):
+        sha256, size_bytes = _copy(settings, file, kept)
     wanted = Wanted(file.name, size_bytes, arguments.title_sw, arguments.title_en, at, sha256)
     try:
         with database(settings) as session:
@@ -115,17 +117,18 @@ def _take(settings: Settings, file: Path, arguments: Namespace, at: datetime | N
 
 def _copy(settings: Settings, file: Path, kept: Path) -> tuple[str, int]:
     """Its hash and its size in bytes. Leaves the free space that `up` wants."""
-    size_bytes = file.stat().st_size
+    with as_caller():
+        size_bytes = file.stat().st_size
     status = os.statvfs(kept.parent)
     if size_bytes == 0:
         raise UserError(f"{file} is empty / {file} ni tupu")
     if status.f_bavail * status.f_frsize - size_bytes < settings.min_free_mb << 20:
         raise UserError(f"no space left for {file} / nafasi haitoshi kwa {file}")
-    digest, owner = hashlib.sha256(), account()
+    digest = hashlib.sha256()
     try:
-        with file.open("rb") as source, kept.open("xb") as target:
-            if owner is not None:
-                os.fchown(target.fileno(), owner.user_id, owner.group_id)
+        with as_caller():
+            opened = file.open("rb")
+        with opened as source, kept.open("xb") as target:
             while data := source.read(COPIED_BYTES):
                 digest.update(data)
                 target.write(data)

@@ -6,18 +6,18 @@ from collections.abc import Collection
 from datetime import UTC, datetime
 from pathlib import Path
 
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from archive.recordings import fetch, rebuild, signing_keys, verify
 from archive.recordings.locations.config import LocationError, read_locations
 from archive.recordings.locations.errors import StoreError
 from archive.recordings.locations.opening import open_store
-from archive.recordings.rebuild import RebuildError
 from core import audit
+from core.database import DatabaseAway
 from core.ids import is_id
 from mbashara.cli.common import UserError, add_command, database
 from mbashara.cli.staff import BY
+from mbashara.data import DataError, as_caller, prepare, stepped_down
 from mbashara.settings import Settings
 
 
@@ -34,21 +34,35 @@ def rebuild_catalogue(settings: Settings, arguments: Namespace) -> int:
     trusted = dict.fromkeys(signing_keys.public_halves(settings.signing_keys))
     if arguments.keys is not None:
         try:
-            trusted |= verify.read_keys(arguments.keys)
+            with as_caller():
+                trusted |= verify.read_keys(arguments.keys)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(f"{arguments.keys}: no list of keys / si orodha ya funguo: {error}") from error
-    failed = _fetch(settings, arguments.location) if arguments.location else 0
+    prepare(settings)
+    with stepped_down(settings):
+        return _rebuild(settings, arguments, trusted)
+
+
+def _rebuild(settings: Settings, arguments: Namespace, trusted: Collection[bytes]) -> int:
+    failed = _fetch(settings, arguments.location, trusted) if arguments.location else 0
     folders = sorted((path for path in settings.recordings.iterdir() if is_id(path.name)), reverse=True)
     done = 0
     for folder in folders:
         try:
             done += _restore(settings, folder, trusted)
-        except (RebuildError, IntegrityError, OSError, KeyError, TypeError, ValueError) as error:
+        except (DatabaseAway, DataError):
+            raise
+        except Exception as error:  # the top of one recording's way: the others have theirs
             failed += 1
-            print(f"! {error}", flush=True)
+            _tell(folder.name, error)
     print(f"{done} of {len(folders)} recordings put back / rekodi zimerudishwa: {done} kati ya {len(folders)}")
     sys.stdout.flush()
     return 1 if failed else 0
+
+
+def _tell(recording_id: str, error: Exception) -> None:
+    words = str(error) or type(error).__name__
+    print(f"! {words if recording_id in words else f'{recording_id}: {words}'}", flush=True)
 
 
 def _restore(settings: Settings, folder: Path, trusted: Collection[bytes]) -> bool:
@@ -67,7 +81,7 @@ def _audit(session: Session, files: rebuild.Files) -> None:
     audit.append(session, BY, "recording.rebuild", subject, now=datetime.now(UTC), after={"head": files.ledger.head})
 
 
-def _fetch(settings: Settings, name: str) -> int:
+def _fetch(settings: Settings, name: str, trusted: Collection[bytes]) -> int:
     """How many could not be brought back."""
     try:
         found = [one for one in read_locations(settings.locations, settings.recordings) if one.name == name]
@@ -81,10 +95,10 @@ def _fetch(settings: Settings, name: str) -> int:
             if is_id(recording_id) and not (settings.recordings / recording_id).exists():
                 print(f"{recording_id} …", flush=True)
                 try:
-                    fetch.fetch(store, recording_id, settings.recordings)
-                except (StoreError, OSError) as error:
+                    fetch.fetch(store, recording_id, settings.recordings, trusted)
+                except Exception as error:  # as above
                     failed += 1
-                    print(f"! {error}", flush=True)
+                    _tell(recording_id, error)
     except StoreError as error:
         raise UserError(str(error)) from error
     finally:

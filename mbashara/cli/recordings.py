@@ -28,6 +28,7 @@ from core.web.dates import EAST_AFRICA_TIME
 from mbashara import __version__
 from mbashara.cli.common import UserError, add_command, database, with_json
 from mbashara.cli.evidence import check_ledger
+from mbashara.data import as_caller
 from mbashara.settings import Settings
 
 if TYPE_CHECKING:
@@ -62,7 +63,8 @@ def run(settings: Settings, arguments: Namespace) -> int:
     asked = Range(read_moment(arguments.begins, recorded.origin_ms), read_moment(arguments.ends, recorded.origin_ms))
     if asked.to_ms is not None and asked.to_ms <= (asked.from_ms or 0):
         raise UserError("the end is not after the beginning / mwisho hauko baada ya mwanzo")
-    path = _output(arguments)
+    with as_caller():
+        path = _output(arguments)
     os.environ.setdefault("TMPDIR", str(path.absolute().parent))  # where sealing puts what it makes on the way
     now = datetime.now(UTC)
     with database(settings) as session:
@@ -73,10 +75,11 @@ def run(settings: Settings, arguments: Namespace) -> int:
     seal = sealing(described, identity, now, __version__)
     with _interruptible() as stopped:
         try:
-            made = export(
-                folder, path, asked=asked, rendition=arguments.rendition, only_sound=arguments.sound,
-                progress=_Bar(), stop=stopped.is_set, seal=seal,
-            )  # fmt: skip
+            with as_caller():  # it reads the recording alone, and writes where it was told
+                made = export(
+                    folder, path, asked=asked, rendition=arguments.rendition, only_sound=arguments.sound,
+                    progress=_Bar(), stop=stopped.is_set, seal=seal,
+                )  # fmt: skip
         except Stopped:
             print("\nstopped; no file is left / imesimamishwa; hakuna faili lililobaki", file=sys.stderr)
             return INTERRUPTED

@@ -31,6 +31,7 @@ from mbashara import __version__
 from mbashara.cli.common import Command, UserError, add_command, database
 from mbashara.cli.evidence import check_ledger
 from mbashara.cli.staff import BY
+from mbashara.data import as_caller, stepped_down
 from mbashara.settings import Settings
 
 if TYPE_CHECKING:
@@ -95,7 +96,8 @@ def recording_export(otherwise: Command | None, settings: Settings, arguments: N
             with _output(arguments.output) as out:
                 write_premis(folder, out, known, __version__)
         else:
-            _export_bag(folder, known, keys, arguments)
+            with as_caller():  # it reads the recording alone, and writes where it was told
+                _export_bag(folder, known, keys, arguments)
     with database(settings) as session:
         after = {"as": "premis" if arguments.premis else "bag", "to": arguments.output}
         _note(session, "recording.export", known.recording_id, institution_id, after)
@@ -129,11 +131,12 @@ def recording_import(otherwise: Command | None, settings: Settings, arguments: N
     if arguments.bag is None:
         return (otherwise or _nothing)(settings, arguments)
     with database(settings) as session:
-        keys = verify.read_keys(arguments.keys) if arguments.keys else dict[bytes, str | None]()
+        with as_caller():
+            keys = verify.read_keys(arguments.keys) if arguments.keys else dict[bytes, str | None]()
         for key, _ in signing_keys.published(session):
             keys |= signing_keys.public_keys(session, key.institution_id)
-    with _plain_words():
-        found = import_bag(arguments.bag, settings.recordings, keys)
+    with _plain_words(), stepped_down(settings):
+        found = import_bag(arguments.bag, settings.recordings, keys, as_caller)
     with database(settings) as session:
         after = {"from": str(arguments.bag), "files": found.files, "bytes": found.size_bytes, "new": found.is_new}
         owner = _take_into_catalogue(session, settings.recordings / found.recording_id, keys) if found.is_new else None
@@ -222,17 +225,21 @@ def _output(path: str) -> Iterator[IO[bytes]]:
         sys.stdout.buffer.flush()
         return
     target = Path(path)
-    if target.exists():
-        raise BagError(Fault.TAKEN, path)
     partial_ = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    with as_caller():
+        if target.exists():
+            raise BagError(Fault.TAKEN, path)
+        opened = partial_.open("xb")
     try:
-        with partial_.open("xb") as file:
+        with opened as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        partial_.rename(target)
+        with as_caller():
+            partial_.rename(target)
     finally:
-        partial_.unlink(missing_ok=True)
+        with as_caller():
+            partial_.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -4,18 +4,20 @@ import base64
 import hashlib
 import os
 from collections.abc import Iterator
-from datetime import timedelta
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from archive.imports import jobs
 from archive.imports.tables import ImportJob
-from archive.imports.uploads import Depot, Growing
+from archive.imports.uploads import LOCK, Depot, Growing
 from core.channels import add_channel
 from core.database import transaction
 from core.staff.permissions import Act
@@ -87,7 +89,7 @@ class Sender:
 
 @pytest.fixture
 def depot(tmp_path: Path) -> Depot:
-    return Depot(tmp_path, 1_000_000, 3, timedelta(hours=HOURS), 0)
+    return Depot(tmp_path, 1_000_000, 3, timedelta(hours=HOURS), 0, 10**9)
 
 
 @pytest.fixture
@@ -202,8 +204,35 @@ def test_uploads_are_bounded_by_institution_and_disk(sender: Sender, engine: Eng
     assert Sender(engine, depot, "beta-too", "beta").create(channel="beta-1").status_code == 201
     assert sender.ask("DELETE", urls[0], TUS).status_code == 204
     assert sender.create().status_code == 201
-    full = Sender(engine, Depot(depot.folder, 10**6, 9, timedelta(hours=1), 1 << 62), "full", "alfa")
-    assert full.create().status_code == 507
+    full = Sender(engine, replace(depot, per_institution=9, min_free_bytes=1 << 62), "full", "alfa")
+    assert full.create().status_code == full.send(urls[1], 0, MEDIA[:10]).status_code == 507
+
+
+def test_failed_uploads_count_until_their_files_are_gone(sender: Sender, engine: Engine, depot: Depot) -> None:
+    small = replace(depot, institution_bytes=3 * len(MEDIA))
+    mine, other = Sender(engine, small, "mine", "alfa"), Sender(engine, small, "another", "beta")
+    for _ in range(3):
+        job_id = mine.created().rpartition("/")[2]
+        with transaction(engine) as session:
+            job = jobs.find(session, job_id)
+            assert job is not None
+            job.state, job.received_bytes = "running", job.size_bytes
+            jobs.fail(session, job_id, "not_media", 0, 0, datetime.now(UTC))
+    assert mine.create().status_code == 507
+    assert other.create(channel="beta-1").status_code == 201
+    with transaction(engine) as session:
+        jobs.expire(session, datetime.now(UTC) + 2 * jobs.FAILED_KEPT, "expired")
+    assert mine.create().status_code == 201
+
+
+def test_two_institutions_do_not_both_get_the_last_room(sender: Sender, engine: Engine) -> None:
+    with transaction(engine) as session, ThreadPoolExecutor(1) as pool:
+        session.execute(text("select pg_advisory_xact_lock(:lock)"), {"lock": LOCK})  # as one that begins
+        other = pool.submit(sender.create)
+        with pytest.raises(TimeoutError):
+            other.result(0.3)
+        session.commit()
+        assert other.result(5).status_code == 201
 
 
 def test_another_institution_sees_continues_and_ends_nothing(sender: Sender, engine: Engine, depot: Depot) -> None:

@@ -26,6 +26,8 @@ FILES = {
     f"data/{BROADCAST}/source/5.m4s": b"segment" * 100,
     f"data/{BROADCAST}/source/6.m4s.partial": b"half",
     f"data/{BROADCAST}/source/7.m4s": b"from disk",
+    f"data/{BROADCAST}/original/index.m3u8": b"whatever was sent",
+    f"data/{BROADCAST}/original/1.m4s": b"whatever was sent",
 }
 LIVE = "/live/kingo"
 
@@ -72,6 +74,9 @@ NOT_SERVED = [
     f"{LIVE}/{BROADCAST}/",
     f"/recordings/{BROADCAST}/ledger.jsonl",
     f"/recordings/{BROADCAST}/source/6.m4s.partial",
+    f"/recordings/{BROADCAST}/original/index.m3u8",
+    f"/recordings/{BROADCAST}/original/1.m4s",
+    f"{LIVE}/{BROADCAST}/original/1.m4s",
     f"/recordings/{BROADCAST}/source/6.m4s",
     f"/recordings/{BROADCAST}/source/",
     f"/recordings/{BROADCAST}/",

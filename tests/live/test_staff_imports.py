@@ -69,7 +69,7 @@ def test_what_is_wrong_with_a_form_is_told_and_leaves_nothing(pages: Pages, tmp_
 
 def test_a_pages_script_sends_with_its_proof_alone(pages: Pages, tmp_path: Path) -> None:
     site = Site(ROOMS, Assets(), SiteDoor(pages.engine), lambda: pages.clock.now, bytes(32))
-    depot = Depot(tmp_path / "imports", 10**6, 5, timedelta(hours=1), 0)
+    depot = Depot(tmp_path / "imports", 10**6, 5, timedelta(hours=1), 0, 10**9)
     routes = uploads.routes(uploads.STAFF_PATH, pages.engine, depot, uploads.with_session(site))
     admin, engineer = pages.signed_in(pages.world.a.admin), pages.signed_in(pages.world.a.engineer)
     head = {"tus-resumable": "1.0.0", "upload-length": "9", "upload-metadata": "channel YWxmYS0x"}  # alfa-1

@@ -16,10 +16,12 @@ from starlette.testclient import TestClient
 from starlette.types import Message
 
 from core.channels import ChannelName
+from core.staff.permissions import Act, Grant, Role
+from core.staff.sessions import SignedIn
 from core.tables import Institution
 from core.web import dates
 from core.web.i18n import Language
-from core.web.site import LiveNow, Page, View
+from core.web.site import LargeForm, LiveNow, Page, View
 from core.web.templating import HERE
 from mbashara.web import ROOMS, error_pages
 from player import pages
@@ -224,3 +226,35 @@ def test_over_https_no_other_host_can_plant_a_cookie(tmp_path: Path, scheme: str
     answer = client.get("/sw/broken", headers={"cookie": f"visitor={planted}; session=planted"})
     made = answer.headers.get("set-cookie", "")
     assert (f"{name}=" in made and "Secure" in made) if scheme == "https" else made == ""
+
+
+@pytest.mark.parametrize(
+    ("cookie", "large", "status", "most_bytes"),
+    [
+        ("", LargeForm(Act.RECORDING_IMPORT, 4 << 20), 303, 0),
+        ("session=asha", None, 413, 1 << 20),
+        ("session=asha", LargeForm(Act.INSTITUTION_EDIT, 4 << 20), 413, 1 << 20),
+        ("session=asha", LargeForm(Act.RECORDING_IMPORT, 4 << 20), 413, 4 << 20),
+    ],
+)
+def test_a_form_is_read_when_it_is_known_who_sends_it_and_no_further_than_he_may(
+    cookie: str, large: LargeForm | None, status: int, most_bytes: int
+) -> None:
+    grants = (Grant(Role.ARCHIVIST, 1),)
+    site = make_site(door=StandingDoor(people={"asha": SignedIn(1, 1, "asha@tz", "Asha", False, grants)}))
+    app = Starlette(routes=site.staff_pages("/take", lambda view: view.to("/"), ("POST",), large))
+    part = b'--B\r\ncontent-disposition: form-data; name="file"; filename="x"\r\n\r\n'
+    read, told = [0], list[Message]()
+
+    async def receive() -> Message:
+        data = part if not read[0] else bytes(1 << 18)
+        read[0] += len(data)
+        return {"type": "http.request", "body": data, "more_body": True}
+
+    async def send(message: Message) -> None:
+        told.append(message)
+
+    headers = [(b"content-type", b"multipart/form-data; boundary=B"), (b"cookie", cookie.encode())]
+    asyncio.run(app({**_scope("/sw/take"), "method": "POST", "headers": headers}, receive, send))
+    assert told[0]["status"] == status
+    assert read[0] <= most_bytes + (1 << 18) and read[0] >= most_bytes

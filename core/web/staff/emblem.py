@@ -15,13 +15,16 @@ from core.problems import Message, Problem
 from core.staff.permissions import Act
 from core.tables import Institution
 from core.web.forms import Form, worded
-from core.web.site import Page, Site, View
+from core.web.site import LargeForm, Page, Site, View
 from core.web.staff import Office
 from core.web.staff.institutions import page, values_of
 
+FORM = LargeForm(Act.INSTITUTION_EDIT, 8 << 20)
+"""As the edge takes it: what is larger than an emblem may be is told in words."""
+
 
 def routes(site: Site, office: Office) -> list[BaseRoute]:
-    return site.staff_pages("/staff/institutions/{id:int}/emblem", partial(_set, office), ("POST",))
+    return site.staff_pages("/staff/institutions/{id:int}/emblem", partial(_set, office), ("POST",), FORM)
 
 
 def _set(office: Office, view: View) -> Page | Response:

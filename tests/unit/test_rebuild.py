@@ -1,0 +1,34 @@
+"""`mbashara rebuild` among folders that someone made to break it."""
+
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from archive.recordings.ledger import Ledger, make_fact
+from mbashara.cli import rebuild
+from mbashara.settings import Settings
+from tests.unit.recording_kit import ORIGIN_MS
+
+IDS = [f"01jdx0000000000000000000{number:02}" for number in range(3)]
+HOSTILE: list[dict[str, Any]] = [
+    {"msn": 9, "from_ms": 1e308},
+    {"msn": float("inf"), "from_ms": 0},
+    {"msn": "x", "from_ms": []},
+]
+
+
+def test_one_hostile_folder_does_not_keep_the_others_back(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = Settings(data=tmp_path)
+    for name, told in zip(IDS, HOSTILE, strict=True):
+        folder = settings.recordings / name
+        folder.mkdir(parents=True)
+        ledger = Ledger(folder)
+        ledger.append(make_fact("started", ORIGIN_MS, recording=name, origin_ms=ORIGIN_MS, channel="bunge"))
+        known = {"rendition": "s", "to_ms": 1, "size": 1, "sha256": "0" * 64}
+        ledger.append(make_fact("file", ORIGIN_MS, name="s/0.m4s", **{**known, "msn": 0, "from_ms": 0}))
+        ledger.append(make_fact("file", ORIGIN_MS, name="s/9.m4s", **known, **told))
+    assert rebuild._rebuild(settings, Namespace(location=None), set()) == 1
+    shown = capsys.readouterr().out.splitlines()
+    assert [line[2:28] for line in shown[:-1]] == IDS and shown[-1].startswith("0 of 3")
