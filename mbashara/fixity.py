@@ -88,7 +88,8 @@ class Fixity:
             return checks.told(Cycle(judgement, found, ()), due.locations)
         found |= examine_all({name: store for name, store in stores.items() if name not in found}, judgement)
         with transaction(self._patient()) as session:  # nobody else writes to the papers meanwhile
-            signatures.lock(session, due.recording_id)
+            if signatures.lock(session, due.recording_id).disposed_at is not None:
+                return checks.told(Cycle(judgement, {}, ()), [])
             judgement = judge(stores, due.recording_id, keys, ledger_bytes=size, ledger_head=head, copied=copied)
             outcomes = tuple(repair(stores, judgement, found, self._scratch()))
         return checks.told(Cycle(judgement, found, outcomes), due.locations)

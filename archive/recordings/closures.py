@@ -1,5 +1,5 @@
-"""What the edge may not hand out: a file PUBLIC/closed/ID for each recording under embargo, PUBLIC/gone/ID for each that
-was destroyed by order. The edge answers 403 and 410 while they are there, with what is in them: a page.
+"""What the edge may not hand out: a file PUBLIC/closed/ID for each recording under embargo, PUBLIC/gone/ID for each
+that was destroyed by order. The edge answers 403 and 410 while they are there, with what is in them: a page.
 
 The rows are the truth. Whoever changes them has `show` bring the folder up to them before answering; the work process
 does the same for all, at its start and in each round. Both raise OSError for a folder that can't be written.
