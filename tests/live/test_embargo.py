@@ -4,6 +4,7 @@ that it is destroyed though the process that does it is killed. With the program
 import json
 import os
 import subprocess
+import sys
 from datetime import datetime
 from pathlib import Path
 
@@ -61,8 +62,8 @@ def test_an_embargo_is_obeyed_by_the_edge_from_the_act_to_its_end(mbashara_up: U
     placed = command(up.data, "recording", "embargo", recording, "--reason", "bado", "--until", "2099-01-01T10:00")
     assert placed.returncode == 0, placed.stderr
     assert set(fetched(up, recording).values()) == {403}, fetched(up, recording)
-    status, body, headers = get(f"{up.http_url}/recordings/{recording}/{SEGMENT}")
-    assert headers["content-type"].startswith("text/html") and headers["cache-control"] != "public, max-age=31536000"
+    _, body, headers = get(f"{up.http_url}/recordings/{recording}/{SEGMENT}")
+    assert headers["content-type"].startswith("text/html") and headers["cache-control"] == "no-store"
     assert "haijafunguliwa kwa umma hadi 2099-01-01 10:00:00" in body.decode() and b"not open to the public" in body
     page = get(f"{up.http_url}/sw/recordings/{recording}")[1].decode()
     assert "haijafunguliwa kwa umma hadi 2099-01-01 10:00:00" in page and "data-engine" not in page
@@ -87,7 +88,7 @@ def test_it_is_destroyed_by_two_accounts_though_the_worker_is_killed(mbashara_up
     asked = _say(up, PASSWORD, *dispose, "--reason", "imekwisha", "--as", "asha@zuio.go.tz")
     assert asked.returncode == 0, asked.stderr
     refused = _say(up, PASSWORD, *dispose, "--approve", "--as", "asha@zuio.go.tz")
-    assert refused.returncode == 2 and "anatakiwa mtu mwingine" in refused.stderr + "anatakiwa mtu mwingine"
+    assert refused.returncode == 2 and "anatakiwa mtu mwingine" in refused.stderr
     approved = _say(up, PASSWORD, *dispose, "--approve", "--as", "juma@zuio.go.tz")
     assert approved.returncode == 0, approved.stderr
     old = up.kill("work")
@@ -102,5 +103,5 @@ def test_it_is_destroyed_by_two_accounts_though_the_worker_is_killed(mbashara_up
 
 
 def _say(up: Up, line: str, *words: str) -> "subprocess.CompletedProcess[str]":
-    arguments = ["python", "-m", "mbashara", *words, "--data", str(up.data)]
+    arguments = [sys.executable, "-m", "mbashara", *words, "--data", str(up.data)]
     return subprocess.run(arguments, input=f"{line}\n", capture_output=True, text=True, env=environment())

@@ -11,8 +11,10 @@ from sqlalchemy import select, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from archive.recordings import checks, closures, copies, disposal, policy, rebuild, signing_keys, verify
+from archive.recordings import checks, closures, copies, disposal, policy, rebuild, signing_keys, store_holds, verify
 from archive.recordings.disposal import Cleared
+from archive.recordings.locations.errors import Locked
+from archive.recordings.locations.s3 import S3Store
 from archive.recordings.policy_errors import (
     AlreadyAsked,
     BadReason,
@@ -39,9 +41,11 @@ from core import audit
 from core.audit import Actor
 from core.database import transaction
 from core.staff.tables import AuditEntry
+from core.tables import Recording
 from core.web.i18n import Language
 from tests.live.policy_kit import BEGAN, NOW, Scene, scene
 from tests.live.staff_kit import database
+from tests.live.store_kit import Weed
 from tests.up import Up
 
 YEAR = timedelta(days=366)
@@ -52,6 +56,55 @@ CLI = Actor(None, "command line (juma)")
 def here(mbashara_up: Up, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     with database(mbashara_up, "policy_test", pool_size=8) as engine:
         yield scene(engine, tmp_path_factory.mktemp("policy"))
+
+
+def test_a_store_with_object_lock_holds_too_until_the_last_hold_is_lifted(here: Scene, weed: Weed) -> None:
+    it = here.record()
+    weed.make_bucket("zuio", object_lock=True)
+    store = S3Store(weed.location("zuio"))
+    here.stores["wingu"] = store
+    try:
+        here.settle()
+        with here.session() as session:
+            one, two = (
+                policy.place_hold(session, here.institution_id, it, reason, by=CLI, now=NOW) for reason in ("a", "b")
+            )
+        tell_stores(here)
+        assert store.is_held(f"{it}/source/1.m4s") and not store.is_held(f"{it}/ledger.jsonl")
+        with pytest.raises(Locked):
+            store.delete(f"{it}/source/1.m4s")
+        with here.session() as session:
+            assert {row.location: row.is_supported for row in store_holds.told(session, it)} == {
+                "wingu": True, "arusha": False
+            }  # fmt: skip
+            policy.lift_hold(session, here.institution_id, it, one.id, "x", by=CLI, now=NOW)
+        tell_stores(here)
+        assert store.is_held(f"{it}/source/1.m4s"), "another one stands"
+        with here.session() as session:
+            policy.lift_hold(session, here.institution_id, it, two.id, "x", by=CLI, now=NOW)
+        tell_stores(here)
+        assert not store.is_held(f"{it}/source/1.m4s")
+        here.order(it)
+        turn = here.turn(it)
+        assert here.begin(turn)
+        store.retain(f"{it}/source/3.m4s", datetime.now(UTC) + timedelta(days=30))
+        locked = here.clear(turn, "wingu")
+        assert locked.error is not None and "it is locked there" in locked.error and locked.until is not None
+    finally:
+        del here.stores["wingu"]
+        store.close()
+
+
+def tell_stores(here: Scene) -> None:
+    """What the work process does in its rounds, and once more, as after a kill."""
+    with here.session() as session:
+        turns = store_holds.due(session, list(here.stores), NOW)
+    for turn in turns * 2:
+        applied = store_holds.apply(here.stores[turn.location], here.settings.recordings, turn)
+        with here.session() as session:
+            store_holds.note(session, turn, applied, NOW)
+    with here.session() as session:
+        assert store_holds.due(session, list(here.stores), NOW) == []
 
 
 @pytest.fixture(scope="module")
@@ -360,7 +413,7 @@ def test_rules_come_back_with_the_catalogue(here: Scene, mbashara_up: Up) -> Non
         for it in (gone, held):
             assert rebuild.restore(session, rebuild.read(here.settings.recordings / it, keys))
         rebuild.number_on(session)
-        owner = rebuild.rows.find_recording(session, held)[0].institution_id  # type: ignore[index]
+        owner = session.get_one(Recording, held).institution_id
         standing, destroyed = policy.standing(session, owner, held), policy.standing(session, owner, gone)
         assert [hold.reason for hold in standing.holds] == ["kesi"] and standing.embargo is not None
         assert standing.embargo.until == NOW + YEAR and standing.kept.until is None, "no rule came with the files"
