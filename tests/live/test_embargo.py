@@ -78,7 +78,7 @@ def test_an_embargo_is_obeyed_by_the_edge_from_the_act_to_its_end(mbashara_up: U
 
 def test_it_is_destroyed_by_two_accounts_though_the_worker_is_killed(mbashara_up: Up, recording: str) -> None:
     up = mbashara_up
-    for email, role in (("asha@zuio.go.tz", "archivist"), ("juma@zuio.go.tz", "admin")):
+    for email, role in (("asha@zuio.go.tz", "admin"), ("juma@zuio.go.tz", "admin")):
         made = _say(up, PASSWORD, "user", "add", email, "--name", email, "--role", role, "--institution", "zuio",
                     "--password-stdin")  # fmt: skip
         assert made.returncode == 0, made.stderr
