@@ -104,7 +104,8 @@ class Fixity:
         engine = self._patient()
         try:
             with transaction(engine) as session:  # nobody else writes to the papers meanwhile
-                signatures.lock(session, due.recording_id)
+                if signatures.lock(session, due.recording_id).disposed_at is not None:
+                    return checks.told(Cycle(judgement, {}, ()), known.ledger_bytes)
                 judgement = self._judge(known)
                 outcomes = tuple(repair(known.stores, judgement, found, self._scratch()))
         finally:

@@ -23,7 +23,7 @@ import player
 import portal
 from archive.imports import pages as import_pages
 from archive.imports.uploads import Depot
-from archive.recordings import rows
+from archive.recordings import closures, rows
 from core.channels import ChannelName, channel_name, channels_on_air
 from core.database import DatabaseAway, open_engine, transaction
 from core.keys import derived_key
@@ -33,6 +33,7 @@ from core.staff.sessions import SignedIn, Visit
 from core.web import brand
 from core.web.assets import Assets
 from core.web.headers import SECURITY_HEADERS, SecurityHeaders
+from core.web.i18n import Language
 from core.web.site import LiveNow, Site
 from core.web.staff import Office, account, audit_log, emblem, entrance, institutions, people, sign_on, webhooks
 from ingest.console import Studio, alarm_desk, broadcast, calendar, channel, dry_run, previews, stills, wall
@@ -70,11 +71,14 @@ class PageQueries:
         with transaction(self.engine) as session:
             return channel_name(session, slug)
 
-    def recording(self, recording_id: str) -> player_pages.RecordingNames | None:
+    def recording(self, recording_id: str) -> player_pages.RecordingNames | player_pages.Closed | None:
         with transaction(self.engine) as session:
             found = rows.find_recording(session, recording_id)
+            closed = closures.closure_of(session, recording_id)
         if found is None:
             return None
+        if closed is not None:
+            return player_pages.Closed(closed.status, closed.said(Language.SW), closed.said(Language.EN))
         recording, broadcast, _channel = found
         return player_pages.RecordingNames(recording.id, broadcast.title_sw, broadcast.title_en, recording.started_at)
 

@@ -42,11 +42,20 @@ class RecordingNames:
     began_at: datetime | None
 
 
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """A recording that this visitor may not see (403), or that is no more (410), and the words for it."""
+
+    status: HTTPStatus
+    sw: str
+    en: str
+
+
 class ChannelQuery(Protocol):
     """The door to the database. Called in a thread, so it may block; None: there is no such thing."""
 
     def channel(self, slug: str) -> ChannelNames | None: ...
-    def recording(self, recording_id: str) -> RecordingNames | None: ...
+    def recording(self, recording_id: str) -> RecordingNames | Closed | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +71,7 @@ class Subject:
     poster: str = ""
 
 
-Find = Callable[[View], Subject | None]
+Find = Callable[[View], Subject | Closed | None]
 
 
 def routes(site: Site, channels: ChannelQuery, has_still: Callable[[str], bool]) -> list[BaseRoute]:
@@ -76,10 +85,10 @@ def routes(site: Site, channels: ChannelQuery, has_still: Callable[[str], bool])
         poster = f"{base}/{STILL_NAME}" if has_still(names.slug) else ""
         return Subject("live", base, names.name_sw, names.name_en, brand=brand, poster=poster)
 
-    def find_recording(view: View) -> Subject | None:
+    def find_recording(view: View) -> Subject | Closed | None:
         names = channels.recording(view.request.path_params["id"])
-        if names is None:
-            return None
+        if names is None or isinstance(names, Closed):
+            return names
         return Subject("recording", f"/recordings/{names.id}", names.name_sw, names.name_en, names.began_at)
 
     return [
@@ -93,6 +102,11 @@ def _watch(find: Find, view: View) -> Page:
     if subject is None:
         raise HTTPException(HTTPStatus.NOT_FOUND)
     gettext = view.words.gettext
+    if isinstance(subject, Closed):
+        is_gone = subject.status is HTTPStatus.GONE
+        title = gettext("This recording was destroyed") if is_gone else gettext("Not open to the public")
+        closed = {"title": title, "said": view.pick(subject.sw, subject.en)}
+        return Page("player/closed.html", closed, subject.status)
     name = view.pick(subject.name_sw, subject.name_en)
     kicker = gettext("Live broadcast") if subject.kind == "live" else gettext("Recording")
     facts = {

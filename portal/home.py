@@ -52,6 +52,7 @@ def recordings(session: Session) -> Sequence[Row[Recording, Broadcast]]:
     """The latest that are whole, newest first."""
     query = select(Recording, Broadcast).join(Broadcast, Broadcast.id == Recording.broadcast_id)
     ended = query.where(Recording.state != "recording", Broadcast.visibility == "public", ~Broadcast.is_test)
+    ended = ended.where(~Recording.is_embargoed, Recording.disposed_at.is_(None))
     return session.execute(ended.order_by(Recording.started_at.desc()).limit(MAX_RECORDINGS)).all()
 
 

@@ -57,8 +57,9 @@ class CheckedAll:
 def due(session: Session, locations: Sequence[str], now: datetime) -> Due | None:
     """The recording that has waited longest, of those not on the air."""
     waiting = select(RecordingCopy).where(
-        RecordingCopy.next_check_at <= now, RecordingCopy.location.in_(locations), RecordingCopy.state != "copying"
-    )
+        RecordingCopy.next_check_at <= now, RecordingCopy.location.in_(locations),
+        RecordingCopy.state.not_in(("copying", "disposed")),
+    )  # fmt: skip
     first = session.scalars(waiting.order_by(RecordingCopy.next_check_at).limit(1)).first()
     if first is None or first.next_check_at is None:
         return None
@@ -68,7 +69,7 @@ def due(session: Session, locations: Sequence[str], now: datetime) -> Due | None
 
 def ask(session: Session, now: datetime, recording_id: str | None = None, location: str | None = None) -> int:
     """Has copies read as soon as may be; how many."""
-    change = update(RecordingCopy).where(RecordingCopy.state != "copying").values(next_check_at=now)
+    change = update(RecordingCopy).where(RecordingCopy.state.not_in(("copying", "disposed"))).values(next_check_at=now)
     if recording_id is not None:
         change = change.where(RecordingCopy.recording_id == recording_id)
     if location is not None:
@@ -78,7 +79,8 @@ def ask(session: Session, now: datetime, recording_id: str | None = None, locati
 
 def copy_anew(session: Session, location: str, now: datetime, recording_id: str | None = None) -> int:
     """A person's order for a location that lost its copies: each is made again; how many."""
-    change = update(RecordingCopy).where(RecordingCopy.location == location).values(
+    kept = (RecordingCopy.location == location) & (RecordingCopy.state != "disposed")
+    change = update(RecordingCopy).where(kept).values(
         state="copying", ledger_bytes=0, files=0, size_bytes=0, papers_due=True, papers_at=None, whole_at=None,
         fault=None, attempts=0, next_try_at=now, next_check_at=None, damaged=0, is_anew=True,
         turns=RecordingCopy.turns + 1,
@@ -146,6 +148,8 @@ def note(
     something was wrong with them."""
     now = custody.to_ms(now)
     recording = session.get_one(Recording, due.recording_id, with_for_update=True)
+    if recording.disposed_at is not None:
+        return
     if found.ledger_head is not None and recording.ledger_head != found.ledger_head:
         told: dict[str, Any] = {"location": "database", "detail": "the hash of the ledger was wrong there"}
         custody.append(session, recording.id, "recovery", now, outcome="success", **told)

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Row, and_, exists, func, literal, or_, select
+from sqlalchemy import Row, and_, case, exists, func, literal, or_, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -32,6 +32,8 @@ PAPERS_PACE = timedelta(minutes=5)
 """How often the ledger itself is copied while it grows: it is copied whole."""
 FIRST_CHECK = timedelta(days=1)
 """When a new copy is read again the first time; after that at its location's pace."""
+MAX_LAG_MS = 2**31 - 1
+"""As much as the column holds: an old recording may get a new location years later."""
 FIRST_RETRY, LAST_RETRY = timedelta(seconds=2), timedelta(minutes=10)
 
 
@@ -121,22 +123,34 @@ def _put_papers(store: Store, folder: Path, recording_id: str) -> str | None:
 
 
 def want(session: Session, locations: Iterable[str], now: datetime) -> None:
-    """A row for each recording at each location (here: once it has ended); dry runs are kept nowhere."""
+    """A row for each recording at each location (here: once it has ended); dry runs are kept nowhere, and of what was
+    destroyed by order the papers alone."""
+    is_disposed = Recording.disposed_at.is_not(None)
     for location in locations:
         is_here = location == LOCAL
         lacks = ~exists().where(RecordingCopy.recording_id == Recording.id, RecordingCopy.location == location)
         lacking = (
             select(
                 Recording.id, literal(location), Recording.institution_id,
-                literal("whole" if is_here else "copying"), literal(now), literal(now + FIRST_CHECK),
-                literal(not is_here),
+                case((is_disposed, "disposed"), else_="whole" if is_here else "copying"), literal(now),
+                case((is_disposed, None), else_=now + FIRST_CHECK),
+                case((is_disposed, Recording.ledger_bytes), else_=0), literal(not is_here),
             )
             .join(Broadcast, Broadcast.id == Recording.broadcast_id)
             .where(lacks, ~Broadcast.is_test)
         )  # fmt: skip
         if is_here:
             lacking = lacking.where(Recording.state != "recording")
-        names = ["recording_id", "location", "institution_id", "state", "next_try_at", "next_check_at", "papers_due"]
+        names = [
+            "recording_id",
+            "location",
+            "institution_id",
+            "state",
+            "next_try_at",
+            "next_check_at",
+            "ledger_bytes",
+            "papers_due",
+        ]
         session.execute(insert(RecordingCopy).from_select(names, lacking).on_conflict_do_nothing())
 
 
@@ -192,7 +206,8 @@ def note(session: Session, turn: Turn, copied: Copied, now: datetime) -> None:
         copy.ledger_bytes, copy.files = copied.end, copy.files + copied.files
         copy.size_bytes += copied.size_bytes
         if copied.newest_at is not None:
-            copy.lag_ms = round((now - datetime.fromisoformat(copied.newest_at)).total_seconds() * 1000)
+            lag_ms = round((now - datetime.fromisoformat(copied.newest_at)).total_seconds() * 1000)
+            copy.lag_ms = min(lag_ms, MAX_LAG_MS)
     copy.damaged += copied.damaged
     if copy.damaged and copy.fault is None:
         copy.fault = f"{copy.damaged} files could not be copied as the ledger says"

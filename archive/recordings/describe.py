@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import func, inspect, select
 from sqlalchemy.orm import Session
 
-from archive.recordings import custody
+from archive.recordings import custody, policy
 from core.tables import Base, Broadcast, BroadcastEvent, Channel, Institution, Recording
 
 DESCRIBED = "described"
@@ -49,6 +49,7 @@ def describe_closed(session: Session, recording_id: str, now: datetime) -> None:
     broadcast = session.get_one(Broadcast, recording.broadcast_id)
     if recording.state != "recording" and recording.described_event_id == 0 and not broadcast.is_test:
         describe(session, recording_id, now)
+        policy.promise(session, recording_id, now)
 
 
 def describe(session: Session, recording_id: str, now: datetime) -> None:

@@ -1,7 +1,7 @@
 """A recording brought back from a location where it was copied to, proven before it is given its place."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 from archive.recordings import verify
@@ -21,7 +21,7 @@ def recordings_at(store: Store) -> Iterator[str]:
 
 
 def fetch(
-    store: Store, recording_id: str, recordings: Path, keys: set[bytes],
+    store: Store, recording_id: str, recordings: Path, keys: Collection[bytes],
     on_progress: Callable[[int], None] = lambda size_bytes: None,
 ) -> Path:  # fmt: skip
     """The folder `recordings`/ID, whole. Its papers must be signed by one of `keys` before anything else is fetched.

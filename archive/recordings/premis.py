@@ -334,15 +334,21 @@ def _rights(folder: Path, about: About, owner: str) -> Element:
 
 
 def _standing(folder: Path) -> dict[str, str]:
-    """Embargo and hold as the custody's last word on each has them."""
+    """The embargo, and all holds, as the custody's last word on each has them."""
     found: dict[str, str] = {}
+    holds: dict[object, str] = {}
     for fact in read_facts(folder, CUSTODY_NAME):
         match fact["fact"]:
-            case "embargo" | "hold placed":
-                what = "embargo" if fact["fact"] == "embargo" else "hold"
-                found[what] = f"{what} since {fact['at']}: {fact.get('detail', '')}".rstrip(": ")
+            case "embargo":
+                found["embargo"] = _since("embargo", fact)
             case "embargo lifted":
                 found.pop("embargo", None)
+            case "hold placed":
+                holds[fact.get("hold")] = _since("hold", fact)
             case "hold lifted":
-                found.pop("hold", None)
-    return found
+                holds.pop(fact.get("hold"), None)
+    return found | ({"hold": "; ".join(holds.values())} if holds else {})
+
+
+def _since(what: str, fact: Fact) -> str:
+    return f"{what} since {fact['at']}: {fact.get('detail', '')}".rstrip(": ")

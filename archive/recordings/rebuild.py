@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from sqlalchemy import DateTime, func, inspect, select, text
 from sqlalchemy.orm import Session
 
-from archive.recordings import rows, verify
+from archive.recordings import policy_rebuild, rows, verify
 from archive.recordings.check import check_files
 from archive.recordings.copies import FIRST_CHECK
 from archive.recordings.describe import DESCRIBED
@@ -77,6 +77,7 @@ def restore(session: Session, files: Files) -> bool:
     _add_custody(session, files)
     _add_copies(session, files)
     session.flush()
+    policy_rebuild.restore(session, session.get_one(Recording, files.recording_id), files.custody.lines)
     return True
 
 
@@ -229,7 +230,7 @@ def add_keys(session: Session, files: Files, trusted: Collection[bytes], are_our
 
 def number_on(session: Session) -> None:
     """New rows get numbers behind those that came with the files."""
-    for table in ("institution", "channel", "broadcast_event"):
+    for table in ("institution", "channel", "broadcast_event", *policy_rebuild.NUMBERED):
         session.execute(
             text(f"select setval(pg_get_serial_sequence('{table}', 'id'), greatest((select max(id) from {table}), 1))")
         )

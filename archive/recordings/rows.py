@@ -202,7 +202,7 @@ _APPLY = {
 
 def ended_recordings(session: Session) -> Sequence[str]:
     """Recordings that media has finished and nobody has closed yet."""
-    is_open = and_(Recording.state == "ended", Recording.described_event_id == 0)
+    is_open = and_(Recording.state == "ended", Recording.described_event_id == 0, Recording.disposed_at.is_(None))
     return session.scalars(select(Recording.id).where(is_open).order_by(Recording.id)).all()
 
 
@@ -248,10 +248,13 @@ def list_recordings(session: Session) -> Sequence[Row[Recording, Broadcast, Chan
 
 def page_of_recordings(
     session: Session, visible: Scope, *, channel: str | None = None, after: tuple[datetime, str] | None = None,
-    limit: int,
+    limit: int, only_open: bool = False,
 ) -> Sequence[Row[Recording, Broadcast, Channel]]:  # fmt: skip
-    """Newest first, those behind `after`: the beginning and the id of the last one seen."""
+    """Newest first, those behind `after`: the beginning and the id of the last one seen. `only_open`: none under
+    embargo and none that was destroyed by order."""
     query = _with_broadcast().where(visible.where(Recording.institution_id))
+    if only_open:
+        query = query.where(~Recording.is_embargoed, Recording.disposed_at.is_(None))
     if channel is not None:
         query = query.where(Channel.slug == channel)
     if after is not None:

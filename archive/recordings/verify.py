@@ -191,6 +191,10 @@ TEXTS: dict[str, tuple[str, str]] = {
         "Saa: {name} ina tarehe ya baadaye, {at}.",
         "The clock: {name} has a date in the future, {at}.",
     ),
+    "remains": (
+        "Faili {file} bado lipo, ingawa rekodi iliteketezwa kwa amri ({time}).",
+        "The file {file} is still there, although the recording was destroyed by order ({time}).",
+    ),
     "not_of_it": (
         "Faili {file} si la rekodi hii: limebadilishwa, limekatwa au ni la rekodi nyingine.",
         "The file {file} is not of this recording: it was changed, cut, or is of another.",
@@ -255,7 +259,8 @@ class Chain(NamedTuple):
 
 
 class Report(NamedTuple):
-    """What a check found. `signed_at` and `key` are the last good signature's; `recovered` files were hashed late."""
+    """What a check found. `signed_at` and `key` are the last good signature's; `recovered` files were hashed late.
+    `disposed`: the custody log's line of the order by which the media were destroyed."""
 
     recording: str
     findings: list[Finding]
@@ -271,6 +276,7 @@ class Report(NamedTuple):
     key_published: bool | None
     on_air: bool
     head: str
+    disposed: Line | None = None
 
     @property
     def is_whole(self) -> bool:
@@ -388,6 +394,7 @@ def verify(
         key_published=None if keys is None or last is None else base64.b64decode(last["key"]) in keys,
         on_air=on_air,
         head=ledger.head,
+        disposed=disposal_of(custody),
     )
 
 
@@ -421,11 +428,16 @@ def origin_ms_of(ledger: Chain) -> int:
 
 def is_disposed(custody: Chain, signed_bytes: int = MOST) -> bool:
     """Whether all media were destroyed by order, and not one location's: then they are not missing."""
-    return any(
-        line.get("fact") == "deletion" and line.get("outcome") == "success" and "location" not in line
-        for line, end in zip(custody.lines, custody.ends)  # noqa: B905
-        if end <= signed_bytes
-    )
+    return disposal_of(custody, signed_bytes) is not None
+
+
+def disposal_of(custody: Chain, signed_bytes: int = MOST) -> Line | None:
+    """The line of the order by which the media were destroyed, if it is signed."""
+    for line, end in zip(custody.lines, custody.ends):  # noqa: B905
+        is_order = line.get("fact") == "deletion" and line.get("outcome") == "success" and "location" not in line
+        if is_order and end <= signed_bytes:
+            return line
+    return None
 
 
 def _numbers(ledger: Chain) -> Iterator[Finding]:
@@ -567,12 +579,18 @@ def check_files(
     by_hash = {str(line["sha256"]): name for name, line in files.items()}
     for name, line in files.items():
         finding = _check_file(folder, name, line, by_hash, wall_clock(origin_ms + int(line.get("from_ms") or 0)))
-        if finding is not None and not (disposed and finding.kind == "missing"):
+        if disposed:
+            finding = None if finding is not None and finding.kind == "missing" else _remains(name, line, origin_ms)
+        if finding is not None:
             yield finding
         on_progress(int(line["size"]))
     for name in sorted(_others(folder, files)):
         if not on_air or not may_be_listed_soon(name) or (folder / name).is_symlink():
             yield Finding("unlisted", {"file": name})
+
+
+def _remains(name: str, line: Line, origin_ms: int) -> Finding:
+    return Finding("remains", {"file": name, "time": wall_clock(origin_ms + int(line.get("from_ms", 0)))})
 
 
 def may_be_listed_soon(name: str) -> bool:
@@ -745,7 +763,9 @@ def summary(report: Report, language: str, are_stamps_checked: bool = False) -> 
             yield "Compare the key's name with the institution's published list, or give it by --keys."
         if report.recovered:
             yield f"{report.recovered} files were hashed when a killed process came back, not when they were written."
-        if report.is_whole and report.media_checked:
+        if report.disposed is not None:
+            yield from _destroyed(report, english)
+        elif report.is_whole and report.media_checked:
             yield "WHOLE AND UNALTERED: every file is as it was when it was on the air."
         elif report.is_whole:
             yield "THE LEDGER IS WHOLE. The files themselves were not read."
@@ -760,12 +780,34 @@ def summary(report: Report, language: str, are_stamps_checked: bool = False) -> 
         yield "Linganisha jina la ufunguo na orodha iliyochapishwa na taasisi, au itoe kwa --keys."
     if report.recovered:
         yield f"Faili {report.recovered} zilipigwa muhuri programu iliporudi baada ya kukatika, si zilipoandikwa."
-    if report.is_whole and report.media_checked:
+    if report.disposed is not None:
+        yield from _destroyed(report, english)
+    elif report.is_whole and report.media_checked:
         yield "KAMILI, HAIJABADILISHWA: kila faili liko kama lilivyokuwa hewani."
     elif report.is_whole:
         yield "LEJA NI KAMILI. Faili zenyewe hazikusomwa."
     else:
         yield "SI KAMA ILIVYOKUWA."
+
+
+def _destroyed(report: Report, english: bool) -> Iterator[str]:
+    """That the media are gone, when, and by whose order, as the custody log has it."""
+    told = report.disposed or {}
+    values = {name: told.get(name) or "-" for name in ("at", "detail", "asked", "approved")}
+    if english:
+        yield "DESTROYED BY ORDER on {at}: asked for by {asked}, approved by {approved}: {detail}".format(**values)
+        yield (
+            "Its papers are whole: they prove what it was, not what it showed."
+            if report.is_whole
+            else "NOT AS IT MUST BE: see above."
+        )
+        return
+    yield "ILITEKETEZWA KWA AMRI {at}: iliombwa na {asked}, iliidhinishwa na {approved}: {detail}".format(**values)
+    yield (
+        "Nyaraka zake ni kamili: zinathibitisha ilikuwa nini, si ilionyesha nini."
+        if report.is_whole
+        else "SI KAMA INAVYOPASWA: tazama hapo juu."
+    )
 
 
 def as_json(report: Report) -> dict[str, Any]:

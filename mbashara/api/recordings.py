@@ -1,6 +1,7 @@
 """Recordings: what each broadcast left."""
 
 from datetime import datetime
+from http import HTTPStatus
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query
@@ -8,10 +9,11 @@ from pydantic import BaseModel
 from sqlalchemy.orm import Session
 from starlette.responses import Response
 
-from archive.recordings import rows
+from archive.recordings import closures, rows
 from core.database import transaction
 from core.staff.tokens import Read
 from core.tables import Broadcast, Channel, Gap, Recording, Rendition
+from core.web.i18n import Language
 from mbashara.api.answers import AfterTime, IfNoneMatch, Limit, PageOf, page, read, read_time_cursor, time_cursor
 from mbashara.api.caller import Caller, holding
 from mbashara.api.fields import SLUG, UlidPath
@@ -66,10 +68,15 @@ def list_recordings(
     after: AfterTime = None,
     if_none_match: IfNoneMatch = None,
 ) -> Response:
-    """Newest first."""
+    """Newest first; none that is under embargo or was destroyed."""
     with transaction(caller.api.engine) as session:
         found = rows.page_of_recordings(
-            session, caller.bearer.place, channel=channel, after=read_time_cursor(after), limit=limit + 1
+            session,
+            caller.bearer.place,
+            channel=channel,
+            after=read_time_cursor(after),
+            limit=limit + 1,
+            only_open=True,
         )
     return read(
         caller,
@@ -77,9 +84,9 @@ def list_recordings(
     )
 
 
-@router.get("/recordings/{id}", response_model=WholeRecording, responses=documented(404))
+@router.get("/recordings/{id}", response_model=WholeRecording, responses=documented(404, 410))
 def get_recording(caller: Reader, id: UlidPath, if_none_match: IfNoneMatch = None) -> Response:
-    """With its gaps and its renditions."""
+    """With its gaps and its renditions. Under embargo it is 403, and says until when; destroyed by order it is 410."""
     with transaction(caller.api.engine) as session:
         return read(caller, _whole(session, caller, id))
 
@@ -89,6 +96,10 @@ def _whole(session: Session, caller: Caller, recording_id: str) -> WholeRecordin
     if found is None:
         raise Refused(Kind.NOT_FOUND)
     caller.see(found[0].institution_id)
+    closed = closures.closure_of(session, recording_id)
+    if closed is not None:
+        kind = Kind.DESTROYED if closed.status is HTTPStatus.GONE else Kind.CLOSED
+        raise Refused(kind, f"{closed.said(Language.EN)} / {closed.said(Language.SW)}")
     gaps = [_gap(gap) for gap in rows.gaps(session, recording_id)]
     renditions = [_rendition(one) for one in rows.renditions(session, recording_id)]
     return WholeRecording(**_facts(*found), gaps=gaps, renditions=renditions)

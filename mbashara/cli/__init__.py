@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from archive.recordings import rows
 from archive.recordings.locations.config import LocationError
+from archive.recordings.policy_errors import PolicyError
 from core import channels
 from core.channels import ChannelError, ChannelKeys
 from core.database import DatabaseAway
@@ -21,6 +22,7 @@ from mbashara.cli import (
     fixity,
     imports,
     locations,
+    policy,
     rebuild,
     recordings,
     recordings_packages,
@@ -47,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ValidationError as error:
         first = error.errors()[0]
         return _fail(f"setting {'.'.join(map(str, first['loc']))}: {first['msg']}")
-    except (DataError, ChannelError, UserError, LocationError) as error:
+    except (DataError, ChannelError, UserError, LocationError, PolicyError) as error:
         return _fail(str(error))
     except DatabaseAway as error:
         return _fail(f"the database does not answer / hifadhidata haijibu: {error}".splitlines()[0])
@@ -101,6 +103,7 @@ def parser() -> ArgumentParser:
     evidence.add_key_parsers(areas)
     rebuild.add_parser(areas)
     drill.add_parsers(areas)
+    policy.add_parsers(areas, recording)
     fixity.add_parsers(areas)
 
     locations.add_parsers(areas)

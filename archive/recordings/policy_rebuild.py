@@ -1,0 +1,62 @@
+"""The rules that stand on a recording, made again from its custody log: holds, an embargo, the promise, and that it was
+destroyed. Accounts are not in files, so people come back by name. A wish that was open is not: it must be asked anew.
+"""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import update
+from sqlalchemy.orm import Session
+
+from archive.recordings.policy_tables import Embargo, Hold, RetentionPromise
+from archive.recordings.tables import RecordingCopy
+from archive.recordings.verify import Line
+from core.tables import Recording
+
+NUMBERED = ("hold", "embargo", "disposal_request")
+"""Tables whose next number must lie behind those that came with the files."""
+
+
+def restore(session: Session, recording: Recording, custody: Iterable[Line]) -> None:
+    """The recording's row is there, with its copies; events are told in the order that they happened in."""
+    owner: dict[str, Any] = {"recording_id": recording.id, "institution_id": recording.institution_id}
+    whole: dict[str, Any] = {"duration_ms": recording.duration_ms, "size_bytes": recording.size_bytes}
+    for line in custody:
+        at, name = datetime.fromisoformat(line["at"]), str(line["agent"])
+        match line["fact"]:
+            case "hold placed" if "hold" in line:
+                held = {"id": line["hold"], "reason": line["detail"], "placed_name": name, "placed_at": at}
+                session.add(Hold(**owner, **held))
+            case "hold lifted" if (hold := session.get(Hold, line.get("hold"))) is not None:
+                hold.lifted_name, hold.lifted_at = name, at
+            case "embargo":
+                _lift(session, recording, name, at)
+                until = line.get("until")
+                session.add(
+                    Embargo(
+                        **owner, reason=line["detail"], until=None if until is None else datetime.fromisoformat(until),
+                        placed_name=name, placed_at=at,
+                    )
+                )  # fmt: skip
+                recording.is_embargoed = True
+            case "embargo lifted":
+                _lift(session, recording, name, at)
+            case "policy assignment" if line.get("rule") == "retention":
+                until = None if line["until"] is None else datetime.fromisoformat(line["until"])
+                session.merge(RetentionPromise(**owner, until=until, promised_at=at))
+            case "ingestion":
+                whole = {"duration_ms": line.get("duration_ms"), "size_bytes": line.get("size_bytes")}
+            case "deletion" if line["outcome"] == "success":
+                recording.disposed_at = datetime.fromisoformat(line["since"])
+                recording.duration_ms, recording.size_bytes = whole["duration_ms"], whole["size_bytes"]
+                copies = update(RecordingCopy).where(RecordingCopy.recording_id == recording.id)
+                gone = {"state": "disposed", "next_check_at": None, "ledger_bytes": recording.ledger_bytes}
+                session.execute(copies.values(**gone))
+        session.flush()
+
+
+def _lift(session: Session, recording: Recording, name: str, at: datetime) -> None:
+    standing = update(Embargo).where(Embargo.recording_id == recording.id, Embargo.lifted_at.is_(None))
+    session.execute(standing.values(lifted_name=name, lifted_at=at))
+    recording.is_embargoed = False

@@ -1,0 +1,246 @@
+"""The archive's rules: `mbashara recording hold|release|embargo|publish|dispose ID`, `mbashara retention list|set`.
+
+Whoever has this command line can do anything to the machine, and it knows no more of a person than the system's name
+for him. So holds, embargoes and retention are written down as that name's. Destroying takes two people, and a name of
+the system is no proof of who sits there: asking and approving are acts of accounts, each proven by its password (and
+its second factor), by the same log-in as on the site; two names that one person may have on this machine are not two
+people, two accounts with their passwords are as near to that as a machine can tell.
+"""
+
+import json
+import pwd
+import sys
+from argparse import ArgumentParser, Namespace, _SubParsersAction
+from datetime import UTC, datetime
+from getpass import getpass
+from os import getuid
+
+from sqlalchemy.orm import Session
+
+from archive.recordings import closures, disposal, policy, rows
+from archive.recordings.policy_errors import NoSuchRequest, at
+from archive.recordings.policy_tables import DisposalRequest
+from core.audit import Actor
+from core.channels import find_channel
+from core.staff import accounts, login, sessions
+from core.staff.sessions import Visit
+from core.web.dates import EAST_AFRICA_TIME
+from mbashara.cli.common import UserError, add_command, database, institution_id, print_list, with_json
+from mbashara.cli.staff import EVERYWHERE, MAX_PASSWORD_LINE
+from mbashara.settings import Settings
+
+FOR_EVER = "ever"
+WHERE = "command line"
+
+
+def add_parsers(areas: "_SubParsersAction[ArgumentParser]", recording: "_SubParsersAction[ArgumentParser]") -> None:
+    for name, command, told in (
+        ("hold", hold, "place a legal hold: nothing of the recording is removed while one stands"),
+        ("release", release, "lift the legal holds of a recording, or one of them"),
+        ("embargo", embargo, "keep a recording from the public, from its end on"),
+        ("publish", publish, "lift the embargo of a recording"),
+    ):
+        one = add_command(recording.add_parser(name, help=told), command)
+        one.add_argument("recording", metavar="ID")
+        one.add_argument("--reason", required=True, metavar="TEXT")
+        if name == "release":
+            one.add_argument("--hold", type=int, metavar="NUMBER", help="default: all that stand")
+        if name == "embargo":
+            one.add_argument("--until", metavar="TIME", help="ISO 8601, East Africa Time; default: until it is lifted")
+    one = add_command(
+        recording.add_parser("dispose", help="ask that a recording be destroyed, or answer one who asked"), dispose
+    )
+    one.add_argument("recording", metavar="ID")
+    what = one.add_mutually_exclusive_group()
+    what.add_argument("--reason", metavar="TEXT", help="ask for it")
+    what.add_argument("--approve", action="store_true", help="as another person than the one who asked")
+    what.add_argument("--refuse", metavar="TEXT", help="with the reason")
+    what.add_argument("--withdraw", action="store_true", help="while nothing is removed")
+    one.add_argument("--as", dest="email", metavar="EMAIL", help="the account that acts; its password is asked for")
+    one.add_argument("--password-stdin", action="store_true", help="password, then code if any, from standard input")
+    with_json(one)
+
+    retention = areas.add_parser("retention", help="how long recordings are kept").add_subparsers(
+        required=True, metavar="COMMAND"
+    )
+    with_json(add_command(retention.add_parser("list", help="list the rules"), retention_list))
+    one = add_command(retention.add_parser("set", help="set the rule of an institution or a channel"), retention_set)
+    one.add_argument("institution", metavar="INSTITUTION")
+    one.add_argument("years", metavar="YEARS|ever", help="from the end of each recording; `ever`: for ever")
+    one.add_argument("--channel", metavar="SLUG", help="for this channel alone")
+    one.add_argument("--shorten", action="store_true", help="also what recordings were promised when they were closed")
+
+
+def by() -> Actor:
+    """The system's name for whoever runs this."""
+    try:
+        name = pwd.getpwuid(getuid()).pw_name
+    except KeyError:
+        name = str(getuid())
+    return Actor(None, f"{WHERE} ({name})")
+
+
+def hold(settings: Settings, arguments: Namespace) -> int:
+    with database(settings) as session:
+        owner = _owner(session, arguments.recording)
+        placed = policy.place_hold(
+            session, owner, arguments.recording, arguments.reason, by=by(), now=datetime.now(UTC)
+        )
+        print(placed.id)
+    return 0
+
+
+def release(settings: Settings, arguments: Namespace) -> int:
+    now = datetime.now(UTC)
+    with database(settings) as session:
+        owner = _owner(session, arguments.recording)
+        standing = [one.id for one in policy.standing_holds(session, arguments.recording)]
+        if arguments.hold is None and not standing:
+            raise UserError("no hold stands / hakuna zuio")
+        for number in standing if arguments.hold is None else [arguments.hold]:
+            policy.lift_hold(session, owner, arguments.recording, number, arguments.reason, by=by(), now=now)
+    return 0
+
+
+def embargo(settings: Settings, arguments: Namespace) -> int:
+    until = None if arguments.until is None else read_time(arguments.until)
+    with database(settings) as session:
+        owner = _owner(session, arguments.recording)
+        policy.place_embargo(
+            session, owner, arguments.recording, arguments.reason, until, by=by(), now=datetime.now(UTC)
+        )
+    with database(settings) as session:
+        closures.show(session, settings.public, arguments.recording)
+    print("-" if until is None else at(until))
+    return 0
+
+
+def publish(settings: Settings, arguments: Namespace) -> int:
+    with database(settings) as session:
+        owner = _owner(session, arguments.recording)
+        policy.lift_embargo(session, owner, arguments.recording, arguments.reason, by=by(), now=datetime.now(UTC))
+    with database(settings) as session:
+        closures.show(session, settings.public, arguments.recording)
+    return 0
+
+
+def dispose(settings: Settings, arguments: Namespace) -> int:
+    """Without --reason, --approve, --refuse or --withdraw it tells how the request stands."""
+    now, recording = datetime.now(UTC), arguments.recording
+    acts = arguments.reason is not None or arguments.approve or arguments.refuse is not None or arguments.withdraw
+    if acts and arguments.email is None:
+        raise UserError("destroying is an act of an account: give --as EMAIL / toa --as BARUA-PEPE ya akaunti")
+    actor = _log_in(settings, arguments, now) if acts else None
+    with database(settings) as session:
+        owner = _owner(session, recording)
+        request = policy.standing(session, owner, recording).request
+        if actor is not None:
+            request = _act(session, arguments, owner, request, actor, now)
+        if request is None:
+            raise UserError("nobody asked for its disposal / hakuna aliyeomba uteketezaji wake")
+        _print(request, arguments.json)
+    return 0
+
+
+def _act(
+    session: Session, arguments: Namespace, owner: int, request: DisposalRequest | None, actor: Actor, now: datetime
+) -> DisposalRequest:
+    recording = arguments.recording
+    if arguments.reason is not None:
+        return disposal.ask(session, owner, recording, arguments.reason, by=actor, now=now)
+    if request is None:
+        raise NoSuchRequest
+    if arguments.approve:
+        return disposal.approve(session, owner, recording, request.id, by=actor, now=now)
+    if arguments.withdraw:
+        return disposal.withdraw(session, owner, recording, request.id, by=actor, now=now)
+    return disposal.refuse(session, owner, recording, request.id, arguments.refuse, by=actor, now=now)
+
+
+def _print(request: DisposalRequest, as_json: bool) -> None:
+    told = {
+        "request": request.id, "state": request.state, "reason": request.reason, "asked_by": request.asked_name,
+        "asked_at": request.asked_at.isoformat(), "decided_by": request.decided_name, "decision": request.decision,
+        "carried_out_at": request.carried_out_at and request.carried_out_at.isoformat(),
+        "waits_until": request.waits_until and request.waits_until.isoformat(), "trouble": request.trouble,
+    }  # fmt: skip
+    if as_json:
+        print(json.dumps(told, ensure_ascii=False))
+    else:
+        print_list([told], as_json=False)
+
+
+def _log_in(settings: Settings, arguments: Namespace, now: datetime) -> Actor:
+    """The account, by its password and second factor. Tries are counted and locked as on the site, whoever tries."""
+
+    def read(what: str) -> str:
+        if arguments.password_stdin:
+            return sys.stdin.readline(MAX_PASSWORD_LINE).rstrip("\r\n")
+        return getpass(f"{what}: ")
+
+    visit = Visit(now, "", by().name)
+    password = read(f"Password of / Nenosiri la {arguments.email}")
+    with database(settings) as session:  # ends before an error: a refused try counts only once it is stored
+        entry = login.log_in(session, arguments.email, password, visit)
+    if isinstance(entry, login.NeedsSecondFactor):
+        code, pepper = read("Code / Namba ya pili"), settings.pepper_file.read_bytes()
+        with database(settings) as session:
+            entry = login.second_step(session, entry.token, code, visit, pepper=pepper)
+    if not isinstance(entry, login.LoggedIn):
+        raise UserError("the account or its password is not right / akaunti au nenosiri si sahihi")
+    with database(settings) as session:
+        account = accounts.find(session, arguments.email)
+        assert account is not None, "it has just come in"
+        sessions.revoke_token(session, entry.token)  # nothing stays open behind a command
+        return Actor(account.id, account.name, by().name)
+
+
+def retention_list(settings: Settings, arguments: Namespace) -> int:
+    with database(settings) as session:
+        found = [
+            {
+                "institution": institution.slug, "channel": channel and channel.slug,
+                "years": FOR_EVER if rule.years is None else rule.years, "set_by": rule.set_name,
+                "set_at": rule.set_at.isoformat(),
+            }
+            for rule, institution, channel in policy.rules(session, EVERYWHERE)
+        ]  # fmt: skip
+    return print_list(found, arguments.json)
+
+
+def retention_set(settings: Settings, arguments: Namespace) -> int:
+    years = None
+    if arguments.years != FOR_EVER:
+        if not arguments.years.isdecimal():
+            raise UserError("give a number of years, or ever / toa idadi ya miaka, au ever")
+        years = int(arguments.years)
+    with database(settings) as session:
+        owner = institution_id(session, arguments.institution)
+        assert owner is not None
+        channel_id = None if arguments.channel is None else _channel_id(session, arguments.channel)
+        now = datetime.now(UTC)
+        policy.set_rule(session, owner, channel_id, years, by=by(), now=now, shortens=arguments.shorten)
+    return 0
+
+
+def _channel_id(session: Session, slug: str) -> int:
+    channel = find_channel(session, slug)
+    if channel is None:
+        raise UserError(f"there is no channel {slug} / hakuna chaneli {slug}")
+    return channel.id
+
+
+def read_time(text: str) -> datetime:
+    """ISO 8601; East Africa Time unless it says otherwise."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise UserError(f"{text} is no time such as 2026-12-01T10:00 / si wakati") from None
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=EAST_AFRICA_TIME)
+
+
+def _owner(session: Session, recording_id: str) -> int:
+    found = rows.find_recording(session, recording_id)
+    if found is None:
+        raise UserError(f"there is no recording {recording_id} / hakuna rekodi {recording_id}")
+    return found[0].institution_id

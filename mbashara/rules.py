@@ -1,0 +1,162 @@
+"""The archive's rules in the work process: embargoes end on the clock, the edge is told what it may not hand out,
+stores are told of legal holds, and recordings are destroyed that two people ordered to be. Durable workflows (DBOS), a
+turn each: who is killed in a turn takes it up again.
+"""
+
+import threading
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import structlog
+from dbos import DBOS, SetWorkflowID
+from sqlalchemy import Engine
+
+from archive.recordings import closures, disposal, policy, store_holds
+from archive.recordings.closures import Closures
+from archive.recordings.disposal import Cleared
+from archive.recordings.locations.store import Store
+from archive.recordings.store_holds import Applied
+from archive.recordings.tables import RecordingCopy
+from archive.recordings.verify import LEDGER_NAME, read_chain
+from core.database import DatabaseAway, transaction
+from mbashara import copying
+from mbashara.settings import Settings
+
+ROUND_S = 0.5
+FULL_ROUND = 600
+"""One round in so many looks at every file of what is closed, and forgets old workflows."""
+FORGET_AFTER = timedelta(hours=6)
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger("mbashara.rules")
+
+
+@dataclass(slots=True)
+class Keeper:
+    """One in a process; the workflows find it as `_keeper` after a restart."""
+
+    settings: Settings
+    engine: Engine
+    stores: Mapping[str, Store]
+    running: set[str] = field(default_factory=set)
+    closed: Closures | None = None
+
+    def run(self, stopping: threading.Event) -> None:
+        rounds, failing = 0, ""
+        while not stopping.is_set():
+            try:
+                self.round(is_full=rounds % FULL_ROUND == 0)
+                rounds, failing = rounds + 1, ""
+            except (DatabaseAway, OSError) as error:
+                if failing != str(error):
+                    log.warning("rules are not looked at", reason=str(error))
+                failing, self.closed = str(error), None
+            stopping.wait(ROUND_S)
+
+    def round(self, is_full: bool) -> None:
+        now = datetime.now(UTC)
+        with transaction(self.engine) as session:
+            for recording_id in policy.lift_due(session, now):
+                log.info("embargo is over", recording=recording_id)
+        with transaction(self.engine) as session:
+            self.closed = closures.show_all(session, self.settings.public, None if is_full else self.closed)
+            disposals = disposal.due(session, now)
+            told = store_holds.due(session, list(self.stores), now)
+        for turn in disposals:
+            self._start(f"dispose:{turn.request_id}:{turn.number}", dispose, asdict(turn))
+        for one in told:
+            self._start(f"hold:{one.location}:{one.recording_id}:{one.number}", hold_at_store, asdict(one))
+        if is_full:
+            copying.forget("dispose:", now - FORGET_AFTER)
+            copying.forget("hold:", now - FORGET_AFTER)
+
+    def _start(self, name: str, workflow: Any, turn: dict[str, Any]) -> None:
+        if name not in self.running:
+            self.running.add(name)
+            with SetWorkflowID(name):
+                DBOS.start_workflow(workflow, turn)
+
+
+_keeper: Keeper | None = None
+
+
+def _context() -> Keeper:
+    assert _keeper is not None, "the rules have not started"
+    return _keeper
+
+
+@DBOS.step(retries_allowed=True, max_attempts=20)
+def begin_disposal(turn: dict[str, Any]) -> list[str]:
+    """The locations to clear: those that are named now, and those that have or had a copy."""
+    keeper, wanted = _context(), disposal.Turn(**turn)
+    with transaction(keeper.engine) as session:
+        if not disposal.begin(session, wanted, datetime.now(UTC)):
+            return []
+        copies = session.query(RecordingCopy.location).filter_by(recording_id=wanted.recording_id)
+        places = {location for (location,) in copies} | keeper.stores.keys()
+    with transaction(keeper.engine) as session:
+        closures.show(session, keeper.settings.public, wanted.recording_id)
+    return sorted(places)
+
+
+@DBOS.step(retries_allowed=True, max_attempts=5)
+def clear_location(turn: dict[str, Any], location: str) -> dict[str, Any]:
+    keeper = _context()
+    store = keeper.stores.get(location)
+    if store is None:
+        why = f"location {location} is not among the locations now / mahali {location} hapamo katika orodha sasa"
+        return asdict(Cleared(location, error=why))
+    wanted = disposal.Turn(**turn)
+    return asdict(disposal.clear(keeper.engine, wanted, store, keeper.settings.recordings, datetime.now(UTC)))
+
+
+@DBOS.step(retries_allowed=True, max_attempts=20)
+def note_disposal(turn: dict[str, Any], cleared: list[dict[str, Any]]) -> bool:
+    keeper, wanted = _context(), disposal.Turn(**turn)
+    ledger = read_chain(keeper.settings.recordings / wanted.recording_id / LEDGER_NAME)
+    with transaction(keeper.engine) as session:
+        return disposal.note(session, wanted, [Cleared(**one) for one in cleared], ledger, datetime.now(UTC))
+
+
+@DBOS.workflow()
+def dispose(turn: dict[str, Any]) -> None:
+    cleared = [clear_location(turn, location) for location in begin_disposal(turn)]
+    if not cleared:
+        return
+    if note_disposal(turn, cleared):
+        log.info("recording destroyed by order", recording=turn["recording_id"], request=turn["request_id"])
+    for one in cleared:
+        if one["error"] is not None:
+            log.warning("disposal waits", recording=turn["recording_id"], reason=one["error"], until=one["until"])
+
+
+@DBOS.step(retries_allowed=True, max_attempts=5)
+def tell_store(turn: dict[str, Any]) -> dict[str, Any]:
+    keeper, wanted = _context(), store_holds.Turn(**turn)
+    return asdict(store_holds.apply(keeper.stores[wanted.location], keeper.settings.recordings, wanted))
+
+
+@DBOS.step(retries_allowed=True, max_attempts=20)
+def note_told(turn: dict[str, Any], applied: dict[str, Any]) -> None:
+    with transaction(_context().engine) as session:
+        store_holds.note(session, store_holds.Turn(**turn), Applied(**applied), datetime.now(UTC))
+
+
+@DBOS.workflow()
+def hold_at_store(turn: dict[str, Any]) -> None:
+    applied = tell_store(turn)
+    note_told(turn, applied)
+    if applied["error"] is not None:
+        log.warning("legal hold not told", recording=turn["recording_id"], reason=applied["error"])
+
+
+def prepare(settings: Settings, engine: Engine, stores: Mapping[str, Store]) -> Keeper:
+    """Before DBOS is launched, which takes up what a killed process left."""
+    global _keeper
+    _keeper = Keeper(settings, engine, stores)
+    return _keeper
+
+
+def start(keeper: Keeper, stopping: threading.Event) -> None:
+    threading.Thread(target=keeper.run, args=(stopping,), name="rules", daemon=True).start()
