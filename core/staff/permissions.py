@@ -31,6 +31,7 @@ class Act(StrEnum):
     ALARM_ACKNOWLEDGE = "alarm.acknowledge"
     RECORDING_EDIT = "recording.edit"
     RECORDING_IMPORT = "recording.import"
+    RECORDING_EXPORT = "recording.export"
     PAGE_EDIT = "page.edit"
     VACANCY_EDIT = "vacancy.edit"
     INSTITUTION_ADD = "institution.add"
@@ -49,8 +50,8 @@ ACTS_OF: dict[Role, frozenset[Act]] = {
             Act.ALARM_ACKNOWLEDGE,
         }
     ),
-    Role.ARCHIVIST: frozenset({Act.RECORDING_EDIT, Act.RECORDING_IMPORT}),
-    Role.EDITOR: frozenset({Act.BROADCAST_CREATE, Act.BROADCAST_EDIT, Act.PAGE_EDIT}),
+    Role.ARCHIVIST: frozenset({Act.RECORDING_EDIT, Act.RECORDING_IMPORT, Act.RECORDING_EXPORT}),
+    Role.EDITOR: frozenset({Act.BROADCAST_CREATE, Act.BROADCAST_EDIT, Act.PAGE_EDIT, Act.RECORDING_EXPORT}),
     Role.RECRUITER: frozenset({Act.VACANCY_EDIT}),
     Role.ADMIN: frozenset(Act),
 }  # fmt: skip
