@@ -6,7 +6,7 @@ The edge carries the files (X-Accel-Redirect), with ranges; here is asked who ma
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from http import HTTPStatus
 from pathlib import Path
@@ -85,14 +85,17 @@ def _shown(view: View, desk: Desk, job: ExportJob, recording: Recording, broadca
     return {
         "job": job, "title": view.pick(broadcast.title_sw, broadcast.title_en),
         "state": state_in(view.language, job), "format": format_in(view.language, job),
-        "trouble": trouble_in(view.language, job), "begins": _when(origin_ms, job.from_ms),
-        "ends": _when(origin_ms, job.to_ms), "can_cancel": job.state in UNDER_WAY,
+        "trouble": trouble_in(view.language, job), "begins": _clock(origin_ms, job.from_ms),
+        "ends": _clock(origin_ms, job.to_ms), "can_cancel": job.state in UNDER_WAY,
         "files": job.files if job.state == State.DONE else [],
     }  # fmt: skip
 
 
-def _when(origin_ms: int, at_ms: int | None) -> datetime | None:
-    return None if at_ms is None else datetime.fromtimestamp((origin_ms + at_ms) / 1000, UTC)
+def _clock(origin_ms: int, at_ms: int | None) -> str:
+    """To the second, and as the form takes it."""
+    if at_ms is None:
+        return ""
+    return f"{datetime.fromtimestamp((origin_ms + at_ms) / 1000, EAST_AFRICA_TIME):%Y-%m-%d %H:%M:%S}"
 
 
 def _new(engine: Engine, desk: Desk, view: View) -> Page | Response:
@@ -141,10 +144,9 @@ def _asked(view: View, origin_ms: int) -> tuple[Asked | None, Mapping[str, str]]
 
 
 def _form(view: View, recording: Recording, broadcast: Broadcast, origin_ms: int, form: Form) -> Page:
-    began = datetime.fromtimestamp(origin_ms / 1000, EAST_AFRICA_TIME)
     facts = {
         "form": form, "recording": recording, "title": view.pick(broadcast.title_sw, broadcast.title_en),
-        "began": f"{began:%Y-%m-%d %H:%M:%S}", "formats": [(one, view.words.gettext(FORMATS[one])) for one in Format],
+        "began": _clock(origin_ms, 0), "formats": [(one, view.words.gettext(FORMATS[one])) for one in Format],
     }  # fmt: skip
     status = HTTPStatus.UNPROCESSABLE_ENTITY if form.problems else HTTPStatus.OK
     return Page("archive/export_new.html", facts, status)
