@@ -297,14 +297,15 @@ class RenditionRecorder:
         self._recording.fact_now("absent", rendition=self._name, **place_of(segment), cause=cause)
 
     def _recovered(self) -> None:
-        if self._recording.recorder.failing:
-            self._recording.recorder.failing = False
-            log.warning("the disk takes the recording again", broadcast=self._recording.folder.name)
-        self._tell_loss()
         try:
             self._recording.retry_ledger()
         except OSError as error:
             self._recording.report(error)
+            return
+        if self._recording.recorder.failing:
+            self._recording.recorder.failing = False
+            log.warning("the disk takes the recording again", broadcast=self._recording.folder.name)
+        self._tell_loss()
 
     def _tell_loss(self) -> None:
         if self._lost is not None:

@@ -37,7 +37,6 @@ def upgrade() -> None:
         "create trigger append_only before update or delete or truncate on preservation_event"
         " for each statement execute function refuse_change()"
     )
-    op.execute("alter table preservation_event enable always trigger append_only")
     op.create_table(
         "recording_copy",
         sa.Column("recording_id", sa.String, primary_key=True),
