@@ -32,6 +32,7 @@ FOLDERS = {
     "log": 0o755,
     "recordings": 0o755,
     "imports": 0o700,
+    "exports": 0o750,  # the edge, of the same group, hands its files out
     "public": 0o755,
     "public/brand": 0o755,
     "public/closed": 0o755,

@@ -52,6 +52,7 @@ def render(settings: Settings, *, user: str, open_files: int) -> str:
         listen=settings.http,
         ipv6=settings.http_address.host == "::",
         public=settings.public,
+        exports=settings.exports_folder,
         plain_upload_mb=(PLAIN_BYTES >> 20) + 8,
         viewers_port=settings.viewers_port,
     )

@@ -150,6 +150,9 @@ class Settings(BaseSettings):
         10, ge=0, description="Gigabytes that uploads leave to what is on the air, above MBASHARA_MIN_FREE_MB."
     )
     uploads_open: int = Field(20, ge=1, description="Uploads of one institution that are not finished.")
+    exports: int = Field(1, ge=1, le=10, description="Exports of recordings made at once.")
+    export_max_hours: float = Field(6, gt=0, description="Hours that an export may take.")
+    export_kept_days: float = Field(7, gt=0, description="Days that an export's files can be fetched; then they go.")
     run_dir: Path | None = Field(
         None, description="Memory folder of the live window and sockets (default: one of this data folder)."
     )
@@ -232,6 +235,16 @@ class Settings(BaseSettings):
     def imports_folder(self) -> Path:
         """Files on their way to become recordings, each under its id."""
         return self.data / "imports"
+
+    @property
+    def exports_folder(self) -> Path:
+        """Files that were made of recordings for people to fetch, each export's under its id."""
+        return self.data / "exports"
+
+    @property
+    def c2pa_folder(self) -> Path:
+        """Who signs content credentials."""
+        return self.data / "secrets" / "c2pa"
 
     @property
     def imports_at_once(self) -> int:

@@ -21,6 +21,8 @@ import archive
 import ingest
 import player
 import portal
+from archive.exports import pages as export_pages
+from archive.exports.pages import Desk
 from archive.imports import pages as import_pages
 from archive.imports.uploads import Depot
 from archive.recordings import closures, rows
@@ -147,7 +149,8 @@ def application(settings: Settings) -> Starlette:
         return RedirectResponse("/sw/", 302)
 
     own: list[BaseRoute] = [Route("/healthz", healthz), Route("/metrics", metrics), Route("/", first)]
-    programs = api.application(engine, pepper, media, insecure_webhooks=settings.webhook_insecure)
+    desk = Desk(settings.recordings, settings.exports_folder)
+    programs = api.application(engine, pepper, media, desk=desk, insecure_webhooks=settings.webhook_insecure)
     depot = uploads.depot(settings)
     return Starlette(
         routes=[
@@ -155,14 +158,16 @@ def application(settings: Settings) -> Starlette:
             *uploads.routes(uploads.STAFF_PATH, engine, depot, uploads.with_session(site)),
             Mount(api.PATH, programs),
             *own,
-            *page_routes(site, engine, office, studio, depot),
+            *page_routes(site, engine, office, studio, depot, desk),
         ],
         middleware=[Middleware(SecurityHeaders)],
         exception_handlers=error_pages(site),
     )
 
 
-def page_routes(site: Site, engine: Engine, office: Office, studio: Studio, depot: Depot) -> list[BaseRoute]:
+def page_routes(
+    site: Site, engine: Engine, office: Office, studio: Studio, depot: Depot, desk: Desk
+) -> list[BaseRoute]:
     """Every page there is."""
     return [
         site.assets.route(),
@@ -178,6 +183,7 @@ def page_routes(site: Site, engine: Engine, office: Office, studio: Studio, depo
         *webhooks.routes(site, office),
         *audit_log.routes(site, office),
         *import_pages.routes(site, engine, depot),
+        *export_pages.routes(site, engine, desk),
         *wall.routes(site, studio),
         *alarm_desk.routes(site, studio),
         *channel.routes(site, studio),

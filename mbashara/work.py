@@ -25,7 +25,7 @@ from archive.recordings.verify import CUSTODY_NAME, LEDGER_NAME
 from core.broadcasts import acts
 from core.database import DatabaseAway, open_engine, transaction
 from core.ids import is_id
-from mbashara import copying, fixity, imports, logs, postgres, rules, stamper, viewers, webhooks
+from mbashara import copying, exports, fixity, imports, logs, postgres, rules, stamper, viewers, webhooks
 from mbashara.data import DataError as FolderError
 from mbashara.dry_run import DryRuns
 from mbashara.notary import Notary
@@ -222,6 +222,7 @@ def run(settings: Settings, stopping: threading.Event) -> None:
     checker = fixity.prepare(settings, _engine, copier.stores, copier.pace_days)
     keeper = rules.prepare(settings, _engine, copier.stores)
     queue = imports.start(settings, _engine, stopping)
+    orders = exports.start(settings, _engine, stopping)
     DBOS(config=_dbos_config(settings))
     logs.adopt("dbos")
     DBOS.launch()
@@ -235,7 +236,7 @@ def run(settings: Settings, stopping: threading.Event) -> None:
     threading.Thread(target=DryRuns(settings, _engine).run, args=(stopping,), name="dry-runs").start()
     sender = webhooks.start(settings, stopping)
     try:
-        rounds = (counter.tell, follower.follow_once, notary.sign_due, queue.follow_once)
+        rounds = (counter.tell, follower.follow_once, notary.sign_due, queue.follow_once, orders.follow_once)
         _go_round(settings, rounds, stopping)
     finally:
         stopping.set()  # or its threads would keep a process that has failed

@@ -24,6 +24,7 @@ DIGEST_BYTES = 16
 TIMEOUT_S = 1800.0
 MEMORY_BYTES = 2 << 30
 MAX_PACKETS = 4_000_000
+MAX_TRACKS = 8
 CONTAINERS = "mov,mp4,m4a,mpegts,matroska,webm,flv,avi,aac"
 """Those that name no other file or address."""
 READ_BYTES = 1 << 18
@@ -71,18 +72,24 @@ def packet_hash(kind: Kind, payload: Buffer) -> bytes | None:
 
 
 def read_clip(path: Path, ffmpeg: str, stop: Callable[[], bool] = lambda: False) -> list[ClipTrack]:
-    """All its tracks, sound and picture; of several of a kind only the first is read. Blocks. Raises ClipError."""
+    """All its tracks, sound and picture. Blocks; several of a kind are read one after the other, as what ffmpeg hands
+    over has room for one of each. Raises ClipError."""
     tracks: list[ClipTrack] = []
-    maps: list[str] = []
-    for index, kind, codec in _probe(path, ffmpeg):
-        is_second = any(track.kind is kind and track.is_readable for track in tracks)
-        tracks.append(ClipTrack(kind, f"second {codec}" if is_second else codec))
+    passes: list[dict[Kind, tuple[int, ClipTrack]]] = []
+    for index, kind, codec in _probe(path, ffmpeg)[: MAX_TRACKS + 1]:
+        tracks.append(ClipTrack(kind, codec))
         if tracks[-1].is_readable:
-            maps += ["-map", f"0:{index}"]
+            free = next((one for one in passes if kind not in one), None)
+            if free is None:
+                passes.append(free := {})
+            free[kind] = index, tracks[-1]
     if not tracks:
         raise ClipError("no picture and no sound in it")
-    if maps:
-        _fill({track.kind: track for track in tracks if track.is_readable}, path, ffmpeg, maps, stop)
+    if len(tracks) > MAX_TRACKS:
+        raise ClipError("it has too many tracks")
+    for one in passes:
+        maps = [word for index, _ in one.values() for word in ("-map", f"0:{index}")]
+        _fill({kind: track for kind, (_, track) in one.items()}, path, ffmpeg, maps, stop)
     return tracks
 
 

@@ -252,19 +252,25 @@ def _packets(rendition: Rendition, segment: Segment) -> Iterator[tuple[float, fl
 
 def _judge(recorded: Recorded, matches: Sequence[_Match]) -> Finding:
     picture = next((one for one in matches if one.track.kind is Kind.VIDEO and one.runs), None)
-    sound = next((one for one in matches if one.track.kind is Kind.AUDIO and one.runs), None)
     sound_ms = 0
-    if picture is not None and sound is not None:
-        sound_ms = _sync_ms(picture, sound)
-        if abs(sound_ms) > SYNC_TOLERANCE_MS:
-            _align_anew(sound, picture)
-            sound_ms = _sync_ms(picture, sound)
+    for sound in (one for one in matches if one.track.kind is Kind.AUDIO and one.runs):
+        if picture is not None:
+            sound_ms = max(sound_ms, _in_sync_ms(picture, sound), key=abs)
     tracks = tuple(_judge_track(match) for match in matches)
     hulls = [match.hull for match in matches if match.runs]
     from_ms = round(min(hull[0] for hull in hulls)) if hulls else None
     to_ms = round(max(one.to_ms for track in tracks for one in track.stretches)) if hulls else None
     verdict = _whole_verdict(tracks, sound_ms)
     return Finding(verdict, recorded.origin_ms, from_ms, to_ms, tracks, sound_ms)
+
+
+def _in_sync_ms(picture: _Match, sound: _Match) -> int:
+    """How much later than the picture the sound was recorded, placed as well as it can be."""
+    late_ms = _sync_ms(picture, sound)
+    if abs(late_ms) > SYNC_TOLERANCE_MS:
+        _align_anew(sound, picture)
+        late_ms = _sync_ms(picture, sound)
+    return late_ms
 
 
 def _whole_verdict(tracks: Sequence[TrackFinding], sound_ms: int) -> Verdict:

@@ -15,6 +15,7 @@ import itertools
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from dataclasses import replace as replace_fields
@@ -63,6 +64,10 @@ class AlreadyThere(ExportError):
     def __init__(self, path: Path) -> None:
         super().__init__(str(path))
         self.path = path
+
+
+class TimeUp(ExportError):
+    """It took longer than it may."""
 
 
 class Damaged(ExportError):
@@ -121,14 +126,25 @@ class Exported:
 def export(
     folder: Path, path: Path, *, asked: Range = WHOLE, rendition: str | None = None, only_sound: bool = False,
     progress: Progress = lambda _: None, stop: Stop = lambda: False, seal: Seal | None = None,
-    replace: bool = False,
+    replace: bool = False, limit_s: float | None = None, clock_s: Callable[[], float] = time.monotonic,
 ) -> Exported:  # fmt: skip
     """Writes the file, or files: `path` and, where a new one has to begin, NAME-2.mp4 and so on. Blocks.
 
     `progress` is told the part done, 0 to 1, about twice a second of media; `stop` is asked as often. `seal` changes
     each file before it gets its name. Starting again begins anew; what is in the way is replaced only if `replace`.
-    Raises UnknownRecording, ExportError, Stopped, OSError.
+    It takes no longer than `limit_s`. Raises UnknownRecording, ExportError, Stopped, OSError.
     """
+    if limit_s is not None:
+        ends_s, asked_to_stop = clock_s() + limit_s, stop
+        try:
+            return export(
+                folder, path, asked=asked, rendition=rendition, only_sound=only_sound, progress=progress, seal=seal,
+                replace=replace, stop=lambda: asked_to_stop() or clock_s() > ends_s,
+            )  # fmt: skip
+        except Stopped as error:
+            if clock_s() > ends_s and not asked_to_stop():
+                raise TimeUp from error
+            raise
     recorded = read_recorded(folder)
     _check_playlists(recorded)
     video, sound = choose(recorded, rendition, only_sound)

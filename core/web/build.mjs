@@ -101,6 +101,11 @@ const ASSETS = [
     options: { ...module_, entryPoints: [join(root, 'archive', 'imports', 'scripts', 'imports.js')] },
   },
   {
+    name: 'exports.js',
+    budget: { gzip: 2 * 1024 },
+    options: { ...module_, entryPoints: [join(root, 'archive', 'exports', 'scripts', 'exports.js')] },
+  },
+  {
     name: 'staff.js',
     budget: { gzip: 8 * 1024 },
     options: { ...module_, entryPoints: [join(web, 'scripts', 'staff.js')] },

@@ -12,11 +12,13 @@ from starlette.datastructures import MutableHeaders
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from archive.exports.pages import Desk
 from mbashara import __version__
 from mbashara.api import (
     acts,
     broadcasts,
     channels,
+    exports,
     feeds,
     institutions,
     keys,
@@ -30,7 +32,7 @@ from mbashara.api.caller import Api, Media
 from mbashara.api.limits import Buckets, Rate
 
 PATH = "/api/v1"
-RESOURCES = (institutions, channels, keys, broadcasts, acts, feeds, recordings, webhooks, tokens, viewers)
+RESOURCES = (institutions, channels, keys, broadcasts, acts, feeds, recordings, exports, webhooks, tokens, viewers)
 TOKEN_RATE = Rate(burst=60, per_s=10)
 WRONG_TOKEN_RATE = Rate(burst=20, per_s=0.2)
 
@@ -59,6 +61,7 @@ def application(
     pepper: bytes,
     media: Media,
     *,
+    desk: Desk,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
     clock_s: Callable[[], float] = time.monotonic,
     token_rate: Rate = TOKEN_RATE,
@@ -71,7 +74,14 @@ def application(
         redirect_slashes=False,
     )  # fmt: skip
     app.state.api = Api(
-        engine, pepper, media, now, Buckets(token_rate, clock_s), Buckets(wrong_token_rate, clock_s), insecure_webhooks
+        engine,
+        pepper,
+        media,
+        now,
+        Buckets(token_rate, clock_s),
+        Buckets(wrong_token_rate, clock_s),
+        desk,
+        insecure_webhooks,
     )
     for resource in RESOURCES:
         app.include_router(resource.router)

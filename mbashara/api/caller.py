@@ -9,6 +9,7 @@ from fastapi import Depends, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from sqlalchemy import Engine
 
+from archive.exports.pages import Desk
 from core.audit import Actor
 from core.broadcasts.viewers import Viewers
 from core.database import transaction
@@ -45,6 +46,7 @@ class Api:
     now: Callable[[], datetime]
     by_token: Buckets
     by_address: Buckets
+    desk: Desk
     insecure_webhooks: bool = False
 
 

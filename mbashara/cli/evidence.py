@@ -7,10 +7,14 @@ from argparse import ArgumentParser, Namespace, _SubParsersAction
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
+import imageio_ffmpeg
 from sqlalchemy.orm import Session
 
-from archive.recordings import remembered, rows, signing_keys, timestamp, verify
+from archive.recordings import certificates, export_credentials, remembered, rows, signing_keys, timestamp, verify
+from archive.recordings.clip_words import explain, explain_credentials, explain_found
+from archive.recordings.clips import Finding, Verdict, check_clip
 from archive.recordings.timestamp import TimestampError
 from core import audit
 from core.ids import is_id
@@ -28,7 +32,7 @@ def add_recording_parsers(recording: "_SubParsersAction[ArgumentParser]") -> Non
         recording_verify,
     )
     check.add_argument("recording", metavar="ID|FOLDER")
-    check.add_argument("files", nargs="*", metavar="FILE", help="which moment of the recording is this file?")
+    check.add_argument("files", nargs="*", metavar="FILE", help="is this file genuine, and of which moment?")
     check.add_argument("--no-media", action="store_true", help="check the ledger alone")
     check.add_argument("--lang", choices=("sw", "en"), default="sw", help="language of the answer (default: sw)")
     with_json(check)
@@ -58,15 +62,43 @@ def _verify(settings: Settings, arguments: Namespace) -> int:
     if known is not None:
         report = report._replace(findings=[*report.findings, *remembered.compare(known, folder)])
     stamps = [*check_stamps(settings.timestamp_ca_file, folder, arguments.lang)]
+    with as_caller():
+        told = [_look_for(settings, folder, Path(name), Language(arguments.lang)) for name in arguments.files]
     if arguments.json:
         wrong = [text for is_good, text in stamps if not is_good]
-        print(json.dumps({**verify.as_json(report), "timestamps_wrong": wrong}, ensure_ascii=False))
+        print(json.dumps({**verify.as_json(report), "timestamps_wrong": wrong, "looked_for": told}, ensure_ascii=False))
     else:
-        told = [("" if is_good else "! ") + text for is_good, text in stamps]
-        print("\n".join([*verify.summary(report, arguments.lang, are_stamps_checked=True), *told]))
-    with as_caller():
-        failed = verify.look_for(folder, arguments.files, arguments.lang) if arguments.files else 0
-    return 1 if failed or not report.is_whole or not all(is_good for is_good, _ in stamps) else 0
+        words = [("" if is_good else "! ") + text for is_good, text in stamps]
+        print("\n".join([*verify.summary(report, arguments.lang, are_stamps_checked=True), *words]))
+        for one in told:
+            print("\n".join(("", f"{one['file']}:", *one["words"])))
+    is_good = report.is_whole and all(is_good for is_good, _ in stamps)
+    return 0 if is_good and all(one["is_genuine"] for one in told) else 1
+
+
+def _look_for(settings: Settings, folder: Path, path: Path, language: Language) -> dict[str, Any]:
+    """Whether someone's file is genuine: by its hash, where it is a file of the recording or an export of it; else by
+    what it holds."""
+    if not path.is_file():
+        raise UserError(f"there is no file {path} / hakuna faili {path}")
+    ledger, custody = (verify.read_chain(folder / name) for name in (verify.LEDGER_NAME, verify.CUSTODY_NAME))
+    found = verify.find_file(ledger, custody, path)
+    told: dict[str, Any] = {"file": str(path), "is_genuine": found is not None}
+    if found is not None:
+        words = [explain_found(found, language)]
+        return {**told, "name": found.name, "from": found.since, "to": found.until, "words": words}
+    finding = check_clip(path, folder, str(imageio_ffmpeg.get_ffmpeg_exe()))
+    credentials = export_credentials.read(path, certificates.authority(settings.c2pa_folder, datetime.now(UTC)))
+    return {
+        **told, "is_genuine": finding.verdict is Verdict.WHOLE, "verdict": finding.verdict.value,
+        "from": _clock(finding, finding.from_ms), "to": _clock(finding, finding.to_ms),
+        "credentials": credentials.standing.value,
+        "words": [*explain(finding, language), explain_credentials(credentials, language)],
+    }  # fmt: skip
+
+
+def _clock(finding: Finding, at_ms: int | None) -> str | None:
+    return None if at_ms is None else verify.wall_clock(finding.origin_ms + at_ms)
 
 
 def check_stamps(ca_file: Path | None, folder: Path, language: str) -> Iterator[tuple[bool, str]]:

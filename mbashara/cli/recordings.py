@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import signal
 import sys
 import threading
@@ -15,15 +14,15 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy.orm import Session
 
-from archive.recordings import certificates, rows
-from archive.recordings.export import AlreadyThere, Damaged, Exported, NoRoom, export
+from archive.exports import jobs, moments
+from archive.recordings import certificates, rows, verify
+from archive.recordings.export import AlreadyThere, Damaged, Exported, ExportedFile, NoRoom, TimeUp, export
 from archive.recordings.export_credentials import TYPES, CredentialsError, Described, sealing
 from archive.recordings.export_plan import ExportError, NothingThere, Range
-from archive.recordings.samples import Recorded, Stopped, UnknownRecording, ledger_head, read_recorded
+from archive.recordings.samples import Recorded, Stopped, UnknownRecording, read_recorded
 from core import audit
 from core.audit import Actor
 from core.ids import is_id
-from core.tables import Institution
 from core.web.dates import EAST_AFRICA_TIME
 from mbashara import __version__
 from mbashara.cli.common import UserError, add_command, database, with_json
@@ -37,7 +36,6 @@ if TYPE_CHECKING:
 BY = Actor(None, "command line")
 INTERRUPTED = 130
 BAR = 30
-_POSITION = re.compile(r"(?:(\d+):)?([0-5]?\d):([0-5]?\d(?:\.\d+)?)")
 
 
 def add_parsers(recording: "_SubParsersAction[ArgumentParser]") -> None:
@@ -70,7 +68,7 @@ def run(settings: Settings, arguments: Namespace) -> int:
     with database(settings) as session:
         described, institution_id = _describe(session, recorded)
         check_ledger(session, settings, arguments.recording)
-    identity = certificates.identity(settings.data / "secrets" / "c2pa", described.institution,
+    identity = certificates.identity(settings.c2pa_folder, described.institution,
                                      described.institution_name, now)  # fmt: skip
     seal = sealing(described, identity, now, __version__)
     with _interruptible() as stopped:
@@ -78,7 +76,7 @@ def run(settings: Settings, arguments: Namespace) -> int:
             with as_caller():  # it reads the recording alone, and writes where it was told
                 made = export(
                     folder, path, asked=asked, rendition=arguments.rendition, only_sound=arguments.sound,
-                    progress=_Bar(), stop=stopped.is_set, seal=seal,
+                    progress=_Bar(), stop=stopped.is_set, seal=seal, limit_s=settings.export_max_hours * 3600,
                 )  # fmt: skip
         except Stopped:
             print("\nstopped; no file is left / imesimamishwa; hakuna faili lililobaki", file=sys.stderr)
@@ -87,7 +85,10 @@ def run(settings: Settings, arguments: Namespace) -> int:
             raise UserError(why_not(error)) from error
         except OSError as error:
             raise UserError(f"it can't be written / haiwezi kuandikwa: {error}") from error
+    kept = [_kept(file) for file in made.files]
     with database(settings) as session:
+        rendition = made.video or made.sound or ""
+        jobs.note_exported(session, made.recording, kept, rendition, now, agent=BY.name)
         told = {"from": _clock(made, made.got.from_ms), "to": _clock(made, made.got.to_ms),
                 "rendition": made.video or made.sound, "files": [str(file.path) for file in made.files]}  # fmt: skip
         subject = f"recording:{made.recording}"
@@ -97,20 +98,13 @@ def run(settings: Settings, arguments: Namespace) -> int:
 
 
 def read_moment(text: str | None, origin_ms: int) -> int | None:
-    """Milliseconds of the broadcast's timeline. A time with its day is the wall clock, in East Africa Time unless it
-    says otherwise."""
+    """Milliseconds of the broadcast's timeline."""
     if text is None:
         return None
-    if re.fullmatch(r"\d+(\.\d+)?", text):
-        return round(float(text) * 1000)
-    if position := _POSITION.fullmatch(text):
-        hours, minutes, seconds = int(position[1] or 0), int(position[2]), float(position[3])
-        return round((hours * 3600 + minutes * 60 + seconds) * 1000)
     try:
-        when = datetime.fromisoformat(text)
+        return moments.read_moment(text, origin_ms)
     except ValueError:
         raise UserError(f"{text} is no moment: HH:MM:SS, seconds, or a day with its time / {text} si wakati") from None
-    return round(when.replace(tzinfo=when.tzinfo or EAST_AFRICA_TIME).timestamp() * 1000) - origin_ms
 
 
 def why_not(error: Exception) -> str:
@@ -124,6 +118,8 @@ def why_not(error: Exception) -> str:
             )
         case AlreadyThere():
             return f"{error.path} exists already / {error.path} tayari ipo"
+        case TimeUp():
+            return "it took longer than an export may / imechukua muda kuliko unaoruhusiwa"
         case Damaged():
             return f"a file of the recording is damaged / faili la rekodi limeharibika: {error}"
         case UnknownRecording():
@@ -142,14 +138,16 @@ def _output(arguments: Namespace) -> Path:
 
 
 def _describe(session: Session, recorded: Recorded) -> tuple[Described, int]:
-    found = rows.find_recording(session, recorded.folder.name)
-    if found is None:
+    found, described = rows.find_recording(session, recorded.folder.name), jobs.describe(session, recorded.folder)
+    if found is None or described is None:
         raise UserError(f"there is no recording {recorded.folder.name} / hakuna rekodi {recorded.folder.name}")
-    _recording, broadcast, channel = found
-    owner = session.get_one(Institution, broadcast.institution_id)
-    head = ledger_head(recorded.folder)
-    titles = (broadcast.title_sw, broadcast.title_en)
-    return Described(owner.slug, owner.name_sw, channel.slug, *titles, head), broadcast.institution_id
+    return described, found[0].institution_id
+
+
+def _kept(file: ExportedFile) -> jobs.File:
+    """What custody tells of it."""
+    span = {"from_ms": file.from_ms, "to_ms": file.to_ms}
+    return {"name": file.path.name, "size": file.size, "sha256": verify.hash_file(file.path), **span}
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
+from pathlib import Path
 
 from fastapi import FastAPI
 from sqlalchemy import Engine
@@ -11,6 +12,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 from starlette.testclient import TestClient
 
+from archive.exports.pages import Desk
 from core.broadcasts.viewers import Viewers
 from core.database import transaction
 from core.staff import tokens
@@ -60,6 +62,7 @@ class Stage:
     engine: Engine
     media: StandingMedia = field(default_factory=StandingMedia)
     now: datetime = NOW
+    folder: Path = Path("/nonexistent")
     clock_s: float = 0.0
     token_rate: Rate = UNLIMITED
     wrong_token_rate: Rate = UNLIMITED
@@ -67,8 +70,8 @@ class Stage:
     @cached_property
     def api(self) -> FastAPI:
         return api.application(
-            self.engine, PEPPER, self.media, now=lambda: self.now, clock_s=lambda: self.clock_s,
-            token_rate=self.token_rate, wrong_token_rate=self.wrong_token_rate,
+            self.engine, PEPPER, self.media, desk=Desk(self.folder, self.folder), now=lambda: self.now,
+            clock_s=lambda: self.clock_s, token_rate=self.token_rate, wrong_token_rate=self.wrong_token_rate,
         )  # fmt: skip
 
     def app(self) -> Starlette:

@@ -42,6 +42,7 @@ def _ids(pages: Pages, session_id: int) -> dict[str, Mapping[str, Sequence[objec
         "/staff/people/": {"id": [b.admin_id, b.engineer_id, pages.world.root_id], "change": CHANGES},
         "/staff/institutions/": {"id": [b.institution_id], "webhook": [b.webhook_id], "change": HOOK_CHANGES},
         "/staff/imports/": {"id": [b.import_id], "change": ["cancel", "again", "short"]},
+        "/staff/exports/": {"id": [b.export_id], "number": [1]},
         "/staff/account/sessions/": {"id": [session_id]},
         "/staff/account/sign-on/": {"id": [b.identity_id]},
         "/staff/invitation/": {"token": ["forged"]},
@@ -57,7 +58,8 @@ def fields_of_b(pages: Pages) -> dict[str, str]:
     """Fields that name B's, and otherwise what each form takes."""
     b = pages.world.b
     return outline(
-        slug="beta", channel=b.channel, institution_id=str(b.institution_id), parent_id=str(b.institution_id),
+        slug="beta", channel=b.channel, recording=b.recording_id, format="mp4",
+        institution_id=str(b.institution_id), parent_id=str(b.institution_id),
         role="admin", email=b.admin, name="Juma",
         title_sw="x", title_en="x", starts="2026-12-01T10:00", version="1", expected="scheduled",
         message_sw="x", message_en="x", url="https://beta.go.tz/", events="broadcast.live",

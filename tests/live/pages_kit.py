@@ -24,6 +24,8 @@ from starlette.middleware import Middleware
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
+from archive.exports.pages import Desk
+from archive.exports.tables import ExportJob
 from archive.imports import jobs
 from archive.imports.jobs import Wanted
 from core import channels
@@ -34,7 +36,7 @@ from core.staff.mail import FolderMailer
 from core.staff.oidc.provider import Provider
 from core.staff.permissions import Grant, Role
 from core.staff.tables import AuditEntry, LinkedIdentity
-from core.tables import Base, Institution
+from core.tables import Base, Broadcast, Institution, Recording
 from core.web.assets import Assets
 from core.web.headers import SecurityHeaders
 from core.web.site import Site
@@ -67,8 +69,8 @@ def outline(**more: str) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Tenant:
-    """An institution, its channel, a planned broadcast, a webhook, a file that waits to be imported, and the ids of two
-    people; the admin may sign on elsewhere."""
+    """An institution, its channel, a planned broadcast, a webhook, a file that waits to be imported, a recording with
+    a finished export, and the ids of two people; the admin may sign on elsewhere."""
 
     institution_id: int
     slug: str
@@ -76,6 +78,8 @@ class Tenant:
     broadcast_id: str
     webhook_id: int
     import_id: str
+    recording_id: str
+    export_id: str
     admin_id: int
     engineer_id: int
     identity_id: int
@@ -231,13 +235,17 @@ def _pages(engine: Engine, world: World, folder: Path, provider: Provider | None
     settings = Settings(data=folder, run_dir=folder / "run")
     away = MediaProcesses(settings)
     settings.imports_folder.mkdir(exist_ok=True)
+    desk = Desk(settings.recordings, settings.exports_folder)
+    made = desk.exports / world.b.export_id / "faili.mp4"  # b's export
+    made.parent.mkdir(parents=True)
+    made.write_bytes(b"a film")
     stills = folder / "stills"
     stills.mkdir(exist_ok=True)
     (stills / f"{world.b.channel}.primary.jpg").write_bytes(b"a picture")  # b's feed, though none is here
     load = LoadMeter(settings, away)
     studio = Studio(engine, away, PEPPER, "rtmp://127.0.0.1/live", stills, folder / "live", load.read)
     app = Starlette(
-        routes=page_routes(site, engine, office, studio, uploads.depot(settings)),
+        routes=page_routes(site, engine, office, studio, uploads.depot(settings), desk),
         middleware=[Middleware(SecurityHeaders)],
         exception_handlers=error_pages(site),
     )
@@ -258,8 +266,9 @@ def _tenant(session: Session, slug: str) -> Tenant:
     plan_id = _plan(session, channel, institution)
     hook_id = _webhook(session, institution)
     return Tenant(
-        institution.id, slug, channel, plan_id, hook_id, _import(session, channel), admin.id, engineer.id, linked.id
-    )
+        institution.id, slug, channel, plan_id, hook_id, _import(session, channel),
+        *_export(session, channel, institution), admin.id, engineer.id, linked.id,
+    )  # fmt: skip
 
 
 def _plan(session: Session, slug: str, institution: Institution) -> str:
@@ -275,6 +284,36 @@ def _import(session: Session, slug: str) -> str:
     assert channel is not None
     job_id = jobs.new_id(NOW, channel.id.to_bytes(10, "big"))
     return jobs.add(session, job_id, channel, Wanted(f"{slug}.mp4", 1000), by=BY, now=NOW).id
+
+
+def _export(session: Session, slug: str, institution: Institution) -> tuple[str, str]:
+    """Of a recording from yesterday."""
+    channel = channels.find_channel(session, slug)
+    assert channel is not None
+    recording_id, export_id = (jobs.new_id(NOW, (channel.id * 10 + n).to_bytes(10, "big")) for n in (1, 2))
+    began = NOW - timedelta(days=1)
+    session.add(
+        Broadcast(
+            id=recording_id, air_id=recording_id, institution_id=institution.id, channel_id=channel.id,
+            state="archived", title_sw=f"Kikao {slug}", title_en=f"Sitting {slug}", started_at=began,
+        )
+    )  # fmt: skip
+    session.flush()
+    session.add(
+        Recording(
+            id=recording_id, broadcast_id=recording_id, institution_id=institution.id, state="complete",
+            started_at=began, ended_at=NOW, duration_ms=3_600_000, size_bytes=1000, ledger_bytes=0,
+        )
+    )  # fmt: skip
+    session.flush()
+    file = {"name": "faili.mp4", "size": 6, "sha256": "0" * 64, "from_ms": 0, "to_ms": 60_000}
+    session.add(
+        ExportJob(
+            id=export_id, institution_id=institution.id, recording_id=recording_id, state="done", format="mp4",
+            percent=100, attempt=1, detail="", files=[file], agent="staff", asked_by="Asha", created_at=NOW,
+        )
+    )  # fmt: skip
+    return recording_id, export_id
 
 
 def _webhook(session: Session, institution: Institution) -> int:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,7 +21,7 @@ from schemathesis.core.result import Ok
 from sqlalchemy import Engine, func, select
 from starlette.testclient import TestClient
 
-from archive.recordings import rows
+from archive.exports.tables import ExportJob
 from core import audit
 from core.broadcasts.rights import RIGHT_OF
 from core.broadcasts.viewers import Viewers
@@ -37,11 +38,13 @@ from core.webhooks.endpoints import Made
 from core.webhooks.tables import WebhookDelivery
 from mbashara.api.limits import Rate
 from tests.live.api_kit import Stage, StandingMedia, new_broadcast, token
-from tests.live.ledger_kit import ledger
+from tests.live.ledger_kit import tell
 from tests.live.staff_kit import BY, NOW, PEPPER, added, database, everywhere
 from tests.up import Up, command, get
 
 RECORDING = "01jdx00000000000000000000a"
+EXPORT = "01jdx0000000000000000exp01"
+PLACES = {"{role}": "primary", "{export}": EXPORT, "{number}": "1"}
 PROBLEM = "application/problem+json"
 HEALTH = list(HealthCheck)
 
@@ -58,6 +61,7 @@ class World:
     platform: str
     hook: int
     delivery: int
+    folder: Path
 
     def id_for(self, path: str, broadcast: str) -> str:
         """What the other institution has there."""
@@ -66,15 +70,19 @@ class World:
 
 
 @pytest.fixture(scope="module")
-def world(mbashara_up: Up) -> Iterator[World]:
+def world(mbashara_up: Up, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    folder = tmp_path_factory.mktemp("exports")
     with database(mbashara_up, "api_test") as engine:
         with transaction(engine) as session:
             own, other = added(session, "bunge"), added(session, "ikulu")
             for slug in ("bunge", "ikulu"):
                 add_channel(session, slug, name_sw=slug, name_en=slug, pepper=PEPPER, now=NOW, institution=slug)
             _record(session, other.id)
+            _export(session, other.id, folder)
             ids, sent = (own.id, other.id), _hook(session, other.id)
-        yield World(engine, *ids, token(engine, "bunge", ids[0]), token(engine, "platform"), sent.endpoint_id, sent.id)
+        yield World(
+            engine, *ids, token(engine, "bunge", ids[0]), token(engine, "platform"), sent.endpoint_id, sent.id, folder
+        )
 
 
 def _record(session: Any, institution_id: int) -> None:
@@ -84,7 +92,20 @@ def _record(session: Any, institution_id: int) -> None:
         "fact": "started", "at": NOW.isoformat(), "channel_id": channel.id, "institution_id": institution_id,
         "broadcast": RECORDING, "channel": "ikulu",
     }  # fmt: skip
-    rows.apply(session, RECORDING, ledger(fact))
+    tell(session, RECORDING, fact)
+
+
+def _export(session: Any, institution_id: int, folder: Path) -> None:
+    """One of the recording that is done."""
+    file = {"name": "a.mp4", "size": 6, "sha256": "0" * 64, "from_ms": 0, "to_ms": 1000}
+    (folder / EXPORT).mkdir()
+    (folder / EXPORT / "a.mp4").write_bytes(b"a film")
+    session.add(
+        ExportJob(
+            id=EXPORT, institution_id=institution_id, recording_id=RECORDING, state="done", format="mp4", percent=100,
+            attempt=1, detail="", files=[file], agent="api", asked_by="token:x", created_at=NOW,
+        )
+    )  # fmt: skip
 
 
 def _hook(session: Any, institution_id: int) -> WebhookDelivery:
@@ -100,7 +121,7 @@ def _hook(session: Any, institution_id: int) -> WebhookDelivery:
 
 @pytest.fixture
 def stage(world: World) -> Stage:
-    return Stage(world.engine, StandingMedia(["bunge", "ikulu"]))
+    return Stage(world.engine, StandingMedia(["bunge", "ikulu"]), folder=world.folder)
 
 
 def planned(client: TestClient, channel: str = "bunge") -> dict[str, Any]:
@@ -160,6 +181,8 @@ OPERATION_SCOPES = {
     "change_broadcast": Act.BROADCAST_EDIT, "clone_broadcast": Act.BROADCAST_CREATE, "list_events": Read.BROADCAST,
     "act": Act.BROADCAST_GO_LIVE, "send_message": Act.BROADCAST_EDIT, "take_message_away": Act.BROADCAST_EDIT,
     "list_feeds": Act.HEALTH_READ, "list_health": Act.HEALTH_READ, "get_series": Act.HEALTH_READ,
+    "list_exports": Read.RECORDING, "get_export": Read.RECORDING, "ask_export": Act.RECORDING_EXPORT,
+    "cancel_export": Act.RECORDING_EXPORT, "fetch_export": Act.RECORDING_EXPORT,
     "list_recordings": Read.RECORDING, "get_recording": Read.RECORDING, "get_token": None,
     "get_channel_viewers": Read.CHANNEL, "get_broadcast_viewers": Read.BROADCAST,
     "list_webhooks": Read.WEBHOOK, "get_webhook": Read.WEBHOOK, "add_webhook": Act.WEBHOOK_EDIT,
@@ -179,6 +202,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "send_message": {"sw": "Habari", "en": "Hello"},
     "add_webhook": {"url": "https://ega.go.tz/hook", "events": ["broadcast.live"]},
     "switch_webhook": {"on": False},
+    "ask_export": {"format": "m4a"},
 }
 """A good body of every operation that takes one; what it names is the other institution's."""
 
@@ -206,7 +230,13 @@ def send(client: TestClient, method: str, path: str, name: str, more: dict[str, 
 def test_each_operation_wants_its_scope_and_no_other(stage: Stage, world: World) -> None:
     found = operations(stage)
     assert {name_of(operation) for _, _, operation in found} == set(OPERATION_SCOPES)
-    places = {"{slug}": "bunge", "{role}": "primary", "{delivery}": str(world.delivery)}
+    places = {
+        "{slug}": "bunge",
+        "{role}": "primary",
+        "{delivery}": str(world.delivery),
+        "{export}": EXPORT,
+        "{number}": "1",
+    }
     for method, path, operation in found:
         name = name_of(operation)
         scope = OPERATION_SCOPES[name]
@@ -245,7 +275,13 @@ def test_no_route_crosses_to_another_institution(stage: Stage, world: World) -> 
         name = name_of(operation)
         if "{" not in path:
             continue
-        places = {"{slug}": "ikulu", "{role}": "primary", "{delivery}": str(world.delivery)}
+        places = {
+            "{slug}": "ikulu",
+            "{role}": "primary",
+            "{delivery}": str(world.delivery),
+            "{export}": EXPORT,
+            "{number}": "1",
+        }
         asked = _fill(path, {**places, "{id}": world.id_for(path, theirs)})
         before = audited(world)
         answer = send(stranger, method, asked, name)
@@ -281,6 +317,26 @@ def test_nothing_is_put_under_another_institution(stage: Stage, world: World) ->
         f"/institutions/{world.own_id}", json={"parent_id": world.other_id}, headers={"if-match": "*"}
     )
     assert (parent.status_code, parent.json()["errors"][0]["field"]) == (422, "parent_id")
+
+
+def test_an_export_is_asked_for_once(stage: Stage, world: World) -> None:
+    client, path, key = stage.client(world.platform), f"/recordings/{RECORDING}/exports", {"idempotency-key": "nakala"}
+    body = {"from_at": "2026-11-24T12:00:10+03:00", "to_ms": 30_000}
+    made = client.post(path, json=body, headers=key)
+    assert (made.status_code, made.headers["location"]) == (202, f"/api/v1{path}/{made.json()['id']}")
+    assert (made.json()["state"], made.json()["from_ms"], made.json()["to_ms"]) == ("waiting", 10_000, 30_000)
+    assert client.post(path, json=body, headers=key).json()["id"] == made.json()["id"]
+    one = f"{path}/{made.json()['id']}"
+    shown = client.get(one)
+    assert client.get(one, headers={"if-none-match": shown.headers["etag"]}).status_code == 304
+    assert [client.post(f"{one}/cancel").status_code for _ in range(2)] == [200, 409]
+    assert client.get(one, headers={"if-none-match": shown.headers["etag"]}).json()["state"] == "cancelled"
+    assert client.get(path).json()["items"][0]["state"] == "cancelled"
+    for wrong in ({"from_ms": 5, "to_ms": 5}, {"rendition": "4k"}, {"format": "avi"}, {"from_ms": -1}):
+        assert client.post(path, json=wrong).status_code == 422, wrong
+    assert client.post(path, json={"format": "bag"}).status_code == 409, "it is on the air"
+    fetched = client.get(f"{path}/{EXPORT}/files/1")
+    assert fetched.headers["x-accel-redirect"] == f"/_exports/{EXPORT}/a.mp4"
 
 
 @pytest.mark.parametrize("name", BODIES)

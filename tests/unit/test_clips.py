@@ -5,9 +5,12 @@ from pathlib import Path
 import pytest
 
 from archive.recordings.clip_match import Run, align
+from archive.recordings.clip_words import explain, explain_credentials
 from archive.recordings.clips import Finding, TrackFinding, Verdict, check_clip
 from archive.recordings.export import export
+from archive.recordings.export_credentials import Credentials, Standing
 from core.media.packet import Kind
+from core.web.i18n import Language
 from tests.unit.encoded_kit import FFMPEG, encode, ffmpeg, record
 
 
@@ -120,6 +123,31 @@ def test_not_of_this_recording_or_no_media(folder: Path, tmp_path: Path) -> None
     (tmp_path / "list.mp4").write_text(f"ffconcat version 1.0\nfile '{folder / 'ours.mp4'}'\n")
     for name in ("text.mp4", "list.mp4"):
         assert check(folder, tmp_path / name).verdict is Verdict.UNREADABLE, "and no file that a clip names is opened"
+
+
+def test_each_of_several_tracks_is_looked_for(folder: Path, tmp_path: Path) -> None:
+    """Another language over the genuine picture, beside the genuine sound."""
+    maps = ("-map", "0:v", "-map", "0:a", "-map", "1:a", "-c", "copy")
+    ffmpeg("-i", folder / "early.mp4", "-i", folder / "their.mp4", *maps, tmp_path / "two.mp4")
+    found = check(folder, tmp_path / "two.mp4")
+    assert found.verdict is Verdict.CHANGED
+    assert sorted(one.verdict.value for one in found.tracks) == ["not_found", "whole", "whole"]
+    ffmpeg("-i", folder / "early.mp4", "-i", folder / "early.mp4", *maps, tmp_path / "twice.mp4")
+    assert check(folder, tmp_path / "twice.mp4").verdict is Verdict.WHOLE
+
+
+def test_it_is_explained_in_both_languages(folder: Path, tmp_path: Path) -> None:
+    found = check(folder, join(folder, tmp_path / "spliced.mp4", "early", "their", "late"))
+    said = explain(found, Language.EN)
+    assert said[0].startswith("CHANGED") and explain(found, Language.SW)[0].startswith("IMEBADILISHWA")
+    assert "on the air from 2026-09-21 17:13:20.080+03:00" in said[1]
+    assert any("of the clip" in line and "from 0:03" in line for line in said)
+    cut = explain(check(folder, join(folder, tmp_path / "cut.mp4", "early", "late")), Language.EN)
+    assert cut[0].startswith("CUT") and any("Left out: 7.0 s, from 2026-09-21 17:13:2" in line for line in cut)
+    for language in Language:
+        told = [explain(Finding(one, 0, None, None, ()), language)[0] for one in Verdict]
+        told += [explain_credentials(Credentials(one, "Bunge"), language) for one in Standing]
+        assert len(set(told)) == len(Verdict) + len(Standing)
 
 
 SILENCE = 0

@@ -10,7 +10,7 @@ import av
 import pytest
 
 from archive.recordings import certificates, export_credentials
-from archive.recordings.export import AlreadyThere, Damaged, Exported, NoRoom, export
+from archive.recordings.export import AlreadyThere, Damaged, Exported, NoRoom, TimeUp, export
 from archive.recordings.export_credentials import Described, Standing
 from archive.recordings.export_plan import FILE_MISSING, NothingThere, Range
 from archive.recordings.samples import Stopped, ledger_head
@@ -139,6 +139,13 @@ def test_what_is_not_as_the_ledger_says_does_not_go_out(copy: Path, tmp_path: Pa
         export(copy, tmp_path / "a.mp4")
     assert damaged.value.name == "source/1.m4s"
     assert [one.name for one in tmp_path.glob("a.mp4*")] == []
+
+
+def test_what_takes_too_long_is_ended(recording: Path, tmp_path: Path) -> None:
+    seconds = iter(range(1000))
+    with pytest.raises(TimeUp):
+        export(recording, tmp_path / "a.mp4", limit_s=20, clock_s=lambda: next(seconds))
+    assert list(tmp_path.iterdir()) == []
 
 
 def _stop_late(made: list[int], most: int = 60) -> Callable[[], bool]:

@@ -187,6 +187,7 @@ EXPECTED = {
     Act.CHANNEL_EDIT: "engineer admin", Act.KEY_ROTATE: "engineer admin", Act.HEALTH_READ: "engineer admin",
     Act.ALARM_ACKNOWLEDGE: "engineer admin",
     Act.RECORDING_EDIT: "archivist admin", Act.RECORDING_IMPORT: "archivist admin",
+    Act.RECORDING_EXPORT: "archivist editor admin",
     Act.PAGE_EDIT: "editor admin", Act.VACANCY_EDIT: "recruiter admin",
     Act.INSTITUTION_ADD: "admin", Act.INSTITUTION_EDIT: "admin", Act.USER_INVITE: "admin", Act.USER_EDIT: "admin",
     Act.AUDIT_READ: "admin",
