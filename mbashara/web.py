@@ -23,6 +23,8 @@ import player
 import portal
 from archive.imports import pages as import_pages
 from archive.imports.uploads import Depot
+from archive.pages import Archive, desk, genuine
+from archive.pages import statement as statement_pages
 from archive.recordings import rows
 from core.channels import ChannelName, channel_name, channels_on_air
 from core.database import DatabaseAway, open_engine, transaction
@@ -39,6 +41,7 @@ from ingest.console import Studio, alarm_desk, broadcast, calendar, channel, dry
 from mbashara import logs
 from mbashara.api import app as api
 from mbashara.api import uploads
+from mbashara.archive_pages import open_archive
 from mbashara.health import Health
 from mbashara.levels import LevelsRead
 from mbashara.load import LoadMeter
@@ -151,14 +154,16 @@ def application(settings: Settings) -> Starlette:
             *uploads.routes(uploads.STAFF_PATH, engine, depot, uploads.with_session(site)),
             Mount(api.PATH, programs),
             *own,
-            *page_routes(site, engine, office, studio, depot),
+            *page_routes(site, engine, office, studio, depot, open_archive(settings, engine)),
         ],
         middleware=[Middleware(SecurityHeaders)],
         exception_handlers=error_pages(site),
     )
 
 
-def page_routes(site: Site, engine: Engine, office: Office, studio: Studio, depot: Depot) -> list[BaseRoute]:
+def page_routes(
+    site: Site, engine: Engine, office: Office, studio: Studio, depot: Depot, kept: Archive
+) -> list[BaseRoute]:
     """Every page there is."""
     return [
         site.assets.route(),
@@ -174,6 +179,9 @@ def page_routes(site: Site, engine: Engine, office: Office, studio: Studio, depo
         *webhooks.routes(site, office),
         *audit_log.routes(site, office),
         *import_pages.routes(site, engine, depot),
+        *genuine.routes(site, kept),
+        *statement_pages.routes(site, kept),
+        *desk.routes(site, kept),
         *wall.routes(site, studio),
         *alarm_desk.routes(site, studio),
         *channel.routes(site, studio),

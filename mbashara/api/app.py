@@ -12,6 +12,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from core.web.limits import Buckets, Rate
 from mbashara import __version__
 from mbashara.api import (
     acts,
@@ -27,7 +28,6 @@ from mbashara.api import (
     webhooks,
 )  # fmt: skip
 from mbashara.api.caller import Api, Media
-from mbashara.api.limits import Buckets, Rate
 
 PATH = "/api/v1"
 RESOURCES = (institutions, channels, keys, broadcasts, acts, feeds, recordings, webhooks, tokens, viewers)
