@@ -191,6 +191,9 @@ EXPECTED = {
     Act.INSTITUTION_ADD: "admin", Act.INSTITUTION_EDIT: "admin", Act.USER_INVITE: "admin", Act.USER_EDIT: "admin",
     Act.AUDIT_READ: "admin",
     Act.WEBHOOK_EDIT: "admin",
+    Act.RECORDING_HOLD: "archivist admin", Act.RECORDING_EMBARGO: "archivist admin",
+    Act.RECORDING_EXPORT: "archivist editor admin", Act.DISPOSAL_ASK: "archivist admin",
+    Act.DISPOSAL_APPROVE: "admin", Act.RETENTION_EDIT: "admin",
 }  # fmt: skip
 
 
