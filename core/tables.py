@@ -207,7 +207,9 @@ class Recording(Base):
     """What a broadcast left of one time on the air (it has another where a `go live` was undone). `ledger_bytes` is
     how far its ledger has been turned into rows, `ledger_head` the hash of its last line there, `signed_bytes` how far
     it is signed, `stamped_bytes` how far a time-stamp authority has seen it; so for its custody log.
-    `described_event_id`: the broadcast's last event that the custody log tells of."""
+    `described_event_id`: the broadcast's last event that the custody log tells of. `is_embargoed`: an embargo stands,
+    which counts from the recording's end on; `disposed_at`: since when its media are destroyed by order, or being so.
+    """
 
     __tablename__ = "recording"
     __table_args__ = (
@@ -219,6 +221,7 @@ class Recording(Base):
             "id",
             postgresql_where=text("signed_bytes < ledger_bytes or signed_custody_bytes < custody_bytes"),
         ),
+        Index("recording_closed", "id", postgresql_where=text("is_embargoed or disposed_at is not null")),
         CheckConstraint("state in ('recording', 'ended', 'complete')", name="state"),
     )
     id: Mapped[str] = mapped_column(primary_key=True)
@@ -239,6 +242,8 @@ class Recording(Base):
     custody_head: Mapped[str] = mapped_column(server_default="0" * 64, default="0" * 64)
     signed_custody_bytes: Mapped[int] = mapped_column(BigInteger, server_default="0", default=0)
     described_event_id: Mapped[int] = mapped_column(BigInteger, server_default="0", default=0)
+    is_embargoed: Mapped[bool] = mapped_column(server_default=text("false"), default=False)
+    disposed_at: Mapped[datetime | None]
 
 
 class SigningKey(Base):

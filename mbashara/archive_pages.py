@@ -29,7 +29,7 @@ def open_archive(
         return certificates.authority(settings.data / "secrets" / "c2pa", datetime.now(UTC))
 
     return Archive(
-        engine, settings.recordings, settings.signing_keys, authority, partial(_places, settings),
+        engine, settings.recordings, settings.public, settings.signing_keys, authority, partial(_places, settings),
         Buckets(rate, clock_s), __version__,
     )  # fmt: skip
 

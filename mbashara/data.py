@@ -34,6 +34,8 @@ FOLDERS = {
     "imports": 0o700,
     "public": 0o755,
     "public/brand": 0o755,
+    "public/closed": 0o755,
+    "public/gone": 0o755,
     "mail": 0o700,
     "scratch": 0o700,
 }

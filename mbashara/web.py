@@ -23,7 +23,7 @@ import player
 import portal
 from archive.imports import pages as import_pages
 from archive.imports.uploads import Depot
-from archive.pages import Archive, desk, genuine
+from archive.pages import Archive, desk, genuine, rules
 from archive.pages import statement as statement_pages
 from archive.recordings import rows
 from core.channels import ChannelName, channel_name, channels_on_air
@@ -182,6 +182,7 @@ def page_routes(
         *genuine.routes(site, kept),
         *statement_pages.routes(site, kept),
         *desk.routes(site, kept),
+        *rules.routes(site, kept),
         *wall.routes(site, studio),
         *alarm_desk.routes(site, studio),
         *channel.routes(site, studio),

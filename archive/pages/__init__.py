@@ -24,13 +24,15 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Archive:
-    """What the pages need of the world. `recordings` is the folder of recordings, `signing_keys` that of the private
+    """What the pages need of the world. `recordings` is the folder of recordings, `public` what the edge hands
+    out, `signing_keys` that of the private
     keys; `authority` gives the certificate (PEM) that content credentials are trusted by; `places` where copies are
     kept beside here; `tries` bounds what one address may have checked; `version` is the
     program's."""
 
     engine: Engine
     recordings: Path
+    public: Path
     signing_keys: Path
     authority: Callable[[], bytes]
     places: Callable[[], Sequence[Place]]

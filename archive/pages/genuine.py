@@ -23,7 +23,7 @@ from starlette.routing import BaseRoute, Route
 from archive.pages import Archive, checking
 from archive.pages.checking import Answer, Kind
 from archive.pages.upload import KEPT_BYTES, MAX_BYTES, Receiver, Sent
-from archive.recordings import genuine, rows, signing_keys, verify
+from archive.recordings import closures, genuine, rows, signing_keys, verify
 from archive.recordings.statement_text import CAUSES
 from archive.recordings.verify import APART, LEDGER_NAME, SIGNATURES_NAME
 from archive.words import translate
@@ -65,6 +65,15 @@ def find(session: Session, recording_id: str) -> Found:
     return recording, broadcast, channel, session.get_one(Institution, recording.institution_id)
 
 
+def find_open(session: Session, recording_id: str) -> Found:
+    """For everyone: not what is under embargo. What was destroyed keeps its papers, and so its proof."""
+    found = find(session, recording_id)
+    closure = closures.closure_of(session, recording_id)
+    if closure is not None and closure.status is HTTPStatus.FORBIDDEN:
+        raise HTTPException(HTTPStatus.FORBIDDEN)
+    return found
+
+
 # The form.
 
 
@@ -82,7 +91,7 @@ def _sent(archive: Archive, view: View, sent: Sent) -> Page | Response:
     recording_id = view.request.path_params.get("id")
     with transaction(archive.engine) as session:
         if recording_id is not None:
-            find(session, recording_id)
+            find_open(session, recording_id)
         if not sent.size_bytes:
             return _page(archive, view, session, recording_id, None, HTTPStatus.UNPROCESSABLE_ENTITY)
         answer = checking.by_hash(archive, session, sent.sha256, recording_id)
@@ -168,7 +177,7 @@ def _recording(archive: Archive, view: View) -> Page | Response:
 
 
 def _proof(archive: Archive, view: View, session: Session, recording_id: str) -> dict[str, Any]:
-    recording, broadcast, channel, institution = find(session, recording_id)
+    recording, broadcast, channel, institution = find_open(session, recording_id)
     keys = signing_keys.public_keys(session, institution.id)
     report = archive.papers.report(archive.recordings / recording_id, keys, recording.state == "recording")
     gaps = rows.gaps(session, recording_id)
@@ -201,7 +210,7 @@ def _paper(archive: Archive, view: View) -> Response:
     """For those who check without us. Not while they grow: one that is younger than another tells of a cut."""
     recording_id, name = view.request.path_params["id"], view.request.path_params["name"]
     with transaction(archive.engine) as session:
-        recording, *_ = find(session, recording_id)
+        recording, *_ = find_open(session, recording_id)
     path = archive.recordings / recording_id / name
     if name not in PAPERS or recording.state == "recording" or not path.is_file():
         raise HTTPException(HTTPStatus.NOT_FOUND)

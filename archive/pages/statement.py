@@ -13,7 +13,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from archive.pages import Archive
-from archive.pages.genuine import find
+from archive.pages.genuine import find, find_open
 from archive.recordings import about, copies, signing_keys, statement
 from archive.recordings.statement import Copy, Statement, StatementError
 from archive.recordings.statement_pdf import render_pdf
@@ -100,7 +100,7 @@ def _file(archive: Archive, made: Made, for_staff: bool, view: View) -> Response
 
 def _sealed(archive: Archive, made: Made, for_staff: bool, view: View, taken: bool = False) -> Statement:
     with transaction(archive.engine) as session:
-        recording, *_ = find(session, view.request.path_params["id"])
+        recording, *_ = (find if for_staff else find_open)(session, view.request.path_params["id"])
         if for_staff:
             view.require(Act.RECORDING_READ, recording.institution_id)
         if not recording.signed_bytes:

@@ -9,7 +9,7 @@ from itertools import chain, islice
 
 from archive.recordings.locations.errors import Damaged, Missing, StoreError, Unreachable
 from archive.recordings.locations.many import each
-from archive.recordings.locations.store import Store, check_key
+from archive.recordings.locations.store import Digest, Store
 from archive.recordings.verify import MADE_LATER, Finding, Line, fault_of, may_be_listed_soon, wall_clock
 
 WORKERS = 4
@@ -75,13 +75,15 @@ def examine(
 
     def look(item: Item) -> Finding | StoreError | int:
         name, line = item
-        time = wall_clock(origin_ms + int(line.get("from_ms", 0)))
-        if name not in there:
-            return Finding("missing", {"file": name, "time": time})
         try:
-            return _look(store, f"{recording_id}/{name}", name, line, time, by_hash)
+            digest = store.digest(f"{recording_id}/{name}") if name in there else None
+            if digest is not None and digest.sha256 == line["sha256"]:
+                return digest.size_bytes
+            return _fault(store, f"{recording_id}/{name}", line, name, _time(line, origin_ms), digest, by_hash)
+        except ValueError:  # a ledger's name that is no key: nothing can lie there
+            return Finding("missing", {"file": name, "time": _time(line, origin_ms)})
         except StoreError as error:
-            return error if isinstance(error, Unreachable) else _unread(name, time, error)
+            return error if isinstance(error, Unreachable) else _unread(name, _time(line, origin_ms), error)
 
     def look_at(batch: list[Item]) -> list[tuple[Item, Finding | StoreError | int]]:
         return [(item, look(item)) for item in batch]
@@ -92,8 +94,8 @@ def examine(
             if isinstance(outcome, Unreachable):
                 silent += 1
                 found.away = str(outcome) if silent >= SILENT else None
-                time = wall_clock(origin_ms + int(line.get("from_ms", 0)))
-                outcome = Finding("no_answer", {"file": name, "time": time, "reason": outcome.detail})
+                told = {"file": name, "time": _time(line, origin_ms), "reason": outcome.detail}
+                outcome = Finding("no_answer", told)
             if isinstance(outcome, Finding):
                 found.faults.append(outcome)
             if not isinstance(outcome, Finding) or "sha256" in outcome.values:
@@ -131,17 +133,19 @@ def _list(
     return there
 
 
-def _look(store: Store, key: str, name: str, line: Line, time: str, by_hash: Mapping[str, str]) -> Finding | int:
-    """The bytes that were read, where they are the ledger's."""
-    try:
-        check_key(key)
-    except ValueError:
+def _fault(
+    store: Store, key: str, line: Line, name: str, time: str, digest: Digest | None, by_hash: Mapping[str, str]
+) -> Finding | int:
+    if digest is None:
         return Finding("missing", {"file": name, "time": time})
-    digest = store.digest(key)
     fault = fault_of(
         name, line, time, digest.size_bytes, digest.sha256, by_hash, lambda size: _begins(store, key, size)
     )
     return fault or digest.size_bytes
+
+
+def _time(line: Line, origin_ms: int) -> str:
+    return wall_clock(origin_ms + int(line.get("from_ms", 0)))
 
 
 def _begins(store: Store, key: str, size: int) -> str:

@@ -51,11 +51,15 @@ def kept(session: Session, recording_id: str) -> Kept:
     return Kept(whole, newest, all(one.state in ("whole", "copying") for one in copies))
 
 
+PUBLIC = ("ingestion", "replication", "fixity check", "recovery", "export", "deletion", "information package creation")
+"""Kinds of events that everyone may know of: not holds, embargoes and who wishes what destroyed."""
+
+
 def done(session: Session, recording_id: str) -> Sequence[Row[str, str, int, datetime]]:
     """What was done with the recording: kind, outcome, how often, when last. No persons."""
     return session.execute(
         select(PreservationEvent.kind, PreservationEvent.outcome, func.count(), func.max(PreservationEvent.at))
-        .where(PreservationEvent.recording_id == recording_id)
+        .where(PreservationEvent.recording_id == recording_id, PreservationEvent.kind.in_(PUBLIC))
         .group_by(PreservationEvent.kind, PreservationEvent.outcome)
         .order_by(func.max(PreservationEvent.at).desc())
     ).all()

@@ -31,12 +31,13 @@ class PreservationEvent(Base):
 class RecordingCopy(Base):
     """A recording at a location. `ledger_bytes`: how far its ledger is copied with every file named there; `lag_ms`:
     how long after a file was written it was there too, the last time; `papers`: the ledger and its signatures.
-    `fault` is what a person has to know; a copy that is `held` is not touched until a person says so."""
+    `fault` is what a person has to know; a copy that is `held` is not touched until a person says so.
+    Of a recording that was destroyed by order only papers are kept: `disposed`."""
 
     __tablename__ = "recording_copy"
     __table_args__ = (
         ForeignKeyConstraint(["recording_id", "institution_id"], ["recording.id", "recording.institution_id"]),
-        CheckConstraint("state in ('copying', 'whole', 'faulty', 'held')", name="copy_state"),
+        CheckConstraint("state in ('copying', 'whole', 'faulty', 'held', 'disposed')", name="copy_state"),
         Index("copy_to_make", "next_try_at", postgresql_where=text("state = 'copying' or papers_due")),
         Index("copy_to_check", "next_check_at", postgresql_where=text("next_check_at is not null")),
     )

@@ -32,6 +32,12 @@ class Act(StrEnum):
     RECORDING_READ = "recording.read"
     RECORDING_EDIT = "recording.edit"
     RECORDING_IMPORT = "recording.import"
+    RECORDING_HOLD = "recording.hold"
+    RECORDING_EMBARGO = "recording.embargo"
+    RECORDING_EXPORT = "recording.export"
+    DISPOSAL_ASK = "recording.dispose_request"
+    DISPOSAL_APPROVE = "recording.dispose_approve"
+    RETENTION_EDIT = "retention.edit"
     PAGE_EDIT = "page.edit"
     VACANCY_EDIT = "vacancy.edit"
     INSTITUTION_ADD = "institution.add"
@@ -50,8 +56,13 @@ ACTS_OF: dict[Role, frozenset[Act]] = {
             Act.ALARM_ACKNOWLEDGE, Act.RECORDING_READ,
         }
     ),
-    Role.ARCHIVIST: frozenset({Act.RECORDING_READ, Act.RECORDING_EDIT, Act.RECORDING_IMPORT}),
-    Role.EDITOR: frozenset({Act.BROADCAST_CREATE, Act.BROADCAST_EDIT, Act.PAGE_EDIT}),
+    Role.ARCHIVIST: frozenset(
+        {
+            Act.RECORDING_EDIT, Act.RECORDING_IMPORT, Act.RECORDING_HOLD, Act.RECORDING_EMBARGO, Act.RECORDING_EXPORT,
+            Act.DISPOSAL_ASK, Act.RECORDING_READ,
+        }
+    ),
+    Role.EDITOR: frozenset({Act.BROADCAST_CREATE, Act.BROADCAST_EDIT, Act.PAGE_EDIT, Act.RECORDING_EXPORT}),
     Role.RECRUITER: frozenset({Act.VACANCY_EDIT}),
     Role.ADMIN: frozenset(Act),
 }  # fmt: skip

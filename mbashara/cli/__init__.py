@@ -24,6 +24,7 @@ from mbashara.cli import (
     rebuild,
     recordings,
     recordings_packages,
+    show,
     staff,
 )
 from mbashara.cli.common import Command, UserError, add_command, database, print_list, with_json
@@ -89,6 +90,7 @@ def parser() -> ArgumentParser:
         required=True, metavar="COMMAND"
     )
     with_json(add_command(recording.add_parser("list", help="list the recordings, newest first"), recording_list))
+    show.add_parser(recording)
     imports.add_parser(recording)
     evidence.add_recording_parsers(recording)
     recordings.add_parsers(recording)

@@ -22,7 +22,7 @@ _SEGMENT_BYTES, _SOUND_BYTES = (700_000, 2_000_000), (20_000, 60_000)
 
 
 def run(segments: int, rounds: int) -> tuple[list[str], float]:
-    """Lines to print, and our rate to that of openssl: the median of rounds in turns."""
+    """Lines to print, and our best rate to the best of openssl."""
     openssl = shutil.which("openssl")
     if openssl is None:
         raise Missing("there is no openssl")

@@ -186,11 +186,15 @@ EXPECTED = {
     Act.BROADCAST_GO_LIVE: "engineer admin", Act.BROADCAST_END: "engineer admin", Act.CHANNEL_ADD: "engineer admin",
     Act.CHANNEL_EDIT: "engineer admin", Act.KEY_ROTATE: "engineer admin", Act.HEALTH_READ: "engineer admin",
     Act.ALARM_ACKNOWLEDGE: "engineer admin",
+    Act.RECORDING_READ: "admin archivist engineer",
     Act.RECORDING_EDIT: "archivist admin", Act.RECORDING_IMPORT: "archivist admin",
     Act.PAGE_EDIT: "editor admin", Act.VACANCY_EDIT: "recruiter admin",
     Act.INSTITUTION_ADD: "admin", Act.INSTITUTION_EDIT: "admin", Act.USER_INVITE: "admin", Act.USER_EDIT: "admin",
     Act.AUDIT_READ: "admin",
     Act.WEBHOOK_EDIT: "admin",
+    Act.RECORDING_HOLD: "archivist admin", Act.RECORDING_EMBARGO: "archivist admin",
+    Act.RECORDING_EXPORT: "archivist editor admin", Act.DISPOSAL_ASK: "archivist admin",
+    Act.DISPOSAL_APPROVE: "admin", Act.RETENTION_EDIT: "admin",
 }  # fmt: skip
 
 

@@ -1,0 +1,108 @@
+"""What the edge may not hand out: a file PUBLIC/closed/ID for each recording under embargo, PUBLIC/gone/ID for each
+that was destroyed by order. The edge answers 403 and 410 while they are there, with what is in them: a page.
+
+The rows are the truth. Whoever changes them has `show` bring the folder up to them before answering; the work process
+does the same for all, at its start and in each round. Both raise OSError for a folder that can't be written.
+"""
+
+import os
+import secrets
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from html import escape
+from http import HTTPStatus
+from pathlib import Path
+
+from sqlalchemy import ColumnElement, and_, or_, select
+from sqlalchemy.orm import Session
+
+from archive.recordings.policy_errors import at
+from archive.recordings.policy_tables import Embargo
+from archive.words import N_, translate
+from core.tables import Recording
+from core.web.i18n import Language
+
+FOLDERS = {HTTPStatus.FORBIDDEN: "closed", HTTPStatus.GONE: "gone"}
+UNDER_EMBARGO = N_("This recording is not open to the public yet.")
+UNTIL = N_("This recording is not open to the public until {at} (East Africa Time).")
+DESTROYED = N_("This recording was destroyed by order on {at}. What it was, and whose order, stays on record.")
+_PAGE = (
+    '<!doctype html><html lang="sw"><meta charset="utf-8"><title>{sw}</title>'
+    '<meta name="viewport" content="width=device-width"><p>{sw}</p><p lang="en">{en}</p></html>\n'
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Closure:
+    """Why the public gets none of a recording: FORBIDDEN (an embargo, which ends `at`, if that is known), or GONE (it
+    was destroyed `at`)."""
+
+    status: HTTPStatus
+    at: datetime | None
+
+    def said(self, language: Language) -> str:
+        text = DESTROYED if self.status is HTTPStatus.GONE else UNDER_EMBARGO if self.at is None else UNTIL
+        return translate(text, language).format(at=self.at and at(self.at))
+
+
+Closures = Mapping[str, Closure]
+"""By the recording."""
+
+
+def closure_of(session: Session, recording_id: str) -> Closure | None:
+    return _closed(session, Recording.id == recording_id).get(recording_id)
+
+
+def show(session: Session, public: Path, recording_id: str) -> None:
+    """Of one recording, as its rows are."""
+    _bring(public, _closed(session, Recording.id == recording_id), {recording_id})
+
+
+def show_all(session: Session, public: Path, known: Closures | None = None) -> Closures:
+    """Of every recording, as the rows are. `known`: what it returned the last time: what has not changed since is not
+    looked at again; without it, every file is."""
+    wanted = _closed(session, or_(Recording.is_embargoed, Recording.disposed_at.is_not(None)))
+    if known is None:
+        _bring(public, wanted, {name for folder in FOLDERS.values() for name in os.listdir(public / folder)})
+    else:
+        changed = {name: closure for name, closure in wanted.items() if known.get(name) != closure}
+        _bring(public, changed, (known.keys() - wanted.keys()) | changed.keys())
+    return wanted
+
+
+def _closed(session: Session, which: ColumnElement[bool]) -> dict[str, Closure]:
+    """What is on the air is not closed by an embargo before its end."""
+    embargoed = and_(Recording.is_embargoed, Recording.state != "recording")
+    query = (
+        select(Recording.id, Recording.disposed_at, Embargo.until)
+        .outerjoin(Embargo, and_(Embargo.recording_id == Recording.id, Embargo.lifted_at.is_(None)))
+        .where(which, or_(embargoed, Recording.disposed_at.is_not(None)))
+    )
+    return {
+        row.id: Closure(HTTPStatus.FORBIDDEN, row.until)
+        if row.disposed_at is None
+        else Closure(HTTPStatus.GONE, row.disposed_at)
+        for row in session.execute(query)
+    }
+
+
+def _bring(public: Path, wanted: Closures, names: Iterable[str]) -> None:
+    """Files that are to be there first, then those that are not."""
+    for name, closure in wanted.items():
+        _write(public / FOLDERS[closure.status] / name, closure)
+    for name in {*names, *wanted}:
+        for status, folder in FOLDERS.items():
+            if name not in wanted or wanted[name].status is not status:
+                (public / folder / name).unlink(missing_ok=True)
+
+
+def _write(path: Path, closure: Closure) -> None:
+    said = {language.value: escape(closure.said(language)) for language in Language}
+    page = _PAGE.format(**said)
+    if path.exists() and path.read_text() == page:
+        return
+    fresh = path.with_name(f".{secrets.token_hex(8)}")
+    fresh.write_text(page)
+    fresh.chmod(0o644)
+    fresh.rename(path)

@@ -1,0 +1,136 @@
+"""Legal holds as the stores themselves know them: where a location has object lock, it refuses to remove a file of a
+held recording, whoever asks. Set as files arrive there, cleared when the last hold is lifted.
+
+A row follows the copy's ledger, as the copy does; setting a hold again does no harm.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from sqlalchemy import and_, exists, or_, select
+from sqlalchemy.orm import Session
+
+from archive.recordings.locations.config import LOCAL
+from archive.recordings.locations.errors import Missing, StoreError, Unsupported
+from archive.recordings.locations.many import each
+from archive.recordings.locations.store import Store
+from archive.recordings.policy_tables import Hold, StoreHold
+from archive.recordings.tables import RecordingCopy
+from archive.recordings.verify import LEDGER_NAME
+
+WORKERS = 4
+FIRST_RETRY, LAST_RETRY = timedelta(seconds=5), timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """Files that `[begin, end)` of the ledger name; `on`: set the hold, else clear it."""
+
+    recording_id: str
+    location: str
+    on: bool
+    begin: int
+    end: int
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    files: int
+    is_supported: bool = True
+    error: str | None = None
+
+
+def due(session: Session, locations: Sequence[str], now: datetime, limit: int = 20) -> list[Turn]:
+    is_held = exists().where(Hold.recording_id == RecordingCopy.recording_id, Hold.lifted_at.is_(None))
+    is_behind = or_(
+        StoreHold.recording_id.is_(None),
+        StoreHold.ledger_bytes.is_(None),
+        and_(StoreHold.is_supported, StoreHold.ledger_bytes != RecordingCopy.ledger_bytes),
+    )
+    of_copy = and_(StoreHold.recording_id == RecordingCopy.recording_id, StoreHold.location == RecordingCopy.location)
+    query = (
+        select(RecordingCopy, StoreHold, is_held.label("is_held"))
+        .outerjoin(StoreHold, of_copy)
+        .where(
+            RecordingCopy.location.in_(locations),
+            RecordingCopy.location != LOCAL,
+            or_(
+                and_(is_held, is_behind, RecordingCopy.state != "disposed", RecordingCopy.ledger_bytes > 0),
+                and_(~is_held, StoreHold.ledger_bytes.is_not(None)),
+            ),
+            or_(StoreHold.next_try_at.is_(None), StoreHold.next_try_at <= now),
+        )
+        .limit(limit)
+    )
+    return [_turn(*row) for row in session.execute(query)]
+
+
+def _turn(copy: RecordingCopy, told: StoreHold | None, is_held: bool) -> Turn:
+    known = 0 if told is None or told.ledger_bytes is None else told.ledger_bytes
+    number = 0 if told is None else told.turns
+    if not is_held:
+        return Turn(copy.recording_id, copy.location, False, 0, known, number)
+    begin = known if known <= copy.ledger_bytes else 0  # a copy that is made anew has new files
+    return Turn(copy.recording_id, copy.location, True, begin, copy.ledger_bytes, number)
+
+
+def apply(store: Store, recordings: Path, turn: Turn) -> Applied:
+    """Blocks. Files that are not there are left: there is nothing to hold. Raises OSError."""
+    with (recordings / turn.recording_id / LEDGER_NAME).open("rb") as ledger:
+        ledger.seek(turn.begin)
+        facts = [json.loads(line) for line in ledger.read(turn.end - turn.begin).splitlines()]
+    keys = sorted({f"{turn.recording_id}/{fact['name']}" for fact in facts if fact["fact"] == "file"})
+    try:
+        for key in keys[:1]:
+            store.set_hold(key, turn.on)
+    except (Unsupported, Missing) as error:
+        if isinstance(error, Unsupported):
+            return Applied(0, is_supported=False)
+    except StoreError as error:
+        return Applied(0, error=str(error))
+
+    def tell(key: str) -> str | None:
+        try:
+            store.set_hold(key, turn.on)
+        except Missing:
+            return None
+        except StoreError as error:
+            return str(error)
+        return None
+
+    for _, error_text in each(f"hold {store.name}", WORKERS, keys[1:], tell):
+        if error_text is not None:
+            return Applied(0, error=error_text)
+    return Applied(len(keys))
+
+
+def note(session: Session, turn: Turn, applied: Applied, now: datetime) -> None:
+    """Noted again, it changes nothing."""
+    copy = session.get_one(RecordingCopy, (turn.recording_id, turn.location), with_for_update=True)
+    told = session.get(StoreHold, (turn.recording_id, turn.location), with_for_update=True, populate_existing=True)
+    if told is None:
+        told = StoreHold(
+            recording_id=turn.recording_id, location=turn.location, institution_id=copy.institution_id,
+            is_supported=True, turns=0, attempts=0, next_try_at=now,
+        )  # fmt: skip
+        session.add(told)
+    if told.turns != turn.number:
+        return
+    told.turns += 1
+    told.fault, told.next_try_at = applied.error, now
+    if applied.error is not None:
+        told.next_try_at = now + min(LAST_RETRY, FIRST_RETRY * 2 ** min(told.attempts, 12))
+        told.attempts += 1
+        return
+    told.attempts, told.is_supported = 0, applied.is_supported
+    told.ledger_bytes = turn.end if turn.on else None
+
+
+def told(session: Session, recording_id: str) -> Sequence[StoreHold]:
+    """Of each location, for a page."""
+    query = select(StoreHold).where(StoreHold.recording_id == recording_id)
+    return session.scalars(query.order_by(StoreHold.location)).all()

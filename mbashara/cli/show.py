@@ -1,0 +1,91 @@
+"""`mbashara recording show`: all that is known of a recording, with its copies and what was done to it."""
+
+import json
+from argparse import ArgumentParser, Namespace, _SubParsersAction
+from collections.abc import Iterator
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from archive.recordings import copies, custody, rows
+from mbashara.cli.common import UserError, add_command, database, with_json
+from mbashara.settings import Settings
+
+NEWEST = 20
+
+
+def add_parser(recording: "_SubParsersAction[ArgumentParser]") -> None:
+    show = add_command(
+        recording.add_parser("show", help="a recording, its copies and what was done to it"), recording_show
+    )
+    show.add_argument("recording", metavar="ID")
+    with_json(show)
+
+
+def recording_show(settings: Settings, arguments: Namespace) -> int:
+    with database(settings) as session:
+        told = _told(session, arguments.recording)
+    if arguments.json:
+        print(json.dumps(told, ensure_ascii=False))
+    else:
+        print("\n".join(_lines(told)))
+    return 0
+
+
+def _told(session: Session, recording_id: str) -> dict[str, Any]:
+    found = rows.find_recording(session, recording_id)
+    if found is None:
+        raise UserError(f"there is no recording {recording_id} / hakuna rekodi {recording_id}")
+    recording, broadcast, channel = found
+    return {
+        "id": recording.id,
+        "channel": channel.slug,
+        "title_sw": broadcast.title_sw,
+        "title_en": broadcast.title_en,
+        "state": recording.state,
+        "started_at": recording.started_at.isoformat(),
+        "ended_at": recording.ended_at and recording.ended_at.isoformat(),
+        "duration_ms": recording.duration_ms,
+        "size_bytes": recording.size_bytes,
+        "ledger_head": recording.ledger_head,
+        "signed_at": recording.signed_at and recording.signed_at.isoformat(),
+        "is_signed_whole": recording.signed_bytes == recording.ledger_bytes,
+        "stamped_at": recording.stamped_at and recording.stamped_at.isoformat(),
+        "renditions": [one.name for one in rows.renditions(session, recording_id)],
+        "gaps": [
+            {"from_ms": gap.started_ms, "to_ms": gap.ended_ms, "cause": gap.cause}
+            for gap in rows.gaps(session, recording_id)
+        ],
+        "copies": [
+            {
+                "location": copy.location,
+                "state": copy.state,
+                "files": copy.files,
+                "size_bytes": copy.size_bytes,
+                "lag_ms": copy.lag_ms,
+                "whole_at": copy.whole_at and copy.whole_at.isoformat(),
+                "checked_at": copy.checked_at and copy.checked_at.isoformat(),
+                "next_check_at": copy.next_check_at and copy.next_check_at.isoformat(),
+                "fault": copy.fault,
+            }
+            for copy in copies.of_recording(session, recording_id)
+        ],
+        "events": [
+            {"at": event.at.isoformat(), "kind": event.kind, "outcome": event.outcome, "agent": event.agent}
+            for event in custody.events(session, recording_id, NEWEST)
+        ],
+    }
+
+
+def _lines(told: dict[str, Any]) -> Iterator[str]:
+    for name, value in told.items():
+        if not isinstance(value, list):
+            yield f"{name:<16} {'-' if value is None else value}"
+    yield f"{'renditions':<16} {' '.join(told['renditions'])}"
+    for gap in told["gaps"]:
+        yield f"gap              {gap['from_ms']} - {gap['to_ms']} ms: {gap['cause']}"
+    for copy in told["copies"]:
+        fault = f"  ! {copy['fault']}" if copy["fault"] else ""
+        yield f"copy             {copy['location']}: {copy['state']}, checked {copy['checked_at'] or '-'}{fault}"
+    for event in told["events"]:
+        yield f"event            {event['at']}  {event['kind']}  {event['outcome']}  {event['agent']}"
