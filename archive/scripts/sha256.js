@@ -61,7 +61,14 @@ export class Sha256 {
       const high = ((y >>> 17) | (y << 15)) ^ ((y >>> 19) | (y << 13)) ^ (y >>> 10);
       w[i] = (w[i - 16] + low + w[i - 7] + high) | 0;
     }
-    let [a, b, c, d, e, f, g, h] = s;
+    let a = s[0] | 0;
+    let b = s[1] | 0;
+    let c = s[2] | 0;
+    let d = s[3] | 0;
+    let e = s[4] | 0;
+    let f = s[5] | 0;
+    let g = s[6] | 0;
+    let h = s[7] | 0;
     for (let i = 0; i < 64; i++) {
       const sum1 = ((e >>> 6) | (e << 26)) ^ ((e >>> 11) | (e << 21)) ^ ((e >>> 25) | (e << 7));
       const one = (h + sum1 + ((e & f) ^ (~e & g)) + K[i] + w[i]) | 0;

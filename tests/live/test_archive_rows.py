@@ -113,3 +113,26 @@ def test_an_engineer_reads_and_does_not_ask(pages: Pages) -> None:
     for path in ("archive", "recordings"):
         shown = engineer.get(f"/sw/staff/{path}").text
         assert "Kikao beta" not in shown and "Kikao alfa" in shown
+
+
+def test_rules_are_set_and_told_on_their_page(pages: Pages) -> None:
+    a = pages.world.a
+    admin, stranger = pages.signed_in(a.admin), pages.browser()
+    rules, newest = f"/en/staff/recordings/{a.recording_id}/rules", pages.newest_entry()
+    (pages.mail.parent / "public" / "closed").mkdir(parents=True, exist_ok=True)
+    (pages.mail.parent / "public" / "gone").mkdir(exist_ok=True)
+    assert "Give a reason" in admin.post(f"{rules}/hold").text
+    assert admin.post(f"{rules}/hold", {"reason": "Case 12 of 2026"}).status_code == 303
+    shown = admin.get(rules).text
+    assert "Case 12 of 2026" in shown and "A legal hold stands" in shown and "/rules/ask" not in shown
+    past = admin.post(f"{rules}/embargo", {"reason": "Not yet", "until": "2026-11-01T10:00"})
+    assert past.status_code == 422 and "must lie in the future" in past.text
+    assert admin.post(f"{rules}/embargo", {"reason": "Not yet", "until": "2026-12-24T10:00"}).status_code == 303
+    proof = f"/en/recordings/{a.recording_id}/verify"
+    assert [stranger.get(path).status_code for path in (proof, f"{proof}/ledger.jsonl")] == [403, 403]
+    assert "24 December 2026, 10:00" in admin.get(rules).text
+    assert admin.post(f"{rules}/publish", {"reason": "It is time"}).status_code == 303
+    public = stranger.get(proof).text
+    assert "Case 12" not in public and "hold placed" not in public
+    assert pages.acts(newest) == ["recording.hold", "recording.embargo", "recording.publish"]
+    assert admin.post(f"{rules}/approve", {"request": "1"}).status_code == 422
