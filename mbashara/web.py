@@ -25,6 +25,9 @@ from archive.exports import pages as export_pages
 from archive.exports.pages import Desk
 from archive.imports import pages as import_pages
 from archive.imports.uploads import Depot
+from archive.pages import Archive, genuine, rules
+from archive.pages import desk as archive_desk
+from archive.pages import statement as statement_pages
 from archive.recordings import closures, rows
 from core.channels import ChannelName, channel_name, channels_on_air
 from core.database import DatabaseAway, open_engine, transaction
@@ -42,6 +45,7 @@ from ingest.console import Studio, alarm_desk, broadcast, calendar, channel, dry
 from mbashara import logs
 from mbashara.api import app as api
 from mbashara.api import uploads
+from mbashara.archive_pages import open_archive
 from mbashara.health import Health
 from mbashara.levels import LevelsRead
 from mbashara.load import LoadMeter
@@ -158,7 +162,7 @@ def application(settings: Settings) -> Starlette:
             *uploads.routes(uploads.STAFF_PATH, engine, depot, uploads.with_session(site)),
             Mount(api.PATH, programs),
             *own,
-            *page_routes(site, engine, office, studio, depot, desk),
+            *page_routes(site, engine, office, studio, depot, desk, open_archive(settings, engine)),
         ],
         middleware=[Middleware(SecurityHeaders)],
         exception_handlers=error_pages(site),
@@ -166,7 +170,7 @@ def application(settings: Settings) -> Starlette:
 
 
 def page_routes(
-    site: Site, engine: Engine, office: Office, studio: Studio, depot: Depot, desk: Desk
+    site: Site, engine: Engine, office: Office, studio: Studio, depot: Depot, desk: Desk, kept: Archive
 ) -> list[BaseRoute]:
     """Every page there is."""
     return [
@@ -184,6 +188,10 @@ def page_routes(
         *audit_log.routes(site, office),
         *import_pages.routes(site, engine, depot),
         *export_pages.routes(site, engine, desk),
+        *genuine.routes(site, kept),
+        *statement_pages.routes(site, kept),
+        *archive_desk.routes(site, kept),
+        *rules.routes(site, kept),
         *wall.routes(site, studio),
         *alarm_desk.routes(site, studio),
         *channel.routes(site, studio),

@@ -219,9 +219,15 @@ class _Counted(io.RawIOBase):
 
 def read(path: Path, authority: bytes) -> Credentials:
     """What the file's credentials are worth to who trusts `authority` (PEM) alone. Blocks; fetches nothing."""
+    with path.open("rb") as file:
+        return read_file(file, TYPES.get(path.suffix.lower(), "video/mp4"), authority)
+
+
+def read_file(file: BinaryIO, kind: str, authority: bytes) -> Credentials:
+    """The same of an open file; `kind` is its media type."""
     try:
-        with path.open("rb") as file, _context(authority) as context:
-            reader = c2pa.Reader(TYPES.get(path.suffix.lower(), "video/mp4"), file, context=context)
+        with _context(authority) as context:
+            reader = c2pa.Reader(kind, file, context=context)
             with reader:
                 told = json.loads(reader.json())
     except c2pa.C2paError.ManifestNotFound:

@@ -29,6 +29,7 @@ class Act(StrEnum):
     KEY_ROTATE = "key.rotate"
     HEALTH_READ = "health.read"
     ALARM_ACKNOWLEDGE = "alarm.acknowledge"
+    RECORDING_READ = "recording.read"
     RECORDING_EDIT = "recording.edit"
     RECORDING_IMPORT = "recording.import"
     RECORDING_HOLD = "recording.hold"
@@ -52,13 +53,13 @@ ACTS_OF: dict[Role, frozenset[Act]] = {
         {
             Act.BROADCAST_CREATE, Act.BROADCAST_EDIT, Act.BROADCAST_GO_LIVE, Act.BROADCAST_END,
             Act.CHANNEL_ADD, Act.CHANNEL_EDIT, Act.KEY_ROTATE, Act.HEALTH_READ,
-            Act.ALARM_ACKNOWLEDGE,
+            Act.ALARM_ACKNOWLEDGE, Act.RECORDING_READ,
         }
     ),
     Role.ARCHIVIST: frozenset(
         {
             Act.RECORDING_EDIT, Act.RECORDING_IMPORT, Act.RECORDING_HOLD, Act.RECORDING_EMBARGO, Act.RECORDING_EXPORT,
-            Act.DISPOSAL_ASK,
+            Act.DISPOSAL_ASK, Act.RECORDING_READ,
         }
     ),
     Role.EDITOR: frozenset({Act.BROADCAST_CREATE, Act.BROADCAST_EDIT, Act.PAGE_EDIT, Act.RECORDING_EXPORT}),

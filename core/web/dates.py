@@ -71,3 +71,13 @@ def duration(duration_ms: int) -> str:
     minutes, seconds = divmod(round(duration_ms / 1000), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+
+
+def seconds(when: datetime) -> str:
+    """ "10:15:04" on the dial: for proof, where the Swahili clock would be in the way."""
+    return f"{when.astimezone(EAST_AFRICA_TIME):%H:%M:%S}"
+
+
+def exactly(duration_ms: int) -> str:
+    """ "2:03.250"."""
+    return f"{duration(duration_ms // 1000 * 1000)}.{duration_ms % 1000:03}"

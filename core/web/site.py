@@ -8,13 +8,13 @@ there is asked by the endpoint, with the institution of the very row: `view.requ
 """
 
 import re
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from gettext import NullTranslations
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 from urllib.parse import quote
 
 from starlette.background import BackgroundTask
@@ -152,6 +152,7 @@ class LargeForm:
 
 
 Endpoint = Callable[[View], Page | Response]
+T = TypeVar("T")
 Answer = Callable[[Request], Coroutine[Any, Any, Response]]
 Clock = Callable[[], datetime]
 
@@ -185,6 +186,23 @@ class Site:
     ) -> list[BaseRoute]:
         """The same for those who are logged in. Nothing of a form is read before it is known who sends it."""
         return self._routes(path, endpoint, methods, for_staff=True, large=large)
+
+    def sent_pages(
+        self, path: str, receive: Callable[[Request], Awaitable[T]], endpoint: Callable[[View, T], Page | Response]
+    ) -> list[BaseRoute]:
+        """A page that something large is sent to: `receive` reads the request as it comes, and the endpoint gets what
+        it made of it. Nothing is asked against forgery: for what changes nothing."""
+
+        def answer(language: Language) -> Answer:
+            async def respond(request: Request) -> Response:
+                got = await receive(request)
+                return await run_in_threadpool(
+                    self._respond, language, lambda view: endpoint(view, got), False, request, None
+                )
+
+            return respond
+
+        return [Route(f"/{language}{path}", answer(language), methods=["POST"]) for language in Language]
 
     def signed_in(self, request: Request) -> SignedIn | None:
         """Who asks, for what is no page. Blocks: for a thread."""

@@ -70,6 +70,8 @@ class Templates:
             "clock": partial(dates.clock, language=language),
             "moment": partial(dates.moment, language=language),
             "duration": dates.duration,
+            "exactly": dates.exactly,
+            "seconds": dates.seconds,
         }
 
     def render(self, name: str, facts: Mapping[str, Any]) -> str:

@@ -13,6 +13,7 @@ from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from archive.exports.pages import Desk
+from core.web.limits import Buckets, Rate
 from mbashara import __version__
 from mbashara.api import (
     acts,
@@ -29,7 +30,6 @@ from mbashara.api import (
     webhooks,
 )  # fmt: skip
 from mbashara.api.caller import Api, Media
-from mbashara.api.limits import Buckets, Rate
 
 PATH = "/api/v1"
 RESOURCES = (institutions, channels, keys, broadcasts, acts, feeds, recordings, exports, webhooks, tokens, viewers)

@@ -18,7 +18,7 @@ from core.staff.lockout import address_key
 from core.staff.permissions import Act
 from core.staff.tokens import TOKEN_PATTERN, Bearer, Read, hash_token
 from core.web.i18n import Language
-from mbashara.api.limits import Buckets
+from core.web.limits import Buckets
 from mbashara.api.problems import MAX_ERRORS, NO_FIELD, Kind, Refused, Said, invalid, language_of
 
 CHALLENGE = {"www-authenticate": 'Bearer realm="mbashara"'}

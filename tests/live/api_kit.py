@@ -17,9 +17,9 @@ from core.broadcasts.viewers import Viewers
 from core.database import transaction
 from core.staff import tokens
 from core.staff.tokens import SCOPES, Made, NewToken
+from core.web.limits import Rate
 from mbashara.api import app as api
 from mbashara.api.caller import Json
-from mbashara.api.limits import Rate
 from tests.live.staff_kit import BY, NOW, PEPPER
 
 UNLIMITED = Rate(1_000_000, 1)

@@ -3,6 +3,7 @@
 Each test has a copy of one database that was filled once, so what it changes is gone with it.
 """
 
+import hashlib
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ from urllib.parse import urlsplit
 import httpx
 import psycopg
 import pyotp
-from sqlalchemy import Engine, func, select
+from sqlalchemy import Engine, func, select, update
 from sqlalchemy.orm import Session
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -28,10 +29,13 @@ from archive.exports.pages import Desk
 from archive.exports.tables import ExportJob
 from archive.imports import jobs
 from archive.imports.jobs import Wanted
+from archive.recordings import custody
+from archive.recordings.tables import RecordingCopy
 from core import channels
 from core.broadcasts import queries as broadcasts
 from core.broadcasts.queries import Outline
 from core.database import open_engine, transaction
+from core.ids import ulid
 from core.staff.mail import FolderMailer
 from core.staff.oidc.provider import Provider
 from core.staff.permissions import Grant, Role
@@ -39,17 +43,20 @@ from core.staff.tables import AuditEntry, LinkedIdentity
 from core.tables import Base, Broadcast, Institution, Recording
 from core.web.assets import Assets
 from core.web.headers import SecurityHeaders
+from core.web.limits import Rate
 from core.web.site import Site
 from core.web.staff import Office
 from core.webhooks import endpoints
 from core.webhooks.endpoints import Made
 from ingest.console import Studio
 from mbashara.api import uploads
+from mbashara.archive_pages import open_archive
 from mbashara.load import LoadMeter
 from mbashara.media_processes import MediaProcesses
 from mbashara.settings import Settings
 from mbashara.web import ROOMS, SiteDoor, error_pages, page_routes
 from tests.live.staff_kit import ADMIN, BY, NOW, PASSWORD, PEPPER, added, database, member
+from tests.unit.recording_kit import ORIGIN_MS, make_recording
 from tests.up import Up
 
 BASE_URL = "https://mbashara.example"
@@ -57,6 +64,8 @@ ROOT = "mkuu@ega.go.tz"
 CSRF = re.compile(r'name="csrf" value="([0-9a-f]+)"')
 KEY = re.compile(r"<code>([A-Z2-7]{32})</code>")
 CODE = re.compile(r"<code>([0-9a-z]{5}-[0-9a-z]{5})</code>")
+EXPORT = b"ftyp, and what was exported"
+EXPORT_SHA256 = hashlib.sha256(EXPORT).hexdigest()
 MOVING = ("staff_session", "audit_entry", "login_failure")
 """Tables that change by someone's mere coming."""
 numbers = count(1)
@@ -242,10 +251,13 @@ def _pages(engine: Engine, world: World, folder: Path, provider: Provider | None
     stills = folder / "stills"
     stills.mkdir(exist_ok=True)
     (stills / f"{world.b.channel}.primary.jpg").write_bytes(b"a picture")  # b's feed, though none is here
+    for tenant in (world.a, world.b):
+        make_recording(settings.recordings, recording=tenant.recording_id)
     load = LoadMeter(settings, away)
     studio = Studio(engine, away, PEPPER, "rtmp://127.0.0.1/live", stills, folder / "live", load.read)
+    kept = open_archive(settings, engine, Rate(1000, 1000))
     app = Starlette(
-        routes=page_routes(site, engine, office, studio, uploads.depot(settings), desk),
+        routes=page_routes(site, engine, office, studio, uploads.depot(settings), desk, kept),
         middleware=[Middleware(SecurityHeaders)],
         exception_handlers=error_pages(site),
     )
@@ -265,9 +277,10 @@ def _tenant(session: Session, slug: str) -> Tenant:
     session.flush()
     plan_id = _plan(session, channel, institution)
     hook_id = _webhook(session, institution)
+    recording_id = _recording(session, channel)
     return Tenant(
         institution.id, slug, channel, plan_id, hook_id, _import(session, channel),
-        *_export(session, channel, institution), admin.id, engineer.id, linked.id,
+        recording_id, _export(session, recording_id, institution), admin.id, engineer.id, linked.id,
     )  # fmt: skip
 
 
@@ -286,26 +299,9 @@ def _import(session: Session, slug: str) -> str:
     return jobs.add(session, job_id, channel, Wanted(f"{slug}.mp4", 1000), by=BY, now=NOW).id
 
 
-def _export(session: Session, slug: str, institution: Institution) -> tuple[str, str]:
-    """Of a recording from yesterday."""
-    channel = channels.find_channel(session, slug)
-    assert channel is not None
-    recording_id, export_id = (jobs.new_id(NOW, (channel.id * 10 + n).to_bytes(10, "big")) for n in (1, 2))
-    began = NOW - timedelta(days=1)
-    session.add(
-        Broadcast(
-            id=recording_id, air_id=recording_id, institution_id=institution.id, channel_id=channel.id,
-            state="archived", title_sw=f"Kikao {slug}", title_en=f"Sitting {slug}", started_at=began,
-        )
-    )  # fmt: skip
-    session.flush()
-    session.add(
-        Recording(
-            id=recording_id, broadcast_id=recording_id, institution_id=institution.id, state="complete",
-            started_at=began, ended_at=NOW, duration_ms=3_600_000, size_bytes=1000, ledger_bytes=0,
-        )
-    )  # fmt: skip
-    session.flush()
+def _export(session: Session, recording_id: str, institution: Institution) -> str:
+    """Of the tenant's recording."""
+    export_id = jobs.new_id(NOW, (institution.id * 10 + 2).to_bytes(10, "big"))
     file = {"name": "faili.mp4", "size": 6, "sha256": "0" * 64, "from_ms": 0, "to_ms": 60_000}
     session.add(
         ExportJob(
@@ -313,7 +309,46 @@ def _export(session: Session, slug: str, institution: Institution) -> tuple[str,
             percent=100, attempt=1, detail="", files=[file], agent="staff", asked_by="Asha", created_at=NOW,
         )
     )  # fmt: skip
-    return recording_id, export_id
+    return export_id
+
+
+def _recording(session: Session, slug: str) -> str:
+    """Signed and copied to two places; its files are made with the pages."""
+    channel = channels.find_channel(session, slug)
+    assert channel is not None
+    recording_id, began = ulid(ORIGIN_MS, channel.id.to_bytes(10, "big")), NOW - timedelta(days=2)
+    owner = {"institution_id": channel.institution_id}
+    session.add(
+        Broadcast(
+            id=recording_id, channel_id=channel.id, state="ended", title_sw=f"Kikao {slug}", title_en=f"Sitting {slug}",
+            air_id=recording_id, started_at=began, ended_at=began + timedelta(seconds=24), created_by="Asha Siri",
+            **owner,
+        )
+    )  # fmt: skip
+    session.flush()
+    session.add(
+        Recording(
+            id=recording_id, broadcast_id=recording_id, state="complete", started_at=began, duration_ms=24_000,
+            ended_at=began + timedelta(seconds=24), size_bytes=9000, ledger_bytes=1, signed_bytes=1, signed_at=began,
+            **owner,
+        )
+    )  # fmt: skip
+    session.flush()
+    for location, state in (("local", "whole"), ("dodoma", "faulty")):
+        session.add(
+            RecordingCopy(
+                recording_id=recording_id, location=location, state=state, next_try_at=began, files=20, size_bytes=9000,
+                next_check_at=NOW + timedelta(days=9), fault="a file was changed" if state == "faulty" else None,
+                **owner,
+            )
+        )  # fmt: skip
+    session.flush()
+    custody.append(session, recording_id, "ingestion", began, agent="Asha Siri")
+    told: dict[str, Any] = {"name": f"{slug}.mp4", "sha256": EXPORT_SHA256, "from_ms": 4000, "to_ms": 8000}
+    if slug.startswith("beta"):
+        custody.append(session, recording_id, "export", began, agent="Asha Siri", **told)
+    session.execute(update(Recording).values(signed_custody_bytes=Recording.custody_bytes))
+    return recording_id
 
 
 def _webhook(session: Session, institution: Institution) -> int:

@@ -33,10 +33,10 @@ from core.staff.permissions import Act
 from core.staff.tables import ApiAnswer, ApiToken, AuditEntry
 from core.staff.tokens import Read
 from core.tables import Broadcast
+from core.web.limits import Rate
 from core.webhooks import endpoints
 from core.webhooks.endpoints import Made
 from core.webhooks.tables import WebhookDelivery
-from mbashara.api.limits import Rate
 from tests.live.api_kit import Stage, StandingMedia, new_broadcast, token
 from tests.live.ledger_kit import tell
 from tests.live.staff_kit import BY, NOW, PEPPER, added, database, everywhere

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from core.web.i18n import Language, catalogue
+from core.web.limits import Allowance, Buckets, Rate
 from mbashara.api import problems
-from mbashara.api.limits import Allowance, Buckets, Rate
 
 SOURCES = "\n".join(path.read_text() for path in Path(problems.__file__).parent.glob("*.py"))
 SAID = [

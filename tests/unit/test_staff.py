@@ -186,6 +186,7 @@ EXPECTED = {
     Act.BROADCAST_GO_LIVE: "engineer admin", Act.BROADCAST_END: "engineer admin", Act.CHANNEL_ADD: "engineer admin",
     Act.CHANNEL_EDIT: "engineer admin", Act.KEY_ROTATE: "engineer admin", Act.HEALTH_READ: "engineer admin",
     Act.ALARM_ACKNOWLEDGE: "engineer admin",
+    Act.RECORDING_READ: "admin archivist engineer",
     Act.RECORDING_EDIT: "archivist admin", Act.RECORDING_IMPORT: "archivist admin",
     Act.RECORDING_EXPORT: "archivist editor admin",
     Act.PAGE_EDIT: "editor admin", Act.VACANCY_EDIT: "recruiter admin",

@@ -96,9 +96,10 @@ def test_paper_and_page_say_the_same_in_both_languages(language: Language, words
     assert f"/Lang ({language}-TZ)".encode() in pdf and b"/DisplayDocTitle true" in pdf
     assert attached(pdf) == canonical(document)
     told = tell(document, language)
+    facts = {"told": told, "view": View(), "live_now": [], "bars": [], "address": "/x", "recording_id": "x"}
     page = Templates(
         {"archive": LOCALE.parent}, language, catalogue(language, HERE / "locale", LOCALE), Assets(), ""
-    ).render("archive/statement.html", {"told": told, "view": View(), "live_now": []})
+    ).render("archive/statement.html", {**facts, "for_staff": False})
     on_paper = text_of(pdf)
     for word in [*words, document["statement"]["ledger"]["head"], "0:00:20.000 (83.333 %)", "11:00:12.000"]:
         assert word in page and word in on_paper, word

@@ -1,0 +1,41 @@
+"""The archive's pages: for everyone, whether what they have is genuine; for archivists, what is kept and how well."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sqlalchemy import Engine
+
+from archive.pages.papers import Papers
+from core.web.limits import Buckets
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where copies are kept, as people call it. `free_bytes` None: nobody can say."""
+
+    name: str
+    title_sw: str
+    title_en: str
+    tier: str
+    fixity_days: float
+    free_bytes: Callable[[], int | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Archive:
+    """What the pages need of the world. `recordings` is the folder of recordings, `public` what the edge hands
+    out, `signing_keys` that of the private
+    keys; `authority` gives the certificate (PEM) that content credentials are trusted by; `places` where copies are
+    kept beside here; `tries` bounds what one address may have checked; `version` is the
+    program's."""
+
+    engine: Engine
+    recordings: Path
+    public: Path
+    signing_keys: Path
+    authority: Callable[[], bytes]
+    places: Callable[[], Sequence[Place]]
+    tries: Buckets
+    version: str
+    papers: Papers = field(default_factory=Papers)

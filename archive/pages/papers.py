@@ -1,0 +1,74 @@
+"""What recordings' papers (ledger, custody log, signatures) prove, read anew only when they have changed."""
+
+import json
+import os
+from collections import OrderedDict
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+from archive.recordings import verify
+from archive.recordings.verify import CUSTODY_NAME, LEDGER_NAME, SIGNATURES_NAME, Report
+
+MAX_KEPT = 500
+NAMES = (LEDGER_NAME, CUSTODY_NAME, SIGNATURES_NAME)
+
+
+class Papers:
+    """Answers are kept until one of the files has another size or time. Ten hours are read in less than a second."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[Path, tuple[object, Report]] = OrderedDict()
+        self._lock = Lock()
+
+    def report(self, folder: Path, keys: Collection[bytes], on_air: bool) -> Report | None:
+        """Without the media. None: they are not here."""
+        version = (_version(folder), frozenset(keys), on_air)
+        if version[0][0] is None:
+            return None
+        with self._lock:
+            kept = self._kept.get(folder)
+        if kept is not None and kept[0] == version:
+            return kept[1]
+        report = verify.verify(folder, keys, with_media=False, on_air=on_air)
+        with self._lock:
+            self._kept[folder] = version, report
+            self._kept.move_to_end(folder)
+            if len(self._kept) > MAX_KEPT:
+                self._kept.popitem(last=False)
+        return report
+
+    def forget(self, folder: Path) -> None:
+        with self._lock:
+            self._kept.pop(folder, None)
+
+
+def find_file(folder: Path, sha256: str) -> tuple[int, dict[str, Any]] | None:
+    """The ledger's line of the recording's file with this hash, and the recording's origin (Unix, ms)."""
+    path = folder / LEDGER_NAME
+    if not path.is_file() or sha256.encode() not in path.read_bytes():
+        return None
+    ledger = verify.read_chain(path)
+    line = next((line for line in verify.listed_files(ledger).values() if line["sha256"] == sha256), None)
+    return None if line is None else (verify.origin_ms_of(ledger), line)
+
+
+def origin_ms_of(folder: Path) -> int | None:
+    """When the recording's timeline begins (Unix, ms); None where its ledger is not here."""
+    try:
+        with (folder / LEDGER_NAME).open("rb") as file:
+            return int(json.loads(file.readline(1 << 16))["origin_ms"])
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def _version(folder: Path) -> tuple[tuple[int, int] | None, ...]:
+    return tuple(_stat(folder / name) for name in NAMES)
+
+
+def _stat(path: Path) -> tuple[int, int] | None:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_size, found.st_mtime_ns

@@ -1,0 +1,125 @@
+"""The completeness statement as a page, as paper and as data: the same for all three, made anew when the recording has
+changed. For everyone; where the copies are is told to staff alone.
+"""
+
+from collections import OrderedDict
+from functools import partial
+from http import HTTPStatus
+from threading import Lock
+
+from sqlalchemy.orm import Session
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+from starlette.routing import BaseRoute
+
+from archive.pages import Archive
+from archive.pages.genuine import find, find_open
+from archive.recordings import about, copies, signing_keys, statement
+from archive.recordings.statement import Copy, Statement, StatementError
+from archive.recordings.statement_pdf import render_pdf
+from archive.recordings.statement_text import tell
+from archive.recordings.tables import RecordingCopy
+from core import audit
+from core.database import transaction
+from core.staff.permissions import Act
+from core.tables import Recording
+from core.web.site import Page, Site, View
+
+KEPT_S = 30
+MAX_MADE = 200
+MADE_BY = "Mbashara"
+
+
+class Made:
+    """The newest statement of each recording: signing is not for whoever reloads a page."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[tuple[str, bool], tuple[object, Statement]] = OrderedDict()
+        self._lock = Lock()
+
+    def sealed(
+        self, archive: Archive, view: View, session: Session, recording: Recording, for_staff: bool
+    ) -> Statement:
+        """Raises StatementError, OSError."""
+        places = [_copy(one) for one in copies.of_recording(session, recording.id)] if for_staff else []
+        version = (recording.ledger_head, recording.state, recording.signed_at, tuple(places))
+        kept = self._kept.get((recording.id, for_staff))
+        if kept is not None and kept[0] == version:
+            return kept[1]
+        known = about.from_rows(session, recording.id)
+        assert known is not None, "its row was just found"
+        signer = signing_keys.signer_of(session, recording.institution_id, archive.signing_keys, view.visit.now)
+        stated = statement.state(archive.recordings / recording.id, known, view.visit.now, MADE_BY, places)
+        sealed = statement.sealed(stated, partial(_sign, signer))
+        with self._lock:
+            self._kept[recording.id, for_staff] = version, sealed
+            if len(self._kept) > MAX_MADE:
+                self._kept.popitem(last=False)
+        return sealed
+
+
+def routes(site: Site, archive: Archive) -> list[BaseRoute]:
+    made = Made()
+    public, staff = "/recordings/{id}/statement", "/staff/recordings/{id}/statement"
+    return [
+        *site.pages(public, partial(_page, archive, made, False)),
+        *site.pages(f"{public}/{{kind}}", partial(_file, archive, made, False)),
+        *site.staff_pages(staff, partial(_page, archive, made, True)),
+        *site.staff_pages(f"{staff}/{{kind}}", partial(_file, archive, made, True)),
+    ]
+
+
+def _page(archive: Archive, made: Made, for_staff: bool, view: View) -> Page:
+    document = _sealed(archive, made, for_staff, view)
+    told = tell(document, view.language)
+    facts = {
+        "told": told,
+        "bars": [(begin * 1000, max((end - begin) * 1000, 1.5)) for begin, end in told.bar.gaps],
+        "address": view.request.url.path,
+        "recording_id": document["statement"]["recording"],
+        "for_staff": for_staff,
+    }
+    return Page("archive/statement.html", facts, kept_s=0 if for_staff else KEPT_S)
+
+
+def _file(archive: Archive, made: Made, for_staff: bool, view: View) -> Response:
+    """`statement.pdf` or `statement.json`. What staff take away is on record."""
+    document = _sealed(archive, made, for_staff, view, taken=True)
+    name = f"{document['statement']['recording']}-statement"
+    match view.request.path_params["kind"]:
+        case "statement.pdf":
+            body, kind, suffix = render_pdf(document, view.language), "application/pdf", f"-{view.language}.pdf"
+        case "statement.json":
+            body, kind, suffix = statement.canonical(document) + b"\n", "application/json", ".json"
+        case _:
+            raise HTTPException(HTTPStatus.NOT_FOUND)
+    kept = "no-store" if for_staff else f"public, max-age={KEPT_S}"
+    headers = {"content-disposition": f'attachment; filename="{name}{suffix}"', "cache-control": kept}
+    return Response(body, media_type=kind, headers=headers)
+
+
+def _sealed(archive: Archive, made: Made, for_staff: bool, view: View, taken: bool = False) -> Statement:
+    with transaction(archive.engine) as session:
+        recording, *_ = (find if for_staff else find_open)(session, view.request.path_params["id"])
+        if for_staff:
+            view.require(Act.RECORDING_READ, recording.institution_id)
+        if not recording.signed_bytes:
+            raise HTTPException(HTTPStatus.NOT_FOUND)  # there is nothing yet that a statement could rest on
+        try:
+            sealed = made.sealed(archive, view, session, recording, for_staff)
+        except (StatementError, OSError) as error:
+            raise HTTPException(HTTPStatus.NOT_FOUND) from error
+        if for_staff and taken:
+            audit.append(
+                session, view.actor, "recording.statement", f"recording:{recording.id}", now=view.visit.now,
+                institution_id=recording.institution_id, after={"as": view.request.path_params["kind"]},
+            )  # fmt: skip
+    return sealed
+
+
+def _copy(row: RecordingCopy) -> Copy:
+    return Copy(row.location, row.state, row.checked_at.isoformat(timespec="milliseconds") if row.checked_at else "")
+
+
+def _sign(signer: signing_keys.Signer, text: bytes) -> dict[str, str]:
+    return {"algorithm": "Ed25519", "id": signer.id, "key": signer.public_key, "signature": signer.sign(text)}

@@ -1,0 +1,112 @@
+"""What an archivist is called for: alarms of the archive, decided from rows that were read. No clock, no database.
+
+**severe**: something that was on the air may be lost, or can't be proven. **mild**: it may come to that.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from functools import partial
+
+SAFE_COPIES = 2
+"""Whole copies that a recording must have, here among them."""
+SOON = timedelta(hours=1)
+"""After its end a recording must have them."""
+UNSIGNED_FOR = timedelta(minutes=2)
+"""A ledger on the air is signed every fifteen seconds."""
+OVERDUE_BY = timedelta(days=1)
+AWAY_ATTEMPTS = 8
+"""Copying that failed so often in a row has failed for more than eight minutes (FIRST_RETRY doubles)."""
+
+
+class Level(StrEnum):
+    SEVERE = "severe"
+    MILD = "mild"
+
+
+class Kind(StrEnum):
+    COPY_HELD = "copy_held"
+    COPY_FAULTY = "copy_faulty"
+    UNSIGNED = "unsigned"
+    FEW_COPIES = "few_copies"
+    LOCATION_AWAY = "location_away"
+    CHECK_OVERDUE = "check_overdue"
+
+
+LEVELS = {
+    Kind.COPY_HELD: Level.SEVERE, Kind.COPY_FAULTY: Level.SEVERE, Kind.UNSIGNED: Level.SEVERE,
+    Kind.FEW_COPIES: Level.SEVERE, Kind.LOCATION_AWAY: Level.MILD, Kind.CHECK_OVERDUE: Level.MILD,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class CopyFacts:
+    """As RecordingCopy has them."""
+
+    location: str
+    state: str
+    fault: str | None = None
+    attempts: int = 0
+    next_check_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """A recording. `is_signed`: to its end; `signed_at` the last time, or when it began."""
+
+    recording_id: str
+    title_sw: str
+    title_en: str
+    ended_at: datetime | None
+    is_signed: bool
+    signed_at: datetime
+    copies: tuple[CopyFacts, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """Of a recording, or of a `location` and then of `count` recordings. `detail` is in English, as it was noted."""
+
+    kind: Kind
+    count: int = 1
+    location: str = ""
+    recording_id: str = ""
+    title_sw: str = ""
+    title_en: str = ""
+    detail: str = ""
+
+    @property
+    def level(self) -> Level:
+        return LEVELS[self.kind]
+
+
+def decide(recordings: Iterable[Facts], now: datetime) -> list[Alarm]:
+    """The gravest first. Of a location that is away, or late with its reading, there is one alarm."""
+    found: list[Alarm] = []
+    away: dict[str, list[str]] = {}
+    overdue: dict[str, int] = {}
+    for one in recordings:
+        found += _of_recording(one, now)
+        for copy in one.copies:
+            if copy.attempts >= AWAY_ATTEMPTS and copy.fault:
+                away.setdefault(copy.location, []).append(copy.fault)
+            if copy.state != "copying" and copy.next_check_at and copy.next_check_at < now - OVERDUE_BY:
+                overdue[copy.location] = overdue.get(copy.location, 0) + 1
+    found += [Alarm(Kind.LOCATION_AWAY, len(why), place, detail=why[0]) for place, why in away.items()]
+    found += [Alarm(Kind.CHECK_OVERDUE, count, place) for place, count in overdue.items()]
+    order = list(Kind)
+    return sorted(found, key=lambda alarm: (alarm.level is Level.MILD, order.index(alarm.kind)))
+
+
+def _of_recording(one: Facts, now: datetime) -> Iterator[Alarm]:
+    alarm = partial(Alarm, recording_id=one.recording_id, title_sw=one.title_sw, title_en=one.title_en)
+    for copy in one.copies:
+        if copy.state in ("held", "faulty"):
+            kind = Kind.COPY_HELD if copy.state == "held" else Kind.COPY_FAULTY
+            yield alarm(kind, location=copy.location, detail=copy.fault or "")
+    if not one.is_signed and one.signed_at < now - UNSIGNED_FOR:
+        yield alarm(Kind.UNSIGNED)
+    whole = sum(copy.state == "whole" for copy in one.copies)
+    if one.ended_at is not None and one.ended_at < now - SOON and whole < SAFE_COPIES:
+        yield alarm(Kind.FEW_COPIES, whole)

@@ -1,0 +1,56 @@
+"""What the archive's pages get of the world: folders, the places of copies, and how much room there is."""
+
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from functools import partial
+
+import structlog
+from sqlalchemy import Engine
+
+from archive.pages import Archive, Place
+from archive.recordings import certificates
+from archive.recordings.locations.config import FolderLocation, Location, LocationError, local, read_locations
+from core.web.limits import Buckets, Rate
+from mbashara import __version__
+from mbashara.settings import Settings
+
+TRIES = Rate(burst=30, per_s=0.5)
+"""Files that one address may have checked."""
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger("mbashara.archive_pages")
+
+
+def open_archive(
+    settings: Settings, engine: Engine, rate: Rate = TRIES, clock_s: Callable[[], float] = time.monotonic
+) -> Archive:
+    def authority() -> bytes:
+        return certificates.authority(settings.data / "secrets" / "c2pa", datetime.now(UTC))
+
+    return Archive(
+        engine, settings.recordings, settings.public, settings.signing_keys, authority, partial(_places, settings),
+        Buckets(rate, clock_s), __version__,
+    )  # fmt: skip
+
+
+def _places(settings: Settings) -> Sequence[Place]:
+    """As the file says now; what it says wrongly is told by `up`, and costs the pages only names."""
+    try:
+        found = read_locations(settings.locations, settings.recordings)
+    except LocationError as error:
+        log.warning("locations can't be read", reason=str(error))
+        found = ()
+    return [_place(one) for one in (local(settings.recordings), *found)]
+
+
+def _place(one: Location) -> Place:
+    def free_bytes() -> int | None:
+        if not isinstance(one, FolderLocation):
+            return None
+        try:
+            return shutil.disk_usage(one.path).free
+        except OSError:
+            return None
+
+    return Place(one.name, one.title_sw, one.title_en, one.tier, one.fixity_days, free_bytes)

@@ -1,0 +1,166 @@
+"""The archive's pages in Chromium, with a real encoder's recordings: one with a gap, one damaged in both its places.
+
+What someone has is checked with scripts (only its hash leaves the browser) and without them. Pages are accessible, fit
+a phone and breach no policy.
+"""
+
+import os
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from mbashara.data import account
+from tests.browser.axe import axe_violations
+from tests.browser.test_staff import add_person, log_in
+from tests.conformance.engines import ARGUMENTS, CHROMIUM
+from tests.live import media_files
+from tests.up import Up, data_folder, running, until
+
+PHONE, DESKTOP = {"width": 360, "height": 740}, {"width": 1280, "height": 900}
+SHOTS = os.environ.get("SHOTS")
+"""A folder: pictures of each page for people."""
+
+
+@dataclass(frozen=True, slots=True)
+class Archived:
+    """`gap` was taken up again after a lost feed, `damaged` has a changed byte wherever it is."""
+
+    up: Up
+    gap: str
+    damaged: str
+
+
+@pytest.fixture(scope="module")
+def archived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Archived]:
+    feed = media_files.make_flv(tmp_path_factory.mktemp("feed") / "feed.flv", 8)
+    with data_folder() as data:
+        there = data.parent / "dodoma"
+        there.mkdir()
+        places = data.parent / "locations.toml"
+        names = 'title_sw = "Dodoma, ghorofa ya pili"\ntitle_en = "Dodoma, second floor"'
+        places.write_text(f'[[location]]\nname = "dodoma"\nkind = "folder"\npath = "{there}"\n{names}\n')
+        places.chmod(0o600)
+        owner = account()
+        if owner is not None:
+            for path in (there, places):
+                os.chown(path, owner.user_id, owner.group_id)
+        with running(data, locations_file=places, ladder=False, reconnect_window_s=4) as up:
+            keys = {slug: up.channel_add(slug).primary_key for slug in ("bunge", "ikulu")}
+            first = [media_files.publish(feed, f"{up.rtmp_url}/{key}") for key in keys.values()]
+            assert [one.wait(60) for one in first] == [0, 0]
+            time.sleep(1)
+            assert media_files.publish(feed, f"{up.rtmp_url}/{keys['bunge']}").wait(60) == 0
+            until(lambda: _whole(up) == 2, "never closed", timeout_s=60)
+            ids = {one["channel"]: one["id"] for one in up.recordings()}
+            for folder in (up.data / "recordings", there):
+                _damage(folder / ids["ikulu"], there)
+            yield Archived(up, ids["bunge"], ids["ikulu"])
+
+
+def _whole(up: Up) -> int:
+    """Recordings that lie in both places with signed papers."""
+    there = up.data.parent / "dodoma"
+    ended = [one["id"] for one in up.recordings() if one["state"] == "complete"]
+    return sum((there / one / "signatures.jsonl").exists() for one in ended)
+
+
+def _damage(folder: Path, there: Path) -> None:
+    path = next(folder.glob("*/1.m4s"))
+    until(path.exists, "not copied")
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1 if there in path.parents else 2
+    path.write_bytes(data)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield opened
+        opened.close()
+
+
+@contextmanager
+def opened(browser: Browser, **options: object) -> Iterator[Page]:
+    page = browser.new_context(**{"viewport": DESKTOP, **options}).new_page()  # type: ignore[arg-type]
+    complaints: list[str] = []
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("console", lambda said: complaints.append(said.text) if "Security Policy" in said.text else None)
+    yield page
+    page.context.close()
+    assert complaints == []
+
+
+def look(page: Page, name: str) -> None:
+    assert axe_violations(page) == [], name
+    width = page.evaluate("[document.documentElement.scrollWidth, document.documentElement.clientWidth]")
+    assert width[0] <= width[1], f"{name} scrolls sideways"
+    if SHOTS:
+        size = page.viewport_size or DESKTOP
+        page.screenshot(path=f"{SHOTS}/{name}-{size['width']}.png", full_page=True)
+
+
+def test_anyone_checks_a_file(archived: Archived, browser: Browser, tmp_path: Path) -> None:
+    up, segment = archived.up, next((archived.up.data / "recordings" / archived.gap).glob("*/0.m4s"))
+    changed = tmp_path / "0.m4s"
+    changed.write_bytes(segment.read_bytes()[:-1] + b"?")
+    sent: list[str] = []
+    with opened(browser) as page:
+        page.on("request", lambda request: sent.append(request.method))
+        page.goto(f"{up.http_url}/en/recordings/{archived.gap}/verify")
+        look(page, "proof-en")
+        expect(page.locator("table").first).to_contain_text("the feed from the encoder was lost")
+        for path, kind, words in ((segment, "segment", "segment 0"), (changed, "unknown", "WhatsApp")):
+            page.locator("#file").set_input_files(path)
+            page.get_by_role("button", name="Check the file").click()
+            expect(page.locator(f"[data-answer={kind}]")).to_contain_text(words)
+            look(page, f"answer-{kind}-en")
+        assert set(sent) == {"GET"}, "the file stayed in the browser"
+    with opened(browser, viewport=PHONE, java_script_enabled=False) as page:
+        page.goto(f"{up.http_url}/sw/recordings/{archived.gap}/verify")
+        page.locator("#file").set_input_files(segment)
+        page.get_by_role("button", name="Kagua faili").click()
+        expect(page.locator("[data-answer=segment]")).to_contain_text("kipande cha 0")
+
+
+@pytest.mark.parametrize(("language", "viewport"), [("sw", PHONE), ("en", DESKTOP)], ids=["sw", "en"])
+def test_every_page_is_accessible_and_fits(
+    archived: Archived, browser: Browser, language: str, viewport: dict[str, int]
+) -> None:
+    base, staff = f"{archived.up.http_url}/{language}", f"archive-{language}@ega.go.tz"
+    with opened(browser, viewport=viewport) as page:
+        for name, path in (
+            ("check", "/verify"), ("unknown", f"/verify?sha256={'0' * 64}"), ("keys", "/keys"),
+            ("proof", f"/recordings/{archived.gap}/verify"), ("statement", f"/recordings/{archived.gap}/statement"),
+        ):  # fmt: skip
+            page.goto(base + path)
+            look(page, f"{name}-{language}")
+        log_in(page, archived.up, add_person(archived.up, staff), language, "/staff/archive")
+        page.wait_for_url(f"{base}/staff/archive")
+        page.goto(f"{base}/staff/recordings/{archived.damaged}")
+        page.locator("form[action$=check] button").first.click()
+        expect(page.locator(".govuk-notification-banner")).to_be_visible()
+        look(page, f"asked-{language}")
+        faulty = page.locator(".marks .faulty, .marks .held").first
+        for _ in range(60):
+            if faulty.count():
+                break
+            page.wait_for_timeout(500)
+            page.reload()
+        expect(faulty).to_be_visible()
+        look(page, f"damaged-{language}")
+        for name, path in (
+            ("overview", "/staff/archive"), ("recordings", "/staff/recordings"),
+            ("recording", f"/staff/recordings/{archived.gap}"),
+            ("staff-statement", f"/staff/recordings/{archived.gap}/statement"),
+        ):  # fmt: skip
+            page.goto(base + path)
+            look(page, f"{name}-{language}")
+        page.goto(f"{base}/staff/archive")
+        expect(page.locator(".alarms li.severe").first).to_contain_text(re.compile("kasoro|faulty|Hakuna|Nothing"))

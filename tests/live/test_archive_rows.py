@@ -1,0 +1,138 @@
+"""The archive's pages on a real database: what a file is that someone has, what archivists see, and who may not."""
+
+import hashlib
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from sqlalchemy import select, update
+
+from archive.recordings import statement
+from archive.recordings.tables import RecordingCopy
+from core.database import transaction
+from tests.live.pages_kit import EXPORT, EXPORT_SHA256, ROOT, Browser, Pages
+
+
+def send(browser: Browser, path: str, data: bytes, name: str = "x.mp4") -> tuple[int, str]:
+    """As a browser without scripts does; the page that comes of it."""
+    answer = browser.client.post(path, files={"file": (name, io.BytesIO(data), "video/mp4")})
+    if answer.status_code == 303:
+        answer = browser.get(answer.headers["location"])
+    return answer.status_code, answer.text
+
+
+def test_what_someone_has_is_told_apart(pages: Pages) -> None:
+    stranger, b, a = pages.browser(), pages.world.b, pages.world.a
+    folder = pages.mail.parent / "recordings" / b.recording_id
+    segment = (folder / "source" / "2.m4s").read_bytes()
+    proof, other = f"/en/recordings/{b.recording_id}/verify", f"/en/recordings/{a.recording_id}/verify"
+    cases = [
+        (proof, segment, ['data-answer="segment"', "segment 2", "(source/2.m4s)", "11:00:08 – 11:00:12"]),
+        (proof, segment[:-1] + b"?", ['data-answer="unknown"', "WhatsApp"]),
+        (proof, EXPORT, ['data-answer="export"', "Sitting beta", "11:00:04 – 11:00:08"]),
+        (other, EXPORT, ['data-answer="export"', f"/en/recordings/{b.recording_id}"]),
+        ("/en/verify", EXPORT, ['data-answer="export"', "Sitting beta"]),
+        ("/en/verify", EXPORT + b"!", ['data-answer="unknown"']),
+        ("/sw/verify", b"", ["Chagua faili."]),
+    ]
+    for path, data, words in cases:
+        status, page = send(stranger, path, data)
+        assert status == (200 if data else 422), (path, words)
+        assert [word for word in words if word not in page] == [], path
+    by_hash = stranger.get(f"{proof}?sha256={hashlib.sha256(segment).hexdigest()}")
+    assert 'data-answer="segment"' in by_hash.text and "max-age" in by_hash.headers["cache-control"]
+    assert stranger.get("/en/verify?sha256=zz").status_code == 400
+    assert stranger.get(f"/en/verify?sha256={EXPORT_SHA256}").headers["location"].startswith(proof)
+    assert stranger.client.post(proof, content=b"x", headers={"content-type": "text/plain"}).status_code == 400
+
+
+def test_the_papers_are_checked_off_line_and_name_nobody(pages: Pages, tmp_path: Path) -> None:
+    stranger, b = pages.browser(), pages.world.b
+    proof = f"/sw/recordings/{b.recording_id}/verify"
+    there = tmp_path / "downloads"
+    there.mkdir()
+    for path in (f"{proof}/ledger.jsonl", f"{proof}/signatures.jsonl", "/keys.json", "/verify.py"):
+        answer = stranger.get(path)
+        assert answer.status_code == 200, path
+        (there / path.rpartition("/")[2]).write_bytes(answer.content)
+    line = [sys.executable, "-I", "verify.py", "ledger.jsonl", "--no-media", "--lang", "en"]
+    said = subprocess.run(line, cwd=there, capture_output=True, text=True)
+    assert said.returncode == 0 and "THE LEDGER IS WHOLE" in said.stdout, said.stdout
+    ledger = there / "ledger.jsonl"
+    ledger.write_bytes(ledger.read_bytes().replace(b'"msn":2', b'"msn":7', 1))
+    assert subprocess.run(line, cwd=there, capture_output=True).returncode == 1
+    public = stranger.get(proof).text
+    assert "Asha Siri" not in public and "dodoma" not in public, "no staff, no places"
+    for name in ("custody.jsonl", "index.m3u8", "..%2Fledger.jsonl"):
+        assert stranger.get(f"{proof}/{name}").status_code == 404
+    shown = stranger.get(f"/sw/recordings/{b.recording_id}/statement")
+    assert shown.status_code == 200 and shown.text.count("url(#hatch)") == 1 and "dodoma" not in shown.text
+    document = stranger.get(f"/sw/recordings/{b.recording_id}/statement/statement.json").json()
+    keys = {one["id"] for one in json.loads(stranger.get("/keys.json").text)["keys"]}
+    assert statement.is_genuine(document) and document["signature"]["id"] in keys
+    again = stranger.get(f"/sw/recordings/{b.recording_id}/statement/statement.json").json()
+    assert again == document, "who reloads has nothing signed"
+    assert stranger.get(f"/en/recordings/{b.recording_id}/statement/statement.pdf").content.startswith(b"%PDF")
+
+
+def test_an_archivist_sees_what_is_not_safe(pages: Pages) -> None:
+    root, b = pages.signed_in(ROOT), pages.world.b
+    seen = root.get("/en/staff/archive").text
+    assert "The copy at dodoma is faulty" in seen and "a file was changed" in seen and "Only 1 copy is whole" in seen
+    listed = root.get("/en/staff/recordings?shown=faulty&words=Sitting%20b").text
+    assert "Sitting beta" in listed and "Sitting alfa" not in listed and "dodoma: faulty" in listed
+    for query in (
+        "shown=safe",
+        "words=%25",
+        "since=2026-11-24",
+        "until=2026-11-20",
+        f"channel={pages.world.a.channel}",
+    ):
+        assert "Sitting beta" not in root.get(f"/en/staff/recordings?{query}").text, query
+    one = root.get(f"/en/staff/recordings/{b.recording_id}").text
+    assert "Asha Siri" in one and "exported" in one and "24" in one
+    newest = pages.newest_entry()
+    asked = root.post(f"/en/staff/recordings/{b.recording_id}/check", {"what": "copies"})
+    assert asked.headers["location"].endswith("told=asked") and pages.acts(newest) == ["recording.check"]
+    with transaction(pages.engine) as session:
+        due = session.scalars(select(RecordingCopy.next_check_at).where(RecordingCopy.recording_id == b.recording_id))
+        assert set(due) == {pages.clock.now}
+        session.execute(update(RecordingCopy).values(state="whole", fault=None))
+    pages.clock.forward(days=2)
+    late = pages.signed_in(ROOT).get("/en/staff/archive").text
+    assert "is faulty" not in late and "should have been read again more than a day ago" in late
+
+
+def test_an_engineer_reads_and_does_not_ask(pages: Pages) -> None:
+    engineer, own, other = pages.signed_in(pages.world.a.engineer), pages.world.a, pages.world.b
+    assert "Soma nakala zote" not in engineer.get(f"/sw/staff/recordings/{own.recording_id}").text
+    assert engineer.post(f"/sw/staff/recordings/{own.recording_id}/check", {"what": "copies"}).status_code == 403
+    assert engineer.get(f"/sw/staff/recordings/{other.recording_id}").status_code == 404
+    for path in ("archive", "recordings"):
+        shown = engineer.get(f"/sw/staff/{path}").text
+        assert "Kikao beta" not in shown and "Kikao alfa" in shown
+
+
+def test_rules_are_set_and_told_on_their_page(pages: Pages) -> None:
+    a = pages.world.a
+    admin, stranger = pages.signed_in(a.admin), pages.browser()
+    rules, newest = f"/en/staff/recordings/{a.recording_id}/rules", pages.newest_entry()
+    (pages.mail.parent / "public" / "closed").mkdir(parents=True, exist_ok=True)
+    (pages.mail.parent / "public" / "gone").mkdir(exist_ok=True)
+    assert "Give a reason" in admin.post(f"{rules}/hold").text
+    assert admin.post(f"{rules}/hold", {"reason": "Case 12 of 2026"}).status_code == 303
+    shown = admin.get(rules).text
+    assert "Case 12 of 2026" in shown and "A legal hold stands" in shown and "/rules/ask" not in shown
+    past = admin.post(f"{rules}/embargo", {"reason": "Not yet", "until": "2026-11-01T10:00"})
+    assert past.status_code == 422 and "must lie in the future" in past.text
+    assert admin.post(f"{rules}/embargo", {"reason": "Not yet", "until": "2026-12-24T10:00"}).status_code == 303
+    proof = f"/en/recordings/{a.recording_id}/verify"
+    assert [stranger.get(path).status_code for path in (proof, f"{proof}/ledger.jsonl")] == [403, 403]
+    assert "24 December 2026, 10:00" in admin.get(rules).text
+    assert admin.post(f"{rules}/publish", {"reason": "It is time"}).status_code == 303
+    public = stranger.get(proof).text
+    assert "Case 12" not in public and "hold placed" not in public
+    assert pages.acts(newest) == ["recording.hold", "recording.embargo", "recording.publish"]
+    assert admin.post(f"{rules}/approve", {"request": "1"}).status_code == 422
