@@ -72,10 +72,19 @@ class Keeper:
             copying.forget("hold:", now - FORGET_AFTER)
 
     def _start(self, name: str, workflow: Any, turn: dict[str, Any]) -> None:
-        if name not in self.running:
-            self.running.add(name)
+        """A workflow that failed is not begun by its id again: its record goes first."""
+        if name in self.running:
+            return
+        found = DBOS.get_workflow_status(name)
+        if found is not None and found.status not in ("PENDING", "ENQUEUED"):
+            DBOS.delete_workflow(name)
+        self.running.add(name)
+        try:
             with SetWorkflowID(name):
                 DBOS.start_workflow(workflow, turn)
+        except BaseException:
+            self.running.discard(name)
+            raise
 
 
 _keeper: Keeper | None = None
@@ -121,11 +130,12 @@ def note_disposal(turn: dict[str, Any], cleared: list[dict[str, Any]]) -> bool:
 
 @DBOS.workflow()
 def dispose(turn: dict[str, Any]) -> None:
-    cleared = [clear_location(turn, location) for location in begin_disposal(turn)]
-    if not cleared:
-        return
-    if note_disposal(turn, cleared):
-        log.info("recording destroyed by order", recording=turn["recording_id"], request=turn["request_id"])
+    try:
+        cleared = [clear_location(turn, location) for location in begin_disposal(turn)]
+        if cleared and note_disposal(turn, cleared):
+            log.info("recording destroyed by order", recording=turn["recording_id"], request=turn["request_id"])
+    finally:
+        _context().running.discard(f"dispose:{turn['request_id']}:{turn['number']}")
     for one in cleared:
         if one["error"] is not None:
             log.warning("disposal waits", recording=turn["recording_id"], reason=one["error"], until=one["until"])
@@ -145,8 +155,11 @@ def note_told(turn: dict[str, Any], applied: dict[str, Any]) -> None:
 
 @DBOS.workflow()
 def hold_at_store(turn: dict[str, Any]) -> None:
-    applied = tell_store(turn)
-    note_told(turn, applied)
+    try:
+        applied = tell_store(turn)
+        note_told(turn, applied)
+    finally:
+        _context().running.discard(f"hold:{turn['location']}:{turn['recording_id']}:{turn['number']}")
     if applied["error"] is not None:
         log.warning("legal hold not told", recording=turn["recording_id"], reason=applied["error"])
 
