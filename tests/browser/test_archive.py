@@ -52,10 +52,13 @@ def archived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Archived]:
                 os.chown(path, owner.user_id, owner.group_id)
         with running(data, locations_file=places, ladder=False, reconnect_window_s=4) as up:
             keys = {slug: up.channel_add(slug).primary_key for slug in ("bunge", "ikulu")}
-            first = [media_files.publish(feed, f"{up.rtmp_url}/{key}") for key in keys.values()]
-            assert [one.wait(60) for one in first] == [0, 0]
+            cut, whole = (media_files.publish(feed, f"{up.rtmp_url}/{keys[slug]}") for slug in ("bunge", "ikulu"))
+            time.sleep(5)
+            cut.kill()
+            cut.wait()
             time.sleep(1)
-            assert media_files.publish(feed, f"{up.rtmp_url}/{keys['bunge']}").wait(60) == 0
+            again = media_files.publish(feed, f"{up.rtmp_url}/{keys['bunge']}")
+            assert [one.wait(60) for one in (whole, again)] == [0, 0]
             until(lambda: _whole(up) == 2, "never closed", timeout_s=60)
             ids = {one["channel"]: one["id"] for one in up.recordings()}
             for folder in (up.data / "recordings", there):
