@@ -1,5 +1,6 @@
 """Ledgers become rows in a real PostgreSQL: whole lines alone, once each, and never under another institution."""
 
+import base64
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,8 +11,10 @@ from sqlalchemy import Engine, select, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from archive.recordings import rows
-from archive.recordings.ledger import hash_of
+from archive.recordings import custody, rows, signing_keys
+from archive.recordings.ledger import GENESIS, hash_of
+from archive.recordings.signatures import Heads, ends_so, sign
+from archive.recordings.verify import CUSTODY_NAME
 from core.channels import ChannelError, ChannelKeys, add_channel, find_channel, list_channels, rotate_keys
 from core.database import DatabaseAway, migrate, open_engine, transaction
 from core.keys import KeyBook
@@ -214,3 +217,60 @@ def test_keys_of_a_channel(session: Session, tmp_path: Path) -> None:
 
 def named(session: Session, slug: str, key: str) -> ChannelKeys:
     return add_channel(session, slug, name_sw=slug, name_en=slug, pepper=PEPPER, now=NOW, primary_key=key)
+
+
+def test_nothing_is_taken_behind_the_end(session: Session) -> None:
+    told = facts(*add(session))
+    tell(session, ID, *told)
+    with pytest.raises(rows.LedgerError, match="follows the end"):
+        tell(session, ID, {"fact": "resumed", "at": "2026-11-24T09:03:00.000+00:00"})
+
+
+def _kept(session: Session, folder: Path) -> tuple[Recording, signing_keys.Signer]:
+    """A closed recording with two events, in rows and in its signed file."""
+    tell(session, ID, *facts(*add(session)))
+    found, signer = recording(session), signing_keys.new_signer()
+    for kind in ("ingestion", "replication"):
+        custody.append(session, ID, kind, NOW, location="pili")
+    custody.write_file(session, folder, found, {base64.b64decode(signer.public_key)})
+    heads = Heads(found.ledger_bytes, found.ledger_head, found.custody_bytes, found.custody_head)
+    sign(folder, ID, heads, signer, NOW)
+    return found, signer
+
+
+def test_a_database_of_an_older_day_learns_from_a_signed_custody_log(session: Session, tmp_path: Path) -> None:
+    found, signer = _kept(session, tmp_path)
+    session.execute(text("alter table preservation_event disable trigger append_only"))
+    session.execute(text("delete from preservation_event where kind = 'replication'"))
+    first = custody.lines(session, ID)[0].encode() + b"\n"
+    found.custody_bytes, found.custody_head = len(first), hash_of(first)
+    before = (tmp_path / CUSTODY_NAME).read_bytes()
+    with pytest.raises(custody.CustodyError):
+        custody.write_file(session, tmp_path, found, set())
+    custody.write_file(session, tmp_path, found, {base64.b64decode(signer.public_key)})
+    assert [event.kind for event in custody.events(session, ID)] == ["replication", "ingestion"]
+    assert (found.custody_bytes, (tmp_path / CUSTODY_NAME).read_bytes()) == (len(before), before)
+
+
+def test_a_custody_log_that_says_something_else_is_left_alone(session: Session, tmp_path: Path) -> None:
+    found, signer = _kept(session, tmp_path)
+    other = (tmp_path / CUSTODY_NAME).read_bytes().replace(b"pili", b"tatu")
+    (tmp_path / CUSTODY_NAME).write_bytes(other)
+    custody.append(session, ID, "fixity check", NOW)
+    with pytest.raises(custody.CustodyError):
+        custody.write_file(session, tmp_path, found, {base64.b64decode(signer.public_key)})
+    assert (tmp_path / CUSTODY_NAME).read_bytes() == other
+
+
+def test_only_a_ledger_that_ends_as_it_was_read_is_signed(tmp_path: Path) -> None:
+    whole = ledger({"fact": "a"}, {"fact": "b"}, {"fact": "c" * 70_000})
+    path = tmp_path / "ledger.jsonl"
+    path.write_bytes(whole)
+    lines = whole.splitlines(keepends=True)
+    assert ends_so(path, len(whole), hash_of(lines[2])) and ends_so(path, 0, GENESIS)
+    assert ends_so(path, len(lines[0] + lines[1]), hash_of(lines[1]))
+    assert not ends_so(path, len(lines[0]), hash_of(lines[1])) and not ends_so(
+        path, len(lines[0]) - 1, hash_of(lines[0])
+    )
+    path.write_bytes(lines[0])
+    assert not ends_so(path, len(whole), hash_of(lines[2]))
