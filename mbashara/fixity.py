@@ -34,7 +34,7 @@ class Known:
     """What the database says of a recording, and the stores that have copies of it."""
 
     recording_id: str
-    keys: set[bytes]
+    keys: dict[bytes, str | None]
     ledger_bytes: int
     ledger_head: str
     copied: dict[str, int]
@@ -115,7 +115,7 @@ class Fixity:
     def _known(self, recording_id: str) -> "Known":
         with transaction(self.engine) as session:
             recording = session.get_one(Recording, recording_id)
-            keys = set(signing_keys.public_keys(session, recording.institution_id))
+            keys = signing_keys.public_keys(session, recording.institution_id)
             copied = {one.location: one.ledger_bytes for one in copies.of_recording(session, recording_id)}
             size, head = recording.ledger_bytes, recording.ledger_head
         copied[LOCAL] = size

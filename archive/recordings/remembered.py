@@ -4,8 +4,30 @@ signature, and they still prove themselves."""
 from collections.abc import Iterator
 from pathlib import Path
 
-from archive.recordings.verify import CUSTODY_NAME, LEDGER_NAME, SIGNATURES_NAME, Chain, Finding, read_chain
+from sqlalchemy.orm import Session
+
+from archive.recordings import signing_keys
+from archive.recordings.verify import (
+    CUSTODY_NAME,
+    LEDGER_NAME,
+    NOTES,
+    SIGNATURES_NAME,
+    Chain,
+    Finding,
+    read_chain,
+    verify,
+)
 from core.tables import Recording
+
+
+def doubts(session: Session, folder: Path, recording: Recording) -> list[Finding]:
+    """Why nothing must be said or made of a recording in the institution's name: its papers don't prove themselves, or
+    they are not what the database knows. Before the first signature there is none to ask for."""
+    keys = signing_keys.public_keys(session, recording.institution_id)
+    report = verify(folder, keys, with_media=False, on_air=recording.state == "recording")
+    not_yet = {"unsigned", *NOTES} if recording.signed_bytes == 0 else set[str]()
+    found = [] if report.is_whole else [one for one in report.findings if one.kind not in not_yet]
+    return [*found, *compare(recording, folder)]
 
 
 def compare(recording: Recording, folder: Path) -> Iterator[Finding]:

@@ -151,13 +151,8 @@ def check_ledger(session: Session, settings: Settings, recording_id: str) -> Non
     recording = session.get(Recording, recording_id)
     if recording is None:
         raise UserError(f"there is no recording {recording_id} / hakuna rekodi {recording_id}")
-    keys = signing_keys.public_keys(session, recording.institution_id)
-    report = verify.verify(
-        settings.recordings / recording_id, keys, with_media=False, on_air=recording.state == "recording"
-    )
-    not_yet = {"unsigned", *verify.NOTES} if recording.signed_bytes == 0 else set()
-    wrong = [one for one in report.findings if one.kind not in not_yet]
-    if wrong and not report.is_whole:
+    wrong = remembered.doubts(session, settings.recordings / recording_id, recording)
+    if wrong:
         raise UserError(f"{wrong[0].text('en')} / {wrong[0].text('sw')}")
 
 
