@@ -196,7 +196,7 @@ def _act(studio: Studio, view: View) -> Page | Response:
     except BroadcastError as error:
         return _page(studio, view, Form(), said(view, error))
     studio.media.refresh(channel.slug)
-    return view.to(f"/console/broadcasts/{broadcast.id}")
+    return view.to(f"/console/broadcasts/{broadcast.id}#state")  # what is heard next, and the undo is one Tab away
 
 
 def _message(studio: Studio, view: View) -> Page | Response:

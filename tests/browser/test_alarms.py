@@ -31,7 +31,7 @@ addEventListener('DOMContentLoaded', () => new MutationObserver((all) => {
   }
 }).observe(document.body, { subtree: true, childList: true, characterData: true }));
 """
-BROADCAST = re.compile(r"/broadcasts/\w{26}$")
+BROADCAST = re.compile(r"/broadcasts/\w{26}(#state)?$")
 SEVERE, MILD = "square 880", "sine 440"
 
 
@@ -91,6 +91,8 @@ def test_an_evening_by_keyboard_and_ear(browser: Browser, mbashara_up: Up) -> No
         try:
             until(lambda: "status: Primary feed: " in " ".join(spoken(page)), "a feed that comes is not told")
             act(page, "Go live")
+            page.keyboard.press("Tab")  # a screen reader begins at the state, and ten seconds are short
+            expect(page.get_by_role("button", name="Undo: back to rehearsal")).to_be_focused()
             expect(page.locator("#now")).to_contain_text("This feed is on air.", timeout=10_000)
             until(lambda: any("Channel sikio: On air" in one for one in spoken(second)), "going live is not told")
 
@@ -141,6 +143,12 @@ def test_an_evening_by_keyboard_and_ear(browser: Browser, mbashara_up: Up) -> No
                       - button "I have seen it"
                 """
             )
+
+            # The button alone says what it is of, and what was spoken is not met again by who reads on.
+            seen = page.get_by_role("button", name="I have seen it")
+            expect(seen).to_have_accessible_description("✖ Alarm: Channel sikio: the feed is lost")
+            for said_once in page.locator("[data-alarm-says], [data-says-changes]").all():
+                expect(said_once).to_be_empty(timeout=10_000)
 
             # Seen by one, known to both; it sounds no more.
             press(page, "I have seen it")

@@ -115,7 +115,7 @@ def test_an_evening_at_the_console(browser: Browser, mbashara_up: Up) -> None:
             # The feed is there, seen and heard by the staff, and by nobody else.
             says(page, "Held: nobody outside sees it.")
             expect(page.locator("section.feed.good")).to_contain_text("Primary feed: good", timeout=25_000)
-            page.locator("[data-preview=primary] [data-look]").click()
+            page.get_by_role("button", name="Look and listen Primary feed").click()
             video = page.locator("[data-preview=primary] video")
             until(lambda: int(video.evaluate("v => v.currentTime > 1 ? v.videoWidth : 0")) == 640, "no preview")
             expect(page.locator("[data-says=peak]").first).to_contain_text("-", timeout=SOON_MS)
@@ -180,11 +180,12 @@ def test_two_engineers_see_each_others_acts(browser: Browser, mbashara_up: Up) -
         first.fill("#title_sw", "Kikao")
         first.fill("#title_en", "Sitting")
         first.get_by_role("button", name="Save").click()
-        second.goto(first.url)
+        address = first.url
+        second.goto(address)
         press(first, "Begin the rehearsal")
         says(second, "Rehearsal", 3_000)
         # The second presses what the first has overtaken: told so, and nothing is done twice.
-        second.goto(f"{first.url}/acts/go_live")
+        second.goto(f"{address}/acts/go_live")
         press(first, "End the rehearsal")
         second.get_by_role("main").get_by_role("button", name="Go live").click()
         expect(second.get_by_role("alert")).to_contain_text("somebody else has changed this broadcast")
@@ -211,9 +212,22 @@ def test_a_card_comes_to_the_wall_by_itself(browser: Browser, mbashara_up: Up) -
         expect(card).to_contain_text("Rehearsal", timeout=3_000)
         expect(card).to_contain_text("Sitting on the wall")
         expect(card.get_by_role("link")).to_be_focused()
+        expect(card).to_match_aria_snapshot(  # by heading, then on: whose it is comes before how it is
+            """
+            - listitem:
+              - heading "Channel ukuta" [level=2]
+              - strong: Rehearsal
+              - paragraph: /Sitting on the wall/
+              - list
+            """
+        )
+        wall.evaluate("document.querySelector('#load td').textContent = 'read'")
+        wall.evaluate("document.querySelector('#load table').isTheSame = true")
         press(other, "Cancel the broadcast")
         expect(wall.locator("[data-cards=quiet] #card-ukuta a")).to_be_focused(timeout=3_000)
         expect(wall.locator("#load")).to_contain_text("media-0")
+        expect(wall.locator("#load td").first).not_to_have_text("read", timeout=15_000)
+        assert wall.evaluate("document.querySelector('#load table').isTheSame"), "its reader is thrown to the beginning"
         assert fetched == [own], "the page as it was opened, and never again"
 
 

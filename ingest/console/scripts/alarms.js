@@ -1,6 +1,7 @@
 // Owns how an alarm calls: sound, a spoken line, a mark in the title, a notice on the desktop. The server says which
 // there are and who has seen them; only silence is this browser's own.
 import { morph } from './morph.js';
+import { SAID_MS } from './say.js';
 
 const POLL_MS = 3000;
 const TIMEOUT_MS = 8000;
@@ -17,6 +18,7 @@ export function callForAlarms(section, isFollowing) {
   const context = window.AudioContext && new AudioContext();
   let told = new Set();
   let failures = 0;
+  let cleared = 0;
   let isFetching = false;
   let isStale = false;
 
@@ -42,12 +44,13 @@ export function callForAlarms(section, isFollowing) {
     told = new Set(standing.map(({ dataset }) => dataset.key));
     document.title = standing.length ? `${standing.some(isSevere) ? '✖' : '▲'} ${standing.length} · ${title}` : title;
     if (fresh.length) call(fresh);
-    else if (!standing.length) part('alarm-says').textContent = '';
   }
 
   function call(fresh) {
     const words = fresh.map((one) => one.querySelector('[data-words]').textContent.trim());
     part('alarm-says').textContent = words.join('. ');
+    clearTimeout(cleared);
+    cleared = setTimeout(() => (part('alarm-says').textContent = ''), SAID_MS);
     sound(fresh.some(isSevere) ? 'severe' : 'mild');
     if (window.Notification?.permission === 'granted') new Notification(title, { body: words.join('\n'), tag: 'alarm' });
   }
@@ -108,7 +111,7 @@ export function callForAlarms(section, isFollowing) {
     },
   };
 
-  section.addEventListener('click', async ({ target }) => {
+  section.querySelector('.alarm-tools').addEventListener('click', async ({ target }) => {
     await acts[target.dataset.do]?.();
     showTools();
   });

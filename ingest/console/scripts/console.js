@@ -42,7 +42,7 @@ function follow(address) {
       if (!putCards(JSON.parse(data))) fetchAnew();
     });
     source.addEventListener('alarms', refreshAlarms);
-    source.addEventListener('load', ({ data }) => (document.getElementById('load').innerHTML = JSON.parse(data)));
+    source.addEventListener('load', ({ data }) => showLoad(JSON.parse(data)));
     source.addEventListener('changed', ({ lastEventId }) => {
       known = lastEventId;
       setTimeout(fetchAnew, isWall ? Math.random() * SPREAD_MS : 0); // all walls are told so at once: after a restart
@@ -77,6 +77,14 @@ function showNumbers({ channel, ...roles }) {
       }
     }
   }
+}
+
+// Number by number: who reads the table with a screen reader would be thrown to its beginning by a new one.
+function showLoad(html) {
+  const load = document.getElementById('load');
+  const fresh = load.cloneNode(false);
+  fresh.innerHTML = html;
+  morph(load, fresh);
 }
 
 let isFetching = false;
