@@ -121,13 +121,15 @@ def new_id() -> str:
     return ulid(int(BEGAN.timestamp() * 1000), secrets.token_bytes(10))
 
 
-def lay(recordings: Path, recording_id: str, channel_id: int, institution_id: int, *, over: bool = True) -> Path:
+def lay(
+    recordings: Path, recording_id: str, channel_id: int, institution_id: int, *, over: bool = True, slug: str = "bunge"
+) -> Path:
     """Files and ledger as media leaves them, of six files of six bytes."""
     folder, at_ms = recordings / recording_id, BEGAN.timestamp() * 1000
     (folder / "source").mkdir(parents=True)
     ledger = Ledger(folder)
     ids = {"channel_id": channel_id, "institution_id": institution_id}
-    started = {"recording": recording_id, "broadcast": recording_id, "channel": "bunge", "origin_ms": int(at_ms)}
+    started = {"recording": recording_id, "broadcast": recording_id, "channel": slug, "origin_ms": int(at_ms)}
     ledger.append(make_fact("started", at_ms, **started, **ids))
     ledger.append(make_fact("rendition", at_ms, name="source", kind="video", codecs="avc1.64001f"))
     for number, name in enumerate(("init-0.mp4", *(f"{msn}.m4s" for msn in range(5)))):

@@ -27,7 +27,7 @@ def recording(mbashara_up: Up) -> str:
     assert command(mbashara_up.data, "retention", "set", "zuio", "1").returncode == 0
     with psycopg.connect(host=str(mbashara_up.run / "postgres"), user="postgres", dbname="mbashara") as server:
         (ids,) = server.execute("select id, institution_id from channel where slug = 'zuio'").fetchall()
-    made = lay(mbashara_up.data / "laid", new_id(), *ids)
+    made = lay(mbashara_up.data / "laid", new_id(), *ids, slug="zuio")
     (made / "index.m3u8").write_text("#EXTM3U\n")
     _give(made.parent)
     made.rename(mbashara_up.data / "recordings" / made.name)
