@@ -221,12 +221,15 @@ def _complete_ledger(place: Path, recording: RestoredRecording, unix_ms: float) 
     after a power cut some more. `recovered` tells that such a file was hashed now, not as it was written. What is
     signed stays as it is on record: whoever verifies it is told that the file is another."""
     ledger, told, absent = Ledger(place), dict[str, int](), set[tuple[str, int]]()
+    gaps, end_ms = set[tuple[str | None, int]](), round(recording.end_ms)
     signed = _signed_names(place)
     for fact in read_facts(place):
         if fact["fact"] == "file":
             told[fact["name"]] = fact["size"]
         elif fact["fact"] == "absent":
             absent.add((fact["rendition"], fact["msn"]))
+        elif fact["fact"] == "gap":
+            gaps.add((fact.get("rendition"), fact["to_ms"]))
 
     def tell(name: str, **values: object) -> None:
         path = place / name
@@ -244,6 +247,10 @@ def _complete_ledger(place: Path, recording: RestoredRecording, unix_ms: float) 
                 tell(name, **where)
             elif name not in told and (rendition.name, segment.msn) not in absent:
                 ledger.append(make_fact("absent", unix_ms, **where, cause="process ended"))
+        own_ms = place_of(rendition.segments[-1])["to_ms"]
+        if own_ms < end_ms and (rendition.name, end_ms) not in gaps:  # a part that another rendition got written
+            lack = {"rendition": rendition.name, "from_ms": own_ms, "to_ms": end_ms, "cause": "process ended"}
+            ledger.append(make_fact("gap", unix_ms, **lack))
     for path in (*place.glob("*.m3u8.new"), *place.glob("*/init-*.mp4.new")):  # half written, or not renamed
         if path.relative_to(place).as_posix() not in told:
             path.unlink()

@@ -225,11 +225,13 @@ def holes(folder: Path) -> list[str]:
     frame of sound where a feed began anew."""
     ledger, wrong = read_chain(folder / LEDGER_NAME), []
     spans: dict[str, dict[int, tuple[int, int]]] = {}
+    gaps = [one for one in ledger.lines if one["fact"] == "gap" and "rendition" in one]
     for line in [*listed_files(ledger).values(), *(one for one in ledger.lines if one["fact"] == "absent")]:
         if line.get("msn") is not None:
             spans.setdefault(line["rendition"], {}).setdefault(line["msn"], (line["from_ms"], line["to_ms"]))
     for rendition, by_number in spans.items():
-        ordered = [by_number[number] for number in sorted(by_number)]
+        told = [(one["from_ms"], one["to_ms"]) for one in gaps if one["rendition"] == rendition]
+        ordered = sorted([*by_number.values(), *told])
         for before, after in pairwise(ordered):
             if abs(after[0] - before[1]) > FRAME_MS:
                 wrong.append(f"{rendition}: nothing is said of {before[1]} to {after[0]} ms")
@@ -291,7 +293,7 @@ def mended(one: House, recording: str) -> Mended:
 
 def fixity(one: House) -> dict[str, dict[str, Any]]:
     until(lambda: not one.rows("select 1 from recording_copy where papers_due and location <> 'local'"), "papers", 30)
-    told = command(one.up.data, "fixity", "run", "--json")
+    told = command(one.up.data, "fixity", "run", "--json", locations_file=one.place / "locations.toml")
     return {copy["location"]: copy for copy in json.loads(told.stdout)}
 
 
