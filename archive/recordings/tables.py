@@ -17,6 +17,7 @@ class PreservationEvent(Base):
         ForeignKeyConstraint(["recording_id", "institution_id"], ["recording.id", "recording.institution_id"]),
         CheckConstraint("outcome in ('success', 'fail')", name="preservation_outcome"),
         Index("event_of_recording", "recording_id", "id"),
+        Index("export_by_hash", text("((line::jsonb ->> 'sha256'))"), postgresql_where=text("kind = 'export'")),
     )
     id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
     recording_id: Mapped[str]
@@ -40,6 +41,7 @@ class RecordingCopy(Base):
         ForeignKeyConstraint(["recording_id", "institution_id"], ["recording.id", "recording.institution_id"]),
         CheckConstraint("state in ('copying', 'whole', 'faulty', 'held', 'disposed')", name="copy_state"),
         Index("copy_to_make", "next_try_at", postgresql_where=text("state = 'copying' or papers_due")),
+        Index("copy_troubled", "state", postgresql_where=text("state in ('faulty', 'held')")),
         Index("copy_to_check", "next_check_at", postgresql_where=text("next_check_at is not null")),
     )
     recording_id: Mapped[str] = mapped_column(primary_key=True)

@@ -92,7 +92,8 @@ def test_clean_end_is_on_demand_at_once_and_complete(mbashara_up: Up, tmp_path: 
     assert (played.returncode, played.stderr) == (0, "")
     until(lambda: verify(folder).is_whole, "not signed to its end")
     told = command(mbashara_up.data, "recording", "verify", broadcast, str(folder / "source/0.m4s"), "--lang", "en")
-    assert told.returncode == 0 and "WHOLE AND UNALTERED" in told.stdout and "= source/0.m4s" in told.stdout, told
+    assert told.returncode == 0 and "WHOLE AND UNALTERED" in told.stdout, told
+    assert "to the last byte: source/0.m4s" in told.stdout, told
     shown = json.loads(command(mbashara_up.data, "recording", "show", broadcast, "--json").stdout)
     assert shown["is_signed_whole"] and {"source", "source-audio"} <= set(shown["renditions"]), shown
     (folder / "source/1.m4s").write_bytes((folder / "source/0.m4s").read_bytes())
