@@ -89,8 +89,6 @@ def _started(session: Session, recording_id: str, fact: Fact) -> None:
         )
         return
     broadcast = _broadcast_of(session, channel, recording_id, fact.get("plan", recording_id), at)
-    if not broadcast.is_test and channel.slug != fact.get("channel", channel.slug):
-        raise LedgerError(f"channel {fact['channel_id']} is {channel.slug} here, not {fact['channel']}")
     if broadcast.air_id == recording_id and broadcast.started_at is None:
         broadcast.started_at = at
     began = {"after": broadcast.state} if broadcast in session.new else {}

@@ -114,7 +114,7 @@ def test_what_media_tells_is_told(engine: Engine, inbox: Receiver) -> None:
             {"fact": "ended", "duration_ms": 5000, "size_bytes": 1, "reason": "over"},
         ]
         rows.apply(session, recording, ledger(*({**fact, "at": now.isoformat()} for fact in facts)))
-    told = inbox.wait(made.path, 5)
+    told = inbox.wait(made.path, 4)
     assert [one.event.partition(".")[2] for one in told] == ["live", "lost", "back", "ended"]
     assert told[1].told["data"]["cause"] == "stalled"
 
