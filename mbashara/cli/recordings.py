@@ -147,7 +147,9 @@ def _describe(session: Session, recorded: Recorded) -> tuple[Described, int]:
 def _kept(file: ExportedFile) -> jobs.File:
     """What custody tells of it."""
     span = {"from_ms": file.from_ms, "to_ms": file.to_ms}
-    return {"name": file.path.name, "size": file.size, "sha256": verify.hash_file(file.path), **span}
+    with as_caller():
+        digest = verify.hash_file(file.path)
+    return {"name": file.path.name, "size": file.size, "sha256": digest, **span}
 
 
 @contextmanager

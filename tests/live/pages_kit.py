@@ -246,7 +246,7 @@ def _pages(engine: Engine, world: World, folder: Path, provider: Provider | None
     settings.imports_folder.mkdir(exist_ok=True)
     desk = Desk(settings.recordings, settings.exports_folder)
     made = desk.exports / world.b.export_id / "faili.mp4"  # b's export
-    made.parent.mkdir(parents=True)
+    made.parent.mkdir(parents=True, exist_ok=True)
     made.write_bytes(b"a film")
     stills = folder / "stills"
     stills.mkdir(exist_ok=True)
