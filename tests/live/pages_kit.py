@@ -252,7 +252,8 @@ def _pages(engine: Engine, world: World, folder: Path, provider: Provider | None
     stills.mkdir(exist_ok=True)
     (stills / f"{world.b.channel}.primary.jpg").write_bytes(b"a picture")  # b's feed, though none is here
     for tenant in (world.a, world.b):
-        make_recording(settings.recordings, recording=tenant.recording_id)
+        if not (settings.recordings / tenant.recording_id).exists():
+            make_recording(settings.recordings, recording=tenant.recording_id)
     load = LoadMeter(settings, away)
     studio = Studio(engine, away, PEPPER, "rtmp://127.0.0.1/live", stills, folder / "live", load.read)
     kept = open_archive(settings, engine, Rate(1000, 1000))
