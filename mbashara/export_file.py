@@ -29,11 +29,11 @@ from archive.recordings.export_credentials import CredentialsError, Described, s
 from archive.recordings.export_plan import ExportError, NothingThere, Range
 from archive.recordings.premis import write_premis
 from archive.recordings.samples import Stopped, UnknownRecording
+from core import cage
 from core.media.packet import MediaError
 from core.web.i18n import Language
 from mbashara import __version__
 from mbashara.stills import step_back
-from transcode.files import cage
 
 MEMORY_BYTES = 4 << 30
 LOOK_S = 0.5

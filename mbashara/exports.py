@@ -29,12 +29,12 @@ from sqlalchemy.orm import Session
 from archive.exports import jobs
 from archive.exports.tables import ExportJob
 from archive.recordings import about, signing_keys
+from core import cage
 from core.database import DatabaseAway, transaction
 from core.web.dates import EAST_AFRICA_TIME
 from mbashara.children import die_with_parent
 from mbashara.export_file import Order
 from mbashara.settings import Settings
-from transcode.files import cage
 
 QUEUE = "exports"
 MAKING = ".making"

@@ -3,7 +3,7 @@
     file ──> ffmpeg ──FLV──> source renditions
                        └──> ffmpeg, a broadcast's ladder ──FLV──> rungs
 
-Both ffmpegs are caged (transcode/files/cage.py); packagers, recorder and ledger are a broadcast's own. The recording is
+Both ffmpegs are caged (core/cage.py); packagers, recorder and ledger are a broadcast's own. The recording is
 made under RECORDINGS/.imports, where nobody looks, and takes its place by one rename when it is whole: whatever kills
 this process, it begins anew from the file. The order comes as JSON on standard input, what becomes of it goes out as
 lines of JSON.
@@ -29,6 +29,7 @@ import imageio_ffmpeg
 
 from archive.imports.kept import IMPORTED, ORIGINAL, STAGING
 from archive.recordings.recorder import Recorder, Recording
+from core import cage
 from core.media import flv
 from core.media.files import sync_file_system
 from core.media.packet import AudioTrack, Kind, MediaError, Packet, Track, VideoTrack
@@ -36,7 +37,6 @@ from core.media.window import Cadence, Segment
 from mbashara.imported_rendition import ImportedRendition
 from mbashara.stills import step_back
 from player.playlist import audio_multivariant, multivariant
-from transcode.files import cage
 from transcode.files.command import limits, source_command
 from transcode.files.facts import Making, Refused, Trouble, decide
 from transcode.files.look import look

@@ -26,12 +26,12 @@ from sqlalchemy import Engine
 
 from archive.imports import jobs
 from archive.imports.kept import STAGING
+from core import cage
 from core.database import DatabaseAway, transaction
 from core.ids import is_id
 from mbashara.children import die_with_parent
 from mbashara.import_file import Order
 from mbashara.settings import Settings
-from transcode.files import cage
 from transcode.files.facts import Trouble
 
 QUEUE = "imports"

@@ -5,24 +5,29 @@ alone: parameter sets, SEI, delimiters and filler come and go with containers (I
 """
 
 import hashlib
+import os
 import re
-import resource
+import signal
 import subprocess
-import tempfile
 import threading
 from array import array
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
+from subprocess import DEVNULL, PIPE
+from typing import BinaryIO
 
 from archive.recordings.samples import Stopped
+from core import cage
+from core.cage import Limits
 from core.media import flv
 from core.media.packet import Buffer, Kind, MediaError, Packet, Track
 
 DIGEST_BYTES = 16
 TIMEOUT_S = 1800.0
-MEMORY_BYTES = 2 << 30
+PROBE_TIMEOUT_S = 60.0
+LIMITS = Limits(memory_bytes=2 << 30, cpu_s=1800)
+MAX_TOLD_BYTES = 1 << 20
 MAX_PACKETS = 4_000_000
 MAX_TRACKS = 8
 CONTAINERS = "mov,mp4,m4a,mpegts,matroska,webm,flv,avi,aac"
@@ -71,12 +76,12 @@ def packet_hash(kind: Kind, payload: Buffer) -> bytes | None:
     return digest.digest()[:DIGEST_BYTES] if is_coded else None
 
 
-def read_clip(path: Path, ffmpeg: str, stop: Callable[[], bool] = lambda: False) -> list[ClipTrack]:
+def read_clip(file: BinaryIO, ffmpeg: str, stop: Callable[[], bool] = lambda: False) -> list[ClipTrack]:
     """All its tracks, sound and picture. Blocks; several of a kind are read one after the other, as what ffmpeg hands
     over has room for one of each. Raises ClipError."""
     tracks: list[ClipTrack] = []
     passes: list[dict[Kind, tuple[int, ClipTrack]]] = []
-    for index, kind, codec in _probe(path, ffmpeg)[: MAX_TRACKS + 1]:
+    for index, kind, codec in _probe(file, ffmpeg)[: MAX_TRACKS + 1]:
         tracks.append(ClipTrack(kind, codec))
         if tracks[-1].is_readable:
             free = next((one for one in passes if kind not in one), None)
@@ -89,40 +94,30 @@ def read_clip(path: Path, ffmpeg: str, stop: Callable[[], bool] = lambda: False)
         raise ClipError("it has too many tracks")
     for one in passes:
         maps = [word for index, _ in one.values() for word in ("-map", f"0:{index}")]
-        _fill({kind: track for kind, (_, track) in one.items()}, path, ffmpeg, maps, stop)
+        _fill({kind: track for kind, (_, track) in one.items()}, file, ffmpeg, maps, stop)
     return tracks
 
 
-def _probe(path: Path, ffmpeg: str) -> list[tuple[int, Kind, str]]:
-    with tempfile.TemporaryFile() as told:
-        child = subprocess.Popen(
-            [*_input(path, ffmpeg, "info"), "-t", "0", "-f", "null", "-"],
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=told,
-        )  # fmt: skip
-        with _limited(child):
-            try:
-                child.wait(60)
-            except subprocess.TimeoutExpired as error:
-                raise ClipError("it takes too long to read") from error
-        told.seek(0)
-        text = told.read(1 << 20).decode(errors="replace").partition("Stream mapping:")[0].partition("\nOutput #0")[0]
+def _probe(file: BinaryIO, ffmpeg: str) -> list[tuple[int, Kind, str]]:
+    with _started([*_input(ffmpeg, "info"), "-t", "0", "-f", "null", "-"], file, PROBE_TIMEOUT_S, stderr=PIPE) as child:
+        assert child.stderr is not None
+        told = child.stderr.read(MAX_TOLD_BYTES).decode(errors="replace")
+        if len(told) < MAX_TOLD_BYTES and child.wait() == -signal.SIGKILL:
+            raise ClipError("it takes too long to read")
+    text = told.partition("Stream mapping:")[0].partition("\nOutput #0")[0]
     return [
         (int(index), Kind[kind.upper()], codec) for index, kind, codec, rest in _STREAM.findall(text)
         if "attached pic" not in rest
     ]  # fmt: skip
 
 
-def _fill(tracks: dict[Kind, ClipTrack], path: Path, ffmpeg: str, maps: list[str], stop: Callable[[], bool]) -> None:
-    child = subprocess.Popen(
-        [
-            *_input(path, ffmpeg, "error"), *maps, "-c", "copy",
-            "-flvflags", "no_duration_filesize", "-f", "flv", "pipe:1",
-        ],
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    timer = threading.Timer(TIMEOUT_S, child.kill)
-    timer.start()
-    with _limited(child):
+def _fill(
+    tracks: dict[Kind, ClipTrack], file: BinaryIO, ffmpeg: str, maps: list[str], stop: Callable[[], bool]
+) -> None:
+    line = [
+        *_input(ffmpeg, "error"), *maps, "-c", "copy", "-flvflags", "no_duration_filesize", "-f", "flv", "pipe:1",
+    ]  # fmt: skip
+    with _started(line, file, TIMEOUT_S, stdout=PIPE) as child:
         try:
             for item in _items(child, stop):
                 _take(tracks[item.kind], item)
@@ -130,8 +125,6 @@ def _fill(tracks: dict[Kind, ClipTrack], path: Path, ffmpeg: str, maps: list[str
                 raise ClipError("it is damaged, or not what it says it is")
         except (MediaError, subprocess.TimeoutExpired) as error:
             raise ClipError(str(error)) from error
-        finally:
-            timer.cancel()
 
 
 def _items(child: "subprocess.Popen[bytes]", stop: Callable[[], bool]) -> Iterator[Packet | Track]:
@@ -157,19 +150,26 @@ def _take(track: ClipTrack, item: Packet | Track) -> None:
     track.times_ms.append(item.dts_ms)
 
 
-def _input(path: Path, ffmpeg: str, loglevel: str) -> list[str]:
-    options = f"-hide_banner -nostats -nostdin -loglevel {loglevel} -protocol_whitelist file,pipe"
-    return [ffmpeg, *options.split(), "-format_whitelist", CONTAINERS, "-i", f"file:{path}"]
+def _input(ffmpeg: str, loglevel: str) -> list[str]:
+    """It reads the file that its standard input is, where it may seek, and can open no other."""
+    options = f"-hide_banner -nostats -nostdin -loglevel {loglevel} -protocol_whitelist fd,pipe"
+    return [ffmpeg, *options.split(), "-format_whitelist", CONTAINERS, "-i", "fd:"]
 
 
 @contextmanager
-def _limited(child: "subprocess.Popen[bytes]") -> Iterator[None]:
-    """A child with bounded memory that does not outlive the block."""
+def _started(
+    line: list[str], file: BinaryIO, timeout_s: float, stdout: int = DEVNULL, stderr: int = DEVNULL
+) -> Iterator["subprocess.Popen[bytes]"]:
+    """A caged child that does not outlive the block, nor its time."""
+    os.lseek(file.fileno(), 0, os.SEEK_SET)
+    child = subprocess.Popen(
+        line, stdin=file, stdout=stdout, stderr=stderr, env=cage.environment(), preexec_fn=cage.enter(LIMITS)
+    )
+    timer = threading.Timer(timeout_s, child.kill)
+    timer.start()
     with child:
         try:
-            for limit, most in ((resource.RLIMIT_AS, MEMORY_BYTES), (resource.RLIMIT_CORE, 0)):
-                with suppress(ProcessLookupError):
-                    resource.prlimit(child.pid, limit, (most, most))
-            yield
+            yield child
         finally:
+            timer.cancel()
             child.kill()

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
+from typing import BinaryIO
 
 from archive.recordings import clip_match
 from archive.recordings.clip_match import Run
@@ -106,13 +107,13 @@ class Finding:
 
 
 def check_clip(
-    path: Path, folder: Path, ffmpeg: str, *, progress: Progress = lambda _: None, stop: Stop = lambda: False
+    file: BinaryIO, folder: Path, ffmpeg: str, *, progress: Progress = lambda _: None, stop: Stop = lambda: False
 ) -> Finding:
     """Holds a file against a recording's folder. Blocks; reads no more of the recording than it must, one segment at a
     time; some 13 bytes of memory a packet. Raises UnknownRecording, Stopped, OSError."""
     recorded = read_recorded(folder)
     try:
-        tracks = read_clip(path, ffmpeg, stop)
+        tracks = read_clip(file, ffmpeg, stop)
     except ClipError as error:
         return Finding(Verdict.UNREADABLE, recorded.origin_ms, None, None, (), why=str(error))
     order = sorted(tracks, key=lambda track: track.kind is Kind.VIDEO)  # sound is small, and says where to look

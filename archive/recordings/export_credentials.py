@@ -220,7 +220,11 @@ class _Counted(io.RawIOBase):
 def read(path: Path, authority: bytes) -> Credentials:
     """What the file's credentials are worth to who trusts `authority` (PEM) alone. Blocks; fetches nothing."""
     with path.open("rb") as file:
-        return read_file(file, TYPES.get(path.suffix.lower(), "video/mp4"), authority)
+        return read_file(file, type_of(path), authority)
+
+
+def type_of(path: Path) -> str:
+    return TYPES.get(path.suffix.lower(), "video/mp4")
 
 
 def read_file(file: BinaryIO, kind: str, authority: bytes) -> Credentials:

@@ -61,7 +61,7 @@ def makers(up: Up) -> list[psutil.Process]:
 
 def verified(up: Up, file: Path) -> tuple[int, str]:
     told = command(up.data, "recording", "verify", ID, str(file), "--no-media", "--lang", "en")
-    return told.returncode, told.stdout
+    return told.returncode, told.stdout + told.stderr
 
 
 def test_one_result_though_all_who_made_it_were_killed(mbashara_up: Up, token: str, tmp_path: Path) -> None:

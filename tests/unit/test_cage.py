@@ -9,7 +9,7 @@ from pathlib import Path
 import imageio_ffmpeg
 import pytest
 
-from transcode.files import cage
+from core import cage
 from transcode.files.facts import FileFacts
 from transcode.files.look import look
 

@@ -28,7 +28,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def check(folder: Path, clip: Path | str) -> Finding:
-    return check_clip(folder / clip, folder / "ours/recordings" / ("0" * 26), FFMPEG)
+    with (folder / clip).open("rb") as file:
+        return check_clip(file, folder / "ours/recordings" / ("0" * 26), FFMPEG)
 
 
 def track(finding: Finding, kind: Kind) -> TrackFinding:

@@ -7,7 +7,7 @@ from typing import Any
 
 import ffmpeg
 
-from transcode.files.cage import Limits
+from core.cage import Limits
 from transcode.files.facts import CONTAINERS, Making
 
 MEMORY_BYTES = 4 << 30

@@ -16,8 +16,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from transcode.files import cage
-from transcode.files.cage import Limits
+from core import cage
+from core.cage import Limits
 from transcode.files.facts import (
     CONTAINERS,
     TELL_LENGTH,
