@@ -28,7 +28,7 @@ from archive.recordings import rows
 from archive.words import N_
 from core.audit import Actor
 from core.database import transaction
-from core.ids import RANDOM_BYTES, is_id
+from core.ids import RANDOM_BYTES, is_id, new_id
 from core.staff.permissions import Act, scope
 from core.tables import Broadcast, Recording
 from core.web.dates import EAST_AFRICA_TIME
@@ -108,7 +108,7 @@ def _new(engine: Engine, desk: Desk, view: View) -> Page | Response:
             return _form(view, recording, broadcast, origin_ms, Form({"format": Format.MP4}))
         asked, problems = _asked(view, origin_ms)
         if asked is not None:
-            job_id = jobs.new_id(view.visit.now, secrets.token_bytes(RANDOM_BYTES))
+            job_id = new_id(view.visit.now, secrets.token_bytes(RANDOM_BYTES))
             made = jobs.add(session, job_id, recording, asked, by=view.actor, now=view.visit.now)
             if isinstance(made, ExportJob):
                 return view.to(f"{PATH}?told=asked")

@@ -30,7 +30,7 @@ from archive.imports.tus import Patch, TusError, Wrong
 from archive.imports.uploads import Cause, Depot, Growing, UploadRefused
 from core.audit import Actor
 from core.database import transaction
-from core.ids import RANDOM_BYTES, is_id
+from core.ids import RANDOM_BYTES, is_id, new_id
 from core.staff.permissions import Act, Scope, scope
 from core.web.site import Site
 from mbashara.api import problems
@@ -180,7 +180,7 @@ class _Door:
     def _create(self, request: Request, uploader: Uploader) -> Response:
         size_bytes = tus.read_length(request.headers, self._depot.max_bytes)
         told = tus.read_metadata(request.headers)
-        job_id, now = jobs.new_id(self._now(), secrets.token_bytes(RANDOM_BYTES)), self._now()
+        job_id, now = new_id(self._now(), secrets.token_bytes(RANDOM_BYTES)), self._now()
         with transaction(self._engine) as session:
             job = uploads.begin(
                 session, self._depot, job_id, told, size_bytes, uploader.place, by=uploader.actor, now=now

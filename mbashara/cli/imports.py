@@ -18,7 +18,7 @@ from archive.imports.words import told_in
 from core.audit import Actor
 from core.channels import find_channel
 from core.database import open_engine, transaction
-from core.ids import RANDOM_BYTES
+from core.ids import RANDOM_BYTES, new_id
 from core.web.dates import EAST_AFRICA_TIME
 from core.web.i18n import Language
 from mbashara.cli.common import UserError, add_command, database
@@ -99,7 +99,7 @@ def _take(settings: Settings, file: Path, arguments: Namespace, at: datetime | N
     with database(settings) as session:
         if find_channel(session, arguments.channel) is None:
             raise UserError(f"there is no channel {arguments.channel} / hakuna chaneli {arguments.channel}")
-    job_id = jobs.new_id(now, secrets.token_bytes(RANDOM_BYTES))
+    job_id = new_id(now, secrets.token_bytes(RANDOM_BYTES))
     kept = settings.imports_folder / job_id
     with stepped_down(settings):
         sha256, size_bytes = _copy(settings, file, kept)

@@ -35,7 +35,7 @@ from core import channels
 from core.broadcasts import queries as broadcasts
 from core.broadcasts.queries import Outline
 from core.database import open_engine, transaction
-from core.ids import ulid
+from core.ids import new_id, ulid
 from core.staff.mail import FolderMailer
 from core.staff.oidc.provider import Provider
 from core.staff.permissions import Grant, Role
@@ -296,13 +296,13 @@ def _plan(session: Session, slug: str, institution: Institution) -> str:
 def _import(session: Session, slug: str) -> str:
     channel = channels.find_channel(session, slug)
     assert channel is not None
-    job_id = jobs.new_id(NOW, channel.id.to_bytes(10, "big"))
+    job_id = new_id(NOW, channel.id.to_bytes(10, "big"))
     return jobs.add(session, job_id, channel, Wanted(f"{slug}.mp4", 1000), by=BY, now=NOW).id
 
 
 def _export(session: Session, recording_id: str, institution: Institution) -> str:
     """Of the tenant's recording."""
-    export_id = jobs.new_id(NOW, (institution.id * 10 + 2).to_bytes(10, "big"))
+    export_id = new_id(NOW, (institution.id * 10 + 2).to_bytes(10, "big"))
     file = {"name": "faili.mp4", "size": 6, "sha256": "0" * 64, "from_ms": 0, "to_ms": 60_000}
     session.add(
         ExportJob(
