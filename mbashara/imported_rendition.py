@@ -6,8 +6,10 @@ from archive.recordings.recorder import Recording, RenditionRecorder
 from core.media.packet import Buffer, Kind, Track, VideoTrack
 from core.media.window import Part, Segment
 from player.playlist import Rendition as Listed
-from transcode.packager import AudioPackager, Packager, VideoPackager
+from transcode.audio_packager import AudioPackager
+from transcode.packager import Packager
 from transcode.timeline import Timeline
+from transcode.video_packager import VideoPackager
 
 
 class ImportedRendition:
