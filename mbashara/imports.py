@@ -21,7 +21,7 @@ from archive.imports import jobs
 from archive.imports.kept import STAGING
 from core.database import transaction
 from core.ids import is_id
-from mbashara.import_file import Order
+from mbashara.import_order import Order
 from mbashara.job_child import JobChild
 from mbashara.job_queue import JobQueue
 from mbashara.settings import Settings
