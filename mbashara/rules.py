@@ -52,6 +52,9 @@ class Keeper:
                 if failing != str(error):
                     log.warning("rules are not looked at", reason=str(error))
                 failing, self.closed = str(error), None
+            except Exception:
+                log.exception("a round of rules failed")
+                self.closed = None
             stopping.wait(ROUND_S)
 
     def round(self, is_full: bool) -> None:
