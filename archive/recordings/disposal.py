@@ -166,11 +166,6 @@ def requests(
     return session.execute(query.order_by(DisposalRequest.id.desc()).limit(limit)).all()
 
 
-def open_request(session: Session, recording_id: str) -> DisposalRequest | None:
-    query = select(DisposalRequest).where(DisposalRequest.recording_id == recording_id)
-    return session.scalars(query.where(DisposalRequest.state.in_(OPEN))).one_or_none()
-
-
 def _open(
     session: Session, institution_id: int, recording_id: str, request_id: int, *states: str
 ) -> tuple[Recording, DisposalRequest]:
