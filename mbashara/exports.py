@@ -22,6 +22,7 @@ from sqlalchemy.orm import Session
 from archive.exports import jobs
 from archive.exports.tables import ExportJob
 from archive.recordings import about, signing_keys
+from archive.recordings.ledger import origin_ms_of
 from core.database import transaction
 from core.web.dates import EAST_AFRICA_TIME
 from mbashara.export_file import Order
@@ -155,17 +156,11 @@ def _file_name(folder: Path, job: ExportJob, channel: str) -> str:
     """The channel and when it begins, as people sort them."""
     if job.format == jobs.Format.BAG:
         return f"mbashara-{job.recording_id}.tar"
-    begins_ms = jobs.origin_ms_of(folder) + (job.from_ms or 0)
+    begins_ms = (origin_ms_of(folder) or 0) + (job.from_ms or 0)
     begins = datetime.fromtimestamp(begins_ms / 1000, EAST_AFRICA_TIME)
     return f"{channel}-{begins:%Y%m%d-%H%M%S}.{job.format}"
 
 
 def _keys(session: Session, institution_id: int) -> str:
     """keys.json: who may have signed it."""
-    mine = [one for one in signing_keys.published(session) if one[0].institution_id == institution_id]
-    told = [
-        {"id": key.id, "institution": owner.slug, "public_key": key.public_key,
-         "created_at": key.created_at.isoformat(), "retired_at": key.retired_at and key.retired_at.isoformat()}
-        for key, owner in mine
-    ]  # fmt: skip
-    return json.dumps({"keys": told}, indent=1) + "\n"
+    return json.dumps({"keys": signing_keys.told(session, institution_id)}, indent=1) + "\n"

@@ -22,7 +22,7 @@ from archive.exports.tables import ExportJob
 from archive.jobs import JobTable
 from archive.recordings import custody, rows
 from archive.recordings.export_credentials import Described
-from archive.recordings.ledger import read_facts
+from archive.recordings.ledger import origin_ms_of
 from archive.recordings.samples import ledger_head
 from core import audit
 from core.audit import Actor
@@ -216,14 +216,6 @@ def describe(session: Session, folder: Path) -> Described | None:
 def origin_ms(folder: Path, recording: Recording) -> int:
     """Where the wall clock of its timeline begins (Unix, ms): as the ledger says, else as the row does."""
     return origin_ms_of(folder) or round(recording.started_at.timestamp() * 1000)
-
-
-def origin_ms_of(folder: Path) -> int:
-    """0 where its ledger is not here."""
-    try:
-        return int(next(read_facts(folder), {}).get("origin_ms", 0))
-    except OSError:
-        return 0
 
 
 def _log(session: Session, job: ExportJob, act: str, by: Actor, now: datetime, after: audit.Facts) -> None:

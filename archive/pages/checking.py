@@ -10,9 +10,10 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from archive.pages import Archive
-from archive.pages.papers import find_file, origin_ms_of
+from archive.pages.papers import find_file
 from archive.recordings import export_credentials, genuine, rows
 from archive.recordings.export_credentials import Standing
+from archive.recordings.ledger import origin_ms_of
 from core.ids import is_id
 
 

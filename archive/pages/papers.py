@@ -1,6 +1,5 @@
 """What recordings' papers (ledger, custody log, signatures) prove, read anew only when they have changed."""
 
-import json
 import os
 from collections import OrderedDict
 from collections.abc import Collection
@@ -52,15 +51,6 @@ def find_file(folder: Path, sha256: str) -> tuple[int, dict[str, Any]] | None:
     ledger = verify.read_chain(path)
     line = next((line for line in verify.listed_files(ledger).values() if line["sha256"] == sha256), None)
     return None if line is None else (verify.origin_ms_of(ledger), line)
-
-
-def origin_ms_of(folder: Path) -> int | None:
-    """When the recording's timeline begins (Unix, ms); None where its ledger is not here."""
-    try:
-        with (folder / LEDGER_NAME).open("rb") as file:
-            return int(json.loads(file.readline(1 << 16))["origin_ms"])
-    except (OSError, ValueError, KeyError):
-        return None
 
 
 def _version(folder: Path) -> tuple[tuple[int, int] | None, ...]:

@@ -7,12 +7,11 @@ from datetime import UTC, datetime
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from archive.recordings import checks, rows
+from archive.recordings import checks
 from archive.recordings.locations.config import LOCAL, read_locations
 from archive.recordings.tables import RecordingCopy
 from core import audit
-from mbashara.cli.common import UserError, add_command, database, print_list, with_json
-from mbashara.cli.staff import BY
+from mbashara.cli.common import BY, UserError, add_command, database, find_recording, print_list, with_json
 from mbashara.settings import Settings
 
 ASK_AGAIN_S = 0.5
@@ -39,7 +38,8 @@ def fixity_run(settings: Settings, arguments: Namespace) -> int:
     places = {LOCAL, *(one.name for one in read_locations(settings.locations, settings.recordings))}
     wanted = sorted(places if arguments.location is None else places & {arguments.location})
     with database(settings) as session:
-        _find(session, arguments.recording)
+        if arguments.recording is not None:
+            find_recording(session, arguments.recording)
         if sum(checks.ask(session, asked, arguments.recording, one) for one in wanted) == 0:
             raise UserError("there are no copies to read / hakuna nakala za kusoma")
         subject = f"recording:{arguments.recording}" if arguments.recording else "recordings"
@@ -64,7 +64,8 @@ def fixity_run(settings: Settings, arguments: Namespace) -> int:
 def copy_anew(settings: Settings, arguments: Namespace) -> int:
     now = datetime.now(UTC)
     with database(settings) as session:
-        _find(session, arguments.recording)
+        if arguments.recording is not None:
+            find_recording(session, arguments.recording)
         count = checks.copy_anew(session, arguments.location, now, arguments.recording)
         if count == 0:
             raise UserError(f"there are no copies at {arguments.location} / hakuna nakala {arguments.location}")
@@ -72,11 +73,6 @@ def copy_anew(settings: Settings, arguments: Namespace) -> int:
         audit.append(session, BY, "location.copy_anew", subject, now=now, after={"copies": count})
     print(f"{count} copies are made again / nakala {count} zinatengenezwa upya")
     return 0
-
-
-def _find(session: Session, recording_id: str | None) -> None:
-    if recording_id is not None and rows.find_recording(session, recording_id) is None:
-        raise UserError(f"there is no recording {recording_id} / hakuna rekodi {recording_id}")
 
 
 def _copies(session: Session, recording_id: str | None, locations: list[str]) -> list[RecordingCopy]:

@@ -17,15 +17,23 @@ from os import getuid
 
 from sqlalchemy.orm import Session
 
-from archive.recordings import closures, disposal, policy, rows
+from archive.recordings import closures, disposal, policy
 from archive.recordings.policy_errors import NoSuchRequest, at
 from archive.recordings.policy_tables import DisposalRequest
 from core.audit import Actor
-from core.channels import find_channel
 from core.staff import accounts, login, sessions
 from core.staff.sessions import Visit
-from core.web.dates import EAST_AFRICA_TIME
-from mbashara.cli.common import UserError, add_command, database, institution_id, print_list, with_json
+from mbashara.cli.common import (
+    UserError,
+    add_command,
+    channel_id,
+    database,
+    find_recording,
+    institution_id,
+    print_list,
+    read_time,
+    with_json,
+)
 from mbashara.cli.staff import EVERYWHERE, MAX_PASSWORD_LINE
 from mbashara.settings import Settings
 
@@ -217,30 +225,11 @@ def retention_set(settings: Settings, arguments: Namespace) -> int:
     with database(settings) as session:
         owner = institution_id(session, arguments.institution)
         assert owner is not None
-        channel_id = None if arguments.channel is None else _channel_id(session, arguments.channel)
+        of_channel = None if arguments.channel is None else channel_id(session, arguments.channel)
         now = datetime.now(UTC)
-        policy.set_rule(session, owner, channel_id, years, by=by(), now=now, shortens=arguments.shorten)
+        policy.set_rule(session, owner, of_channel, years, by=by(), now=now, shortens=arguments.shorten)
     return 0
 
 
-def _channel_id(session: Session, slug: str) -> int:
-    channel = find_channel(session, slug)
-    if channel is None:
-        raise UserError(f"there is no channel {slug} / hakuna chaneli {slug}")
-    return channel.id
-
-
-def read_time(text: str) -> datetime:
-    """ISO 8601; East Africa Time unless it says otherwise."""
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise UserError(f"{text} is no time such as 2026-12-01T10:00 / si wakati") from None
-    return moment if moment.tzinfo is not None else moment.replace(tzinfo=EAST_AFRICA_TIME)
-
-
 def _owner(session: Session, recording_id: str) -> int:
-    found = rows.find_recording(session, recording_id)
-    if found is None:
-        raise UserError(f"there is no recording {recording_id} / hakuna rekodi {recording_id}")
-    return found[0].institution_id
+    return find_recording(session, recording_id)[0].institution_id

@@ -14,7 +14,7 @@ from typing import IO, TYPE_CHECKING
 
 from sqlalchemy.orm import Session
 
-from archive.recordings import about, bag, copies, custody, rebuild, rows, signing_keys, statement, verify
+from archive.recordings import about, bag, copies, custody, rebuild, signing_keys, statement, verify
 from archive.recordings.about import About
 from archive.recordings.bag_errors import BagError, Fault
 from archive.recordings.bag_import import import_bag
@@ -24,13 +24,11 @@ from archive.recordings.statement import Copy, Statement, StatementError
 from archive.recordings.statement_pdf import render_pdf
 from archive.recordings.tables import RecordingCopy
 from core import audit
-from core.ids import is_id
 from core.tables import Recording
 from core.web.i18n import Language
 from mbashara import __version__
-from mbashara.cli.common import Command, UserError, add_command, database
+from mbashara.cli.common import BY, Command, UserError, add_command, database, find_recording
 from mbashara.cli.evidence import check_ledger
-from mbashara.cli.staff import BY
 from mbashara.data import as_caller, stepped_down
 from mbashara.settings import Settings
 
@@ -89,7 +87,7 @@ def recording_export(otherwise: Command | None, settings: Settings, arguments: N
         return (otherwise or _nothing)(settings, arguments)
     with database(settings) as session:
         known, institution_id = _known(session, arguments.recording)
-        keys = json.dumps({"keys": _keys(session, institution_id)}, indent=1).encode() + b"\n"
+        keys = json.dumps({"keys": signing_keys.told(session, institution_id)}, indent=1).encode() + b"\n"
     folder = settings.recordings / known.recording_id
     with _plain_words():
         if arguments.premis:
@@ -189,26 +187,9 @@ def _sign(signer: signing_keys.Signer, text: bytes) -> dict[str, str]:
 
 def _known(session: Session, recording_id: str) -> tuple[About, int]:
     """What is known of a recording, and its institution's row."""
-    found = rows.find_recording(session, recording_id) if is_id(recording_id) else None
-    known = about.from_rows(session, recording_id)
-    if found is None or known is None:
-        raise UserError(f"there is no recording {recording_id} / hakuna rekodi {recording_id}")
-    return known, found[0].institution_id
-
-
-def _keys(session: Session, institution_id: int) -> list[dict[str, object]]:
-    """The institution's, as the site publishes them."""
-    return [
-        {
-            "id": key.id,
-            "institution": institution.slug,
-            "public_key": key.public_key,
-            "created_at": key.created_at.isoformat(),
-            "retired_at": key.retired_at and key.retired_at.isoformat(),
-        }
-        for key, institution in signing_keys.published(session)
-        if key.institution_id == institution_id
-    ]
+    recording, known = find_recording(session, recording_id)[0], about.from_rows(session, recording_id)
+    assert known is not None
+    return known, recording.institution_id
 
 
 def _note(session: Session, act: str, recording_id: str, institution_id: int | None, after: dict[str, object]) -> None:
