@@ -39,23 +39,19 @@ STDOUT = "-"
 
 
 def add_parsers(recording: "_SubParsersAction[ArgumentParser]") -> None:
-    """Adds to `export` and `import` where others made them already."""
-    export, otherwise = _shared(recording, "export", "hand a recording over")
-    if otherwise is None:
-        export.add_argument("recording", metavar="ID")
-        export.add_argument("-o", "--output", required=True, metavar="PATH", help="what to make; - is standard output")
+    """`export` (recordings.py) and `import` (imports.py) are there already: here they learn of packages."""
+    export, take = recording.choices["export"], recording.choices["import"]
     export.add_argument("--bag", action="store_true", help="a BagIt package (RFC 8493): PATH.tar, else a folder")
     export.add_argument("--sha512", action="store_true", help="in a bag: SHA-512 beside SHA-256")
     export.add_argument(
         "--link", action="store_true", help="in a bag that is a folder: media as hard links, never to be written to"
     )
     export.add_argument("--premis", action="store_true", help="PREMIS 3, as XML")
-    export.set_defaults(command=partial(recording_export, otherwise))
+    export.set_defaults(command=partial(recording_export, export.get_default("command")))
 
-    take, otherwise = _shared(recording, "import", "take a recording in")
     take.add_argument("--bag", type=Path, metavar="PATH", help="a BagIt package: a folder or a tar")
     take.add_argument("--keys", type=Path, metavar="FILE", help="keys.json of the platform that it comes from")
-    take.set_defaults(command=partial(recording_import, otherwise))
+    take.set_defaults(command=partial(recording_import, take.get_default("command")))
 
     state = add_command(
         recording.add_parser("statement", help="state, signed, what of a recording is held"), recording_statement
@@ -68,23 +64,11 @@ def add_parsers(recording: "_SubParsersAction[ArgumentParser]") -> None:
     kind.add_argument("--pdf", action="store_true", help="on paper, with the data attached (the default)")
 
 
-def _shared(
-    recording: "_SubParsersAction[ArgumentParser]", name: str, help_: str
-) -> tuple[ArgumentParser, Command | None]:
-    """The parser of a command, and what it did until now."""
-    made: ArgumentParser | None = recording.choices.get(name)
-    if made is not None:
-        return made, made.get_default("command")
-    return add_command(recording.add_parser(name, help=help_), _nothing), None
-
-
-def _nothing(settings: Settings, arguments: Namespace) -> int:
-    raise UserError("say what: --bag or --premis / sema nini: --bag au --premis")
-
-
-def recording_export(otherwise: Command | None, settings: Settings, arguments: Namespace) -> int:
+def recording_export(as_media: Command, settings: Settings, arguments: Namespace) -> int:
     if not (arguments.bag or arguments.premis):
-        return (otherwise or _nothing)(settings, arguments)
+        return as_media(settings, arguments)
+    if arguments.output is None:
+        raise UserError("say where to: -o PATH / sema iwekwe wapi: -o NJIA")
     with database(settings) as session:
         known, institution_id = _known(session, arguments.recording)
         keys = json.dumps({"keys": signing_keys.told(session, institution_id)}, indent=1).encode() + b"\n"
@@ -125,9 +109,9 @@ def _export_bag(folder: Path, known: About, keys: bytes, arguments: Namespace) -
             bag.write_folder(folder, Path(arguments.output), known, tags, now, algorithms, arguments.link)
 
 
-def recording_import(otherwise: Command | None, settings: Settings, arguments: Namespace) -> int:
+def recording_import(as_media: Command, settings: Settings, arguments: Namespace) -> int:
     if arguments.bag is None:
-        return (otherwise or _nothing)(settings, arguments)
+        return as_media(settings, arguments)
     with database(settings) as session:
         with as_caller():
             keys = verify.read_keys(arguments.keys) if arguments.keys else dict[bytes, str | None]()
