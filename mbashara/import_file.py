@@ -7,6 +7,7 @@ place by one rename when it is whole: whatever kills this process, it begins ane
 """
 
 import asyncio
+import errno
 import hashlib
 import json
 import os
@@ -32,6 +33,7 @@ from transcode.files.facts import Refused, Trouble, decide
 from transcode.files.look import look
 
 WATCH_S = 0.5
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 ENDING = re.compile("[a-z0-9]{1,10}")
 SERVED = ("m3u8", "m4s")
 
@@ -106,6 +108,8 @@ def make(order: Order, executable: str) -> dict[str, Any]:
         place.rename(whole)
         sync_file_system(whole.parent)
     except OSError as error:
+        if error.errno not in FULL:
+            raise  # it begins again, and the log says why
         raise fail(Trouble.DISK_FULL) from error
     except BaseException:
         shutil.rmtree(place, ignore_errors=True)
