@@ -18,7 +18,8 @@ from starlette.routing import BaseRoute
 from archive.imports import jobs, uploads
 from archive.imports.jobs import UNDER_WAY
 from archive.imports.uploads import Cause, Depot, UploadRefused
-from archive.imports.words import N_, can_take_short, state_in, trouble_in
+from archive.imports.words import can_take_short, state_in, trouble_in
+from archive.words import N_
 from core import channels
 from core.database import transaction
 from core.ids import RANDOM_BYTES, is_id, new_id

@@ -165,13 +165,12 @@ def _add_contents(session: Session, files: Files) -> None:
 
 def _add_custody(session: Session, files: Files) -> None:
     owner = session.get_one(Recording, files.recording_id).institution_id
-    for number, line in enumerate(files.custody.lines):
-        begin = files.custody.ends[number - 1] if number else 0
-        data = (files.folder / verify.CUSTODY_NAME).read_bytes()[begin : files.custody.ends[number] - 1]
+    data = (files.folder / verify.CUSTODY_NAME).read_bytes() if files.custody.lines else b""
+    for line, begin, end in zip(files.custody.lines, [0, *files.custody.ends], files.custody.ends, strict=False):
         session.add(
             PreservationEvent(
                 recording_id=files.recording_id, institution_id=owner, at=_at(line), kind=line["fact"],
-                outcome=line["outcome"], agent=line["agent"], line=data.decode(),
+                outcome=line["outcome"], agent=line["agent"], line=data[begin : end - 1].decode(),
             )
         )  # fmt: skip
         session.flush()

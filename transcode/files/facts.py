@@ -40,7 +40,6 @@ class Trouble(StrEnum):
     ENCRYPTED = "encrypted"
     TRUNCATED = "truncated"
     TOO_LONG = "too_long"
-    TOO_BIG = "too_big"
     BROKEN = "broken"
     STALLED = "stalled"
     DISK_FULL = "disk_full"
