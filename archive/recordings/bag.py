@@ -4,7 +4,6 @@ data/ holds the recording's folder whole; metadata/ its PREMIS and the keys that
 pass, each file read once; a folder shares its media's blocks with the recording where the file system can do that.
 """
 
-import base64
 import contextlib
 import fcntl
 import hashlib
@@ -21,8 +20,7 @@ from typing import IO, Protocol
 
 from archive.recordings.about import About
 from archive.recordings.bag_errors import BagError, Fault
-from archive.recordings.ledger import read_facts
-from archive.recordings.verify import CUSTODY_NAME, LEDGER_NAME, PENDING_SUFFIXES, SIGNATURES_NAME, Finding, key_id
+from archive.recordings.verify import CUSTODY_NAME, LEDGER_NAME, PENDING_SUFFIXES, SIGNATURES_NAME, Finding
 from core.web.i18n import Language
 
 DECLARATION = b"BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n"
@@ -188,13 +186,6 @@ def _size_text(size: int) -> str:
             break
         value, unit = value / 1000, larger
     return f"{value:.1f} {unit}" if unit != "B" else f"{size} B"
-
-
-def signing_keys(folder: Path) -> bytes:
-    """The public keys that the recording's signatures name, as the site publishes its own at /keys.json."""
-    named = dict.fromkeys(str(line["key"]) for line in read_facts(folder, SIGNATURES_NAME) if "key" in line)
-    keys = [{"id": key_id(base64.b64decode(key)), "public_key": key, "algorithm": "Ed25519"} for key in named]
-    return json.dumps({"keys": keys}, indent=1).encode() + b"\n"
 
 
 class _Hashing:

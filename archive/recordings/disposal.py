@@ -1,4 +1,4 @@
-"""Destroying a recording takes two people, and is carried out by a durable workflow (mbashara/disposal.py).
+"""Destroying a recording takes two people, and is carried out by a durable workflow (mbashara/rules.py).
 
 One asks, another approves; both are accounts, and the database itself refuses one who is both. What stands against it
 (a hold, the time it must be kept, being on the air or copied) is asked at each of the three steps: asking, approving,

@@ -4,14 +4,13 @@ What is there already is left alone. Nobody is told of anything: no webhook goes
 """
 
 import base64
-import json
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import DateTime, func, inspect, select, text
+from sqlalchemy import DateTime, inspect, select, text
 from sqlalchemy.orm import Session
 
 from archive.recordings import policy_rebuild, rows, verify
@@ -21,7 +20,7 @@ from archive.recordings.describe import DESCRIBED
 from archive.recordings.locations.config import LOCAL
 from archive.recordings.tables import PreservationEvent, RecordingCopy
 from archive.recordings.verify import Chain, Line, Report
-from core.tables import Base, Broadcast, BroadcastEvent, Channel, Gap, Institution, Recording, Rendition, SigningKey
+from core.tables import Base, Broadcast, BroadcastEvent, Channel, Institution, Recording, SigningKey
 
 Row = TypeVar("Row", bound=Base)
 
@@ -237,41 +236,3 @@ def number_on(session: Session) -> None:
 
 def _at(line: Line) -> datetime:
     return datetime.fromisoformat(line["at"])
-
-
-CATALOGUE: tuple[type[Base], ...] = (
-    Institution, Channel, Broadcast, BroadcastEvent, Recording, Rendition, Gap, PreservationEvent, RecordingCopy,
-    SigningKey,
-)  # fmt: skip
-"""What a rebuild brings back."""
-
-
-def count(session: Session) -> dict[str, int]:
-    return {table.__tablename__: session.scalar(select(func.count()).select_from(table)) or 0 for table in CATALOGUE}
-
-
-SERIAL = {"gap": {"id"}, "preservation_event": {"id"}}
-"""Numbers that mean nothing outside their database."""
-KEPT_OF_COPY = {"recording_id", "location", "institution_id", "state", "files", "size_bytes", "whole_at", "checked_at"}
-"""The rest of a copy's row is how its next turn goes."""
-
-
-def rows_of(session: Session, recording_id: str) -> list[str]:
-    """The catalogue's rows of a recording as JSON, for comparing two catalogues."""
-    recording = session.get_one(Recording, recording_id)
-    broadcast = session.get_one(Broadcast, recording.broadcast_id)
-    found: list[Base] = [recording, broadcast, session.get_one(Channel, broadcast.channel_id)]
-    found.append(session.get_one(Institution, recording.institution_id))
-    found += session.scalars(select(BroadcastEvent).where(BroadcastEvent.broadcast_id == broadcast.id))
-    for table in (Rendition, Gap, PreservationEvent):
-        found += session.scalars(select(table).where(table.recording_id == recording_id))
-    remote = RecordingCopy.location != LOCAL
-    found += session.scalars(select(RecordingCopy).where(RecordingCopy.recording_id == recording_id, remote))
-    return sorted(json.dumps(_told(row), default=str, sort_keys=True) for row in found)
-
-
-def _told(row: Base) -> list[Any]:
-    name = row.__tablename__
-    values = {one.key: getattr(row, one.key) for one in inspect(row).mapper.column_attrs}
-    kept = KEPT_OF_COPY if isinstance(row, RecordingCopy) else values.keys() - SERIAL.get(name, set())
-    return [name, {key: value for key, value in values.items() if key in kept}]

@@ -42,7 +42,7 @@ def recordings(tmp_path: Path) -> Path:
 
 
 def make_bag(recording: Path, target: Path, may_link: bool = False) -> Path:
-    tags = {"metadata/keys.json": bag.signing_keys(recording)}
+    tags = {"metadata/keys.json": b'{"keys": []}\n'}
     bag.write_folder(recording, target, from_files(recording), tags, NOW, ("sha256", "sha512"), may_link)
     return target
 
