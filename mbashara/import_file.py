@@ -150,7 +150,7 @@ class Maker:
         with open(self._order.file, "rb") as file:  # noqa: ASYNC230 # nothing else runs here
             source = await asyncio.create_subprocess_exec(
                 *source_command(self._executable, self._making), stdin=file, stdout=asyncio.subprocess.PIPE,
-                stderr=None, env=cage.environment(), preexec_fn=cage.enter(limits(self._making)),
+                stderr=None, env=cage.environment(), preexec_fn=cage.enter(limits(self._making), self._executable),
             )  # fmt: skip
         try:
             await self._read_source(source)
@@ -297,7 +297,7 @@ class Maker:
             self._ladder = await asyncio.create_subprocess_exec(
                 *ffmpeg_command(self._executable, rungs, writers, low_delay=False), stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.DEVNULL, stderr=None, pass_fds=writers, env=cage.environment(),
-                preexec_fn=cage.enter(limits(self._making)),
+                preexec_fn=cage.enter(limits(self._making), self._executable),
             )  # fmt: skip
         finally:
             for write in writers:

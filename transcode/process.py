@@ -1,4 +1,4 @@
-"""Runs one feed's ffmpeg: starts it, feeds it, reads its rungs, starts it again, drops rungs when it is too slow."""
+"""Runs one feed's caged ffmpeg: starts it, feeds it, reads its rungs, restarts it, drops rungs when it is too slow."""
 
 import asyncio
 import contextlib
@@ -8,6 +8,7 @@ from typing import Any
 
 import structlog
 
+from core import cage
 from core.media import flv
 from core.media.packet import Kind, MediaError, Packet, Track
 from core.media.stream import Item, LiveStream, QueueReader
@@ -15,6 +16,8 @@ from transcode.ladder import Rung, choose_rungs, ffmpeg_command
 
 log = structlog.get_logger()
 
+LIMITS = cage.Limits(memory_bytes=None, cpu_s=None, goes_first=False)
+"""It is on the air as long as its feed is."""
 MAX_LAG_MS = 4000
 LAG_CHECK_S = 1.0
 FIRST_BACKOFF_S, LAST_BACKOFF_S = 0.25, 8.0
@@ -87,10 +90,10 @@ class Transcoder:
         pipes = [os.pipe() for _ in rungs]
         writers = [write for _, write in pipes]
         try:
-            command = ffmpeg_command(self._executable, rungs, writers)
+            command = [*cage.entrance(LIMITS), *ffmpeg_command(self._executable, rungs, writers)]
             child = await asyncio.create_subprocess_exec(
                 *command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.DEVNULL,
-                stderr=asyncio.subprocess.PIPE, pass_fds=writers,
+                stderr=asyncio.subprocess.PIPE, pass_fds=writers, env=cage.environment(),
             )  # fmt: skip
         except BaseException:
             for read, _ in pipes:
