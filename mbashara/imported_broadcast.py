@@ -76,7 +76,7 @@ class ImportedBroadcast:
         with open(self._order.file, "rb") as file:  # noqa: ASYNC230 # nothing else runs here
             source = await asyncio.create_subprocess_exec(
                 *source_command(self._executable, self._making), stdin=file, stdout=asyncio.subprocess.PIPE,
-                stderr=None, env=cage.environment(), preexec_fn=cage.enter(limits(self._making)),
+                stderr=None, env=cage.environment(), preexec_fn=cage.enter(limits(self._making), self._executable),
             )  # fmt: skip
         try:
             await self._read_source(source)

@@ -30,7 +30,7 @@ class ImportedLadder:
         if not rungs:
             return
         self._child, outputs = await start_ladder(
-            self._executable, rungs, low_delay=False, env=cage.environment(), preexec_fn=cage.enter(self._limits)
+            self._executable, rungs, low_delay=False, preexec_fn=cage.enter(self._limits, self._executable)
         )
         self._rungs = [asyncio.create_task(read_rung(pipe, partial(self._take_all, name))) for name, pipe in outputs]
         assert self._child.stdin is not None

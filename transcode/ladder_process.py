@@ -7,21 +7,23 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Any
 
+from core import cage
 from core.media import flv
 from core.media.stream import Item
 from transcode.ladder import Rung, ffmpeg_command
 
 
 async def start_ladder(
-    executable: str, rungs: Sequence[Rung], *, low_delay: bool = True, **options: Any
+    executable: str, rungs: Sequence[Rung], *, low_delay: bool = True, entrance: Sequence[str] = (), **options: Any
 ) -> tuple[Process, list[tuple[str, int]]]:
-    """The child, and each rung's name and descriptor, for `read_rung`. `options` are the process's own."""
+    """The child, and each rung's name and descriptor, for `read_rung`. `entrance` is what leads into
+    its cage (`cage.entrance`), `options` are the process's own."""
     pipes = [os.pipe() for _ in rungs]
     writers = [write for _, write in pipes]
     try:
         child = await asyncio.create_subprocess_exec(
-            *ffmpeg_command(executable, rungs, writers, low_delay=low_delay), stdin=PIPE,
-            stdout=asyncio.subprocess.DEVNULL, pass_fds=writers, **options,
+            *entrance, *ffmpeg_command(executable, rungs, writers, low_delay=low_delay), stdin=PIPE,
+            stdout=asyncio.subprocess.DEVNULL, pass_fds=writers, env=cage.environment(), **options,
         )  # fmt: skip
     except BaseException:
         for read, _ in pipes:

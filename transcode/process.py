@@ -1,4 +1,4 @@
-"""Runs one feed's ffmpeg: starts it, feeds it, reads its rungs, starts it again, drops rungs when it is too slow."""
+"""Runs one feed's caged ffmpeg: starts it, feeds it, reads its rungs, restarts it, drops rungs when it is too slow."""
 
 import asyncio
 import contextlib
@@ -8,6 +8,7 @@ from typing import Any
 
 import structlog
 
+from core import cage
 from core.media import flv
 from core.media.packet import Kind, MediaError, Packet, Track
 from core.media.stream import Item, LiveStream, QueueReader
@@ -16,6 +17,8 @@ from transcode.ladder_process import end_child, read_rung, start_ladder
 
 log = structlog.get_logger()
 
+LIMITS = cage.Limits(memory_bytes=None, cpu_s=None, goes_first=False)
+"""It is on the air as long as its feed is."""
 MAX_LAG_MS = 4000
 LAG_CHECK_S = 1.0
 FIRST_BACKOFF_S, LAST_BACKOFF_S = 0.25, 8.0
@@ -84,7 +87,9 @@ class Transcoder:
 
     async def _run_once(self, rungs: Sequence[Rung]) -> None:
         self._in_ms = self._out_ms = 0
-        child, outputs = await start_ladder(self._executable, rungs, stderr=asyncio.subprocess.PIPE)
+        child, outputs = await start_ladder(
+            self._executable, rungs, entrance=cage.entrance(LIMITS), stderr=asyncio.subprocess.PIPE
+        )
         self.process_id = child.pid
         try:
             await self._attend(child, outputs)

@@ -17,6 +17,7 @@ from archive.recordings import policy_rebuild, rows, verify
 from archive.recordings.check import check_files
 from archive.recordings.copies import FIRST_CHECK
 from archive.recordings.describe import DESCRIBED
+from archive.recordings.ledger import read_facts
 from archive.recordings.locations.config import LOCAL
 from archive.recordings.tables import PreservationEvent, RecordingCopy
 from archive.recordings.verify import Chain, Line, Report
@@ -54,19 +55,30 @@ def read(folder: Path, keys: Collection[bytes]) -> Files:
     return Files(folder, report, *chains)
 
 
-def restore(session: Session, files: Files) -> bool:
-    """Puts a recording into the catalogue; False where it is there already. Raises RebuildError."""
+def described_as(folder: Path) -> Mapping[str, Any] | None:
+    """What its own custody log says last of whose it is: `institution`, `channel`, `broadcast`. Raises OSError."""
+    described = [line for line in read_facts(folder, verify.CUSTODY_NAME) if line.get("fact") == DESCRIBED]
+    return described[-1] if described else None
+
+
+def restore(session: Session, files: Files, here: Channel | None = None) -> bool:
+    """Puts a recording into the catalogue; False where it is there already. It becomes a recording of `here`; None: of
+    the institution and channel of its own names, which are made where they are not. Raises RebuildError."""
     if session.get(Recording, files.recording_id) is not None:
         return False
     described = [line for line in files.custody.lines if line["fact"] == DESCRIBED]
     if not described:
         raise RebuildError(f"{files.recording_id}: nothing says whose it is: it was never closed")
     newest = described[-1]
-    institution = _institution(session, newest["institution"])
-    channel = _channel(session, newest["channel"], institution)
+    if here is None:
+        institution = _institution(session, newest["institution"])
+        channel = _channel(session, newest["channel"], institution)
+    else:
+        institution, channel = session.get_one(Institution, here.institution_id), here
     owned = {"institution_id": institution.id}
     if session.get(Broadcast, newest["broadcast"]["id"]) is None:
-        _add(session, Broadcast, {**newest["broadcast"], **owned, "channel_id": channel.id})
+        without = {} if here is None else {"cloned_from": None}  # what it was made after is another's
+        _add(session, Broadcast, {**newest["broadcast"], **owned, **without, "channel_id": channel.id})
     _add_recording(session, files, newest, institution.id)
     for line in _log(files):
         taken = session.get(BroadcastEvent, line["id"])

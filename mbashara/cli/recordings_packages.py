@@ -10,11 +10,11 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 from sqlalchemy.orm import Session
 
-from archive.recordings import about, bag, copies, custody, rebuild, signing_keys, statement, verify
+from archive.recordings import about, bag, copies, custody, describe, rebuild, signing_keys, statement, verify
 from archive.recordings.about import About
 from archive.recordings.bag_errors import BagError, Fault
 from archive.recordings.bag_import import import_bag
@@ -23,11 +23,13 @@ from archive.recordings.rebuild import RebuildError
 from archive.recordings.statement import Copy, Statement, StatementError
 from archive.recordings.statement_pdf import render_pdf
 from archive.recordings.tables import RecordingCopy
+from archive.recordings.verify import CUSTODY_NAME
 from core import audit
-from core.tables import Recording
+from core.channels import find_channel
+from core.tables import Channel, Institution, Recording
 from core.web.i18n import Language
 from mbashara import __version__
-from mbashara.cli.common import BY, Command, UserError, add_command, database, find_recording
+from mbashara.cli.common import BY, Command, UserError, add_command, database, find_recording, institution_id
 from mbashara.cli.evidence import check_ledger
 from mbashara.data import as_caller, stepped_down
 from mbashara.settings import Settings
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from argparse import _SubParsersAction
 
 STDOUT = "-"
+NAMES = ("slug", "name_sw", "name_en")
 
 
 def add_parsers(recording: "_SubParsersAction[ArgumentParser]") -> None:
@@ -51,6 +54,7 @@ def add_parsers(recording: "_SubParsersAction[ArgumentParser]") -> None:
 
     take.add_argument("--bag", type=Path, metavar="PATH", help="a BagIt package: a folder or a tar")
     take.add_argument("--keys", type=Path, metavar="FILE", help="keys.json of the platform that it comes from")
+    take.add_argument("--institution", metavar="SLUG", help="whose it becomes, with --channel (default: as it says)")
     take.set_defaults(command=partial(recording_import, take.get_default("command")))
 
     state = add_command(
@@ -117,26 +121,67 @@ def recording_import(as_media: Command, settings: Settings, arguments: Namespace
             keys = verify.read_keys(arguments.keys) if arguments.keys else dict[bytes, str | None]()
         for key, _ in signing_keys.published(session):
             keys |= signing_keys.public_keys(session, key.institution_id)
+        channel = _channel_here(session, arguments)
+        here = channel.slug if channel is not None else None
+    accept = partial(_accept, settings, here)
     with _plain_words(), stepped_down(settings):
-        found = import_bag(arguments.bag, settings.recordings, keys, as_caller)
+        found = import_bag(arguments.bag, settings.recordings, keys, as_caller, accept)
     with database(settings) as session:
         after = {"from": str(arguments.bag), "files": found.files, "bytes": found.size_bytes, "new": found.is_new}
-        owner = _take_into_catalogue(session, settings.recordings / found.recording_id, keys) if found.is_new else None
+        folder = settings.recordings / found.recording_id
+        owner = _take_into_catalogue(session, folder, keys, here) if found.is_new else None
         _note(session, "recording.import", found.recording_id, owner, after)
     said = "taken in / imepokelewa" if found.is_new else "already here / tayari ipo"
     print(f"{found.recording_id}  {said}  {found.files}  {found.size_bytes}")
     return 0
 
 
-def _take_into_catalogue(session: Session, folder: Path, keys: dict[bytes, str | None]) -> int:
-    """With its custody log, under the institution and channel of the same names here; whose it is then."""
+def _channel_here(session: Session, arguments: Namespace) -> Channel | None:
+    """Whose it becomes, where that was said. Raises UserError."""
+    slug, owner = getattr(arguments, "channel", None), institution_id(session, arguments.institution)
+    if slug is None:
+        if owner is not None:
+            raise UserError("name the channel too: --channel SLUG / taja chaneli pia: --channel SLUG")
+        return None
+    channel = find_channel(session, slug)
+    if channel is None or owner not in (None, channel.institution_id):
+        of = f" of {arguments.institution} / ya {arguments.institution}" if channel is not None else ""
+        raise UserError(f"there is no channel {slug} / hakuna chaneli {slug}{of}")
+    return channel
+
+
+def _accept(settings: Settings, here: str | None, staged: Path) -> None:
+    """What nobody here would own is not taken in. Raises BagError."""
+    told = rebuild.described_as(staged)
+    if told is None:
+        raise BagError(Fault.NO_RECORDING, CUSTODY_NAME)
+    if here is None:
+        channel, institution = str(told["channel"]["slug"]), str(told["institution"]["slug"])
+        with database(settings) as session:
+            found = find_channel(session, channel)
+            if found is None or session.get_one(Institution, found.institution_id).slug != institution:
+                raise BagError(Fault.OWNER, f"{institution}/{channel}")
+
+
+def _take_into_catalogue(session: Session, folder: Path, keys: dict[bytes, str | None], here: str | None) -> int:
+    """With its custody log, under the channel `here`, else that of the same name; whose it is then. That it changed
+    hands, and from whom, is an event of that log, so that a rebuild finds it again where it is now."""
+    channel = None if here is None else find_channel(session, here)
+    before = rebuild.described_as(folder)
     try:
         files = rebuild.read(folder, keys)
-        rebuild.restore(session, files)
+        rebuild.restore(session, files, channel)
         rebuild.add_keys(session, files, keys, are_ours=False)
         rebuild.number_on(session)
     except RebuildError as error:
         raise UserError(f"{error} / rekodi imepokelewa lakini haikuingizwa katika orodha") from error
+    if channel is not None and before is not None:
+        told: dict[str, Any] = {"to_channel": channel.slug}
+        for whose in ("institution", "channel"):
+            told[f"from_{whose}"] = {name: before[whose].get(name) for name in NAMES}
+        now = datetime.now(UTC)
+        custody.append(session, files.recording_id, "transfer", now, agent=BY.name, **told)
+        describe.describe(session, files.recording_id, now)
     return session.get_one(Recording, files.recording_id).institution_id
 
 
