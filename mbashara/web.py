@@ -28,6 +28,7 @@ from archive.imports.uploads import Depot
 from archive.pages import Archive, genuine, rules
 from archive.pages import desk as archive_desk
 from archive.pages import statement as statement_pages
+from archive.pages import watch as watch_pages
 from archive.recordings import closures, rows
 from core.channels import ChannelName, channel_name, channels_on_air
 from core.database import DatabaseAway, open_engine, transaction
@@ -191,6 +192,7 @@ def page_routes(
         *genuine.routes(site, kept),
         *statement_pages.routes(site, kept),
         *archive_desk.routes(site, kept),
+        *watch_pages.routes(site, kept),
         *rules.routes(site, kept),
         *wall.routes(site, studio),
         *alarm_desk.routes(site, studio),

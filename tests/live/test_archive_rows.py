@@ -9,10 +9,12 @@ from pathlib import Path
 
 from sqlalchemy import select, update
 
-from archive.recordings import statement
+from archive.recordings import policy, statement
 from archive.recordings.tables import RecordingCopy
 from core.database import transaction
+from core.tables import Recording
 from tests.live.pages_kit import EXPORT, EXPORT_SHA256, ROOT, Browser, Pages
+from tests.live.staff_kit import BY, NOW
 
 
 def send(browser: Browser, path: str, data: bytes, name: str = "x.mp4") -> tuple[int, str]:
@@ -113,6 +115,31 @@ def test_an_engineer_reads_and_does_not_ask(pages: Pages) -> None:
     for path in ("archive", "recordings"):
         shown = engineer.get(f"/sw/staff/{path}").text
         assert "Kikao beta" not in shown and "Kikao alfa" in shown
+
+
+def test_whoever_watches_what_is_closed_is_on_record_once(pages: Pages) -> None:
+    a = pages.world.a
+    media, page = f"/sw/staff/recordings/{a.recording_id}/media", f"/sw/staff/recordings/{a.recording_id}"
+    engineer, newest = pages.signed_in(a.engineer), pages.newest_entry()
+    assert engineer.get(f"{media}/index.m3u8").status_code == 200 and pages.acts(newest) == [], "it is open"
+    assert f'data-src="/recordings/{a.recording_id}/index.m3u8"' in engineer.get(page).text
+    with transaction(pages.engine) as session:
+        policy.place_embargo(session, a.institution_id, a.recording_id, "bado", None, by=BY, now=NOW)
+    newest = pages.newest_entry()
+    for name in ("index.m3u8", "source/index.m3u8", "source/init-0.mp4", "source/0.m4s", "source/0.m4s"):
+        allowed = engineer.get(f"{media}/{name}")
+        assert allowed.headers["x-accel-redirect"] == f"/_recordings/{a.recording_id}/{name}"
+        assert allowed.headers["cache-control"] == "private, no-store"
+    assert f'data-src="{media}/index.m3u8"' in engineer.get(page).text
+    assert pages.acts(newest) == ["recording.watch"]
+    pages.signed_in(a.admin).get(f"{media}/source/0.m4s")
+    assert pages.acts(newest) == ["recording.watch", "recording.watch"], "each person's start, from whatever file"
+    other, stranger = pages.signed_in(pages.world.b.admin), pages.browser()
+    assert [one.get(f"{media}/source/0.m4s").status_code for one in (other, stranger)] == [404, 303]
+    with transaction(pages.engine) as session:
+        session.get_one(Recording, a.recording_id).disposed_at = NOW
+    assert engineer.get(f"{media}/source/0.m4s").status_code == 410
+    assert "data-src" not in engineer.get(page).text and len(pages.acts(newest)) == 2
 
 
 def test_rules_are_set_and_told_on_their_page(pages: Pages) -> None:
