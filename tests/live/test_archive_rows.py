@@ -13,6 +13,8 @@ from archive.recordings import policy, statement
 from archive.recordings.tables import RecordingCopy
 from core.database import transaction
 from core.tables import Recording
+from mbashara.notary import Notary
+from mbashara.settings import Settings
 from tests.live.pages_kit import EXPORT, EXPORT_SHA256, ROOT, Browser, Pages
 from tests.live.staff_kit import BY, NOW
 
@@ -77,6 +79,34 @@ def test_the_papers_are_checked_off_line_and_name_nobody(pages: Pages, tmp_path:
     again = stranger.get(f"/sw/recordings/{b.recording_id}/statement/statement.json").json()
     assert again == document, "who reloads has nothing signed"
     assert stranger.get(f"/en/recordings/{b.recording_id}/statement/statement.pdf").content.startswith(b"%PDF")
+
+
+def test_nothing_is_stated_of_papers_that_are_not_what_they_were(pages: Pages) -> None:
+    """Of those cut back to an earlier signature that still proves itself too: the database remembers more."""
+    a, folder = pages.world.a, pages.mail.parent / "recordings" / pages.world.a.recording_id
+    admin, stranger, newest = pages.signed_in(a.admin), pages.browser(), pages.newest_entry()
+    public, staff = (f"/en/{area}recordings/{a.recording_id}/statement" for area in ("", "staff/"))
+    assert [one.get(path).status_code for one, path in ((stranger, public), (admin, staff))] == [200, 200]
+    ledger, custody, signatures = (folder / name for name in ("ledger.jsonl", "custody.jsonl", "signatures.jsonl"))
+    whole = ledger.read_bytes()
+    ledger.write_bytes(whole.replace(b'"msn":2', b'"msn":7', 1))
+    for visitor, path in ((stranger, public), (admin, staff)):
+        for file in ("", "/statement.json", "/statement.pdf"):
+            refused = visitor.get(path + file)
+            assert refused.status_code == 409 and "ledger.jsonl" in refused.text, path + file
+            assert "No statement can be signed now" in refused.text and refused.headers["cache-control"] == "no-store"
+    assert "Tamko haliwezi kutiwa sahihi" in stranger.get(public.replace("/en/", "/sw/")).text
+    ledger.write_bytes(whole)
+    signed = signatures.read_bytes()
+    with transaction(pages.engine) as session:
+        policy.place_hold(session, a.institution_id, a.recording_id, "kesi", by=BY, now=NOW)
+    Notary(Settings(data=pages.mail.parent), pages.engine).sign_due()
+    assert stranger.get(public).status_code == 200, "signed anew, to its end"
+    custody.write_bytes(b"".join(custody.read_bytes().splitlines(keepends=True)[:-1]))
+    signatures.write_bytes(signed)
+    refused = stranger.get(public)
+    assert refused.status_code == 409 and "database" in refused.text
+    assert "recording.statement" not in pages.acts(newest)
 
 
 def test_an_archivist_sees_what_is_not_safe(pages: Pages) -> None:
