@@ -229,8 +229,8 @@ def filled_database(up: Up, name: str) -> Iterator[World]:
         settings = Settings(data=Path(place))
         settings.recordings.mkdir()
         with transaction(engine) as session:
-            tenants = [_tenant(session, slug, settings.recordings) for slug in ("alfa", "beta")]
-            world = World(*tenants, member(session, ROOT, ADMIN).id, settings.data)
+            a, b = (_tenant(session, slug, settings.recordings) for slug in ("alfa", "beta"))
+            world = World(a, b, member(session, ROOT, ADMIN).id, settings.data)
         Notary(settings, engine).sign_due()
         engine.dispose()
         yield world
