@@ -150,7 +150,9 @@ def test_an_engineer_reads_and_does_not_ask(pages: Pages) -> None:
 def test_whoever_watches_what_is_closed_is_on_record_once(pages: Pages) -> None:
     a = pages.world.a
     media, page = f"/sw/staff/recordings/{a.recording_id}/media", f"/sw/staff/recordings/{a.recording_id}"
-    engineer, newest = pages.signed_in(a.engineer), pages.newest_entry()
+    b, stranger = pages.world.b, pages.browser()
+    engineer, admin, other = (pages.signed_in(one) for one in (a.engineer, a.admin, b.admin))
+    newest = pages.newest_entry()
     assert engineer.get(f"{media}/index.m3u8").status_code == 200 and pages.acts(newest) == [], "it is open"
     assert f'data-src="/recordings/{a.recording_id}/index.m3u8"' in engineer.get(page).text
     with transaction(pages.engine) as session:
@@ -162,9 +164,8 @@ def test_whoever_watches_what_is_closed_is_on_record_once(pages: Pages) -> None:
         assert allowed.headers["cache-control"] == "private, no-store"
     assert f'data-src="{media}/index.m3u8"' in engineer.get(page).text
     assert pages.acts(newest) == ["recording.watch"]
-    pages.signed_in(a.admin).get(f"{media}/source/0.m4s")
+    admin.get(f"{media}/source/0.m4s")
     assert pages.acts(newest) == ["recording.watch", "recording.watch"], "each person's start, from whatever file"
-    other, stranger = pages.signed_in(pages.world.b.admin), pages.browser()
     assert [one.get(f"{media}/source/0.m4s").status_code for one in (other, stranger)] == [404, 303]
     with transaction(pages.engine) as session:
         session.get_one(Recording, a.recording_id).disposed_at = NOW

@@ -37,7 +37,9 @@ def keep(session: Session, channel: str, number: int, ended_at: datetime, promis
     names = {"title_sw": "x", "title_en": "x", "created_by": "x"}
     session.add(Broadcast(id=made, channel_id=found.id, state="ended", air_id=made, **names, **air))
     session.flush()
-    session.add(Recording(id=made, broadcast_id=made, state="complete", duration_ms=1, size_bytes=1, **air))
+    session.add(
+        Recording(id=made, broadcast_id=made, state="complete", duration_ms=1, size_bytes=1, ledger_bytes=0, **air)
+    )
     session.flush()
     session.add(RetentionPromise(recording_id=made, institution_id=owner, until=promised, promised_at=ended_at))
     session.flush()
