@@ -153,7 +153,7 @@ def _change(session: Session, view: View) -> tuple[Place | None, Change | None, 
 def _said(before: retention.Rules, effect: Effect) -> str:
     """What the person was told; if it is told otherwise when he is sure, he is asked again."""
     rules = ",".join(f"{channel_id}:{years}" for channel_id, years in sorted(before.items(), key=str))
-    return " ".join([rules, *(str(number) for number in dataclasses.astuple(effect))])
+    return "/".join([rules, *(str(number) for number in dataclasses.astuple(effect))])
 
 
 def _form(session: Session, view: View, form: Form) -> Page:
