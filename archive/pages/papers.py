@@ -23,7 +23,7 @@ class Papers:
 
     def report(self, folder: Path, keys: Collection[bytes], on_air: bool) -> Report | None:
         """Without the media. None: they are not here."""
-        version = (_version(folder), frozenset(keys), on_air)
+        version = (version_of(folder), frozenset(keys), on_air)
         if version[0][0] is None:
             return None
         with self._lock:
@@ -53,7 +53,8 @@ def find_file(folder: Path, sha256: str) -> tuple[int, dict[str, Any]] | None:
     return None if line is None else (verify.origin_ms_of(ledger), line)
 
 
-def _version(folder: Path) -> tuple[tuple[int, int] | None, ...]:
+def version_of(folder: Path) -> tuple[tuple[int, int] | None, ...]:
+    """Changes with any of the papers."""
     return tuple(_stat(folder / name) for name in NAMES)
 
 

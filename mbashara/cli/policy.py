@@ -1,4 +1,4 @@
-"""The archive's rules: `mbashara recording hold|release|embargo|publish|dispose ID`, `mbashara retention list|set`.
+"""The archive's rules: `mbashara recording hold|release|embargo|publish|dispose ID`, `mbashara retention list|set|end`.
 
 Whoever has this command line can do anything to the machine, and it knows no more of a person than the system's name
 for him. So holds, embargoes and retention are written down as that name's. Destroying takes two people, and a name of
@@ -17,7 +17,7 @@ from os import getuid
 
 from sqlalchemy.orm import Session
 
-from archive.recordings import closures, disposal, policy
+from archive.recordings import closures, disposal, policy, retention
 from archive.recordings.policy_errors import NoSuchRequest, at
 from archive.recordings.policy_tables import DisposalRequest
 from core.audit import Actor
@@ -77,6 +77,9 @@ def add_parsers(areas: "_SubParsersAction[ArgumentParser]", recording: "_SubPars
     one.add_argument("years", metavar="YEARS|ever", help="from the end of each recording; `ever`: for ever")
     one.add_argument("--channel", metavar="SLUG", help="for this channel alone")
     one.add_argument("--shorten", action="store_true", help="also what recordings were promised when they were closed")
+    one = add_command(retention.add_parser("end", help="take a rule away"), retention_end)
+    one.add_argument("institution", metavar="INSTITUTION")
+    one.add_argument("--channel", metavar="SLUG", help="that of this channel alone")
 
 
 def by() -> Actor:
@@ -228,6 +231,15 @@ def retention_set(settings: Settings, arguments: Namespace) -> int:
         of_channel = None if arguments.channel is None else channel_id(session, arguments.channel)
         now = datetime.now(UTC)
         policy.set_rule(session, owner, of_channel, years, by=by(), now=now, shortens=arguments.shorten)
+    return 0
+
+
+def retention_end(settings: Settings, arguments: Namespace) -> int:
+    with database(settings) as session:
+        owner = institution_id(session, arguments.institution)
+        assert owner is not None
+        of_channel = None if arguments.channel is None else channel_id(session, arguments.channel)
+        retention.end_rule(session, owner, of_channel, by=by(), now=datetime.now(UTC))
     return 0
 
 

@@ -42,7 +42,12 @@ def _ids(pages: Pages, session_id: int) -> dict[str, Mapping[str, Sequence[objec
     return {
         "/staff/people/": {"id": [b.admin_id, b.engineer_id, pages.world.root_id], "change": CHANGES},
         "/staff/institutions/": {"id": [b.institution_id], "webhook": [b.webhook_id], "change": HOOK_CHANGES},
-        "/staff/recordings/": {"id": [b.recording_id], "kind": ["statement.pdf", "statement.json"], "act": RULES},
+        "/staff/recordings/": {
+            "id": [b.recording_id],
+            "kind": ["statement.pdf", "statement.json"],
+            "act": RULES,
+            "name": ["index.m3u8", "source/0.m4s"],
+        },
         "/staff/imports/": {"id": [b.import_id], "change": ["cancel", "again", "short"]},
         "/staff/exports/": {"id": [b.export_id], "number": [1]},
         "/staff/account/sessions/": {"id": [session_id]},
@@ -62,6 +67,7 @@ def fields_of_b(pages: Pages) -> dict[str, str]:
     return outline(
         slug="beta", channel=b.channel, recording=b.recording_id, format="mp4",
         institution_id=str(b.institution_id), parent_id=str(b.institution_id),
+        of="beta/beta-1", keep="years", years="1", shorten="yes", sure="",
         role="admin", email=b.admin, name="Juma",
         title_sw="x", title_en="x", starts="2026-12-01T10:00", version="1", expected="scheduled",
         message_sw="x", message_en="x", url="https://beta.go.tz/", events="broadcast.live",
