@@ -196,14 +196,14 @@ def at_once(minutes: float, most: int = FILES) -> list[str]:
             ours, watched = import_all(live.up, by_folder, files[FILES // 2 :], FILES)
             probing.join()
             log = (live.up.data.parent / "up.log").read_text()
-    size_mb = watched.peak_bytes / 1e6
+    size_mb, each_mb = watched.peak_bytes / 1e6, watched.peak_bytes / 1e6 / max(1, watched.most_at_once)
     return [
         f"imports: {FILES} files of {minutes:g} min 720p, {FILES // 2} from a folder and {FILES // 2} by tus, beside a "
         f"feed: all done, {watched.most_at_once} at once, progress {'monotone' if watched.is_monotone else 'JUMPED'}",
         f"imports: {ours.wall_s:.0f} s, {ours.cpu_s:.0f} s of processors; a plain ffmpeg, one after another: "
         f"{alone.wall_s:.0f} s, {alone.cpu_s:.0f} s; ratio {ours.wall_s / alone.wall_s:.2f}, of processors "
         f"{ours.cpu_s / alone.cpu_s:.2f}",
-        f"imports: memory of all makers and their ffmpegs at most {size_mb:.0f} MB, {size_mb / max(1, watched.most_at_once):.0f} each",
+        f"imports: memory of all makers and their ffmpegs at most {size_mb:.0f} MB, {each_mb:.0f} each",
         _lateness("without imports", quiet),
         f"{_lateness('beside imports', found[0])}; rungs that it lost: {log.count('too slow for a rung')}",
     ]
