@@ -15,8 +15,8 @@ from starlette.responses import Response, StreamingResponse
 from archive.recordings import bag_stream
 from archive.recordings.bag_stream import PARTS, PLAN, Plan
 
-AT_ONCE = 4
-"""Fetched at the same time; others wait, and lose nothing: who is cut off goes on by a range."""
+AT_ONCE = 8
+"""Fetched at the same time, for the sake of the pages; others wait. Who is cut off goes on by a range."""
 RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 _turns = asyncio.Semaphore(AT_ONCE)
 
