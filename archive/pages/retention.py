@@ -93,8 +93,7 @@ def _set(archive: Archive, view: View) -> Page | Response:
                 retention.carry_out(session, change, by=view.actor, now=view.visit.now)
                 return view.to(f"{PATH}?told={END if change.ends else 'set'}")
         except PolicyError as error:
-            field = "years" if isinstance(error, BadYears) else "keep"
-            return _form(session, view, _sent(view, {field: error.said(view.language)}))
+            return _form(session, view, _sent(view, {"keep": error.said(view.language)}))
         return _confirm(view, place, change, before, effect)
 
 
@@ -138,7 +137,8 @@ def _change(session: Session, view: View) -> tuple[Place | None, Change | None, 
     if keep not in (YEARS, EVER, END):
         problems["keep"] = view.words.gettext(CHOOSE_KEEP)
     text = view.field("years")
-    if keep == YEARS and not (text.isascii() and text.isdigit() and len(text) < 6):
+    is_number = text.isascii() and text.isdigit() and len(text) < 6
+    if keep == YEARS and not (is_number and 0 < int(text) <= policy.MAX_YEARS):
         problems["years"] = BadYears().said(view.language)
     if problems or place is None:
         return place, None, problems

@@ -55,7 +55,7 @@ def write_tar(
 ) -> None:  # fmt: skip
     """Streams a bag of the recording as a tar (POSIX.1-2001). Raises BagError, OSError; `out` is worthless then."""
     with tarfile.open(fileobj=out, mode="w|", bufsize=READ_BYTES, format=tarfile.PAX_FORMAT) as tar:
-        _write(_TarTarget(tar, f"mbashara-{about.recording_id}", now), folder, about, tags, now, algorithms)
+        fill(_TarTarget(tar, f"mbashara-{about.recording_id}", now), folder, about, tags, now, algorithms)
 
 
 def write_folder(
@@ -69,16 +69,17 @@ def write_folder(
     partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
     partial.mkdir(parents=True)
     try:
-        _write(_FolderTarget(partial, may_link), folder, about, tags, now, algorithms)
+        fill(_FolderTarget(partial, may_link), folder, about, tags, now, algorithms)
         partial.rename(target)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
 
 
-def _write(
+def fill(
     target: Target, folder: Path, about: About, tags: Mapping[str, Tag], now: datetime, algorithms: tuple[str, ...]
 ) -> None:
+    """Adds every file of the bag, in its order. Raises BagError, OSError."""
     payload = list(_payload(folder))
     target.add("bagit.txt", _bytes(DECLARATION), ())
     sums = {f"data/{one.name}": _add_checked(target, one, algorithms) for one in payload}
@@ -208,8 +209,15 @@ class _Hashing:
         return {algorithm: one.hexdigest() for algorithm, one in self._sums.items()}
 
 
+def member(name: str, size: int, now: datetime) -> tarfile.TarInfo:
+    """Owned by nobody in particular, as of the moment of packing."""
+    made = tarfile.TarInfo(name)
+    made.size, made.mode, made.mtime = size, 0o644, int(now.timestamp())
+    return made
+
+
 @contextlib.contextmanager
-def _opened(source: Payload, algorithms: Iterable[str]) -> Iterator[_Hashing]:
+def opened(source: Payload, algorithms: Iterable[str]) -> Iterator[_Hashing]:
     with io.BytesIO(source.data) if source.data is not None else source.path.open("rb") as file:
         yield _Hashing(source, file, algorithms)
 
@@ -221,11 +229,9 @@ class _TarTarget:
     now: datetime
 
     def add(self, name: str, source: Payload, algorithms: Iterable[str]) -> dict[str, str]:
-        """Owned by nobody in particular, as of the moment of packing."""
-        member = tarfile.TarInfo(f"{self.top}/{name}")
-        member.size, member.mode, member.mtime = source.size, 0o644, int(self.now.timestamp())
-        with _opened(source, algorithms) as reader:
-            self.tar.addfile(member, reader)
+        member_ = member(f"{self.top}/{name}", source.size, self.now)
+        with opened(source, algorithms) as reader:
+            self.tar.addfile(member_, reader)
             return reader.digests()
 
 
@@ -238,11 +244,11 @@ class _FolderTarget:
         path = self.top / name
         path.parent.mkdir(parents=True, exist_ok=True)
         if source.data is None and (self._clone(source, path) or self._link(source, path)):
-            with _opened(Payload(source.name, path, source.size), algorithms) as reader:
+            with opened(Payload(source.name, path, source.size), algorithms) as reader:
                 while reader.read():
                     pass
                 return reader.digests()
-        with _opened(source, algorithms) as reader, path.open("xb") as file:
+        with opened(source, algorithms) as reader, path.open("xb") as file:
             while data := reader.read():
                 file.write(data)
             return reader.digests()
