@@ -90,6 +90,12 @@ def check_reason(reason: str) -> str:
     return reason
 
 
+def is_disposed(session: Session, recording_id: str) -> bool:
+    """Whether its media are gone by order (or going): then only its papers can be checked, copied or packed."""
+    query = select(Recording.disposed_at.is_not(None)).where(Recording.id == recording_id)
+    return session.scalar(query) or False
+
+
 # Holds: Act.RECORDING_HOLD.
 
 
