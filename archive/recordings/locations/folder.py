@@ -7,7 +7,9 @@ How long a call may hang is up to the mount (NFS: `soft,timeo`); nothing in a pr
 
 import contextlib
 import errno
+import fcntl
 import hashlib
+import mmap
 import os
 import secrets
 import shutil
@@ -45,7 +47,8 @@ PARTIAL = ".partial"
 _NO_LINK = os.O_NOFOLLOW | os.O_CLOEXEC
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | _NO_LINK
 _FILE = os.O_RDONLY | os.O_NONBLOCK | _NO_LINK  # a FIFO that someone laid there must not hold us up
-_HASHED_BYTES = 192 << 10
+_HASHED_BYTES = 1 << 20
+_ALIGNED = 4096
 _spaces = threading.local()
 _NO_HARD_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 _KINDS: dict[int, type[StoreError]] = {
@@ -58,7 +61,8 @@ _KINDS: dict[int, type[StoreError]] = {
 
 
 class FolderStore:
-    """`past_cache`: what is verified is read from the disk, not from memory, as far as the system lets go of it."""
+    """`past_cache`: what is verified is read from the disk, not from memory, as far as the system allows it; nothing that
+    viewers have in memory is pushed out by it."""
 
     def __init__(self, name: str, folder: Path, *, past_cache: bool = True) -> None:
         self._name, self._folder, self._past_cache = name, folder, past_cache
@@ -177,13 +181,24 @@ class FolderStore:
         return found.size_bytes
 
     def _digest(self, file: int) -> Digest:
-        if self._past_cache:
-            os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
         hasher, size, space = hashlib.sha256(), 0, _space()
-        while many := os.readv(file, [space]):
+        is_direct = self._past_cache and _set_direct(file, True)
+        if self._past_cache and not is_direct:
+            os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
+        while True:
+            try:
+                many = os.readv(file, [space])
+            except OSError as error:
+                if not is_direct or error.errno != errno.EINVAL:
+                    raise
+                is_direct = _set_direct(file, False)  # it was allowed, and is not known here after all
+                continue
+            if not many:
+                return Digest(size, hasher.hexdigest())
             hasher.update(space[:many])
             size += many
-        return Digest(size, hasher.hexdigest())
+            if is_direct and many % _ALIGNED:  # the end, or as good as that: no such read begins here
+                is_direct = _set_direct(file, False)
 
     def _names(self, key: str) -> tuple[str, ...]:
         names = check_key(key)
@@ -236,11 +251,21 @@ class FolderStore:
 
 
 def _space() -> memoryview:
-    """Each thread's own: a new one for each file would cost a tenth of the hashing."""
+    """Each thread's own: a new one for each file would cost a tenth of the hashing. Of whole pages."""
     space: memoryview | None = getattr(_spaces, "space", None)
     if space is None:
-        space = _spaces.space = memoryview(bytearray(_HASHED_BYTES))
+        space = _spaces.space = memoryview(mmap.mmap(-1, _HASHED_BYTES))
     return space
+
+
+def _set_direct(file: int, on: bool) -> bool:
+    """Whether reads go past the system's memory from now on. Not every file system can."""
+    flags = fcntl.fcntl(file, fcntl.F_GETFL)
+    try:
+        fcntl.fcntl(file, fcntl.F_SETFL, flags | os.O_DIRECT if on else flags & ~os.O_DIRECT)
+    except OSError:
+        return False
+    return on
 
 
 def _inside(folder: int, name: str, make: bool = False) -> contextlib.AbstractContextManager[int]:
