@@ -61,8 +61,8 @@ _KINDS: dict[int, type[StoreError]] = {
 
 
 class FolderStore:
-    """`past_cache`: what is verified is read from the disk, not from memory, as far as the system allows it; nothing that
-    viewers have in memory is pushed out by it."""
+    """`past_cache`: what is verified is read from the disk, not from memory, as far as the system can; and nothing that
+    viewers have in memory is pushed out."""
 
     def __init__(self, name: str, folder: Path, *, past_cache: bool = True) -> None:
         self._name, self._folder, self._past_cache = name, folder, past_cache
