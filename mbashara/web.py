@@ -25,7 +25,7 @@ from archive.exports import pages as export_pages
 from archive.exports.pages import Desk
 from archive.imports import pages as import_pages
 from archive.imports.uploads import Depot
-from archive.pages import Archive, genuine, rules
+from archive.pages import Archive, genuine, resolve, rules
 from archive.pages import desk as archive_desk
 from archive.pages import statement as statement_pages
 from archive.recordings import closures, rows
@@ -192,6 +192,7 @@ def page_routes(
         *statement_pages.routes(site, kept),
         *archive_desk.routes(site, kept),
         *rules.routes(site, kept),
+        *resolve.routes(site, kept),
         *wall.routes(site, studio),
         *alarm_desk.routes(site, studio),
         *channel.routes(site, studio),

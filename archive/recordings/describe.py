@@ -65,13 +65,15 @@ def describe(session: Session, recording_id: str, now: datetime) -> None:
     if recording.described_event_id == 0:
         size: dict[str, Any] = {"duration_ms": recording.duration_ms, "size_bytes": recording.size_bytes}
         custody.append(session, recording_id, "ingestion", now, head=recording.ledger_head, **size)
+    institution = session.get_one(Institution, broadcast.institution_id)
     told: dict[str, Any] = {
-        "institution": _columns(session.get_one(Institution, broadcast.institution_id)),
+        "institution": _columns(institution),
         "channel": _columns(channel),
         "broadcast": _columns(broadcast),
         "log": [_columns(event) for event in events],
         "recording_state": recording.state,
     }
+    recording.described_renamed = institution.renamed
     if events:
         recording.described_event_id = events[-1].id
     custody.append(session, recording_id, DESCRIBED, now, **told)

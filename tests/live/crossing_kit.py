@@ -14,7 +14,7 @@ from core.tables import Base
 from tests.live.pages_kit import Pages, outline
 
 CHANGES = ("disable", "enable", "second-factor")
-RULES = ("hold", "release", "embargo", "publish", "ask", "withdraw", "approve", "refuse")
+RULES = ("hold", "release", "embargo", "publish", "ask", "withdraw", "approve", "refuse", "plan", "order")
 HOOK_CHANGES = ("rotate", "off", "on", "test", "again", "delete")
 PUBLIC = ("/static/", "/brand/", "/sw/live/", "/en/live/", "/sw/recordings/", "/en/recordings/")
 
@@ -42,7 +42,12 @@ def _ids(pages: Pages, session_id: int) -> dict[str, Mapping[str, Sequence[objec
     return {
         "/staff/people/": {"id": [b.admin_id, b.engineer_id, pages.world.root_id], "change": CHANGES},
         "/staff/institutions/": {"id": [b.institution_id], "webhook": [b.webhook_id], "change": HOOK_CHANGES},
-        "/staff/recordings/": {"id": [b.recording_id], "kind": ["statement.pdf", "statement.json"], "act": RULES},
+        "/staff/recordings/": {
+            "id": [b.recording_id],
+            "kind": ["statement.pdf", "statement.json"],
+            "act": RULES,
+            "location": ["dodoma"],
+        },
         "/staff/imports/": {"id": [b.import_id], "change": ["cancel", "again", "short"]},
         "/staff/exports/": {"id": [b.export_id], "number": [1]},
         "/staff/account/sessions/": {"id": [session_id]},
