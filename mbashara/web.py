@@ -45,6 +45,7 @@ from ingest.console import Studio, alarm_desk, broadcast, calendar, channel, dry
 from mbashara import logs
 from mbashara.api import app as api
 from mbashara.api import uploads
+from mbashara.archive_calls import ArchiveCalls
 from mbashara.archive_pages import open_archive
 from mbashara.health import Health
 from mbashara.levels import LevelsRead
@@ -134,7 +135,7 @@ def application(settings: Settings) -> Starlette:
     load = LoadMeter(settings, media)
     studio = Studio(
         engine, media, pepper, rtmp_url, settings.stills, settings.live, load.read, settings.dry_runs,
-        settings.dry_run_minutes,
+        settings.dry_run_minutes, ArchiveCalls(engine),
     )  # fmt: skip
     office = Office(
         engine, pepper, mailer, settings.base_url, settings.emblems, open_provider(settings), settings.webhook_insecure

@@ -50,6 +50,7 @@ from core.webhooks import endpoints
 from core.webhooks.endpoints import Made
 from ingest.console import Studio
 from mbashara.api import uploads
+from mbashara.archive_calls import ArchiveCalls
 from mbashara.archive_pages import open_archive
 from mbashara.load import LoadMeter
 from mbashara.media_processes import MediaProcesses
@@ -255,7 +256,8 @@ def _pages(engine: Engine, world: World, folder: Path, provider: Provider | None
         if not (settings.recordings / tenant.recording_id).exists():
             make_recording(settings.recordings, recording=tenant.recording_id)
     load = LoadMeter(settings, away)
-    studio = Studio(engine, away, PEPPER, "rtmp://127.0.0.1/live", stills, folder / "live", load.read)
+    calls = ArchiveCalls(engine, kept_s=0)
+    studio = Studio(engine, away, PEPPER, "rtmp://127.0.0.1/live", stills, folder / "live", load.read, archive=calls)
     kept = open_archive(settings, engine, Rate(1000, 1000))
     app = Starlette(
         routes=page_routes(site, engine, office, studio, uploads.depot(settings), desk, kept),

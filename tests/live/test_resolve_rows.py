@@ -6,14 +6,15 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, func, select
 from sqlalchemy.orm import Session
 
-from archive.recordings import checks, gaps, policy, rebuild, resolve, rows, signing_keys, verify
+from archive.recordings import checks, describe, gaps, policy, rebuild, resolve, rows, signing_keys, verify
 from archive.recordings.check import check_files
 from archive.recordings.checks import Due
 from archive.recordings.describe import describe_closed
@@ -23,8 +24,9 @@ from archive.recordings.policy_errors import BadReason, NotOpen
 from archive.recordings.resolve import Turn
 from archive.recordings.tables import PreservationEvent, RecordingCopy
 from archive.recordings.verify import LEDGER_NAME, listed_files, read_chain
+from core import institutions
 from core.database import open_engine
-from core.tables import Recording
+from core.tables import Institution, Recording
 from mbashara.fixity import Fixity
 from mbashara.resolving import Resolver
 from tests.live.policy_kit import BEGAN, NOW, Scene, lay, new_id, scene
@@ -273,6 +275,34 @@ def test_a_gap_closes_when_its_file_is_back_and_right(here: Scene, empty: Engine
     with here.session() as session:
         assert resolve.lost_files(session, it) == set()
     compare_with_rebuilt(here, it, empty)
+
+
+def test_a_new_name_is_told_to_every_closed_recording_some_at_a_time(here: Scene) -> None:
+    with here.session() as session:
+        count = session.scalar(select(func.count()).select_from(Recording)) or 0
+    assert count >= 4
+    with here.session() as session:
+        owner = session.get_one(Institution, here.institution_id)
+        before = owner.name_sw
+        facts = institutions.facts_of(owner)
+        institutions.edit(session, owner, replace(facts, brand_colour="#000000"), by=here.approver, now=NOW)
+    told = []
+    with here.session() as session:
+        assert describe.tell_renamed(session, NOW, 100) == 0, "a colour is no name"
+        owner = session.get_one(Institution, here.institution_id)
+        institutions.edit(session, owner, replace(facts, name_sw="Bunge Jipya"), by=here.approver, now=NOW)
+    for _ in range(count + 1):
+        with here.session() as session:
+            told.append(describe.tell_renamed(session, NOW, 2))
+    assert sum(told) == count and max(told) == 2 and told[-1] == 0
+    here.settle()
+    with here.session() as session:
+        ids = session.scalars(select(Recording.id)).all()
+    for it in ids:
+        described = [one for one in events(here, it) if one["fact"] == "described"]
+        names = [one["institution"]["name_sw"] for one in described]  # type: ignore[index]
+        assert names[-1] == "Bunge Jipya" and set(names[:-1]) == {before}, "what it was called then stays"
+        assert verify.verify(here.settings.recordings / it, keys_of(here), with_media=False).is_whole
 
 
 def keys_of(here: Scene) -> set[bytes]:
