@@ -261,8 +261,14 @@ def restore(session: Session, recording: Recording, events: Sequence[Line]) -> s
     """What is known to be lost, made again from the custody log; the names."""
     for line in events:
         if line["fact"] == LOST:
-            accept_lost(session, recording, line["detail"], line["agent"], datetime.fromisoformat(line["at"]))
+            at = datetime.fromisoformat(line["at"])
+            accept_lost(session, recording, _names(line.get("detail")), str(line["agent"]), at)
         elif line["fact"] == gaps.CORRECTED:
-            back = LostFile.name.in_(line.get("back", ()))
+            back = LostFile.name.in_(_names(line.get("back")))
             session.execute(delete(LostFile).where(LostFile.recording_id == recording.id, back))
     return lost_files(session, recording.id)
+
+
+def _names(told: object) -> list[str]:
+    """A line from elsewhere may say anything."""
+    return [str(name) for name in told] if isinstance(told, list) else []

@@ -103,10 +103,11 @@ def make_plan(
         papers=tuple(name for name in PAPERS if judgement.standings[location][name] in damaged),
     )
     lacking = {str(judgement.files[name]["sha256"]): name for name in _lacking(judgement, examinations)}
-    entries = [_unlisted(stores[location], judgement, fault, lacking, is_on_hold) for fault in _strange(found)]
+    strange = list(_strange(found))
+    entries = [_unlisted(stores[location], judgement, fault, lacking, is_on_hold) for fault in strange[:MOST]]
     kept = tuple(one for one in entries if one.kind != "unlisted")
     plan = replace(plan, removed=tuple(one for one in entries if one.kind == "unlisted"), left=(*plan.left, *kept))
-    return _cut(plan)
+    return _cut(plan, len(strange) - len(entries))
 
 
 def _away(location: str) -> Finding:
@@ -150,8 +151,8 @@ def _unlisted(
     return replace(entry, kind="legal_hold", values={"file": name}) if is_on_hold else entry
 
 
-def _cut(plan: Plan) -> Plan:
-    more = sum(max(0, len(one) - MOST) for one in (plan.repaired, plan.removed, plan.lost, plan.left))
+def _cut(plan: Plan, more: int) -> Plan:
+    more += sum(max(0, len(one) - MOST) for one in (plan.repaired, plan.removed, plan.lost, plan.left))
     return replace(
         plan, more=more, repaired=plan.repaired[:MOST], removed=plan.removed[:MOST], lost=plan.lost[:MOST],
         left=plan.left[:MOST],

@@ -130,14 +130,19 @@ LISTS = {
 def _tell(one: Resolution, as_json: bool) -> int:
     if one.outcome is not None:
         told = json.dumps({"order": one.id, "state": one.state, **one.outcome}, ensure_ascii=False)
-        print(told if as_json else "\n".join(_outcome(one.outcome)))
+        print(told if as_json else "\n".join(map(_plain, _outcome(one.outcome))))
         return 1 if one.outcome["failed"] else 0
     assert one.plan is not None
     if as_json:
         print(json.dumps({"plan": one.id, "state": one.state, **one.plan}, ensure_ascii=False))
     else:
-        print("\n".join(_plan(one.id, read_plan(one.plan))))
+        print("\n".join(map(_plain, _plan(one.id, read_plan(one.plan)))))
     return 0 if read_plan(one.plan).is_empty and not one.plan["hold"] else 1
+
+
+def _plain(line: str) -> str:
+    """Whoever added a file may have named it so as to steer a terminal."""
+    return "".join(one if one.isprintable() else "?" for one in line)
 
 
 def _plan(number: int, plan: Plan) -> Iterator[str]:
