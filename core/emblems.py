@@ -1,14 +1,13 @@
 """Emblems (nembo) of institutions: a picture that someone sent is decoded and drawn anew; no byte of it is kept.
 
-Decoders of pictures are large and old, and what comes in is anyone's. So it is done in a process of its own with
-limits on memory and time (`python -m core.emblems`: the picture on standard input, ours on standard output), two at
-most at once. What is kept is a PNG under the hash of its bytes, which the edge serves as a file that never changes.
+Decoders of pictures are large and old, and what comes in is anyone's. So it is done in a process of its own, in the
+cage (`python -m core.emblems`: the picture on standard input, ours on standard output), two at most at once. What is
+kept is a PNG under the hash of its bytes, which the edge serves as a file that never changes.
 """
 
 import hashlib
 import os
 import re
-import resource
 import subprocess
 import sys
 import tempfile
@@ -16,6 +15,7 @@ from io import BytesIO
 from pathlib import Path
 from threading import BoundedSemaphore
 
+from core import cage
 from core.problems import Message
 
 MAX_BYTES = 2 << 20
@@ -156,9 +156,7 @@ def redraw(data: bytes) -> bytes | Message:
 
 
 def _work() -> int:
-    resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY_BYTES, MAX_MEMORY_BYTES))
-    resource.setrlimit(resource.RLIMIT_CPU, (MAX_CPU_S, MAX_CPU_S))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    cage.go_in(cage.Limits(MAX_MEMORY_BYTES, MAX_CPU_S))
     answer = redraw(sys.stdin.buffer.read(MAX_BYTES))
     if isinstance(answer, Message):
         sys.stdout.write(answer.name)

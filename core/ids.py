@@ -2,6 +2,7 @@
 milliseconds, 80 of chance) in lower-case Crockford base 32."""
 
 import re
+from datetime import datetime
 
 ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 RANDOM_BYTES = 10
@@ -14,6 +15,10 @@ def ulid(unix_ms: int, randomness: bytes) -> str:
         raise ValueError(f"a ULID takes {RANDOM_BYTES} random bytes, not {len(randomness)}")
     number = unix_ms << 80 | int.from_bytes(randomness, "big")
     return "".join(ALPHABET[number >> shift & 31] for shift in range(125, -1, -5))
+
+
+def new_id(at: datetime, randomness: bytes) -> str:
+    return ulid(round(at.timestamp() * 1000), randomness)
 
 
 def is_id(text: str) -> bool:

@@ -2,9 +2,10 @@
 
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
+from typing import Any
 
 import structlog
 from sqlalchemy import Engine
@@ -15,6 +16,7 @@ from archive.recordings.locations.config import FolderLocation, Location, Locati
 from core.web.limits import Buckets, Rate
 from mbashara import __version__
 from mbashara.settings import Settings
+from player.words import key_help, shell_words
 
 TRIES = Rate(burst=30, per_s=0.5)
 """Files that one address may have checked."""
@@ -30,8 +32,12 @@ def open_archive(
 
     return Archive(
         engine, settings.recordings, settings.public, settings.signing_keys, authority, partial(_places, settings),
-        Buckets(rate, clock_s), __version__,
+        Buckets(rate, clock_s), __version__, _player,
     )  # fmt: skip
+
+
+def _player(gettext: Callable[[str], str]) -> Mapping[str, Any]:
+    return {"words": shell_words(gettext), "key_help": key_help(gettext)}
 
 
 def _places(settings: Settings) -> Sequence[Place]:

@@ -18,23 +18,19 @@ import structlog
 from archive.recordings.recorder import Recorder, Recording
 from archive.recordings.recover import RestoredRecording
 from core.media.hub import OnAir
-from core.media.packet import AudioTrack, Kind, Packet, Track, VideoTrack
+from core.media.packet import Kind, Packet, Track
 from core.media.stream import Item, LiveStream
 from core.media.window import Cadence
 from ingest.feed import Feed
 from ingest.rtmp.errors import FeedError
+from mbashara.listing import SOURCE_NAMES, Listing
 from mbashara.rendition import Rendition
-from player.files import replace_file
-from player.playlist import audio_multivariant, multivariant
-from transcode.ladder import RUNGS
 from transcode.packager import Packager
 from transcode.process import DRAIN_S, Transcoder
-from transcode.timeline import FeedClock, Timeline, choose_part_target
+from transcode.timeline import FeedClock, Timeline, part_target_of
 
 log = structlog.get_logger()
 
-SOURCE_NAMES = {Kind.VIDEO: "source", Kind.AUDIO: "source-audio"}
-EXPECTED_PEAK_BPS = {rung.name: rung.peak_bps for rung in RUNGS}
 WAIT_FOR_SECOND_TRACK_MS = 1200
 WAIT_FOR_BURST_MS = 250
 MAX_EARLY_PACKETS = 2000
@@ -109,7 +105,7 @@ class Broadcast:
         self._followers: tuple[Packager, ...] = ()
         self._ticked_msn = -1
         self._quiet: dict[str, tuple[int, int]] = {}
-        self._listing: tuple[tuple[str, int], ...] = ()
+        self._listing = Listing(parameters.live / channel, identity)
         self._tasks: set[asyncio.Task[None]] = set()
         self.origin_ms = round(started.get("origin_ms", self._unix_ms()))
         if restored is not None:
@@ -177,10 +173,7 @@ class Broadcast:
     def _open(self, tracks: Mapping[Kind, Track], lead_ms: int) -> None:
         """The first keyframe of the broadcast, `lead_ms` ago: its cadence is fixed now, its timeline is 0 there."""
         parameters = self._parameters
-        target_s = choose_part_target(
-            parameters.part_target_s,
-            [_frame_s(tracks[kind]) for kind in sorted(tracks, reverse=True) if _frame_s(tracks[kind])],
-        )
+        target_s = part_target_of(parameters.part_target_s, tracks)
         self.origin_ms = round(self._unix_ms()) - lead_ms
         self._record(Cadence(parameters.target_duration_s, target_s, parameters.window_s))
         assert self._recording is not None
@@ -395,7 +388,7 @@ class Broadcast:
             return False
         self._ticked_msn = msn
         self._fill_followers()
-        return self._write_multivariants()
+        return self._write_listing()
 
     def _silent_until_ms(self, now_ms: float) -> float:
         """A feed that has just begun is on the air in a moment: its place is not told as a gap."""
@@ -463,51 +456,10 @@ class Broadcast:
 
     # What is told to others.
 
-    def _write_multivariants(self) -> bool:
-        """Rewritten when a rendition appears, disappears, or its peak has grown by a tenth."""
-        listing = tuple(
-            (one.name, round(one.peak_bps, -max(0, len(str(one.peak_bps)) - 2))) for one in self._listed_renditions()
-        )
-        if listing == self._listing or not listing:
-            return False
-        self._listing = listing
-        folder = self._parameters.live / self.channel
-        for name, render in (("index.m3u8", multivariant), ("audio.m3u8", audio_multivariant)):
-            shown = [
-                one.listed(f"{self.identity}/", EXPECTED_PEAK_BPS.get(one.name, 0)) for one in self._listed_renditions()
-            ]
-            replace_file(str(folder / name), [render(one for one in shown if one).encode()])
-        self._write_recorded_multivariants()
-        self._tell_renditions()
-        return True
-
-    def _listed_renditions(self) -> list[Rendition]:
-        left_out = self.transcoder.left_out if self.transcoder is not None else set()
-        return [
-            one
-            for one in self.renditions.values()
-            if one.window.has_media and one.window.track and one.name not in left_out
-        ]
-
-    def _write_recorded_multivariants(self) -> None:
+    def _write_listing(self) -> bool:
         assert self._recording is not None
-        shown = [one.listed("", EXPECTED_PEAK_BPS.get(one.name, 0)) for one in self.renditions.values()]
-        listed = [one for one in shown if one]
-        self._recording.write_file("index.m3u8", multivariant(listed).encode())
-        self._recording.write_file("audio.m3u8", audio_multivariant(listed).encode())
-
-    def _tell_renditions(self) -> None:
-        assert self._recording is not None
-        for rendition in self.renditions.values():
-            track = rendition.window.track
-            if rendition.announced or track is None:
-                continue
-            rendition.announced = True
-            width, height = (track.width, track.height) if isinstance(track, VideoTrack) else (None, None)
-            self._recording.fact(
-                "rendition", name=rendition.name, kind=track.kind.name.lower(), codecs=track.codecs, width=width,
-                height=height, bitrate_bps=rendition.average_bps or EXPECTED_PEAK_BPS.get(rendition.name, 0),
-            )  # fmt: skip
+        left_out = self.transcoder.left_out if self.transcoder is not None else ()
+        return self._listing.write(self._recording, self.renditions.values(), left_out)
 
     @property
     def is_lost(self) -> bool:
@@ -545,8 +497,8 @@ class Broadcast:
             rendition.packager.fill_behind()
             rendition.packager.end()
         with contextlib.suppress(OSError):
-            self._listing = ()
-            self._write_multivariants()
+            self._listing.forget()
+            self._write_listing()
         self._recording.end(round(leader.packager.end_ms), reason)
         # Whoever is told of the end finds the recording whole; a disk that hangs must not hold up the channel.
         with contextlib.suppress(TimeoutError):
@@ -592,10 +544,3 @@ class Broadcast:
 
 
 _RESTORE_ORDER = ("source", "source-audio", "360p", "144p", "low-audio")
-
-
-def _frame_s(track: Track) -> float:
-    """How long one frame lasts, 0 where that is unknown."""
-    if isinstance(track, AudioTrack):
-        return track.frame_samples / track.timescale
-    return 1 / track.frame_rate if track.frame_rate else 0.0

@@ -100,7 +100,6 @@ class Channels:
         clock_s: Callable[[], float] = time.monotonic,
     ) -> None:  # fmt: skip
         self.channels: dict[str, Channel] = {}
-        self.ended_broadcasts = 0
         self._parameters, self._hub, self._book, self._refresh = parameters, hub, book, refresh
         self._worker, self._workers = worker, workers
         self._reconnect_window_s, self._planned_wait_s = reconnect_window_s, planned_wait_s
@@ -296,7 +295,6 @@ class Channels:
         if end.is_undone:
             channel.last = None
             withdraw(self._parameters.live / channel.slug)
-        self.ended_broadcasts += 1
         kept_s = TEST_KEPT_S if is_test_path(channel.slug) else self._parameters.window_s
         self._later(self._clean_up(broadcast, 0 if end.is_undone else kept_s))
         self._step(channel)

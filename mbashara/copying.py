@@ -19,6 +19,7 @@ from archive.recordings.locations.config import LocationError, local, read_locat
 from archive.recordings.locations.opening import open_store
 from archive.recordings.locations.store import Store
 from core.database import DatabaseAway, transaction
+from mbashara import workflows
 from mbashara.settings import Settings
 
 ROUND_S = 0.5
@@ -84,7 +85,7 @@ class Copier:
                 self._start(name, turn)
         if is_full:
             self._give_up_dead()
-            forget("copy:", now - FORGET_AFTER)
+            workflows.forget("copy:", now - FORGET_AFTER)
 
     def _start(self, name: str, turn: Turn) -> None:
         self.running[name] = time.monotonic()
@@ -163,16 +164,6 @@ def copy_recording(turn: dict[str, object]) -> None:
 def _workflow_id(turn: Turn) -> str:
     """Of one turn there is one workflow, also after a restart."""
     return f"copy:{turn.location}:{turn.recording_id}:{turn.number}"
-
-
-def forget(prefix: str, before: datetime) -> None:
-    """Removes the records of workflows that ended well before then: the rows say what came of them."""
-    ended = DBOS.list_workflows(
-        workflow_id_prefix=prefix, status="SUCCESS", end_time=before.isoformat(), limit=1000, load_input=False,
-        load_output=False,
-    )  # fmt: skip
-    if ended:
-        DBOS.delete_workflows([one.workflow_id for one in ended])
 
 
 def prepare(settings: Settings, engine: Engine) -> Copier:

@@ -67,8 +67,12 @@ class DryRuns:
 
     async def _serve(self, stopping: threading.Event) -> None:
         while not stopping.is_set():
-            with suppress(DatabaseAway):
+            try:
                 await self._follow()
+            except DatabaseAway:
+                pass  # the follower has said so
+            except Exception:
+                log.exception("a round of dry runs failed")
             await asyncio.to_thread(stopping.wait, 2 * LOOK_S)
         for task in self._tasks.values():
             task.cancel()

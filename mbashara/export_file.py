@@ -17,13 +17,14 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import psutil
 
-from archive.recordings import bag, certificates, verify
+from archive.recordings import bag, bag_stream, certificates, verify
 from archive.recordings.about import About
 from archive.recordings.bag_errors import BagError
+from archive.recordings.bag_stream import PARTS, PLAN
 from archive.recordings.export import Damaged, NoRoom, TimeUp, export
 from archive.recordings.export_credentials import CredentialsError, Described, sealing
 from archive.recordings.export_plan import ExportError, NothingThere, Range
@@ -133,12 +134,10 @@ def _make_media(order: Order, watch: Watch, progress: Callable[[float], None]) -
 
 
 def _make_bag(order: Order, watch: Watch, progress: Callable[[float], None]) -> dict[str, Any]:
+    """Not the tar itself, which is put together as it is fetched: only what the recording has not got."""
     folder, target, about = Path(order.recording), Path(order.target), About(**order.about)
     size = sum(one.stat().st_size for one in folder.rglob("*") if one.is_file())
-    free = shutil.disk_usage(target).free
-    if free < size + order.min_free_bytes:
-        raise NoRoom(size + order.min_free_bytes, free)
-    premis, path = target / ".premis.xml", target / order.name
+    premis = target / ".premis.xml"
     with premis.open("wb") as file:
         write_premis(folder, file, about, __version__)
     tags: dict[str, bag.Tag] = {
@@ -146,30 +145,31 @@ def _make_bag(order: Order, watch: Watch, progress: Callable[[float], None]) -> 
         "metadata/premis.xml": premis,
         "metadata/verify.py": Path(verify.__file__),
     }
-    with path.open("wb") as out:
-        deadline_s = time.monotonic() + order.limit_s
-        counted = _Counted(out, watch, deadline_s, lambda written: progress(min(1.0, written / max(1, size))))
-        bag.write_tar(folder, counted, about, tags, datetime.now(UTC))  # type: ignore[arg-type]
-        out.flush()
-        os.fsync(out.fileno())
+    with (target / f"{order.name}{PARTS}").open("wb") as parts:
+        passing = _Passing(
+            watch, time.monotonic() + order.limit_s, lambda done: progress(min(1.0, done / max(1, size)))
+        )
+        plan = bag_stream.plan_tar(folder, parts, about, tags, datetime.now(UTC), passing)
+        parts.flush()
+        os.fsync(parts.fileno())
     premis.unlink()
-    return _file(path)
+    (target / f"{order.name}{PLAN}").write_text(plan.as_json())
+    return {"name": order.name, "size": plan.size, "sha256": plan.sha256}
 
 
-class _Counted:
-    """The tar that is written, which may be stopped between two writes."""
+class _Passing:
+    """Sees the bytes of a tar, which may be stopped between two of them."""
 
-    def __init__(self, out: IO[bytes], stop: Watch, deadline_s: float, written: Callable[[int], None]) -> None:
-        self._out, self._stop, self._deadline_s, self._written, self._count = out, stop, deadline_s, written, 0
+    def __init__(self, stop: Watch, deadline_s: float, done: Callable[[int], None]) -> None:
+        self._stop, self._deadline_s, self._done, self._count = stop, deadline_s, done, 0
 
-    def write(self, data: bytes) -> int:
+    def __call__(self, data: bytes) -> None:
         if self._stop():
             raise Stopped
         if time.monotonic() > self._deadline_s:
             raise TimeUp
         self._count += len(data)
-        self._written(self._count)
-        return self._out.write(data)
+        self._done(self._count)
 
 
 def _file(path: Path) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import structlog
-from dbos import DBOS, SetWorkflowID
+from dbos import DBOS
 from dbos import error as dbos_error
 from sqlalchemy import Engine
 
@@ -19,7 +19,7 @@ from archive.recordings.locations.store import Store
 from archive.recordings.repair import Cycle, examine_all, repair
 from core.database import DatabaseAway, open_engine, transaction
 from core.tables import Recording
-from mbashara import copying
+from mbashara import workflows
 from mbashara.settings import Settings
 
 ROUND_S = 2.0
@@ -59,7 +59,7 @@ class Fixity:
                 if not self.running.is_set():
                     self.start_due()
                 if rounds % FORGET_ROUND == 0:
-                    copying.forget("fixity:", datetime.now(UTC) - FORGET_AFTER)
+                    workflows.forget("fixity:", datetime.now(UTC) - FORGET_AFTER)
                 rounds += 1
             except DatabaseAway:
                 continue  # the follower has said so
@@ -73,15 +73,9 @@ class Fixity:
             self._start(due)
 
     def _start(self, due: Due) -> None:
-        """A workflow that failed is not begun by its id again: its record goes first."""
-        name = f"fixity:{due.recording_id}:{due.since_ms}"
-        found = DBOS.get_workflow_status(name)
-        if found is not None and found.status not in ("PENDING", "ENQUEUED"):
-            DBOS.delete_workflow(name)
         self.running.set()
         try:
-            with SetWorkflowID(name):
-                DBOS.start_workflow(check_copies, asdict(due))
+            workflows.begin(f"fixity:{due.recording_id}:{due.since_ms}", check_copies, asdict(due))
         except BaseException:
             self.running.clear()
             raise

@@ -3,11 +3,14 @@
 from collections.abc import Callable, Sequence
 
 from archive.recordings.recorder import Recording, RenditionRecorder
-from core.media.packet import Buffer, Kind, Track, VideoTrack
+from core.media.packet import Buffer, Kind, Track
 from core.media.window import Part, Segment
+from mbashara.listing import tell_rendition
 from player.playlist import Rendition as Listed
-from transcode.packager import AudioPackager, Packager, VideoPackager
+from transcode.audio_packager import AudioPackager
+from transcode.packager import Packager
 from transcode.timeline import Timeline
+from transcode.video_packager import VideoPackager
 
 
 class ImportedRendition:
@@ -38,14 +41,8 @@ class ImportedRendition:
 
     def tell(self) -> None:
         """The ledger, what this rendition is."""
-        track = self._track
-        if track is None:
-            return
-        width, height = (track.width, track.height) if isinstance(track, VideoTrack) else (None, None)
-        self._recording.fact(
-            "rendition", name=self.name, kind=track.kind.name.lower(), codecs=track.codecs, width=width, height=height,
-            bitrate_bps=self._average_bps,
-        )  # fmt: skip
+        if self._track is not None:
+            tell_rendition(self._recording, self.name, self._track, self._average_bps)
 
     @property
     def _average_bps(self) -> int:

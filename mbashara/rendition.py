@@ -8,8 +8,10 @@ from core.media.packet import Buffer, Kind, Track
 from core.media.window import LiveWindow, Part, Segment, Storage
 from player.files import RenditionFiles
 from player.playlist import Rendition as Listed
-from transcode.packager import AudioPackager, Packager, VideoPackager
+from transcode.audio_packager import AudioPackager
+from transcode.packager import Packager
 from transcode.timeline import Timeline
+from transcode.video_packager import VideoPackager
 
 MEMORY_WINDOW_S = 60.0
 

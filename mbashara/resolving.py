@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import structlog
-from dbos import DBOS, SetWorkflowID
+from dbos import DBOS
 from dbos import error as dbos_error
 
 from archive.recordings import resolve, signatures
@@ -16,7 +16,7 @@ from archive.recordings.repair import examine_all
 from archive.recordings.resolve import Turn
 from archive.recordings.resolve_plan import Carried, Plan, carry_out, examine_planned, make_plan, read_plan
 from core.database import DatabaseAway, transaction
-from mbashara import copying
+from mbashara import workflows
 from mbashara.fixity import Fixity
 
 ROUND_S = 0.5
@@ -40,7 +40,7 @@ class Resolver:
                 if not self.running.is_set():
                     self.start_due()
                 if rounds % FORGET_ROUND == 0:
-                    copying.forget("resolve:", datetime.now(UTC) - FORGET_AFTER)
+                    workflows.forget("resolve:", datetime.now(UTC) - FORGET_AFTER)
                 rounds += 1
             except DatabaseAway:
                 continue  # the follower has said so
@@ -52,14 +52,10 @@ class Resolver:
             turns = resolve.due(session, datetime.now(UTC), limit=1)
         if not turns:
             return
-        name = f"resolve:{turns[0].resolution_id}:{turns[0].number}"
-        found = DBOS.get_workflow_status(name)
-        if found is not None and found.status not in ("PENDING", "ENQUEUED"):
-            DBOS.delete_workflow(name)  # it failed, and is not begun by its id again
         self.running.set()
         try:
-            with SetWorkflowID(name):
-                DBOS.start_workflow(resolve_copy, asdict(turns[0]))
+            name = f"resolve:{turns[0].resolution_id}:{turns[0].number}"
+            workflows.begin(name, resolve_copy, asdict(turns[0]))
         except BaseException:
             self.running.clear()
             raise

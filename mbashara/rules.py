@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import structlog
-from dbos import DBOS, SetWorkflowID
+from dbos import DBOS
 from sqlalchemy import Engine
 
 from archive.recordings import closures, disposal, policy, store_holds
@@ -21,7 +21,7 @@ from archive.recordings.store_holds import Applied
 from archive.recordings.tables import RecordingCopy
 from archive.recordings.verify import LEDGER_NAME, read_chain
 from core.database import DatabaseAway, transaction
-from mbashara import copying
+from mbashara import workflows
 from mbashara.settings import Settings
 
 ROUND_S = 0.5
@@ -52,6 +52,9 @@ class Keeper:
                 if failing != str(error):
                     log.warning("rules are not looked at", reason=str(error))
                 failing, self.closed = str(error), None
+            except Exception:
+                log.exception("a round of rules failed")
+                self.closed = None
             stopping.wait(ROUND_S)
 
     def round(self, is_full: bool) -> None:
@@ -68,20 +71,15 @@ class Keeper:
         for one in told:
             self._start(f"hold:{one.location}:{one.recording_id}:{one.number}", hold_at_store, asdict(one))
         if is_full:
-            copying.forget("dispose:", now - FORGET_AFTER)
-            copying.forget("hold:", now - FORGET_AFTER)
+            workflows.forget("dispose:", now - FORGET_AFTER)
+            workflows.forget("hold:", now - FORGET_AFTER)
 
     def _start(self, name: str, workflow: Any, turn: dict[str, Any]) -> None:
-        """A workflow that failed is not begun by its id again: its record goes first."""
         if name in self.running:
             return
-        found = DBOS.get_workflow_status(name)
-        if found is not None and found.status not in ("PENDING", "ENQUEUED"):
-            DBOS.delete_workflow(name)
         self.running.add(name)
         try:
-            with SetWorkflowID(name):
-                DBOS.start_workflow(workflow, turn)
+            workflows.begin(name, workflow, turn)
         except BaseException:
             self.running.discard(name)
             raise

@@ -31,6 +31,7 @@ from transcode.stills.decode import decode
 ROUND_S = 5.0
 OLD_S = 30.0
 """A picture that nobody answers for is taken away when it is this old."""
+WEIGH_TRIES, WEIGH_S = 60, 0.11
 FeedName = tuple[str, str]
 """Channel and role."""
 
@@ -117,10 +118,22 @@ def rounds(stopping: threading.Event, pace_s: Callable[[], float] = lambda: ROUN
 
 
 def step_back() -> None:
-    """Behind everything else on the machine; the decoders inherit it."""
+    """Behind everything else on the machine; the decoders inherit it. Linux may weigh sessions against each other
+    before it looks at who is in them (sched(7), autogroup): so it is a session of its own, and of the least weight."""
     os.nice(19)
     with suppress(OSError, AttributeError):
         os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    with suppress(OSError):
+        os.setsid()
+    for _ in range(WEIGH_TRIES):
+        try:
+            Path("/proc/self/autogroup").write_text("19")
+        except BlockingIOError:  # the kernel takes ten a second, of all
+            time.sleep(WEIGH_S)
+        except OSError:
+            return
+        else:
+            return
 
 
 def main() -> int:

@@ -25,9 +25,10 @@ from archive.exports import pages as export_pages
 from archive.exports.pages import Desk
 from archive.imports import pages as import_pages
 from archive.imports.uploads import Depot
-from archive.pages import Archive, genuine, resolve, rules
+from archive.pages import Archive, genuine, resolve, retention, rules
 from archive.pages import desk as archive_desk
 from archive.pages import statement as statement_pages
+from archive.pages import watch as watch_pages
 from archive.recordings import closures, rows
 from core.channels import ChannelName, channel_name, channels_on_air
 from core.database import DatabaseAway, open_engine, transaction
@@ -192,8 +193,10 @@ def page_routes(
         *genuine.routes(site, kept),
         *statement_pages.routes(site, kept),
         *archive_desk.routes(site, kept),
+        *watch_pages.routes(site, kept),
         *rules.routes(site, kept),
         *resolve.routes(site, kept),
+        *retention.routes(site, kept),
         *wall.routes(site, studio),
         *alarm_desk.routes(site, studio),
         *channel.routes(site, studio),

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TypedDict
 
 import structlog
-from dbos import DBOS, DBOSConfig, SetWorkflowID
+from dbos import DBOS, DBOSConfig
 from sqlalchemy import Engine
 from sqlalchemy.exc import DataError, IntegrityError
 from sqlalchemy.orm import Session
@@ -25,7 +25,20 @@ from archive.recordings.verify import CUSTODY_NAME, LEDGER_NAME
 from core.broadcasts import acts
 from core.database import DatabaseAway, open_engine, transaction
 from core.ids import is_id
-from mbashara import copying, exports, fixity, imports, logs, postgres, resolving, rules, stamper, viewers, webhooks
+from mbashara import (
+    copying,
+    exports,
+    fixity,
+    imports,
+    logs,
+    postgres,
+    resolving,
+    rules,
+    stamper,
+    viewers,
+    webhooks,
+    workflows,
+)
 from mbashara.data import DataError as FolderError
 from mbashara.dry_run import DryRuns
 from mbashara.notary import Notary
@@ -202,13 +215,8 @@ def close_recording(recording_id: str) -> None:
 
 
 def start_closing(recording_id: str) -> None:
-    """The workflow's id is the recording's: started again after a
-    restart it is the same one, not a second."""
-    found = DBOS.get_workflow_status(recording_id)
-    if found is not None and found.status not in ("PENDING", "ENQUEUED"):
-        DBOS.delete_workflow(recording_id)  # it failed, or is of a time before this one was closed
-    with SetWorkflowID(recording_id):
-        DBOS.start_workflow(close_recording, recording_id)
+    """The workflow's id is the recording's. One that is over failed, or is of a time before this one was closed."""
+    workflows.begin(recording_id, close_recording, recording_id)
 
 
 def run(settings: Settings, stopping: threading.Event) -> None:

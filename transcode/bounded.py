@@ -1,17 +1,18 @@
-"""An ffmpeg that is given little: bytes in, bytes out, some seconds, a bounded memory.
+"""An ffmpeg in a cage that is given little: bytes in, bytes out, some seconds, a bounded memory.
 
-Blocks: for a thread, or for a process of its own. In a process one runs at a time, whoever wants another waits.
+Blocks: for a thread of a small process, as it is copied for a moment. One runs at a time, whoever wants another waits.
 """
 
-import resource
 import subprocess
 import threading
 from collections.abc import Sequence
-from contextlib import suppress
+from subprocess import DEVNULL, PIPE
+
+from core import cage
+from core.cage import Limits
 
 TIMEOUT_S = 4.0
-MEMORY_BYTES = 1 << 30
-_LIMITS = ((resource.RLIMIT_AS, MEMORY_BYTES), (resource.RLIMIT_CPU, round(TIMEOUT_S)), (resource.RLIMIT_CORE, 0))
+LIMITS = Limits(memory_bytes=1 << 30, cpu_s=round(TIMEOUT_S))
 _running = threading.Lock()
 
 
@@ -23,14 +24,14 @@ def run(line: Sequence[str], sent: bytes) -> bytes | None:
 
 def _run(line: Sequence[str], sent: bytes) -> bytes | None:
     try:
-        child = subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        child = subprocess.Popen(
+            line, stdin=PIPE, stdout=PIPE, stderr=DEVNULL, env=cage.environment(),
+            preexec_fn=cage.enter(LIMITS, line[0]),
+        )  # fmt: skip
     except OSError:
         return None
     with child:
         try:
-            for limit, most in _LIMITS:
-                with suppress(ProcessLookupError):
-                    resource.prlimit(child.pid, limit, (most, most))
             written, _ = child.communicate(sent, TIMEOUT_S)
         except (subprocess.TimeoutExpired, OSError):
             return None

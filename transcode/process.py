@@ -1,25 +1,28 @@
-"""Runs one feed's ffmpeg: starts it, feeds it, reads its rungs, starts it again, drops rungs when it is too slow."""
+"""Runs one feed's caged ffmpeg: starts it, feeds it, reads its rungs, restarts it, drops rungs when it is too slow."""
 
 import asyncio
 import contextlib
-import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import structlog
 
+from core import cage
 from core.media import flv
 from core.media.packet import Kind, MediaError, Packet, Track
 from core.media.stream import Item, LiveStream, QueueReader
-from transcode.ladder import Rung, choose_rungs, ffmpeg_command
+from transcode.ladder import Rung, choose_rungs
+from transcode.ladder_process import end_child, read_rung, start_ladder
 
 log = structlog.get_logger()
 
+LIMITS = cage.Limits(memory_bytes=None, cpu_s=None, goes_first=False)
+"""It is on the air as long as its feed is."""
 MAX_LAG_MS = 4000
 LAG_CHECK_S = 1.0
 FIRST_BACKOFF_S, LAST_BACKOFF_S = 0.25, 8.0
 DRAIN_S = 3.0
-_FLV_HAS = {Kind.AUDIO: 4, Kind.VIDEO: 1}
 
 
 class TooSlow(Exception):
@@ -84,27 +87,15 @@ class Transcoder:
 
     async def _run_once(self, rungs: Sequence[Rung]) -> None:
         self._in_ms = self._out_ms = 0
-        pipes = [os.pipe() for _ in rungs]
-        writers = [write for _, write in pipes]
-        try:
-            command = ffmpeg_command(self._executable, rungs, writers)
-            child = await asyncio.create_subprocess_exec(
-                *command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.DEVNULL,
-                stderr=asyncio.subprocess.PIPE, pass_fds=writers,
-            )  # fmt: skip
-        except BaseException:
-            for read, _ in pipes:
-                os.close(read)
-            raise
-        finally:
-            for write in writers:
-                os.close(write)
+        child, outputs = await start_ladder(
+            self._executable, rungs, entrance=cage.entrance(LIMITS), stderr=asyncio.subprocess.PIPE
+        )
         self.process_id = child.pid
         try:
-            await self._attend(child, [(rung.name, read) for rung, (read, _) in zip(rungs, pipes, strict=True)])
+            await self._attend(child, outputs)
         finally:
             self.process_id = None
-            await _end_child(child)
+            await end_child(child)
 
     async def _attend(self, child: asyncio.subprocess.Process, outputs: list[tuple[str, int]]) -> None:
         """Feeding, reading and watching, until the child closes its outputs."""
@@ -114,7 +105,7 @@ class Transcoder:
             asyncio.create_task(_log_lines(child.stderr)),
         ]
         watch = asyncio.create_task(self._watch_lag())
-        readers = asyncio.gather(*(self._read(name, descriptor) for name, descriptor in outputs))
+        readers = asyncio.gather(*(read_rung(pipe, partial(self._take, name)) for name, pipe in outputs))
         try:
             waited: set[asyncio.Future[Any]] = {readers, watch}
             await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
@@ -129,8 +120,7 @@ class Transcoder:
             await asyncio.gather(*helpers, watch, readers, return_exceptions=True)
 
     async def _feed(self, stdin: asyncio.StreamWriter) -> None:
-        flags = sum(_FLV_HAS[kind] for kind in self._tracks)
-        stdin.write(flv.FILE_HEADER[:4] + bytes([flags]) + flv.FILE_HEADER[5:])
+        stdin.write(flv.file_header(*self._tracks))
         waits_for_key = Kind.VIDEO in self._tracks
         with contextlib.suppress(ConnectionError):
             while (item := await self._reader.get()) is not None:
@@ -143,21 +133,11 @@ class Transcoder:
                 await stdin.drain()
             stdin.close()
 
-    async def _read(self, name: str, descriptor: int) -> None:
-        loop = asyncio.get_running_loop()
-        reader = asyncio.StreamReader()
-        transport, _ = await loop.connect_read_pipe(
-            lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(descriptor, "rb", buffering=0)
-        )
-        tags = flv.TagReader()
-        try:
-            while data := await reader.read(1 << 16):
-                for item in tags.feed(data):
-                    if isinstance(item, Packet):
-                        self._out_ms = max(self._out_ms, item.dts_ms)
-                    self._on_item(name, item)
-        finally:
-            transport.close()
+    def _take(self, name: str, items: Iterable[Item]) -> None:
+        for item in items:
+            if isinstance(item, Packet):
+                self._out_ms = max(self._out_ms, item.dts_ms)
+            self._on_item(name, item)
 
     async def _watch_lag(self) -> None:
         while True:
@@ -169,10 +149,3 @@ class Transcoder:
 async def _log_lines(stderr: asyncio.StreamReader) -> None:
     while line := await stderr.readline():
         log.debug("ffmpeg", line=line.decode(errors="replace").strip())
-
-
-async def _end_child(child: asyncio.subprocess.Process) -> None:
-    if child.returncode is None:
-        with contextlib.suppress(ProcessLookupError):
-            child.kill()
-    await child.wait()

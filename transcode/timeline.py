@@ -5,7 +5,10 @@ across reconnects and restarts.
 """
 
 import math
+from collections.abc import Mapping
 from typing import NamedTuple
+
+from core.media.packet import Kind, Track
 
 KEPT_CUTS = 64
 
@@ -116,6 +119,12 @@ class FeedClock:
         step_ms = dts_ms - self._last_dts_ms
         passed_ms = now_ms - self._last_now_ms
         return step_ms < -self._back_ms or step_ms > passed_ms + self._ahead_ms
+
+
+def part_target_of(wanted_s: float, tracks: Mapping[Kind, Track]) -> float:
+    """The part target of what has these tracks. The picture leads."""
+    frames_s = [tracks[kind].frame_s for kind in sorted(tracks, reverse=True)]
+    return choose_part_target(wanted_s, [one_s for one_s in frames_s if one_s])
 
 
 def choose_part_target(wanted_s: float, frame_durations_s: list[float]) -> float:

@@ -19,13 +19,13 @@ from sqlalchemy import Row, func, select, update
 from sqlalchemy.orm import Session
 
 from archive.exports.tables import ExportJob
+from archive.jobs import JobTable
 from archive.recordings import custody, rows
 from archive.recordings.export_credentials import Described
-from archive.recordings.ledger import read_facts
+from archive.recordings.ledger import origin_ms_of
 from archive.recordings.samples import ledger_head
 from core import audit
 from core.audit import Actor
-from core.ids import ulid
 from core.staff.permissions import Act, Scope
 from core.tables import Broadcast, Institution, Recording
 
@@ -36,6 +36,9 @@ STAFF, PROGRAM = "staff", "api"
 ASKED, CANCELLED, FETCHED = "recording.export_ask", "recording.export_cancel", "recording.export_fetch"
 BAG_FORMAT = "BagIt 1.0"
 File = Mapping[str, Any]
+
+_table = JobTable(ExportJob)
+find, waiting, note, postpone = _table.find, _table.waiting, _table.note, _table.postpone
 
 
 class State(StrEnum):
@@ -77,10 +80,6 @@ class Asked:
     rendition: str | None = None
 
 
-def new_id(now: datetime, randomness: bytes) -> str:
-    return ulid(round(now.timestamp() * 1000), randomness)
-
-
 def add(
     session: Session, job_id: str, recording: Recording, asked: Asked, *, by: Actor, agent: str = STAFF, now: datetime
 ) -> ExportJob | Wrong:
@@ -118,10 +117,6 @@ def _check(session: Session, recording: Recording, asked: Asked) -> Wrong | None
     return Wrong.MANY if many >= MAX_UNDER_WAY else None
 
 
-def find(session: Session, job_id: str, *, lock: bool = False) -> ExportJob | None:
-    return session.get(ExportJob, job_id, with_for_update=lock, populate_existing=True)
-
-
 def page(
     session: Session, visible: Scope, *, recording_id: str | None = None, before: str = "", limit: int
 ) -> Sequence[Row[ExportJob, Recording, Broadcast]]:
@@ -152,12 +147,6 @@ def note_fetched(session: Session, job: ExportJob, file: File, *, by: Actor, now
 # What the work process does.
 
 
-def waiting(session: Session) -> Sequence[Row[str, int]]:
-    """Ids and attempts, the oldest first."""
-    query = select(ExportJob.id, ExportJob.attempt).where(ExportJob.state == State.WAITING).order_by(ExportJob.id)
-    return session.execute(query).all()
-
-
 def start(session: Session, job_id: str, now: datetime) -> ExportJob | None:
     """It is being made from now on; None: it is not wanted any more, or is done."""
     job = find(session, job_id, lock=True)
@@ -167,17 +156,11 @@ def start(session: Session, job_id: str, now: datetime) -> ExportJob | None:
     return job
 
 
-def note(session: Session, job_id: str, percent: int) -> bool:
-    """How far it is. False: it is not wanted any more."""
-    mine = update(ExportJob).where(ExportJob.id == job_id, ExportJob.state == State.RUNNING)
-    return session.execute(mine.values(percent=percent).returning(ExportJob.id)).first() is not None
-
-
 def finish(
     session: Session, job_id: str, files: Sequence[File], rendition: str, now: datetime, kept: timedelta
 ) -> bool:
     """Done, and told in the custody log. False, and nothing done: it was cancelled meanwhile, or told before."""
-    job = _running(session, job_id)
+    job = _table.running(session, job_id)
     if job is None:
         return False
     job.state, job.percent, job.ended_at, job.expires_at = State.DONE, 100, now, now + kept
@@ -203,16 +186,9 @@ def _of(file: File) -> dict[str, Any]:
 
 
 def fail(session: Session, job_id: str, trouble: str, detail: str, now: datetime) -> None:
-    job = _running(session, job_id)
+    job = _table.running(session, job_id)
     if job is not None:
         job.state, job.trouble, job.detail, job.ended_at = State.FAILED, trouble, detail, now
-
-
-def postpone(session: Session, job_id: str) -> None:
-    """Its maker was stopped with the process around it: another begins anew."""
-    job = _running(session, job_id)
-    if job is not None:
-        job.state, job.attempt, job.percent = State.WAITING, job.attempt + 1, 0
 
 
 def expire(session: Session, now: datetime) -> None:
@@ -240,19 +216,6 @@ def describe(session: Session, folder: Path) -> Described | None:
 def origin_ms(folder: Path, recording: Recording) -> int:
     """Where the wall clock of its timeline begins (Unix, ms): as the ledger says, else as the row does."""
     return origin_ms_of(folder) or round(recording.started_at.timestamp() * 1000)
-
-
-def origin_ms_of(folder: Path) -> int:
-    """0 where its ledger is not here."""
-    try:
-        return int(next(read_facts(folder), {}).get("origin_ms", 0))
-    except OSError:
-        return 0
-
-
-def _running(session: Session, job_id: str) -> ExportJob | None:
-    job = find(session, job_id, lock=True)
-    return job if job is not None and job.state == State.RUNNING else None
 
 
 def _log(session: Session, job: ExportJob, act: str, by: Actor, now: datetime, after: audit.Facts) -> None:

@@ -1,6 +1,7 @@
 """The pages of exports: asking for one, how far each is, fetching its files, cancelling it.
 
-The edge carries the files (X-Accel-Redirect), with ranges; here is asked who may have them.
+The edge carries the files (X-Accel-Redirect), with ranges, but for packages (stream.py); here is asked who may have
+them.
 """
 
 import secrets
@@ -19,16 +20,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from archive.exports import jobs
+from archive.exports import jobs, stream
 from archive.exports.jobs import UNDER_WAY, Asked, Format, State, Wrong
 from archive.exports.moments import read_moment
 from archive.exports.tables import ExportJob
 from archive.exports.words import FORMATS, format_in, state_in, trouble_in, wrong_in
-from archive.recordings import rows
+from archive.recordings import policy, rows
 from archive.words import N_
 from core.audit import Actor
 from core.database import transaction
-from core.ids import RANDOM_BYTES, is_id
+from core.ids import RANDOM_BYTES, is_id, new_id
 from core.staff.permissions import Act, scope
 from core.tables import Broadcast, Recording
 from core.web.dates import EAST_AFRICA_TIME
@@ -108,7 +109,7 @@ def _new(engine: Engine, desk: Desk, view: View) -> Page | Response:
             return _form(view, recording, broadcast, origin_ms, Form({"format": Format.MP4}))
         asked, problems = _asked(view, origin_ms)
         if asked is not None:
-            job_id = jobs.new_id(view.visit.now, secrets.token_bytes(RANDOM_BYTES))
+            job_id = new_id(view.visit.now, secrets.token_bytes(RANDOM_BYTES))
             made = jobs.add(session, job_id, recording, asked, by=view.actor, now=view.visit.now)
             if isinstance(made, ExportJob):
                 return view.to(f"{PATH}?told=asked")
@@ -179,22 +180,24 @@ def _fetch(engine: Engine, desk: Desk, view: View) -> Response:
 def handed_out(
     session: Session, desk: Desk, job: ExportJob, request: Request, *, by: Actor, now: datetime
 ) -> Response | None:
-    """The answer that has the edge send the file that `number` of the address counts, from 1. None: there is none (any
-    more). Its beginning is noted; who goes on, or jumps about in it, is not noted again."""
+    """The answer that has the edge send the file that `number` of the address counts, from 1; a package is sent by us,
+    and not when its recording was destroyed. None: there is none (any more). Its beginning is noted; who goes on, or
+    jumps about in it, is not noted again."""
     number = int(request.path_params["number"])
     if job.state != State.DONE or not 1 <= number <= len(job.files):
         return None
-    file = job.files[number - 1]
-    if not (desk.exports / job.id / file["name"]).is_file():
+    file, made = job.files[number - 1], desk.exports / job.id
+    is_stored = (made / file["name"]).is_file()
+    if not is_stored and (policy.is_disposed(session, job.recording_id) or not stream.is_made(made, file["name"])):
         return None
     asked = request.headers.get("range", "")
     if request.method == "GET" and (not asked or asked.startswith("bytes=0-")):
         jobs.note_fetched(session, job, file, by=by, now=now)
-    return Response(
-        headers={
-            "content-type": TYPES[Format(job.format)],
-            "content-disposition": f'attachment; filename="{file["name"]}"',
-            "cache-control": "private, no-store",
-            "x-accel-redirect": f"/_exports/{job.id}/{file['name']}",
-        }
-    )
+    headers = {
+        "content-type": TYPES[Format(job.format)],
+        "content-disposition": f'attachment; filename="{file["name"]}"',
+        "cache-control": "private, no-store",
+    }
+    if not is_stored:
+        return stream.answer(request, made, file["name"], desk.recordings / job.recording_id, headers)
+    return Response(headers={**headers, "x-accel-redirect": f"/_exports/{job.id}/{file['name']}"})

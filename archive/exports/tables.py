@@ -7,10 +7,11 @@ from sqlalchemy import BigInteger, CheckConstraint, ForeignKeyConstraint, Index
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
+from archive.jobs import Job
 from core.tables import Base
 
 
-class ExportJob(Base):
+class ExportJob(Job, Base):
     """A recording, or a stretch of it, on its way to files in DATA/exports/ID; its life is jobs.py.
 
     `from_ms` and `to_ms` are of the broadcast's timeline, null: to that end. `files` has name, size, sha256 and, of
@@ -28,16 +29,12 @@ class ExportJob(Base):
         Index("export_job_of_recording", "recording_id", "id"),
         Index("export_job_state", "state"),
     )
-    id: Mapped[str] = mapped_column(primary_key=True)
     institution_id: Mapped[int]
     recording_id: Mapped[str]
-    state: Mapped[str]
     format: Mapped[str]
     from_ms: Mapped[int | None] = mapped_column(BigInteger)
     to_ms: Mapped[int | None] = mapped_column(BigInteger)
     rendition: Mapped[str | None]
-    percent: Mapped[int]
-    attempt: Mapped[int]
     trouble: Mapped[str | None]
     detail: Mapped[str]
     files: Mapped[list[dict[str, Any]]] = mapped_column(JSONB)

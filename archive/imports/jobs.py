@@ -17,10 +17,10 @@ from sqlalchemy import Row, func, select, update
 from sqlalchemy.orm import Session
 
 from archive.imports.tables import ImportJob
+from archive.jobs import JobTable
 from core import audit
 from core.audit import Actor
 from core.channels import MAX_NAME
-from core.ids import ulid
 from core.staff.permissions import Act, Scope
 from core.tables import Channel, Institution
 
@@ -29,6 +29,9 @@ MAX_FILE_NAME = 255
 CANCELLED, AGAIN = "recording.import_cancel", "recording.import_again"
 LEFT_WHOLE = frozenset({"done", "cancelled"})
 """States whose file has nothing more to wait for."""
+
+_table = JobTable(ImportJob)
+find, waiting, note, postpone = _table.find, _table.waiting, _table.note, _table.postpone
 
 
 class State(StrEnum):
@@ -53,10 +56,6 @@ class Wanted:
     title_en: str = ""
     origin_at: datetime | None = None
     sha256: str | None = None
-
-
-def new_id(now: datetime, randomness: bytes) -> str:
-    return ulid(round(now.timestamp() * 1000), randomness)
 
 
 def add(
@@ -86,21 +85,11 @@ def clean_name(name: str) -> str:
     return "".join(one for one in last if one.isprintable()).strip()[:MAX_FILE_NAME] or "file"
 
 
-def find(session: Session, job_id: str, *, lock: bool = False) -> ImportJob | None:
-    return session.get(ImportJob, job_id, with_for_update=lock, populate_existing=True)
-
-
 def receive(session: Session, job: ImportJob, received_bytes: int, expires_at: datetime) -> None:
     """So much of it is safe on the disk; all of it: it waits to be made."""
     job.received_bytes, job.expires_at = received_bytes, expires_at
     if received_bytes == job.size_bytes:
         job.state, job.expires_at = State.WAITING, None
-
-
-def waiting(session: Session) -> Sequence[Row[str, int]]:
-    """Ids and attempts, the oldest first."""
-    query = select(ImportJob.id, ImportJob.attempt).where(ImportJob.state == State.WAITING).order_by(ImportJob.id)
-    return session.execute(query).all()
 
 
 def start(session: Session, job_id: str) -> tuple[ImportJob, Channel] | None:
@@ -112,14 +101,8 @@ def start(session: Session, job_id: str) -> tuple[ImportJob, Channel] | None:
     return job, session.get_one(Channel, job.channel_id)
 
 
-def note(session: Session, job_id: str, percent: int) -> bool:
-    """How far it is. False: it is not wanted any more."""
-    mine = update(ImportJob).where(ImportJob.id == job_id, ImportJob.state == State.RUNNING)
-    return session.execute(mine.values(percent=percent).returning(ImportJob.id)).first() is not None
-
-
 def finish(session: Session, job_id: str, sha256: str | None, now: datetime) -> None:
-    job = _running(session, job_id)
+    job = _table.running(session, job_id)
     if job is not None:
         job.state, job.percent, job.ended_at, job.expires_at = State.DONE, 100, now, None
         job.sha256 = sha256 or job.sha256
@@ -127,17 +110,10 @@ def finish(session: Session, job_id: str, sha256: str | None, now: datetime) -> 
 
 def fail(session: Session, job_id: str, trouble: str, read_ms: int, told_ms: int, now: datetime) -> None:
     """Its file is kept for a while, so that it can be asked for again."""
-    job = _running(session, job_id)
+    job = _table.running(session, job_id)
     if job is not None:
         job.state, job.ended_at, job.expires_at = State.FAILED, now, now + FAILED_KEPT
         job.trouble, job.read_ms, job.told_ms = trouble, read_ms, told_ms
-
-
-def postpone(session: Session, job_id: str) -> None:
-    """Its maker was stopped with the process around it: another begins anew."""
-    job = _running(session, job_id)
-    if job is not None:
-        job.state, job.attempt = State.WAITING, job.attempt + 1
 
 
 def cancel(session: Session, job: ImportJob, *, by: Actor, now: datetime) -> bool:
@@ -204,11 +180,6 @@ def page(
 def states(session: Session, ids: Sequence[str]) -> dict[str, ImportJob]:
     found = session.scalars(select(ImportJob).where(ImportJob.id.in_(ids)))
     return {job.id: job for job in found}
-
-
-def _running(session: Session, job_id: str) -> ImportJob | None:
-    job = find(session, job_id, lock=True)
-    return job if job is not None and job.state == State.RUNNING else None
 
 
 def _log(session: Session, job: ImportJob, act: str, by: Actor, now: datetime, after: audit.Facts) -> None:

@@ -18,10 +18,11 @@ from starlette.routing import BaseRoute
 from archive.imports import jobs, uploads
 from archive.imports.jobs import UNDER_WAY
 from archive.imports.uploads import Cause, Depot, UploadRefused
-from archive.imports.words import N_, can_take_short, state_in, trouble_in
+from archive.imports.words import can_take_short, state_in, trouble_in
+from archive.words import N_
 from core import channels
 from core.database import transaction
-from core.ids import RANDOM_BYTES, is_id
+from core.ids import RANDOM_BYTES, is_id, new_id
 from core.staff.permissions import Act, scope
 from core.tables import Channel
 from core.web.forms import Form
@@ -72,7 +73,7 @@ def _take(engine: Engine, depot: Depot, view: View) -> tuple[str, str] | None:
     if sent.size > PLAIN_BYTES:
         return "file", TOO_LARGE
     told = {**{name: view.field(name) for name in FIELDS}, "filename": sent.filename or ""}
-    job_id = jobs.new_id(view.visit.now, secrets.token_bytes(RANDOM_BYTES))
+    job_id = new_id(view.visit.now, secrets.token_bytes(RANDOM_BYTES))
     place = scope(view.staff.memberships, Act.RECORDING_IMPORT)
     try:
         with transaction(engine) as session:

@@ -5,10 +5,11 @@ from datetime import datetime
 from sqlalchemy import BigInteger, CheckConstraint, ForeignKeyConstraint, Index
 from sqlalchemy.orm import Mapped, mapped_column
 
+from archive.jobs import Job
 from core.tables import Base
 
 
-class ImportJob(Base):
+class ImportJob(Job, Base):
     """A file on its way; its life is jobs.py. Its id becomes the recording's, so it is never made twice.
 
     `received_bytes` of its file in DATA/imports/ID are safe on the disk; `sha256` is what was sent, null where nobody
@@ -26,10 +27,8 @@ class ImportJob(Base):
         Index("import_job_of_institution", "institution_id", "id"),
         Index("import_job_state", "state"),
     )
-    id: Mapped[str] = mapped_column(primary_key=True)
     institution_id: Mapped[int]
     channel_id: Mapped[int]
-    state: Mapped[str]
     name: Mapped[str]
     size_bytes: Mapped[int] = mapped_column(BigInteger)
     received_bytes: Mapped[int] = mapped_column(BigInteger)
@@ -38,8 +37,6 @@ class ImportJob(Base):
     title_en: Mapped[str]
     origin_at: Mapped[datetime | None]
     takes_short: Mapped[bool]
-    percent: Mapped[int]
-    attempt: Mapped[int]
     trouble: Mapped[str | None]
     read_ms: Mapped[int | None] = mapped_column(BigInteger)
     told_ms: Mapped[int | None] = mapped_column(BigInteger)

@@ -1,18 +1,9 @@
 """What is said of a file on its way, in the reader's language. Message ids are the English words."""
 
-from pathlib import Path
-
 from archive.imports.jobs import State
 from archive.imports.tables import ImportJob
-from core.web.i18n import Language, catalogue
-
-LOCALE = Path(__file__).parent.parent / "locale"
-
-
-def N_(message: str) -> str:
-    """Marks what is translated when it is told."""
-    return message
-
+from archive.words import N_, translate
+from core.web.i18n import Language
 
 STATES = {
     State.UPLOADING: N_("being sent"),
@@ -29,7 +20,6 @@ TROUBLES = {
     "truncated": N_("This file is not whole: {read} of {told} can be read."),
     "unreadable": N_("This file is not whole: it has no index, so nothing of it can be read. Send it again."),
     "too_long": N_("This file lasts longer than is taken: {told}."),
-    "too_big": N_("This file is larger than is taken."),
     "broken": N_("The picture or sound of this file can't be decoded."),
     "stalled": N_("Reading this file came to a standstill at {read}."),
     "disk_full": N_("The disk is full. Make room and try again."),
@@ -41,8 +31,7 @@ TROUBLES = {
 
 
 def state_in(language: Language, job: ImportJob) -> str:
-    words = catalogue(language, LOCALE).gettext(STATES[State(job.state)])
-    return words.format(percent=job.percent)
+    return translate(STATES[State(job.state)], language).format(percent=job.percent)
 
 
 def trouble_in(language: Language, job: ImportJob) -> str:
@@ -50,9 +39,8 @@ def trouble_in(language: Language, job: ImportJob) -> str:
     if job.trouble is None:
         return ""
     is_unreadable = job.trouble == "truncated" and not job.read_ms
-    words = TROUBLES["unreadable" if is_unreadable else job.trouble]
-    text: str = catalogue(language, LOCALE).gettext(words)
-    return text.format(read=length(job.read_ms), told=length(job.told_ms))
+    words = translate(TROUBLES["unreadable" if is_unreadable else job.trouble], language)
+    return words.format(read=length(job.read_ms), told=length(job.told_ms))
 
 
 def told_in(language: Language, job: ImportJob) -> str:

@@ -1,8 +1,9 @@
 """The archive's pages: for everyone, whether what they have is genuine; for archivists, what is kept and how well."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import Engine
 
@@ -28,7 +29,7 @@ class Archive:
     out, `signing_keys` that of the private
     keys; `authority` gives the certificate (PEM) that content credentials are trusted by; `places` where copies are
     kept beside here; `tries` bounds what one address may have checked; `version` is the
-    program's."""
+    program's; `player` gives what the player's template says, by a gettext."""
 
     engine: Engine
     recordings: Path
@@ -38,4 +39,5 @@ class Archive:
     places: Callable[[], Sequence[Place]]
     tries: Buckets
     version: str
+    player: Callable[[Callable[[str], str]], Mapping[str, Any]]
     papers: Papers = field(default_factory=Papers)

@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
@@ -10,9 +10,10 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from archive.pages import Archive
-from archive.pages.papers import find_file, origin_ms_of
+from archive.pages.papers import find_file
 from archive.recordings import export_credentials, genuine, rows
 from archive.recordings.export_credentials import Standing
+from archive.recordings.ledger import origin_ms_of
 from core.ids import is_id
 
 
@@ -86,11 +87,7 @@ def _titled(session: Session, answer: Answer) -> Answer:
     found = rows.find_recording(session, answer.recording_id or "")
     if found is None:
         return Answer(Kind.UNKNOWN, answer.sha256)
-    broadcast = found[1]
-    return Answer(
-        answer.kind, answer.sha256, answer.recording_id, answer.name, answer.number, answer.from_at, answer.to_at,
-        answer.made_at, broadcast.title_sw, broadcast.title_en,
-    )  # fmt: skip
+    return replace(answer, title_sw=found[1].title_sw, title_en=found[1].title_en)
 
 
 def _at(origin_ms: int | None, time_ms: Any) -> datetime | None:

@@ -12,7 +12,7 @@ from starlette.routing import BaseRoute
 
 from archive.pages import Archive
 from archive.pages.genuine import MAX_GAPS, Found, cause_in, find
-from archive.recordings import about, alarms, checks, copies, overview, rows, signing_keys
+from archive.recordings import about, alarms, checks, closures, copies, overview, rows, signing_keys
 from archive.recordings.overview import Filter, Shown
 from archive.recordings.premis import write_premis
 from archive.recordings.statement_text import STATES
@@ -145,6 +145,7 @@ def _recording(archive: Archive, view: View) -> Page:
             "recording": recording,
             "broadcast": broadcast,
             "channel": channel,
+            "closure": closures.closure_of(session, recording.id),
             "gaps": [(gap, cause_in(view, gap.cause)) for gap in gaps[:MAX_GAPS]],
             "gap_count": len(gaps),
             "copies": copies.of_recording(session, recording.id),
@@ -164,6 +165,7 @@ def _recording(archive: Archive, view: View) -> Page:
         "may_check": view.may(Act.RECORDING_EDIT, recording.institution_id),
         "told": asked.get("told", ""),
         "fixity": FIXITY,
+        "player": archive.player(view.words.gettext),
     }
     return Page("archive/pages/recording.html", {**facts, **more})
 

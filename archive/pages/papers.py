@@ -1,6 +1,5 @@
 """What recordings' papers (ledger, custody log, signatures) prove, read anew only when they have changed."""
 
-import json
 import os
 from collections import OrderedDict
 from collections.abc import Collection
@@ -24,7 +23,7 @@ class Papers:
 
     def report(self, folder: Path, keys: Collection[bytes], on_air: bool) -> Report | None:
         """Without the media. None: they are not here."""
-        version = (_version(folder), frozenset(keys), on_air)
+        version = (version_of(folder), frozenset(keys), on_air)
         if version[0][0] is None:
             return None
         with self._lock:
@@ -54,16 +53,8 @@ def find_file(folder: Path, sha256: str) -> tuple[int, dict[str, Any]] | None:
     return None if line is None else (verify.origin_ms_of(ledger), line)
 
 
-def origin_ms_of(folder: Path) -> int | None:
-    """When the recording's timeline begins (Unix, ms); None where its ledger is not here."""
-    try:
-        with (folder / LEDGER_NAME).open("rb") as file:
-            return int(json.loads(file.readline(1 << 16))["origin_ms"])
-    except (OSError, ValueError, KeyError):
-        return None
-
-
-def _version(folder: Path) -> tuple[tuple[int, int] | None, ...]:
+def version_of(folder: Path) -> tuple[tuple[int, int] | None, ...]:
+    """Changes with any of the papers."""
     return tuple(_stat(folder / name) for name in NAMES)
 
 

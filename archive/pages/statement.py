@@ -1,10 +1,13 @@
 """The completeness statement as a page, as paper and as data: the same for all three, made anew when the recording has
-changed. For everyone; where the copies are is told to staff alone.
+changed. For everyone; where the copies are is told to staff alone. Of a recording whose papers don't prove themselves
+nothing is signed: the page says what is wrong.
 """
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from functools import partial
 from http import HTTPStatus
+from pathlib import Path
 from threading import Lock
 
 from sqlalchemy.orm import Session
@@ -14,11 +17,13 @@ from starlette.routing import BaseRoute
 
 from archive.pages import Archive
 from archive.pages.genuine import find, find_open
-from archive.recordings import about, copies, signing_keys, statement
+from archive.pages.papers import version_of
+from archive.recordings import about, copies, remembered, signing_keys, statement
 from archive.recordings.statement import Copy, Statement, StatementError
 from archive.recordings.statement_pdf import render_pdf
 from archive.recordings.statement_text import tell
 from archive.recordings.tables import RecordingCopy
+from archive.recordings.verify import Finding
 from core import audit
 from core.database import transaction
 from core.staff.permissions import Act
@@ -28,34 +33,57 @@ from core.web.site import Page, Site, View
 KEPT_S = 30
 MAX_MADE = 200
 MADE_BY = "Mbashara"
+MAX_SAID = 10
+
+
+class Doubtful(Exception):
+    """Nothing may be stated in the institution's name."""
+
+    def __init__(self, doubts: Sequence[Finding]) -> None:
+        super().__init__(doubts)
+        self.doubts = doubts
 
 
 class Made:
-    """The newest statement of each recording: signing is not for whoever reloads a page."""
+    """The newest statement of each recording, or why there is none: checking and signing is not for whoever reloads a
+    page."""
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[tuple[str, bool], tuple[object, Statement]] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, bool], tuple[object, Statement | Doubtful]] = OrderedDict()
         self._lock = Lock()
 
     def sealed(
         self, archive: Archive, view: View, session: Session, recording: Recording, for_staff: bool
     ) -> Statement:
-        """Raises StatementError, OSError."""
+        """Raises Doubtful, StatementError, OSError."""
+        folder = archive.recordings / recording.id
         places = [_copy(one) for one in copies.of_recording(session, recording.id)] if for_staff else []
-        version = (recording.ledger_head, recording.state, recording.signed_at, tuple(places))
+        heads = (recording.ledger_head, recording.custody_head, recording.state, recording.signed_at)
+        version = (*heads, tuple(places), version_of(folder))
         kept = self._kept.get((recording.id, for_staff))
-        if kept is not None and kept[0] == version:
-            return kept[1]
-        known = about.from_rows(session, recording.id)
-        assert known is not None, "its row was just found"
-        signer = signing_keys.signer_of(session, recording.institution_id, archive.signing_keys, view.visit.now)
-        stated = statement.state(archive.recordings / recording.id, known, view.visit.now, MADE_BY, places)
-        sealed = statement.sealed(stated, partial(_sign, signer))
-        with self._lock:
-            self._kept[recording.id, for_staff] = version, sealed
-            if len(self._kept) > MAX_MADE:
-                self._kept.popitem(last=False)
-        return sealed
+        made = kept[1] if kept is not None and kept[0] == version else None
+        if made is None:
+            made = _make(archive, view, session, recording, folder, places)
+            with self._lock:
+                self._kept[recording.id, for_staff] = version, made
+                if len(self._kept) > MAX_MADE:
+                    self._kept.popitem(last=False)
+        if isinstance(made, Doubtful):
+            raise Doubtful(made.doubts)
+        return made
+
+
+def _make(
+    archive: Archive, view: View, session: Session, recording: Recording, folder: Path, places: Sequence[Copy]
+) -> Statement | Doubtful:
+    doubts = remembered.doubts(session, folder, recording)
+    if doubts:
+        return Doubtful(doubts)
+    known = about.from_rows(session, recording.id)
+    assert known is not None, "its row was just found"
+    signer = signing_keys.signer_of(session, recording.institution_id, archive.signing_keys, view.visit.now)
+    stated = statement.state(folder, known, view.visit.now, MADE_BY, places)
+    return statement.sealed(stated, partial(_sign, signer))
 
 
 def routes(site: Site, archive: Archive) -> list[BaseRoute]:
@@ -70,7 +98,10 @@ def routes(site: Site, archive: Archive) -> list[BaseRoute]:
 
 
 def _page(archive: Archive, made: Made, for_staff: bool, view: View) -> Page:
-    document = _sealed(archive, made, for_staff, view)
+    try:
+        document = _sealed(archive, made, for_staff, view)
+    except Doubtful as doubtful:
+        return _said(doubtful, view, for_staff)
     told = tell(document, view.language)
     facts = {
         "told": told,
@@ -82,9 +113,21 @@ def _page(archive: Archive, made: Made, for_staff: bool, view: View) -> Page:
     return Page("archive/statement.html", facts, kept_s=0 if for_staff else KEPT_S)
 
 
-def _file(archive: Archive, made: Made, for_staff: bool, view: View) -> Response:
+def _said(doubtful: Doubtful, view: View, for_staff: bool) -> Page:
+    facts = {
+        "faults": [one.text(view.language) for one in doubtful.doubts[:MAX_SAID]],
+        "recording_id": view.request.path_params["id"],
+        "for_staff": for_staff,
+    }
+    return Page("archive/pages/no_statement.html", facts, HTTPStatus.CONFLICT)
+
+
+def _file(archive: Archive, made: Made, for_staff: bool, view: View) -> Page | Response:
     """`statement.pdf` or `statement.json`. What staff take away is on record."""
-    document = _sealed(archive, made, for_staff, view, taken=True)
+    try:
+        document = _sealed(archive, made, for_staff, view, taken=True)
+    except Doubtful as doubtful:
+        return _said(doubtful, view, for_staff)
     name = f"{document['statement']['recording']}-statement"
     match view.request.path_params["kind"]:
         case "statement.pdf":
@@ -99,6 +142,7 @@ def _file(archive: Archive, made: Made, for_staff: bool, view: View) -> Response
 
 
 def _sealed(archive: Archive, made: Made, for_staff: bool, view: View, taken: bool = False) -> Statement:
+    """Raises Doubtful."""
     with transaction(archive.engine) as session:
         recording, *_ = (find if for_staff else find_open)(session, view.request.path_params["id"])
         if for_staff:

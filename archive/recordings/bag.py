@@ -4,7 +4,6 @@ data/ holds the recording's folder whole; metadata/ its PREMIS and the keys that
 pass, each file read once; a folder shares its media's blocks with the recording where the file system can do that.
 """
 
-import base64
 import contextlib
 import fcntl
 import hashlib
@@ -21,8 +20,7 @@ from typing import IO, Protocol
 
 from archive.recordings.about import About
 from archive.recordings.bag_errors import BagError, Fault
-from archive.recordings.ledger import read_facts
-from archive.recordings.verify import CUSTODY_NAME, LEDGER_NAME, PENDING_SUFFIXES, SIGNATURES_NAME, Finding, key_id
+from archive.recordings.verify import CUSTODY_NAME, LEDGER_NAME, PENDING_SUFFIXES, SIGNATURES_NAME, Finding
 from core.web.i18n import Language
 
 DECLARATION = b"BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n"
@@ -57,7 +55,7 @@ def write_tar(
 ) -> None:  # fmt: skip
     """Streams a bag of the recording as a tar (POSIX.1-2001). Raises BagError, OSError; `out` is worthless then."""
     with tarfile.open(fileobj=out, mode="w|", bufsize=READ_BYTES, format=tarfile.PAX_FORMAT) as tar:
-        _write(_TarTarget(tar, f"mbashara-{about.recording_id}", now), folder, about, tags, now, algorithms)
+        fill(_TarTarget(tar, f"mbashara-{about.recording_id}", now), folder, about, tags, now, algorithms)
 
 
 def write_folder(
@@ -71,16 +69,17 @@ def write_folder(
     partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
     partial.mkdir(parents=True)
     try:
-        _write(_FolderTarget(partial, may_link), folder, about, tags, now, algorithms)
+        fill(_FolderTarget(partial, may_link), folder, about, tags, now, algorithms)
         partial.rename(target)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
 
 
-def _write(
+def fill(
     target: Target, folder: Path, about: About, tags: Mapping[str, Tag], now: datetime, algorithms: tuple[str, ...]
 ) -> None:
+    """Adds every file of the bag, in its order. Raises BagError, OSError."""
     payload = list(_payload(folder))
     target.add("bagit.txt", _bytes(DECLARATION), ())
     sums = {f"data/{one.name}": _add_checked(target, one, algorithms) for one in payload}
@@ -190,13 +189,6 @@ def _size_text(size: int) -> str:
     return f"{value:.1f} {unit}" if unit != "B" else f"{size} B"
 
 
-def signing_keys(folder: Path) -> bytes:
-    """The public keys that the recording's signatures name, as the site publishes its own at /keys.json."""
-    named = dict.fromkeys(str(line["key"]) for line in read_facts(folder, SIGNATURES_NAME) if "key" in line)
-    keys = [{"id": key_id(base64.b64decode(key)), "public_key": key, "algorithm": "Ed25519"} for key in named]
-    return json.dumps({"keys": keys}, indent=1).encode() + b"\n"
-
-
 class _Hashing:
     """Reads a file to its size of before, whatever it became since, and hashes on the way."""
 
@@ -217,8 +209,15 @@ class _Hashing:
         return {algorithm: one.hexdigest() for algorithm, one in self._sums.items()}
 
 
+def member(name: str, size: int, now: datetime) -> tarfile.TarInfo:
+    """Owned by nobody in particular, as of the moment of packing."""
+    made = tarfile.TarInfo(name)
+    made.size, made.mode, made.mtime = size, 0o644, int(now.timestamp())
+    return made
+
+
 @contextlib.contextmanager
-def _opened(source: Payload, algorithms: Iterable[str]) -> Iterator[_Hashing]:
+def opened(source: Payload, algorithms: Iterable[str]) -> Iterator[_Hashing]:
     with io.BytesIO(source.data) if source.data is not None else source.path.open("rb") as file:
         yield _Hashing(source, file, algorithms)
 
@@ -230,11 +229,9 @@ class _TarTarget:
     now: datetime
 
     def add(self, name: str, source: Payload, algorithms: Iterable[str]) -> dict[str, str]:
-        """Owned by nobody in particular, as of the moment of packing."""
-        member = tarfile.TarInfo(f"{self.top}/{name}")
-        member.size, member.mode, member.mtime = source.size, 0o644, int(self.now.timestamp())
-        with _opened(source, algorithms) as reader:
-            self.tar.addfile(member, reader)
+        member_ = member(f"{self.top}/{name}", source.size, self.now)
+        with opened(source, algorithms) as reader:
+            self.tar.addfile(member_, reader)
             return reader.digests()
 
 
@@ -247,11 +244,11 @@ class _FolderTarget:
         path = self.top / name
         path.parent.mkdir(parents=True, exist_ok=True)
         if source.data is None and (self._clone(source, path) or self._link(source, path)):
-            with _opened(Payload(source.name, path, source.size), algorithms) as reader:
+            with opened(Payload(source.name, path, source.size), algorithms) as reader:
                 while reader.read():
                     pass
                 return reader.digests()
-        with _opened(source, algorithms) as reader, path.open("xb") as file:
+        with opened(source, algorithms) as reader, path.open("xb") as file:
             while data := reader.read():
                 file.write(data)
             return reader.digests()

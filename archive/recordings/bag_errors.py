@@ -31,6 +31,7 @@ class Fault(StrEnum):
     ON_AIR = N_("The recording {name} is still on the air. Export it when it has ended.")
     UNSIGNED = N_("The recording {name} is not signed to its end yet. Try again in a minute.")
     BUSY = N_("The recording {name} is just being taken in by someone else.")
+    OWNER = N_("The package is of {name}, which is not here. Say whose it becomes: --institution SLUG --channel SLUG.")
     TAKEN = N_("{name} is there already. Choose another name.")
 
 

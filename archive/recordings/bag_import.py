@@ -73,10 +73,12 @@ class _Bag:
 
 
 def import_bag(
-    path: Path, recordings: Path, keys: Collection[bytes] | None = None, reading: Reading = nullcontext
-) -> Imported:
+    path: Path, recordings: Path, keys: Collection[bytes] | None = None, reading: Reading = nullcontext,
+    accept: Callable[[Path], None] = lambda staged: None,
+) -> Imported:  # fmt: skip
     """`keys` are the public keys that may have signed the recording; None: any. The bag's files are opened in
-    `reading`. Blocks; for a worker's thread. Raises BagError, OSError."""
+    `reading`. `accept` sees the recording before it has its place, and may raise BagError. Blocks; for a worker's
+    thread. Raises BagError, OSError."""
     with _source(path, reading) as source:
         bag = _read_bag(source)
         recording, head = _identity(source)
@@ -93,6 +95,7 @@ def import_bag(
         with _locked(staged):
             try:
                 _check_ledger(staged, _stage(bag, staged), keys)
+                accept(staged)
             except BagError:
                 shutil.rmtree(staged)
                 raise

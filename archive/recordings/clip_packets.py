@@ -163,7 +163,7 @@ def _started(
     """A caged child that does not outlive the block, nor its time."""
     os.lseek(file.fileno(), 0, os.SEEK_SET)
     child = subprocess.Popen(
-        line, stdin=file, stdout=stdout, stderr=stderr, env=cage.environment(), preexec_fn=cage.enter(LIMITS)
+        line, stdin=file, stdout=stdout, stderr=stderr, env=cage.environment(), preexec_fn=cage.enter(LIMITS, line[0])
     )
     timer = threading.Timer(timeout_s, child.kill)
     timer.start()

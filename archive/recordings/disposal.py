@@ -1,4 +1,4 @@
-"""Destroying a recording takes two people, and is carried out by a durable workflow (mbashara/disposal.py).
+"""Destroying a recording takes two people, and is carried out by a durable workflow (mbashara/rules.py).
 
 One asks, another approves; both are accounts, and the database itself refuses one who is both. What stands against it
 (a hold, the time it must be kept, being on the air or copied) is asked at each of the three steps: asking, approving,
@@ -164,11 +164,6 @@ def requests(
     if only_open:
         query = query.where(DisposalRequest.state.in_(OPEN))
     return session.execute(query.order_by(DisposalRequest.id.desc()).limit(limit)).all()
-
-
-def open_request(session: Session, recording_id: str) -> DisposalRequest | None:
-    query = select(DisposalRequest).where(DisposalRequest.recording_id == recording_id)
-    return session.scalars(query.where(DisposalRequest.state.in_(OPEN))).one_or_none()
 
 
 def _open(

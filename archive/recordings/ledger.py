@@ -110,6 +110,14 @@ def first_fact(folder: Path) -> Fact | None:
     return dict(json.loads(line)) if line.endswith(b"\n") else None
 
 
+def origin_ms_of(folder: Path) -> int | None:
+    """When a recording's timeline begins (Unix, ms); None where its ledger is not here."""
+    try:
+        return int((first_fact(folder) or {})["origin_ms"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
 def has_ended(folder: Path) -> bool:
     """From the ledger's end alone, where `ended` is: a restart must not read every recording that was ever made."""
     with (folder / LEDGER_NAME).open("rb") as file:

@@ -57,6 +57,10 @@ class BadYears(PolicyError):
     message = N_("Give 1 to 1000 years, or for ever.")
 
 
+class NoSuchRule(PolicyError):
+    message = N_("There is no such rule.")
+
+
 class NoSuchChannel(PolicyError):
     message = N_("This institution has no such channel.")
 

@@ -22,13 +22,17 @@ def restore(session: Session, recording: Recording, custody: Iterable[Line]) -> 
     """The recording's row is there, with its copies; events are told in the order that they happened in."""
     owner: dict[str, Any] = {"recording_id": recording.id, "institution_id": recording.institution_id}
     whole: dict[str, Any] = {"duration_ms": recording.duration_ms, "size_bytes": recording.size_bytes}
+    holds: dict[int, Hold] = {}
+    """By the numbers that they have in the log: another platform's may be taken here."""
     for line in custody:
         at, name = datetime.fromisoformat(line["at"]), str(line["agent"])
         match line["fact"]:
             case "hold placed" if "hold" in line:
-                held = {"id": line["hold"], "reason": line["detail"], "placed_name": name, "placed_at": at}
-                session.add(Hold(**owner, **held))
-            case "hold lifted" if (hold := session.get(Hold, line.get("hold"))) is not None:
+                number = line["hold"] if session.get(Hold, line["hold"]) is None else None
+                held = {"id": number, "reason": line["detail"], "placed_name": name, "placed_at": at}
+                holds[line["hold"]] = Hold(**owner, **held)
+                session.add(holds[line["hold"]])
+            case "hold lifted" if (hold := holds.get(line.get("hold", 0))) is not None:
                 hold.lifted_name, hold.lifted_at = name, at
             case "embargo":
                 _lift(session, recording, name, at)

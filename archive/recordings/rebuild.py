@@ -4,24 +4,24 @@ What is there already is left alone. Nobody is told of anything: no webhook goes
 """
 
 import base64
-import json
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import DateTime, func, inspect, select, text
+from sqlalchemy import DateTime, inspect, select, text
 from sqlalchemy.orm import Session
 
 from archive.recordings import gaps, policy_rebuild, resolve, rows, verify
 from archive.recordings.check import check_files
 from archive.recordings.copies import FIRST_CHECK
 from archive.recordings.describe import DESCRIBED
+from archive.recordings.ledger import read_facts
 from archive.recordings.locations.config import LOCAL
 from archive.recordings.tables import PreservationEvent, RecordingCopy
 from archive.recordings.verify import Chain, Line, Report
-from core.tables import Base, Broadcast, BroadcastEvent, Channel, Gap, Institution, Recording, Rendition, SigningKey
+from core.tables import Base, Broadcast, BroadcastEvent, Channel, Institution, Recording, SigningKey
 
 Row = TypeVar("Row", bound=Base)
 
@@ -55,19 +55,30 @@ def read(folder: Path, keys: Collection[bytes]) -> Files:
     return Files(folder, report, *chains)
 
 
-def restore(session: Session, files: Files) -> bool:
-    """Puts a recording into the catalogue; False where it is there already. Raises RebuildError."""
+def described_as(folder: Path) -> Mapping[str, Any] | None:
+    """What its own custody log says last of whose it is: `institution`, `channel`, `broadcast`. Raises OSError."""
+    described = [line for line in read_facts(folder, verify.CUSTODY_NAME) if line.get("fact") == DESCRIBED]
+    return described[-1] if described else None
+
+
+def restore(session: Session, files: Files, here: Channel | None = None) -> bool:
+    """Puts a recording into the catalogue; False where it is there already. It becomes a recording of `here`; None: of
+    the institution and channel of its own names, which are made where they are not. Raises RebuildError."""
     if session.get(Recording, files.recording_id) is not None:
         return False
     described = [line for line in files.custody.lines if line["fact"] == DESCRIBED]
     if not described:
         raise RebuildError(f"{files.recording_id}: nothing says whose it is: it was never closed")
     newest = described[-1]
-    institution = _institution(session, newest["institution"])
-    channel = _channel(session, newest["channel"], institution)
+    if here is None:
+        institution = _institution(session, newest["institution"])
+        channel = _channel(session, newest["channel"], institution)
+    else:
+        institution, channel = session.get_one(Institution, here.institution_id), here
     owned = {"institution_id": institution.id}
     if session.get(Broadcast, newest["broadcast"]["id"]) is None:
-        _add(session, Broadcast, {**newest["broadcast"], **owned, "channel_id": channel.id})
+        without = {} if here is None else {"cloned_from": None}  # what it was made after is another's
+        _add(session, Broadcast, {**newest["broadcast"], **owned, **without, "channel_id": channel.id})
     _add_recording(session, files, newest, institution.id)
     for line in _log(files):
         taken = session.get(BroadcastEvent, line["id"])
@@ -168,13 +179,12 @@ def _add_contents(session: Session, files: Files) -> None:
 
 def _add_custody(session: Session, files: Files) -> None:
     owner = session.get_one(Recording, files.recording_id).institution_id
-    for number, line in enumerate(files.custody.lines):
-        begin = files.custody.ends[number - 1] if number else 0
-        data = (files.folder / verify.CUSTODY_NAME).read_bytes()[begin : files.custody.ends[number] - 1]
+    data = (files.folder / verify.CUSTODY_NAME).read_bytes() if files.custody.lines else b""
+    for line, begin, end in zip(files.custody.lines, [0, *files.custody.ends], files.custody.ends, strict=False):
         session.add(
             PreservationEvent(
                 recording_id=files.recording_id, institution_id=owner, at=_at(line), kind=line["fact"],
-                outcome=line["outcome"], agent=line["agent"], line=data.decode(),
+                outcome=line["outcome"], agent=line["agent"], line=data[begin : end - 1].decode(),
             )
         )  # fmt: skip
         session.flush()
@@ -241,41 +251,3 @@ def number_on(session: Session) -> None:
 
 def _at(line: Line) -> datetime:
     return datetime.fromisoformat(line["at"])
-
-
-CATALOGUE: tuple[type[Base], ...] = (
-    Institution, Channel, Broadcast, BroadcastEvent, Recording, Rendition, Gap, PreservationEvent, RecordingCopy,
-    SigningKey,
-)  # fmt: skip
-"""What a rebuild brings back."""
-
-
-def count(session: Session) -> dict[str, int]:
-    return {table.__tablename__: session.scalar(select(func.count()).select_from(table)) or 0 for table in CATALOGUE}
-
-
-SERIAL = {"gap": {"id"}, "preservation_event": {"id"}}
-"""Numbers that mean nothing outside their database."""
-KEPT_OF_COPY = {"recording_id", "location", "institution_id", "state", "files", "size_bytes", "whole_at", "checked_at"}
-"""The rest of a copy's row is how its next turn goes."""
-
-
-def rows_of(session: Session, recording_id: str) -> list[str]:
-    """The catalogue's rows of a recording as JSON, for comparing two catalogues."""
-    recording = session.get_one(Recording, recording_id)
-    broadcast = session.get_one(Broadcast, recording.broadcast_id)
-    found: list[Base] = [recording, broadcast, session.get_one(Channel, broadcast.channel_id)]
-    found.append(session.get_one(Institution, recording.institution_id))
-    found += session.scalars(select(BroadcastEvent).where(BroadcastEvent.broadcast_id == broadcast.id))
-    for table in (Rendition, Gap, PreservationEvent):
-        found += session.scalars(select(table).where(table.recording_id == recording_id))
-    remote = RecordingCopy.location != LOCAL
-    found += session.scalars(select(RecordingCopy).where(RecordingCopy.recording_id == recording_id, remote))
-    return sorted(json.dumps(_told(row), default=str, sort_keys=True) for row in found)
-
-
-def _told(row: Base) -> list[Any]:
-    name = row.__tablename__
-    values = {one.key: getattr(row, one.key) for one in inspect(row).mapper.column_attrs}
-    kept = KEPT_OF_COPY if isinstance(row, RecordingCopy) else values.keys() - SERIAL.get(name, set())
-    return [name, {key: value for key, value in values.items() if key in kept}]

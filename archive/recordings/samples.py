@@ -20,7 +20,6 @@ from core.media.window import Segment
 
 HOLE_MS = 200
 """More than this between two samples is a hole; less is an encoder's jitter."""
-SOURCE_SOUND = "source-audio"
 MAX_MOOF_BYTES = 16 << 20
 
 

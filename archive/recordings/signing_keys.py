@@ -80,6 +80,19 @@ def published(session: Session) -> Sequence[Row[SigningKey, Institution]]:
     return session.execute(query.order_by(SigningKey.created_at, SigningKey.id)).all()
 
 
+def told(session: Session, institution_id: int | None = None) -> list[dict[str, str | None]]:
+    """`published` as keys.json has them (`verify.read_keys`); of one institution where it is named."""
+    return [
+        {
+            "id": key.id, "institution": owner.slug, "public_key": key.public_key,
+            "created_at": key.created_at.isoformat(),
+            "retired_at": None if key.retired_at is None else key.retired_at.isoformat(),
+        }
+        for key, owner in published(session)
+        if institution_id in (None, owner.id)
+    ]  # fmt: skip
+
+
 def public_keys(session: Session, institution_id: int) -> dict[bytes, str | None]:
     """All that it ever published, and when each was retired (None: in use), as `verify.read_keys` gives them."""
     query = select(SigningKey.public_key, SigningKey.retired_at).where(SigningKey.institution_id == institution_id)

@@ -87,9 +87,10 @@ def apply(store: Store, recordings: Path, turn: Turn) -> Applied:
     try:
         for key in keys[:1]:
             store.set_hold(key, turn.on)
-    except (Unsupported, Missing) as error:
-        if isinstance(error, Unsupported):
-            return Applied(0, is_supported=False)
+    except Unsupported:
+        return Applied(0, is_supported=False)
+    except Missing:
+        pass  # the others may be there
     except StoreError as error:
         return Applied(0, error=str(error))
 

@@ -12,7 +12,7 @@ from core.broadcasts.errors import BadBroadcast, ChannelBusy, NotPossible, Overt
 from core.broadcasts.lifecycle import AT_THE_CHANNEL, SETTLE, UNDO, Act, State
 from core.broadcasts.plan import Message
 from core.broadcasts.queries import following, lock, note
-from core.ids import ulid
+from core.ids import new_id
 from core.tables import Broadcast, Channel
 
 MAX_MESSAGE = 280
@@ -90,7 +90,7 @@ def _go_live(broadcast: Broadcast, now: datetime, _randomness: bytes) -> None:
 
 def _undo_go_live(broadcast: Broadcast, now: datetime, randomness: bytes) -> None:
     _check_undo(broadcast, Act.UNDO_GO_LIVE, now)
-    broadcast.air_id = ulid(round(now.timestamp() * 1000), randomness)
+    broadcast.air_id = new_id(now, randomness)
     broadcast.went_live_at = broadcast.started_at = None
 
 

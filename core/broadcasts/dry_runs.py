@@ -22,7 +22,7 @@ from core.broadcasts.errors import BroadcastError
 from core.broadcasts.events import add_event
 from core.broadcasts.lifecycle import AT_THE_CHANNEL, SETTLE, State
 from core.broadcasts.plan import Plan
-from core.ids import ulid
+from core.ids import new_id
 from core.tables import Broadcast, Channel, DryRun, Recording
 from core.workers import channel_worker
 
@@ -98,7 +98,7 @@ def begin(
     """Wanted from now on. Raises DryRunRefused where the channel or the machine has better to do."""
     session.execute(text("select pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
     _check(session, channel, limits, has_feed, now)
-    identity = ulid(round(now.timestamp() * 1000), randomness)
+    identity = new_id(now, randomness)
     session.add(
         Broadcast(
             id=identity, air_id=identity, institution_id=channel.institution_id, channel_id=channel.id,

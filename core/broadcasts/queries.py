@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from core.broadcasts.errors import BadBroadcast, NoSuchBroadcast, NotPossible, Overtaken
 from core.broadcasts.events import add_event
 from core.broadcasts.lifecycle import Act, State, next_state
-from core.ids import ulid
+from core.ids import new_id
 from core.tables import Broadcast, Channel
 
 MAX_TITLE = 200
@@ -61,7 +61,7 @@ def schedule(
     cloned_from: str | None = None,
 ) -> Broadcast:  # fmt: skip
     """`actor` is who does it, as the log names people; `randomness` makes the id (`core.ids.RANDOM_BYTES`)."""
-    identity = ulid(round(now.timestamp() * 1000), randomness)
+    identity = new_id(now, randomness)
     made = Broadcast(
         id=identity, air_id=identity, institution_id=channel.institution_id, channel_id=channel.id,
         state=State.SCHEDULED, created_by=actor, cloned_from=cloned_from, version=1, **asdict(check_outline(outline)),

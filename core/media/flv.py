@@ -13,6 +13,12 @@ MAX_TAG_BYTES = 8 << 20
 _TAG_HEADER_BYTES = 11
 
 
+def file_header(*kinds: Kind) -> bytes:
+    """Of a file that has these alone, with the first PreviousTagSize (E.2, E.3)."""
+    flags = sum({Kind.AUDIO: 4, Kind.VIDEO: 1}[kind] for kind in kinds)
+    return FILE_HEADER[:4] + bytes([flags]) + FILE_HEADER[5:]
+
+
 def read_video(body: bytes | bytearray, timestamp_ms: int) -> Packet | VideoTrack | None:
     """One video message (E.4.3): a track from a sequence header, a packet from coded frames, None from what carries
     no picture: empty tags, end of sequence, command frames and codecs that we don't take (DJI sends such tags)."""

@@ -58,6 +58,11 @@ class VideoTrack:
         """AVCLevelIndication: ten times the level, 31 for 3.1."""
         return self.config[3]
 
+    @property
+    def frame_s(self) -> float:
+        """How long one frame lasts, 0 where that is unknown."""
+        return 1 / self.frame_rate if self.frame_rate else 0.0
+
 
 @dataclass(frozen=True, slots=True)
 class AudioTrack:
@@ -72,6 +77,10 @@ class AudioTrack:
     channels: int
     frame_samples: int = 1024
     kind: Kind = Kind.AUDIO
+
+    @property
+    def frame_s(self) -> float:
+        return self.frame_samples / self.timescale
 
 
 Track = VideoTrack | AudioTrack

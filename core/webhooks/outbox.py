@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import Row, delete, func, select, update
 from sqlalchemy.orm import Session
 
-from core.ids import RANDOM_BYTES, ulid
+from core.ids import RANDOM_BYTES, new_id
 from core.webhooks.tables import TEST, Failure, State, WebhookDelivery, WebhookEndpoint
 
 PRUNED_AT_ONCE = 500
@@ -73,7 +73,7 @@ def write_again(session: Session, old: WebhookDelivery, now: datetime) -> Webhoo
 def _queue(
     session: Session, endpoints: Sequence[WebhookEndpoint], event: str, at: datetime, data: Mapping[str, Any]
 ) -> list[WebhookDelivery]:
-    message_id = f"msg_{ulid(round(at.timestamp() * 1000), secrets.token_bytes(RANDOM_BYTES))}"
+    message_id = f"msg_{new_id(at, secrets.token_bytes(RANDOM_BYTES))}"
     body = json.dumps({"type": event, "timestamp": at.isoformat(), "data": data}, ensure_ascii=False)
     return [_add(session, one.id, one.institution_id, message_id, event, body, at) for one in endpoints]
 

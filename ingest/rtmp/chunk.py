@@ -19,7 +19,6 @@ from ingest.rtmp.message import UINT32, Message, MessageType, set_chunk_size
 MiB = 1024 * 1024
 DEFAULT_CHUNK_SIZE = 128
 CONTROL_CSID = 2
-MAX_CSID = 65599
 _HEADER_BYTES = (11, 7, 3, 0)  # by fmt, after the basic header
 _EXTENDED = 0xFFFFFF
 _HALF_RANGE = 1 << 31

@@ -96,17 +96,19 @@ def _enter(
     return caller
 
 
-def enter(api: Api, request: Request, token: str | None = None, body: bytes = b"") -> Caller:
-    """Who asks, by the token that was shown; without one given, the header's. Nothing of a body is read. Blocks."""
+def enter(api: Api, request: Request, token: str | None = None, body: bytes = b"", counts: bool = True) -> Caller:
+    """Who asks, by the token that was shown; without one given, the header's. Nothing of a body is read. Blocks.
+    `counts`: the request is one of those that the token may make so many of."""
     if token is None:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         token = token.strip() if scheme.lower() == "bearer" else ""
     now = api.now()
     bearer = _find(api, token, address_key(_address(request)), now)
-    allowance = api.by_token.take(hash_token(token))
-    request.state.allowance = allowance
-    if allowance.retry_after_s is not None:
-        raise Refused(Kind.TOO_MANY, headers={"retry-after": str(allowance.retry_after_s)})
+    if counts:
+        allowance = api.by_token.take(hash_token(token))
+        request.state.allowance = allowance
+        if allowance.retry_after_s is not None:
+            raise Refused(Kind.TOO_MANY, headers={"retry-after": str(allowance.retry_after_s)})
     return Caller(api, bearer, request, body, now)
 
 

@@ -15,7 +15,7 @@ from archive.exports.pages import handed_out
 from archive.exports.tables import ExportJob
 from archive.recordings import rows
 from core.database import transaction
-from core.ids import RANDOM_BYTES
+from core.ids import RANDOM_BYTES, new_id
 from core.staff.permissions import Act
 from core.staff.tokens import Read
 from core.tables import Recording
@@ -107,7 +107,7 @@ def ask_export(caller: Exporter, id: UlidPath, sent: NewExport, key: Idempotency
 
     def work(session: Session) -> Done:
         recording = _recording(session, caller, id)
-        job_id = jobs.new_id(caller.now, secrets.token_bytes(RANDOM_BYTES))
+        job_id = new_id(caller.now, secrets.token_bytes(RANDOM_BYTES))
         asked = _asked(caller, recording, sent)
         made = jobs.add(session, job_id, recording, asked, by=caller.actor, agent=jobs.PROGRAM, now=caller.now)
         if made in WRONGS:

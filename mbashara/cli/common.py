@@ -1,15 +1,23 @@
-"""What the commands share: their arguments, a transaction on the database, lists, and errors."""
+"""What the commands share: their arguments, a transaction on the database, what they find in it, lists, and errors."""
 
 import json
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 
+from sqlalchemy import Row
 from sqlalchemy.orm import Session
 
+from archive.recordings import rows
 from core import institutions
+from core.audit import Actor
+from core.channels import find_channel
 from core.database import open_engine, transaction
+from core.ids import is_id
 from core.problems import LOCALE, Problems
+from core.tables import Broadcast, Channel, Recording
+from core.web.dates import EAST_AFRICA_TIME
 from core.web.i18n import Language, catalogue
 from mbashara import postgres
 from mbashara.settings import Settings
@@ -17,8 +25,11 @@ from mbashara.settings import Settings
 Command = Callable[[Settings, Namespace], int]
 
 
+BY = Actor(None, "command line")
+
+
 class UserError(ValueError):
-    """What was asked of an account can't be done; said in English and Swahili, nothing changed."""
+    """What was asked can't be done; said in English and Swahili."""
 
 
 def add_command(sub: ArgumentParser, command: Command) -> ArgumentParser:
@@ -51,6 +62,33 @@ def institution_id(session: Session, slug: str | None) -> int | None:
     if institution is None:
         raise UserError(f"there is no institution {slug} / hakuna taasisi {slug}")
     return institution.id
+
+
+def no_recording(recording_id: str) -> UserError:
+    return UserError(f"there is no recording {recording_id} / hakuna rekodi {recording_id}")
+
+
+def find_recording(session: Session, recording_id: str) -> Row[Recording, Broadcast, Channel]:
+    found = rows.find_recording(session, recording_id) if is_id(recording_id) else None
+    if found is None:
+        raise no_recording(recording_id)
+    return found
+
+
+def channel_id(session: Session, slug: str) -> int:
+    channel = find_channel(session, slug)
+    if channel is None:
+        raise UserError(f"there is no channel {slug} / hakuna chaneli {slug}")
+    return channel.id
+
+
+def read_time(text: str) -> datetime:
+    """ISO 8601; East Africa Time unless it says otherwise."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise UserError(f"{text} is no time such as 2026-12-01T10:00 / si wakati kama 2026-12-01T10:00") from None
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=EAST_AFRICA_TIME)
 
 
 def user_error(problems: Problems) -> UserError:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from archive.recordings import drill, rows, signing_keys, verify
+from archive.recordings import drill, signing_keys, verify
 from archive.recordings.drill import Case, Stage, Told
 from archive.recordings.drill_cases import CASES
 from archive.recordings.judge import PAPERS
@@ -19,7 +19,7 @@ from archive.recordings.locations.config import LOCAL
 from archive.recordings.locations.folder import FolderStore
 from archive.recordings.locations.store import check_key
 from archive.recordings.repair import Outcome, Result
-from mbashara.cli.common import UserError, add_command, database, with_json
+from mbashara.cli.common import UserError, add_command, database, find_recording, with_json
 from mbashara.settings import Settings
 
 LOCATIONS = (LOCAL, "pili", "tatu")
@@ -89,12 +89,10 @@ def _stage(settings: Settings, recording: str | None, place: Path, rng: random.R
 
 def _keys(settings: Settings, recording: str) -> dict[bytes, str | None]:
     with database(settings) as session:
-        found = rows.find_recording(session, recording)
-        if found is None:
-            raise UserError(f"there is no recording {recording} / hakuna rekodi {recording}")
-        if found[0].state == "recording":
+        found = find_recording(session, recording)[0]
+        if found.state == "recording":
             raise UserError(f"{recording} is on the air / iko hewani")
-        return signing_keys.public_keys(session, found[0].institution_id)
+        return signing_keys.public_keys(session, found.institution_id)
 
 
 def _copy(folder: Path, to: Path) -> None:

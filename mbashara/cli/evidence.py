@@ -12,7 +12,7 @@ from typing import Any
 import imageio_ffmpeg
 from sqlalchemy.orm import Session
 
-from archive.recordings import certificates, export_credentials, remembered, rows, signing_keys, timestamp, verify
+from archive.recordings import certificates, export_credentials, remembered, signing_keys, timestamp, verify
 from archive.recordings.clip_words import explain, explain_credentials, explain_found
 from archive.recordings.clips import Finding, Verdict, check_clip
 from archive.recordings.timestamp import TimestampError
@@ -20,8 +20,16 @@ from core import audit
 from core.ids import is_id
 from core.tables import Recording
 from core.web.i18n import Language
-from mbashara.cli.common import UserError, add_command, database, institution_id, print_list, with_json
-from mbashara.cli.staff import BY
+from mbashara.cli.common import (
+    BY,
+    UserError,
+    add_command,
+    database,
+    find_recording,
+    institution_id,
+    print_list,
+    with_json,
+)
 from mbashara.data import as_caller
 from mbashara.settings import Settings
 
@@ -142,19 +150,15 @@ def _place(settings: Settings, given: str) -> tuple[Path, dict[bytes, str | None
             raise UserError(f"there is no recording in {given} / hakuna rekodi katika {given}")
         return folder, None, None
     with database(settings) as session:
-        found = rows.find_recording(session, given)
-        if found is None:
-            raise UserError(f"there is no recording {given} / hakuna rekodi {given}")
-        keys = signing_keys.public_keys(session, found[0].institution_id)
-        session.expunge(found[0])
-        return settings.recordings / given, keys, found[0]
+        recording = find_recording(session, given)[0]
+        keys = signing_keys.public_keys(session, recording.institution_id)
+        session.expunge(recording)
+        return settings.recordings / given, keys, recording
 
 
 def check_ledger(session: Session, settings: Settings, recording_id: str) -> None:
     """Before anything is said or made of a recording in the institution's name. Raises UserError."""
-    recording = session.get(Recording, recording_id)
-    if recording is None:
-        raise UserError(f"there is no recording {recording_id} / hakuna rekodi {recording_id}")
+    recording = find_recording(session, recording_id)[0]
     wrong = remembered.doubts(session, settings.recordings / recording_id, recording)
     if wrong:
         raise UserError(f"{wrong[0].text('en')} / {wrong[0].text('sw')}")
@@ -162,16 +166,7 @@ def check_ledger(session: Session, settings: Settings, recording_id: str) -> Non
 
 def key_list(settings: Settings, arguments: Namespace) -> int:
     with database(settings) as session:
-        found = [
-            {
-                "id": key.id,
-                "institution": institution.slug,
-                "public_key": key.public_key,
-                "created_at": key.created_at.isoformat(),
-                "retired_at": key.retired_at and key.retired_at.isoformat(),
-            }
-            for key, institution in signing_keys.published(session)
-        ]
+        found = signing_keys.told(session)
     return print_list(found, arguments.json)
 
 

@@ -10,14 +10,13 @@ from datetime import UTC, datetime
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from archive.recordings import checks, resolve, rows
+from archive.recordings import checks, resolve
 from archive.recordings.locations.config import LOCAL, read_locations
 from archive.recordings.resolve_plan import Plan, read_plan
 from archive.recordings.tables import RecordingCopy, Resolution
 from core import audit
-from mbashara.cli.common import UserError, add_command, database, print_list, with_json
+from mbashara.cli.common import BY, UserError, add_command, database, find_recording, print_list, with_json
 from mbashara.cli.policy import by
-from mbashara.cli.staff import BY
 from mbashara.settings import Settings
 
 ASK_AGAIN_S = 0.5
@@ -52,7 +51,8 @@ def fixity_run(settings: Settings, arguments: Namespace) -> int:
     places = {LOCAL, *(one.name for one in read_locations(settings.locations, settings.recordings))}
     wanted = sorted(places if arguments.location is None else places & {arguments.location})
     with database(settings) as session:
-        _find(session, arguments.recording)
+        if arguments.recording is not None:
+            find_recording(session, arguments.recording)
         if sum(checks.ask(session, asked, arguments.recording, one) for one in wanted) == 0:
             raise UserError("there are no copies to read / hakuna nakala za kusoma")
         subject = f"recording:{arguments.recording}" if arguments.recording else "recordings"
@@ -77,7 +77,8 @@ def fixity_run(settings: Settings, arguments: Namespace) -> int:
 def copy_anew(settings: Settings, arguments: Namespace) -> int:
     now = datetime.now(UTC)
     with database(settings) as session:
-        _find(session, arguments.recording)
+        if arguments.recording is not None:
+            find_recording(session, arguments.recording)
         count = checks.copy_anew(session, arguments.location, now, arguments.recording)
         if count == 0:
             raise UserError(f"there are no copies at {arguments.location} / hakuna nakala {arguments.location}")
@@ -94,10 +95,7 @@ def resolve_copy(settings: Settings, arguments: Namespace) -> int:
     if arguments.order is None and arguments.reason is not None:
         raise UserError("--reason goes with --order / --reason huenda na --order")
     with database(settings) as session:
-        _find(session, recording)
-        found = rows.find_recording(session, recording)
-        assert found is not None
-        owner = found[0].institution_id
+        owner = find_recording(session, recording)[0].institution_id
         if arguments.order is None:
             number = resolve.ask(session, owner, recording, arguments.location, by=by(), now=now).id
         else:
@@ -168,11 +166,6 @@ def _outcome(outcome: dict[str, list[str]]) -> Iterator[str]:
     }  # fmt: skip
     for name, told in words.items():
         yield from (f"{told}:  {one}" for one in outcome[name])
-
-
-def _find(session: Session, recording_id: str | None) -> None:
-    if recording_id is not None and rows.find_recording(session, recording_id) is None:
-        raise UserError(f"there is no recording {recording_id} / hakuna rekodi {recording_id}")
 
 
 def _copies(session: Session, recording_id: str | None, locations: list[str]) -> list[RecordingCopy]:

@@ -15,20 +15,17 @@ from typing import TYPE_CHECKING
 from archive.imports import jobs
 from archive.imports.jobs import UNDER_WAY, State, Wanted
 from archive.imports.words import told_in
-from core.audit import Actor
-from core.channels import find_channel
 from core.database import open_engine, transaction
-from core.ids import RANDOM_BYTES
-from core.web.dates import EAST_AFRICA_TIME
+from core.ids import RANDOM_BYTES, new_id
+from core.tables import Channel
 from core.web.i18n import Language
-from mbashara.cli.common import UserError, add_command, database
+from mbashara.cli.common import BY, UserError, add_command, channel_id, database, read_time
 from mbashara.data import as_caller, stepped_down
 from mbashara.settings import Settings
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
 
-BY = Actor(None, "command line")
 COPIED_BYTES = 4 << 20
 ASK_S = 0.5
 
@@ -53,7 +50,7 @@ def import_files(settings: Settings, arguments: Namespace) -> int:
         files = list(_files(arguments.files))
     if not files:
         raise UserError("there is no file / hakuna faili")
-    at = _moment(arguments.at)
+    at = None if arguments.at is None else read_time(arguments.at)
     ids = [_take(settings, file, arguments, at) for file in files]
     if arguments.wait:
         _wait(settings, ids, arguments.json)
@@ -82,32 +79,19 @@ def _files(given: Sequence[Path]) -> Iterator[Path]:
             raise UserError(f"there is no file {path} / hakuna faili {path}")
 
 
-def _moment(text: str | None) -> datetime | None:
-    """Without a zone it is East Africa's."""
-    if text is None:
-        return None
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
-        raise UserError(f"{text} is no time like 2019-05-01T08:00 / si muda kama 2019-05-01T08:00") from None
-    return at if at.tzinfo is not None else at.replace(tzinfo=EAST_AFRICA_TIME)
-
-
 def _take(settings: Settings, file: Path, arguments: Namespace, at: datetime | None) -> str:
     """Copies it into the data folder, then into the queue: a row has its file."""
     now = datetime.now(UTC)
     with database(settings) as session:
-        if find_channel(session, arguments.channel) is None:
-            raise UserError(f"there is no channel {arguments.channel} / hakuna chaneli {arguments.channel}")
-    job_id = jobs.new_id(now, secrets.token_bytes(RANDOM_BYTES))
+        channel_id(session, arguments.channel)
+    job_id = new_id(now, secrets.token_bytes(RANDOM_BYTES))
     kept = settings.imports_folder / job_id
     with stepped_down(settings):
         sha256, size_bytes = _copy(settings, file, kept)
     wanted = Wanted(file.name, size_bytes, arguments.title_sw, arguments.title_en, at, sha256)
     try:
         with database(settings) as session:
-            channel = find_channel(session, arguments.channel)
-            assert channel is not None
+            channel = session.get_one(Channel, channel_id(session, arguments.channel))
             jobs.add(session, job_id, channel, wanted, by=BY, now=now)
     except BaseException:
         kept.unlink()

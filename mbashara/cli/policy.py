@@ -1,4 +1,4 @@
-"""The archive's rules: `mbashara recording hold|release|embargo|publish|dispose ID`, `mbashara retention list|set`.
+"""The archive's rules: `mbashara recording hold|release|embargo|publish|dispose ID`, `mbashara retention list|set|end`.
 
 Whoever has this command line can do anything to the machine, and it knows no more of a person than the system's name
 for him. So holds, embargoes and retention are written down as that name's. Destroying takes two people, and a name of
@@ -17,15 +17,23 @@ from os import getuid
 
 from sqlalchemy.orm import Session
 
-from archive.recordings import closures, disposal, policy, rows
+from archive.recordings import closures, disposal, policy, retention
 from archive.recordings.policy_errors import NoSuchRequest, at
 from archive.recordings.policy_tables import DisposalRequest
 from core.audit import Actor
-from core.channels import find_channel
 from core.staff import accounts, login, sessions
 from core.staff.sessions import Visit
-from core.web.dates import EAST_AFRICA_TIME
-from mbashara.cli.common import UserError, add_command, database, institution_id, print_list, with_json
+from mbashara.cli.common import (
+    UserError,
+    add_command,
+    channel_id,
+    database,
+    find_recording,
+    institution_id,
+    print_list,
+    read_time,
+    with_json,
+)
 from mbashara.cli.staff import EVERYWHERE, MAX_PASSWORD_LINE
 from mbashara.settings import Settings
 
@@ -69,6 +77,9 @@ def add_parsers(areas: "_SubParsersAction[ArgumentParser]", recording: "_SubPars
     one.add_argument("years", metavar="YEARS|ever", help="from the end of each recording; `ever`: for ever")
     one.add_argument("--channel", metavar="SLUG", help="for this channel alone")
     one.add_argument("--shorten", action="store_true", help="also what recordings were promised when they were closed")
+    one = add_command(retention.add_parser("end", help="take a rule away"), retention_end)
+    one.add_argument("institution", metavar="INSTITUTION")
+    one.add_argument("--channel", metavar="SLUG", help="that of this channel alone")
 
 
 def by() -> Actor:
@@ -217,30 +228,20 @@ def retention_set(settings: Settings, arguments: Namespace) -> int:
     with database(settings) as session:
         owner = institution_id(session, arguments.institution)
         assert owner is not None
-        channel_id = None if arguments.channel is None else _channel_id(session, arguments.channel)
+        of_channel = None if arguments.channel is None else channel_id(session, arguments.channel)
         now = datetime.now(UTC)
-        policy.set_rule(session, owner, channel_id, years, by=by(), now=now, shortens=arguments.shorten)
+        policy.set_rule(session, owner, of_channel, years, by=by(), now=now, shortens=arguments.shorten)
     return 0
 
 
-def _channel_id(session: Session, slug: str) -> int:
-    channel = find_channel(session, slug)
-    if channel is None:
-        raise UserError(f"there is no channel {slug} / hakuna chaneli {slug}")
-    return channel.id
-
-
-def read_time(text: str) -> datetime:
-    """ISO 8601; East Africa Time unless it says otherwise."""
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise UserError(f"{text} is no time such as 2026-12-01T10:00 / si wakati") from None
-    return moment if moment.tzinfo is not None else moment.replace(tzinfo=EAST_AFRICA_TIME)
+def retention_end(settings: Settings, arguments: Namespace) -> int:
+    with database(settings) as session:
+        owner = institution_id(session, arguments.institution)
+        assert owner is not None
+        of_channel = None if arguments.channel is None else channel_id(session, arguments.channel)
+        retention.end_rule(session, owner, of_channel, by=by(), now=datetime.now(UTC))
+    return 0
 
 
 def _owner(session: Session, recording_id: str) -> int:
-    found = rows.find_recording(session, recording_id)
-    if found is None:
-        raise UserError(f"there is no recording {recording_id} / hakuna rekodi {recording_id}")
-    return found[0].institution_id
+    return find_recording(session, recording_id)[0].institution_id

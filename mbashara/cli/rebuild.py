@@ -15,8 +15,7 @@ from archive.recordings.locations.opening import open_store
 from core import audit
 from core.database import DatabaseAway
 from core.ids import is_id
-from mbashara.cli.common import UserError, add_command, database
-from mbashara.cli.staff import BY
+from mbashara.cli.common import BY, UserError, add_command, database
 from mbashara.data import DataError, as_caller, prepare, stepped_down
 from mbashara.settings import Settings
 

@@ -21,11 +21,10 @@ from archive.recordings.export_credentials import TYPES, CredentialsError, Descr
 from archive.recordings.export_plan import ExportError, NothingThere, Range
 from archive.recordings.samples import Recorded, Stopped, UnknownRecording, read_recorded
 from core import audit
-from core.audit import Actor
 from core.ids import is_id
 from core.web.dates import EAST_AFRICA_TIME
 from mbashara import __version__
-from mbashara.cli.common import UserError, add_command, database, with_json
+from mbashara.cli.common import BY, UserError, add_command, database, no_recording, with_json
 from mbashara.cli.evidence import check_ledger
 from mbashara.data import as_caller
 from mbashara.settings import Settings
@@ -33,7 +32,6 @@ from mbashara.settings import Settings
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
 
-BY = Actor(None, "command line")
 INTERRUPTED = 130
 BAR = 30
 
@@ -57,7 +55,7 @@ def run(settings: Settings, arguments: Namespace) -> int:
     except UnknownRecording:
         recorded = None
     if recorded is None:
-        raise UserError(f"there is no recording {arguments.recording} / hakuna rekodi {arguments.recording}")
+        raise no_recording(arguments.recording)
     asked = Range(read_moment(arguments.begins, recorded.origin_ms), read_moment(arguments.ends, recorded.origin_ms))
     if asked.to_ms is not None and asked.to_ms <= (asked.from_ms or 0):
         raise UserError("the end is not after the beginning / mwisho hauko baada ya mwanzo")
@@ -140,7 +138,7 @@ def _output(arguments: Namespace) -> Path:
 def _describe(session: Session, recorded: Recorded) -> tuple[Described, int]:
     found, described = rows.find_recording(session, recorded.folder.name), jobs.describe(session, recorded.folder)
     if found is None or described is None:
-        raise UserError(f"there is no recording {recorded.folder.name} / hakuna rekodi {recorded.folder.name}")
+        raise no_recording(recorded.folder.name)
     return described, found[0].institution_id
 
 

@@ -10,11 +10,11 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 from sqlalchemy.orm import Session
 
-from archive.recordings import about, bag, copies, custody, rebuild, rows, signing_keys, statement, verify
+from archive.recordings import about, bag, copies, custody, describe, rebuild, signing_keys, statement, verify
 from archive.recordings.about import About
 from archive.recordings.bag_errors import BagError, Fault
 from archive.recordings.bag_import import import_bag
@@ -23,14 +23,14 @@ from archive.recordings.rebuild import RebuildError
 from archive.recordings.statement import Copy, Statement, StatementError
 from archive.recordings.statement_pdf import render_pdf
 from archive.recordings.tables import RecordingCopy
+from archive.recordings.verify import CUSTODY_NAME
 from core import audit
-from core.ids import is_id
-from core.tables import Recording
+from core.channels import find_channel
+from core.tables import Channel, Institution, Recording
 from core.web.i18n import Language
 from mbashara import __version__
-from mbashara.cli.common import Command, UserError, add_command, database
+from mbashara.cli.common import BY, Command, UserError, add_command, database, find_recording, institution_id
 from mbashara.cli.evidence import check_ledger
-from mbashara.cli.staff import BY
 from mbashara.data import as_caller, stepped_down
 from mbashara.settings import Settings
 
@@ -38,26 +38,24 @@ if TYPE_CHECKING:
     from argparse import _SubParsersAction
 
 STDOUT = "-"
+NAMES = ("slug", "name_sw", "name_en")
 
 
 def add_parsers(recording: "_SubParsersAction[ArgumentParser]") -> None:
-    """Adds to `export` and `import` where others made them already."""
-    export, otherwise = _shared(recording, "export", "hand a recording over")
-    if otherwise is None:
-        export.add_argument("recording", metavar="ID")
-        export.add_argument("-o", "--output", required=True, metavar="PATH", help="what to make; - is standard output")
+    """`export` (recordings.py) and `import` (imports.py) are there already: here they learn of packages."""
+    export, take = recording.choices["export"], recording.choices["import"]
     export.add_argument("--bag", action="store_true", help="a BagIt package (RFC 8493): PATH.tar, else a folder")
     export.add_argument("--sha512", action="store_true", help="in a bag: SHA-512 beside SHA-256")
     export.add_argument(
         "--link", action="store_true", help="in a bag that is a folder: media as hard links, never to be written to"
     )
     export.add_argument("--premis", action="store_true", help="PREMIS 3, as XML")
-    export.set_defaults(command=partial(recording_export, otherwise))
+    export.set_defaults(command=partial(recording_export, export.get_default("command")))
 
-    take, otherwise = _shared(recording, "import", "take a recording in")
     take.add_argument("--bag", type=Path, metavar="PATH", help="a BagIt package: a folder or a tar")
     take.add_argument("--keys", type=Path, metavar="FILE", help="keys.json of the platform that it comes from")
-    take.set_defaults(command=partial(recording_import, otherwise))
+    take.add_argument("--institution", metavar="SLUG", help="whose it becomes, with --channel (default: as it says)")
+    take.set_defaults(command=partial(recording_import, take.get_default("command")))
 
     state = add_command(
         recording.add_parser("statement", help="state, signed, what of a recording is held"), recording_statement
@@ -70,26 +68,14 @@ def add_parsers(recording: "_SubParsersAction[ArgumentParser]") -> None:
     kind.add_argument("--pdf", action="store_true", help="on paper, with the data attached (the default)")
 
 
-def _shared(
-    recording: "_SubParsersAction[ArgumentParser]", name: str, help_: str
-) -> tuple[ArgumentParser, Command | None]:
-    """The parser of a command, and what it did until now."""
-    made: ArgumentParser | None = recording.choices.get(name)
-    if made is not None:
-        return made, made.get_default("command")
-    return add_command(recording.add_parser(name, help=help_), _nothing), None
-
-
-def _nothing(settings: Settings, arguments: Namespace) -> int:
-    raise UserError("say what: --bag or --premis / sema nini: --bag au --premis")
-
-
-def recording_export(otherwise: Command | None, settings: Settings, arguments: Namespace) -> int:
+def recording_export(as_media: Command, settings: Settings, arguments: Namespace) -> int:
     if not (arguments.bag or arguments.premis):
-        return (otherwise or _nothing)(settings, arguments)
+        return as_media(settings, arguments)
+    if arguments.output is None:
+        raise UserError("say where to: -o PATH / sema iwekwe wapi: -o NJIA")
     with database(settings) as session:
         known, institution_id = _known(session, arguments.recording)
-        keys = json.dumps({"keys": _keys(session, institution_id)}, indent=1).encode() + b"\n"
+        keys = json.dumps({"keys": signing_keys.told(session, institution_id)}, indent=1).encode() + b"\n"
     folder = settings.recordings / known.recording_id
     with _plain_words():
         if arguments.premis:
@@ -127,34 +113,75 @@ def _export_bag(folder: Path, known: About, keys: bytes, arguments: Namespace) -
             bag.write_folder(folder, Path(arguments.output), known, tags, now, algorithms, arguments.link)
 
 
-def recording_import(otherwise: Command | None, settings: Settings, arguments: Namespace) -> int:
+def recording_import(as_media: Command, settings: Settings, arguments: Namespace) -> int:
     if arguments.bag is None:
-        return (otherwise or _nothing)(settings, arguments)
+        return as_media(settings, arguments)
     with database(settings) as session:
         with as_caller():
             keys = verify.read_keys(arguments.keys) if arguments.keys else dict[bytes, str | None]()
         for key, _ in signing_keys.published(session):
             keys |= signing_keys.public_keys(session, key.institution_id)
+        channel = _channel_here(session, arguments)
+        here = channel.slug if channel is not None else None
+    accept = partial(_accept, settings, here)
     with _plain_words(), stepped_down(settings):
-        found = import_bag(arguments.bag, settings.recordings, keys, as_caller)
+        found = import_bag(arguments.bag, settings.recordings, keys, as_caller, accept)
     with database(settings) as session:
         after = {"from": str(arguments.bag), "files": found.files, "bytes": found.size_bytes, "new": found.is_new}
-        owner = _take_into_catalogue(session, settings.recordings / found.recording_id, keys) if found.is_new else None
+        folder = settings.recordings / found.recording_id
+        owner = _take_into_catalogue(session, folder, keys, here) if found.is_new else None
         _note(session, "recording.import", found.recording_id, owner, after)
     said = "taken in / imepokelewa" if found.is_new else "already here / tayari ipo"
     print(f"{found.recording_id}  {said}  {found.files}  {found.size_bytes}")
     return 0
 
 
-def _take_into_catalogue(session: Session, folder: Path, keys: dict[bytes, str | None]) -> int:
-    """With its custody log, under the institution and channel of the same names here; whose it is then."""
+def _channel_here(session: Session, arguments: Namespace) -> Channel | None:
+    """Whose it becomes, where that was said. Raises UserError."""
+    slug, owner = getattr(arguments, "channel", None), institution_id(session, arguments.institution)
+    if slug is None:
+        if owner is not None:
+            raise UserError("name the channel too: --channel SLUG / taja chaneli pia: --channel SLUG")
+        return None
+    channel = find_channel(session, slug)
+    if channel is None or owner not in (None, channel.institution_id):
+        of = f" of {arguments.institution} / ya {arguments.institution}" if channel is not None else ""
+        raise UserError(f"there is no channel {slug} / hakuna chaneli {slug}{of}")
+    return channel
+
+
+def _accept(settings: Settings, here: str | None, staged: Path) -> None:
+    """What nobody here would own is not taken in. Raises BagError."""
+    told = rebuild.described_as(staged)
+    if told is None:
+        raise BagError(Fault.NO_RECORDING, CUSTODY_NAME)
+    if here is None:
+        channel, institution = str(told["channel"]["slug"]), str(told["institution"]["slug"])
+        with database(settings) as session:
+            found = find_channel(session, channel)
+            if found is None or session.get_one(Institution, found.institution_id).slug != institution:
+                raise BagError(Fault.OWNER, f"{institution}/{channel}")
+
+
+def _take_into_catalogue(session: Session, folder: Path, keys: dict[bytes, str | None], here: str | None) -> int:
+    """With its custody log, under the channel `here`, else that of the same name; whose it is then. That it changed
+    hands, and from whom, is an event of that log, so that a rebuild finds it again where it is now."""
+    channel = None if here is None else find_channel(session, here)
+    before = rebuild.described_as(folder)
     try:
         files = rebuild.read(folder, keys)
-        rebuild.restore(session, files)
+        rebuild.restore(session, files, channel)
         rebuild.add_keys(session, files, keys, are_ours=False)
         rebuild.number_on(session)
     except RebuildError as error:
         raise UserError(f"{error} / rekodi imepokelewa lakini haikuingizwa katika orodha") from error
+    if channel is not None and before is not None:
+        told: dict[str, Any] = {"to_channel": channel.slug}
+        for whose in ("institution", "channel"):
+            told[f"from_{whose}"] = {name: before[whose].get(name) for name in NAMES}
+        now = datetime.now(UTC)
+        custody.append(session, files.recording_id, "transfer", now, agent=BY.name, **told)
+        describe.describe(session, files.recording_id, now)
     return session.get_one(Recording, files.recording_id).institution_id
 
 
@@ -189,26 +216,9 @@ def _sign(signer: signing_keys.Signer, text: bytes) -> dict[str, str]:
 
 def _known(session: Session, recording_id: str) -> tuple[About, int]:
     """What is known of a recording, and its institution's row."""
-    found = rows.find_recording(session, recording_id) if is_id(recording_id) else None
-    known = about.from_rows(session, recording_id)
-    if found is None or known is None:
-        raise UserError(f"there is no recording {recording_id} / hakuna rekodi {recording_id}")
-    return known, found[0].institution_id
-
-
-def _keys(session: Session, institution_id: int) -> list[dict[str, object]]:
-    """The institution's, as the site publishes them."""
-    return [
-        {
-            "id": key.id,
-            "institution": institution.slug,
-            "public_key": key.public_key,
-            "created_at": key.created_at.isoformat(),
-            "retired_at": key.retired_at and key.retired_at.isoformat(),
-        }
-        for key, institution in signing_keys.published(session)
-        if key.institution_id == institution_id
-    ]
+    recording, known = find_recording(session, recording_id)[0], about.from_rows(session, recording_id)
+    assert known is not None
+    return known, recording.institution_id
 
 
 def _note(session: Session, act: str, recording_id: str, institution_id: int | None, after: dict[str, object]) -> None:

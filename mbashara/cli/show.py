@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from archive.recordings import copies, custody, rows
-from mbashara.cli.common import UserError, add_command, database, with_json
+from mbashara.cli.common import add_command, database, find_recording, with_json
 from mbashara.settings import Settings
 
 NEWEST = 20
@@ -33,10 +33,7 @@ def recording_show(settings: Settings, arguments: Namespace) -> int:
 
 
 def _told(session: Session, recording_id: str) -> dict[str, Any]:
-    found = rows.find_recording(session, recording_id)
-    if found is None:
-        raise UserError(f"there is no recording {recording_id} / hakuna rekodi {recording_id}")
-    recording, broadcast, channel = found
+    recording, broadcast, channel = find_recording(session, recording_id)
     return {
         "id": recording.id,
         "channel": channel.slug,

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy.orm import Session
 
-from core.audit import Actor
 from core.staff import accounts, links, tokens
 from core.staff.accounts import Invitation
 from core.staff.permissions import Grant, Role, Scope
 from core.staff.tokens import MAX_DAYS, SCOPES, Made, NewToken
-from mbashara.cli.common import UserError, add_command, database, institution_id, print_list, user_error, with_json
+from mbashara.cli.common import BY, UserError, add_command, database, institution_id, print_list, user_error, with_json
 from mbashara.settings import Settings
 
 if TYPE_CHECKING:
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
 
 MAX_PASSWORD_LINE = 1024
 EVERYWHERE = Scope(True, frozenset())
-BY = Actor(None, "command line")
 
 
 def add_parsers(areas: "_SubParsersAction[ArgumentParser]") -> None:

@@ -5,7 +5,18 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.bench import consoles, copy, evidence, fixity, ingest_cpu, part_latency, player_delay, servers, viewers
+from tests.bench import (
+    consoles,
+    copy,
+    evidence,
+    fixity,
+    imports,
+    ingest_cpu,
+    part_latency,
+    player_delay,
+    servers,
+    viewers,
+)
 
 _RATIO = 0.8  # mbashara's CPU to nginx-rtmp's
 _MEMORY_MIB = 12.0  # per stream, files in memory included
@@ -46,6 +57,12 @@ def _copy(segments: int) -> list[str]:
     return [*lines, f"copy to S3, rate of mbashara to aws: {ratio:.2f} (target: at least {_COPY_RATIO:g}: {verdict})"]
 
 
+def _copy_large(megabytes: int) -> list[str]:
+    lines, ratio = copy.run_large(megabytes, 3)
+    verdict = "ok" if ratio >= _COPY_RATIO else "MISSED"
+    return [*lines, f"large file to S3, rate of mbashara to aws: {ratio:.2f} (target: {_COPY_RATIO:g}: {verdict})"]
+
+
 def _fixity(segments: int) -> list[str]:
     lines, ratio = fixity.run(segments, 5)
     verdict = "ok" if ratio >= _FIXITY_RATIO else "MISSED"
@@ -66,8 +83,10 @@ def main() -> None:
         ("viewers", lambda: viewers.run(500, 200, seconds)),
         ("player delay", lambda: player_delay.run(max(seconds, 12.0))),
         ("copy to S3", lambda: _copy(200 if options.quick else 400)),
+        ("large file to S3", lambda: _copy_large(128 if options.quick else 512)),
         ("fixity", lambda: _fixity(100 if options.quick else 400)),
         ("evidence", lambda: evidence.run(min(options.streams, 25), seconds)),
+        ("imports", lambda: imports.run(0.5 if options.quick else 2, [2, 12] if options.quick else [10, 60])),
         ("consoles", lambda: consoles.run(seconds)),
     ]
     table = []

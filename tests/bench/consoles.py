@@ -21,7 +21,7 @@ from sqlalchemy.orm import Session
 from core.audit import Actor
 from core.channels import add_channel
 from core.database import open_engine, transaction
-from core.ids import RANDOM_BYTES, ulid
+from core.ids import RANDOM_BYTES, new_id
 from core.staff import accounts
 from core.staff.accounts import Invitation
 from core.staff.permissions import Grant, Role
@@ -88,7 +88,7 @@ def _broadcasts(session: Session, now: datetime) -> None:
     for number in range(BROADCASTS):
         channel_id, institution_id = channels[number % CHANNELS]
         at = now + timedelta(hours=number - BROADCASTS + 500)
-        identity = ulid(round(at.timestamp() * 1000), secrets.token_bytes(RANDOM_BYTES))
+        identity = new_id(at, secrets.token_bytes(RANDOM_BYTES))
         is_past = at < now
         rows.append(
             {

@@ -57,6 +57,28 @@ def run(segments: int, rounds: int) -> tuple[list[str], float]:
     ], ratio
 
 
+def run_large(megabytes: int, rounds: int) -> tuple[list[str], float]:
+    """The same of one file that goes in parts."""
+    aws = Path(sys.executable).parent / "aws"
+    if not aws.exists():
+        raise Missing("the aws client is not installed (pip install awscli)")
+    with tempfile.TemporaryDirectory(prefix="mbashara-bench-") as folder, weed(Path(folder) / "weed") as server:
+        server.make_bucket(_BUCKET)
+        data = random.Random(1).randbytes(1 << 20) * megabytes
+        (small := Path(folder) / "small").write_bytes(b"small")
+        (path := Path(folder) / "large.mxf").write_bytes(data)
+        files = Files(Path(folder), (File(path.name, path, hashlib.sha256(data).hexdigest()),), len(data))
+        start_s = _best_s(lambda to: _aws(aws, server, small, to), "start", 5)
+        ours, theirs = list[float](), list[float]()
+        for number in range(rounds):
+            theirs.append(_best_s(lambda to: _aws(aws, server, path, to), f"aws-large-{number}", 1) - start_s)
+            ours.append(_best_s(lambda to: _ours(server, files, to), f"ours-large-{number}", 1))
+    ratio = min(theirs) / min(ours)
+    what = f"one file of {len(data) / 1e6:.0f} MB"
+    rates = f"aws {len(data) / 1e6 / min(theirs):.0f} MB/s, mbashara {len(data) / 1e6 / min(ours):.0f} MB/s"
+    return [f"copy of {what} to S3: {rates}"], ratio
+
+
 def _make_files(folder: Path, segments: int) -> Files:
     folder.mkdir()
     rng, files, total = random.Random(1), list[File](), 0

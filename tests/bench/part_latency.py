@@ -78,14 +78,17 @@ def _probe_all(urls: list[str], seconds: float, out: "Queue[Probe]") -> None:
 def run(streams: int, seconds: float) -> Probe:
     with stage.on_air(streams, seconds) as live:
         every = max(1, streams // _PROBED_CHANNELS)
-        urls = [live.source_url(channel) for channel in live.channels[::every]]
-        context = multiprocessing.get_context("spawn")
-        out: Queue[Probe] = context.Queue()
-        prober = context.Process(target=_probe_all, args=(urls, seconds, out))
-        prober.start()
-        probe = out.get(timeout=seconds + 60)
-        prober.join()
-    return probe
+        return measure([live.source_url(channel) for channel in live.channels[::every]], seconds)
+
+
+def measure(urls: list[str], seconds: float) -> Probe:
+    context = multiprocessing.get_context("spawn")
+    out: Queue[Probe] = context.Queue()
+    prober = context.Process(target=_probe_all, args=(urls, seconds, out))
+    prober.start()
+    found = out.get(timeout=seconds + 60)
+    prober.join()
+    return found
 
 
 def report(streams: int, seconds: float, probe: Probe) -> str:

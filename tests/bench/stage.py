@@ -5,7 +5,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,11 +46,14 @@ def read_url(url: str) -> str:
 
 
 @contextmanager
-def on_air(streams: int, seconds: float, segments: int = 3) -> Iterator[Stage]:
+def on_air(
+    streams: int, seconds: float, segments: int = 3, environment: Mapping[str, str] | None = None
+) -> Iterator[Stage]:
     """Channels c0.. on the air for at least `seconds` after each has `segments` segments."""
     feeds.load()
-    with tempfile.TemporaryDirectory(prefix="mbashara-bench-") as folder:  # noqa: SIM117
-        with servers.mbashara(Path(folder) / "data", {"MBASHARA_LADDER": "false"}) as up:
+    with tempfile.TemporaryDirectory(prefix="mbashara-bench-") as folder:
+        Path(folder).chmod(0o755)  # the account passes through
+        with servers.mbashara(Path(folder) / "data", {"MBASHARA_LADDER": "false", **(environment or {})}) as up:
             channels = [f"c{index}" for index in range(streams)]
             keys = up.channels_add(channels)
             context = multiprocessing.get_context("spawn")

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
@@ -20,7 +21,7 @@ from tests.browser.axe import axe_violations
 from tests.browser.test_staff import add_person, log_in
 from tests.conformance.engines import ARGUMENTS, CHROMIUM
 from tests.live import media_files
-from tests.up import Up, data_folder, running, until
+from tests.up import Up, command, data_folder, running, until
 
 PHONE, DESKTOP = {"width": 360, "height": 740}, {"width": 1280, "height": 900}
 SHOTS = os.environ.get("SHOTS")
@@ -162,9 +163,19 @@ def test_every_page_is_accessible_and_fits(
             ("overview", "/staff/archive"), ("recordings", "/staff/recordings"),
             ("recording", f"/staff/recordings/{archived.gap}"),
             ("staff-statement", f"/staff/recordings/{archived.gap}/statement"),
+            ("retention", "/staff/retention"), ("retention-set", "/staff/retention/set?keep=years&years=2"),
         ):  # fmt: skip
             page.goto(base + path)
             look(page, f"{name}-{language}")
+        page.goto(f"{base}/staff/retention/set?keep=years&years=0")
+        page.locator("form[action$=set] button").click()
+        expect(page.locator(".govuk-error-summary a")).to_have_count(2)
+        look(page, f"retention-wrong-{language}")
+        page.locator("#of").select_option(index=1)
+        page.locator("#years").fill("5")
+        page.locator("form[action$=set] button").click()
+        expect(page.locator("[data-due='0']")).to_be_visible()
+        look(page, f"retention-sure-{language}")
         page.goto(f"{base}/staff/archive")
         expect(page.locator(".alarms li.severe").first).to_contain_text(re.compile("kasoro|faulty|Hakuna|Nothing"))
         page.goto(f"{base}/console")
@@ -172,6 +183,33 @@ def test_every_page_is_accessible_and_fits(
         look(page, f"wall-{language}")
         page.goto(f"{base}/staff/recordings/{archived.damaged}/copies/local")
         resolve(page, f"{base}/staff/recordings/{archived.damaged}/copies/local", language)
+
+
+def test_a_closed_recording_is_watched_at_the_desk(archived: Archived, browser: Browser) -> None:
+    up, email = archived.up, "tazama@ega.go.tz"
+    add_person(up, email)
+    assert command(up.data, "recording", "embargo", archived.gap, "--reason", "bado").returncode == 0
+    with opened(browser, viewport=PHONE) as page:
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(urlsplit(request.url).path))
+        log_in(page, up, email, "sw", f"/staff/recordings/{archived.gap}")
+        page.wait_for_url(f"**/staff/recordings/{archived.gap}")
+        look(page, "closed-sw")
+        player = page.locator("mb-player")
+        player.locator("[data-panel=button]").click()
+        expect(player).to_have_attribute("data-state", "playing", timeout=20_000)
+        expect(player.locator("[data-time]")).to_contain_text("0:02", timeout=20_000)
+        media = [path for path in asked if path.endswith(".m4s")]
+        assert media and all(path.startswith("/sw/staff/recordings/") for path in media), media
+        look(page, "watched-sw")
+        page.context.clear_cookies()
+        page.reload()
+        assert "/staff/login" in page.url
+    with opened(browser) as page:
+        log_in(page, up, email, "en", f"/staff/recordings/{archived.gap}")
+        page.wait_for_url(f"**/staff/recordings/{archived.gap}")
+        look(page, "closed-en")
+    assert command(up.data, "recording", "publish", archived.gap, "--reason", "tayari").returncode == 0
 
 
 def resolve(page: Page, address: str, language: str) -> None:

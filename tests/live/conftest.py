@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Engine
+from sqlalchemy.orm import Session
 
 from tests.live import pages_kit, store_kit
 from tests.live.pages_kit import Pages, World
@@ -23,6 +25,14 @@ def world(mbashara_up: Up) -> Iterator[World]:
 def pages(mbashara_up: Up, world: World, tmp_path: Path) -> Iterator[Pages]:
     with pages_kit.pages(mbashara_up, FILLED, world, tmp_path) as pages:
         yield pages
+
+
+@pytest.fixture
+def session(engine: Engine) -> Iterator[Session]:
+    """Of the module's own `engine`. What a test writes is rolled back."""
+    with Session(engine) as session:
+        yield session
+        session.rollback()
 
 
 @pytest.fixture(scope="session")

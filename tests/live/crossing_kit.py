@@ -47,6 +47,7 @@ def _ids(pages: Pages, session_id: int) -> dict[str, Mapping[str, Sequence[objec
             "kind": ["statement.pdf", "statement.json"],
             "act": RULES,
             "location": ["dodoma"],
+            "name": ["index.m3u8", "source/0.m4s"],
         },
         "/staff/imports/": {"id": [b.import_id], "change": ["cancel", "again", "short"]},
         "/staff/exports/": {"id": [b.export_id], "number": [1]},
@@ -67,6 +68,7 @@ def fields_of_b(pages: Pages) -> dict[str, str]:
     return outline(
         slug="beta", channel=b.channel, recording=b.recording_id, format="mp4",
         institution_id=str(b.institution_id), parent_id=str(b.institution_id),
+        of="beta/beta-1", keep="years", years="1", shorten="yes", sure="",
         role="admin", email=b.admin, name="Juma",
         title_sw="x", title_en="x", starts="2026-12-01T10:00", version="1", expected="scheduled",
         message_sw="x", message_en="x", url="https://beta.go.tz/", events="broadcast.live",

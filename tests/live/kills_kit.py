@@ -23,6 +23,7 @@ from archive.recordings.verify import LEDGER_NAME, Report, listed_files, read_ch
 from core.database import migrate, open_engine, transaction
 from mbashara.data import account
 from tests.live import media_files
+from tests.live.catalogue_kit import rows_of
 from tests.live.store_kit import ADMIN, Weed, credentials, weed
 from tests.live.tsa_kit import running_tsa
 from tests.up import Up, command, data_folder, running, until
@@ -249,11 +250,11 @@ def rebuilt(one: House, recording: str) -> tuple[list[str], list[str]]:
         try:
             migrate(empty)
             with transaction(mine) as session:
-                before = rebuild.rows_of(session, recording)
+                before = rows_of(session, recording)
             with transaction(empty) as session:
                 assert rebuild.restore(session, rebuild.read(recordings / recording, keys))
                 assert not rebuild.restore(session, rebuild.read(recordings / recording, keys)), "once is enough"
-                after = rebuild.rows_of(session, recording)
+                after = rows_of(session, recording)
         finally:
             mine.dispose()
             empty.dispose()

@@ -5,6 +5,8 @@ Each test has a copy of one database that was filled once, so what it changes is
 
 import hashlib
 import re
+import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,7 +20,7 @@ from urllib.parse import urlsplit
 import httpx
 import psycopg
 import pyotp
-from sqlalchemy import Engine, func, select, update
+from sqlalchemy import Engine, func, select
 from sqlalchemy.orm import Session
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -31,11 +33,12 @@ from archive.imports import jobs
 from archive.imports.jobs import Wanted
 from archive.recordings import custody
 from archive.recordings.tables import RecordingCopy
+from archive.recordings.verify import CUSTODY_NAME, LEDGER_NAME, read_chain
 from core import channels
 from core.broadcasts import queries as broadcasts
 from core.broadcasts.queries import Outline
 from core.database import open_engine, transaction
-from core.ids import ulid
+from core.ids import new_id, ulid
 from core.staff.mail import FolderMailer
 from core.staff.oidc.provider import Provider
 from core.staff.permissions import Grant, Role
@@ -54,6 +57,7 @@ from mbashara.archive_calls import ArchiveCalls
 from mbashara.archive_pages import open_archive
 from mbashara.load import LoadMeter
 from mbashara.media_processes import MediaProcesses
+from mbashara.notary import Notary
 from mbashara.settings import Settings
 from mbashara.web import ROOMS, SiteDoor, error_pages, page_routes
 from tests.live.staff_kit import ADMIN, BY, NOW, PASSWORD, PEPPER, added, database, member
@@ -105,11 +109,13 @@ class Tenant:
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """`root` administers the platform."""
+    """`root` administers the platform. `files` is the folder of data that belongs to the rows: recordings as the notary
+    signed them, and his keys; to be copied too."""
 
     a: Tenant
     b: Tenant
     root_id: int
+    files: Path
 
 
 @dataclass
@@ -220,9 +226,13 @@ class Pages:
 @contextmanager
 def filled_database(up: Up, name: str) -> Iterator[World]:
     """To be copied by `pages`. Nobody may be connected to it then."""
-    with database(up, name) as engine:
+    with database(up, name) as engine, tempfile.TemporaryDirectory() as place:
+        settings = Settings(data=Path(place))
+        settings.recordings.mkdir()
         with transaction(engine) as session:
-            world = World(_tenant(session, "alfa"), _tenant(session, "beta"), member(session, ROOT, ADMIN).id)
+            a, b = (_tenant(session, slug, settings.recordings) for slug in ("alfa", "beta"))
+            world = World(a, b, member(session, ROOT, ADMIN).id, settings.data)
+        Notary(settings, engine).sign_due()
         engine.dispose()
         yield world
 
@@ -252,9 +262,9 @@ def _pages(engine: Engine, world: World, folder: Path, provider: Provider | None
     stills = folder / "stills"
     stills.mkdir(exist_ok=True)
     (stills / f"{world.b.channel}.primary.jpg").write_bytes(b"a picture")  # b's feed, though none is here
-    for tenant in (world.a, world.b):
-        if not (settings.recordings / tenant.recording_id).exists():
-            make_recording(settings.recordings, recording=tenant.recording_id)
+    if not settings.recordings.exists():
+        for part in (settings.recordings, settings.signing_keys):
+            shutil.copytree(world.files / part.relative_to(folder), part)
     load = LoadMeter(settings, away)
     calls = ArchiveCalls(engine, kept_s=0)
     studio = Studio(engine, away, PEPPER, "rtmp://127.0.0.1/live", stills, folder / "live", load.read, archive=calls)
@@ -267,7 +277,7 @@ def _pages(engine: Engine, world: World, folder: Path, provider: Provider | None
     return Pages(app, engine, world, mail, clock)
 
 
-def _tenant(session: Session, slug: str) -> Tenant:
+def _tenant(session: Session, slug: str, recordings: Path) -> Tenant:
     institution = added(session, slug)
     channel = f"{slug}-1"
     channels.add_channel(session, channel, name_sw=slug, name_en=slug, pepper=PEPPER, now=NOW, institution=slug)
@@ -280,7 +290,7 @@ def _tenant(session: Session, slug: str) -> Tenant:
     session.flush()
     plan_id = _plan(session, channel, institution)
     hook_id = _webhook(session, institution)
-    recording_id = _recording(session, channel)
+    recording_id = _recording(session, channel, recordings)
     return Tenant(
         institution.id, slug, channel, plan_id, hook_id, _import(session, channel),
         recording_id, _export(session, recording_id, institution), admin.id, engineer.id, linked.id,
@@ -298,13 +308,13 @@ def _plan(session: Session, slug: str, institution: Institution) -> str:
 def _import(session: Session, slug: str) -> str:
     channel = channels.find_channel(session, slug)
     assert channel is not None
-    job_id = jobs.new_id(NOW, channel.id.to_bytes(10, "big"))
+    job_id = new_id(NOW, channel.id.to_bytes(10, "big"))
     return jobs.add(session, job_id, channel, Wanted(f"{slug}.mp4", 1000), by=BY, now=NOW).id
 
 
 def _export(session: Session, recording_id: str, institution: Institution) -> str:
     """Of the tenant's recording."""
-    export_id = jobs.new_id(NOW, (institution.id * 10 + 2).to_bytes(10, "big"))
+    export_id = new_id(NOW, (institution.id * 10 + 2).to_bytes(10, "big"))
     file = {"name": "faili.mp4", "size": 6, "sha256": "0" * 64, "from_ms": 0, "to_ms": 60_000}
     session.add(
         ExportJob(
@@ -315,8 +325,8 @@ def _export(session: Session, recording_id: str, institution: Institution) -> st
     return export_id
 
 
-def _recording(session: Session, slug: str) -> str:
-    """Signed and copied to two places; its files are made with the pages."""
+def _recording(session: Session, slug: str, recordings: Path) -> str:
+    """Copied to two places. The notary writes its custody log from the rows, and signs."""
     channel = channels.find_channel(session, slug)
     assert channel is not None
     recording_id, began = ulid(ORIGIN_MS, channel.id.to_bytes(10, "big")), NOW - timedelta(days=2)
@@ -329,11 +339,14 @@ def _recording(session: Session, slug: str) -> str:
         )
     )  # fmt: skip
     session.flush()
+    folder = make_recording(recordings, recording=recording_id, is_signed=False)
+    (folder / CUSTODY_NAME).unlink()
+    ledger = read_chain(folder / LEDGER_NAME)
     session.add(
         Recording(
             id=recording_id, broadcast_id=recording_id, state="complete", started_at=began, duration_ms=24_000,
-            ended_at=began + timedelta(seconds=24), size_bytes=9000, ledger_bytes=1, signed_bytes=1, signed_at=began,
-            **owner,
+            ended_at=began + timedelta(seconds=24), size_bytes=9000, ledger_bytes=ledger.size,
+            ledger_head=ledger.head, **owner,
         )
     )  # fmt: skip
     session.flush()
@@ -350,7 +363,6 @@ def _recording(session: Session, slug: str) -> str:
     told: dict[str, Any] = {"name": f"{slug}.mp4", "sha256": EXPORT_SHA256, "from_ms": 4000, "to_ms": 8000}
     if slug.startswith("beta"):
         custody.append(session, recording_id, "export", began, agent="Asha Siri", **told)
-    session.execute(update(Recording).values(signed_custody_bytes=Recording.custody_bytes))
     return recording_id
 
 

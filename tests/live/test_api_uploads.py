@@ -22,9 +22,10 @@ from core.channels import add_channel
 from core.database import transaction
 from core.staff.permissions import Act
 from core.tables import Institution
+from core.web.limits import Rate
 from mbashara.api import uploads
 from tests.live import api_kit, staff_kit
-from tests.live.api_kit import Stage
+from tests.live.api_kit import UNLIMITED, Stage
 from tests.live.staff_kit import NOW, PEPPER
 from tests.up import Up
 
@@ -48,8 +49,10 @@ def engine(mbashara_up: Up) -> Iterator[Engine]:
 class Sender:
     """A program with a token, at the door of /api/v1/uploads."""
 
-    def __init__(self, engine: Engine, depot: Depot, name: str, place: str, *scopes: str) -> None:
-        self.stage = Stage(engine)
+    def __init__(
+        self, engine: Engine, depot: Depot, name: str, place: str, *scopes: str, rate: Rate = UNLIMITED
+    ) -> None:  # fmt: skip
+        self.stage = Stage(engine, token_rate=rate)
         with transaction(engine) as session:
             owner = session.query(Institution).filter_by(slug=place).one()
         token = api_kit.token(engine, name, owner.id, frozenset(scopes or (Act.RECORDING_IMPORT,)))
@@ -125,6 +128,15 @@ def test_in_pieces_with_checksums_to_the_queue(sender: Sender, depot: Depot) -> 
         job = jobs.find(session, url.rpartition("/")[2])
     assert job is not None and job.origin_at is not None and job.origin_at.isoformat() == "2019-05-01T05:00:00+00:00"
     assert (job.title_sw, job.title_en) == ("Kikao cha kwanza", "Kikao cha kwanza")
+
+
+def test_large_pieces_take_nothing_from_the_rate(engine: Engine, depot: Depot) -> None:
+    """Eight a second of a megabyte each are no flood."""
+    sender = Sender(engine, depot, "haraka", "alfa", rate=Rate(burst=3, per_s=0.1))
+    large = uploads.LARGE_PIECE_BYTES
+    url = sender.create(3 * large + 20).headers["location"]
+    assert [sender.send(url, at * large, bytes(large)).status_code for at in range(3)] == [204] * 3
+    assert [sender.send(url, 3 * large + at, b"x").status_code for at in range(3)] == [204, 204, 429]
 
 
 def test_each_wrong_request_has_its_status_and_changes_nothing(sender: Sender) -> None:

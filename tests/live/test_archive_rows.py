@@ -9,12 +9,15 @@ from pathlib import Path
 
 from sqlalchemy import select, update
 
-from archive.recordings import resolve, statement
+from archive.recordings import policy, resolve, statement
 from archive.recordings.resolve_plan import Entry, Plan
 from archive.recordings.tables import RecordingCopy
 from core.database import transaction
 from core.tables import Recording
+from mbashara.notary import Notary
+from mbashara.settings import Settings
 from tests.live.pages_kit import EXPORT, EXPORT_SHA256, ROOT, Browser, Pages
+from tests.live.staff_kit import BY, NOW
 
 
 def send(browser: Browser, path: str, data: bytes, name: str = "x.mp4") -> tuple[int, str]:
@@ -77,6 +80,34 @@ def test_the_papers_are_checked_off_line_and_name_nobody(pages: Pages, tmp_path:
     again = stranger.get(f"/sw/recordings/{b.recording_id}/statement/statement.json").json()
     assert again == document, "who reloads has nothing signed"
     assert stranger.get(f"/en/recordings/{b.recording_id}/statement/statement.pdf").content.startswith(b"%PDF")
+
+
+def test_nothing_is_stated_of_papers_that_are_not_what_they_were(pages: Pages) -> None:
+    """Of those cut back to an earlier signature that still proves itself too: the database remembers more."""
+    a, folder = pages.world.a, pages.mail.parent / "recordings" / pages.world.a.recording_id
+    admin, stranger, newest = pages.signed_in(a.admin), pages.browser(), pages.newest_entry()
+    public, staff = (f"/en/{area}recordings/{a.recording_id}/statement" for area in ("", "staff/"))
+    assert [one.get(path).status_code for one, path in ((stranger, public), (admin, staff))] == [200, 200]
+    ledger, custody, signatures = (folder / name for name in ("ledger.jsonl", "custody.jsonl", "signatures.jsonl"))
+    whole = ledger.read_bytes()
+    ledger.write_bytes(whole.replace(b'"msn":2', b'"msn":7', 1))
+    for visitor, path in ((stranger, public), (admin, staff)):
+        for file in ("", "/statement.json", "/statement.pdf"):
+            refused = visitor.get(path + file)
+            assert refused.status_code == 409 and "ledger.jsonl" in refused.text, path + file
+            assert "No statement can be signed now" in refused.text and refused.headers["cache-control"] == "no-store"
+    assert "Tamko haliwezi kutiwa sahihi" in stranger.get(public.replace("/en/", "/sw/")).text
+    ledger.write_bytes(whole)
+    signed = signatures.read_bytes()
+    with transaction(pages.engine) as session:
+        policy.place_hold(session, a.institution_id, a.recording_id, "kesi", by=BY, now=NOW)
+    Notary(Settings(data=pages.mail.parent), pages.engine).sign_due()
+    assert stranger.get(public).status_code == 200, "signed anew, to its end"
+    custody.write_bytes(b"".join(custody.read_bytes().splitlines(keepends=True)[:-1]))
+    signatures.write_bytes(signed)
+    refused = stranger.get(public)
+    assert refused.status_code == 409 and "database" in refused.text
+    assert "recording.statement" not in pages.acts(newest)
 
 
 def test_an_archivist_sees_what_is_not_safe(pages: Pages) -> None:
@@ -147,6 +178,32 @@ def test_an_engineer_reads_and_does_not_ask(pages: Pages) -> None:
     for path in ("archive", "recordings"):
         shown = engineer.get(f"/sw/staff/{path}").text
         assert "Kikao beta" not in shown and "Kikao alfa" in shown
+
+
+def test_whoever_watches_what_is_closed_is_on_record_once(pages: Pages) -> None:
+    a = pages.world.a
+    media, page = f"/sw/staff/recordings/{a.recording_id}/media", f"/sw/staff/recordings/{a.recording_id}"
+    b, stranger = pages.world.b, pages.browser()
+    engineer, admin, other = (pages.signed_in(one) for one in (a.engineer, a.admin, b.admin))
+    newest = pages.newest_entry()
+    assert engineer.get(f"{media}/index.m3u8").status_code == 200 and pages.acts(newest) == [], "it is open"
+    assert f'data-src="/recordings/{a.recording_id}/index.m3u8"' in engineer.get(page).text
+    with transaction(pages.engine) as session:
+        policy.place_embargo(session, a.institution_id, a.recording_id, "bado", None, by=BY, now=NOW)
+    newest = pages.newest_entry()
+    for name in ("index.m3u8", "source/index.m3u8", "source/init-0.mp4", "source/0.m4s", "source/0.m4s"):
+        allowed = engineer.get(f"{media}/{name}")
+        assert allowed.headers["x-accel-redirect"] == f"/_recordings/{a.recording_id}/{name}"
+        assert allowed.headers["cache-control"] == "private, no-store"
+    assert f'data-src="{media}/index.m3u8"' in engineer.get(page).text
+    assert pages.acts(newest) == ["recording.watch"]
+    admin.get(f"{media}/source/0.m4s")
+    assert pages.acts(newest) == ["recording.watch", "recording.watch"], "each person's start, from whatever file"
+    assert [one.get(f"{media}/source/0.m4s").status_code for one in (other, stranger)] == [404, 303]
+    with transaction(pages.engine) as session:
+        session.get_one(Recording, a.recording_id).disposed_at = NOW
+    assert engineer.get(f"{media}/source/0.m4s").status_code == 410
+    assert "data-src" not in engineer.get(page).text and len(pages.acts(newest)) == 2
 
 
 def test_rules_are_set_and_told_on_their_page(pages: Pages) -> None:

@@ -34,14 +34,6 @@ def engine(mbashara_up: Up) -> Iterator[Engine]:
         yield engine
 
 
-@pytest.fixture
-def session(engine: Engine) -> Iterator[Session]:
-    """What a test writes is rolled back."""
-    with Session(engine) as session:
-        yield session
-        session.rollback()
-
-
 def fill(session: Session, entries: int = 6) -> list[int]:
     return [
         audit.append(

@@ -51,14 +51,6 @@ def engine(mbashara_up: Up) -> Iterator[Engine]:
         yield engine
 
 
-@pytest.fixture
-def session(engine: Engine) -> Iterator[Session]:
-    """What a test writes is rolled back."""
-    with Session(engine) as session:
-        yield session
-        session.rollback()
-
-
 def channel(session: Session, slug: str = "bunge") -> Channel:
     add_channel(session, slug, name_sw=slug, name_en=slug, pepper=PEPPER, now=NOW, institution=slug)
     found = find_channel(session, slug)

@@ -7,11 +7,13 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urljoin
 
 import httpx
+import psutil
 import pytest
 
 from player import conformance
@@ -153,15 +155,13 @@ def _make_trouble(channel: Live, seconds: float) -> None:
 
 
 def transcoders(data: Path) -> list[int]:
-    """ffmpeg children of this data folder's media process, told apart by the environment that they inherit."""
-    mark, found = f"MBASHARA_DATA={data}".encode(), []
-    for entry in Path("/proc").iterdir():
-        try:
-            is_ffmpeg = entry.name.isdigit() and b"ffmpeg" in (entry / "cmdline").read_bytes().split(b"\0")[0]
-            if is_ffmpeg and mark in (entry / "environ").read_bytes().split(b"\0"):
-                found.append(int(entry.name))
-        except OSError:
-            continue
+    """ffmpeg children of this data folder's media process, told by that one's environment: they have none."""
+    found = []
+    for one in psutil.process_iter():
+        with suppress(psutil.Error):
+            parent = one.parent()
+            if parent is not None and "ffmpeg" in one.name() and parent.environ().get("MBASHARA_DATA") == str(data):
+                found.append(one.pid)
     assert found, "no transcoder is running"
     return found
 

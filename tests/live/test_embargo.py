@@ -3,11 +3,15 @@ that it is destroyed though the process that does it is killed. With the program
 
 import json
 import os
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
+import httpx
 import psycopg
 import pytest
 
@@ -18,6 +22,7 @@ from tests.live.staff_kit import PASSWORD
 from tests.up import Up, command, environment, get, until
 
 SEGMENT = "source/1.m4s"
+PEOPLE = ("asha@zuio.go.tz", "juma@zuio.go.tz")
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +38,15 @@ def recording(mbashara_up: Up) -> str:
     made.rename(mbashara_up.data / "recordings" / made.name)
     until(lambda: _row(mbashara_up, made.name) == ("complete", True), "never closed and signed")
     return made.name
+
+
+@pytest.fixture(scope="module")
+def people(mbashara_up: Up, recording: str) -> None:
+    """Two accounts of its institution."""
+    for email in PEOPLE:
+        made = _say(mbashara_up, PASSWORD, "user", "add", email, "--name", email, "--role", "admin",
+                    "--institution", "zuio", "--password-stdin")  # fmt: skip
+        assert made.returncode == 0, made.stderr
 
 
 def _give(folder: Path) -> None:
@@ -56,12 +70,30 @@ def fetched(up: Up, recording: str) -> dict[str, int]:
     return {path: get(up.http_url + path)[0] for path in paths}
 
 
+def kept_pages(up: Up, recording: str) -> list[int]:
+    """The status of what the edge keeps for a while."""
+    pages = ("verify", "statement", "statement/statement.json")
+    return [get(f"{up.http_url}/sw/recordings/{recording}/{page}")[0] for page in pages]
+
+
+@contextmanager
+def signed_in(up: Up, email: str) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=up.http_url, timeout=30, trust_env=False) as client:
+        found = re.search(r'name="csrf" value="([0-9a-f]+)"', client.get("/sw/staff/login").text)
+        assert found
+        entered = client.post("/sw/staff/login", data={"csrf": found[1], "email": email, "password": PASSWORD})
+        assert entered.status_code == 303
+        yield client
+
+
 def test_an_embargo_is_obeyed_by_the_edge_from_the_act_to_its_end(mbashara_up: Up, recording: str) -> None:
     up = mbashara_up
     assert set(fetched(up, recording).values()) == {200}, fetched(up, recording)
+    assert kept_pages(up, recording) == [200, 200, 200]
     placed = command(up.data, "recording", "embargo", recording, "--reason", "bado", "--until", "2099-01-01T10:00")
     assert placed.returncode == 0, placed.stderr
     assert set(fetched(up, recording).values()) == {403}, fetched(up, recording)
+    assert kept_pages(up, recording) == [403, 403, 403], "though the edge keeps pages of a moment ago"
     _, body, headers = get(f"{up.http_url}/recordings/{recording}/{SEGMENT}")
     assert headers["content-type"].startswith("text/html") and headers["cache-control"] == "no-store"
     assert "haijafunguliwa kwa umma hadi 2099-01-01 10:00:00" in body.decode() and b"not open to the public" in body
@@ -76,12 +108,41 @@ def test_an_embargo_is_obeyed_by_the_edge_from_the_act_to_its_end(mbashara_up: U
     assert datetime.now().astimezone().timestamp() - soon < 3, "the clock ends it, to seconds"
 
 
-def test_it_is_destroyed_by_two_accounts_though_the_worker_is_killed(mbashara_up: Up, recording: str) -> None:
+def test_staff_watch_what_is_closed_and_nobody_else(mbashara_up: Up, recording: str, people: None) -> None:
+    up, media = mbashara_up, f"/sw/staff/recordings/{recording}/media"
+    command(up.data, "recording", "embargo", recording, "--reason", "bado")
+    segment = (up.data / "recordings" / recording / SEGMENT).read_bytes()
+    with signed_in(up, PEOPLE[0]) as asha:
+        page = asha.get(f"/sw/staff/recordings/{recording}").text
+        assert f'data-src="{media}/index.m3u8"' in page and "huandikwa kwenye kumbukumbu" in page
+        assert asha.get(f"{media}/index.m3u8").headers["content-type"] == "application/vnd.apple.mpegurl"
+        got = asha.get(f"{media}/{SEGMENT}")
+        assert (got.status_code, got.content, got.headers["cache-control"]) == (200, segment, "private, no-store")
+        part = asha.get(f"{media}/{SEGMENT}", headers={"range": "bytes=2-3"})
+        assert (part.status_code, part.content) == (206, segment[2:4])
+        for name in (
+            "ledger.jsonl",
+            "original/1.m4s",
+            "source/1.m4s.partial",
+            "../../secrets/pepper",
+            "%2e%2e/VERSION",
+        ):
+            assert asha.get(f"{media}/{name}").status_code == 404, name
+        cookies = dict(asha.cookies)
+        asha.post("/sw/staff/logout", data={"csrf": re.findall(r'name="csrf" value="([0-9a-f]+)"', page)[0]})
+    for stranger in ({}, cookies):
+        told = httpx.get(up.http_url + f"{media}/{SEGMENT}", cookies=stranger, trust_env=False)
+        assert (told.status_code, told.content) == (303, b""), "logged out"
+    assert get(f"{up.http_url}/_recordings/{recording}/{SEGMENT}")[0] == 404
+    with psycopg.connect(host=str(up.run / "postgres"), user="postgres", dbname="mbashara") as server:
+        found = server.execute("select actor, subject from audit_entry where act = 'recording.watch'").fetchall()
+    assert found == [(PEOPLE[0], f"recording:{recording}")], "once, not for each file"
+
+
+def test_it_is_destroyed_by_two_accounts_though_the_worker_is_killed(
+    mbashara_up: Up, recording: str, people: None
+) -> None:
     up = mbashara_up
-    for email, role in (("asha@zuio.go.tz", "admin"), ("juma@zuio.go.tz", "admin")):
-        made = _say(up, PASSWORD, "user", "add", email, "--name", email, "--role", role, "--institution", "zuio",
-                    "--password-stdin")  # fmt: skip
-        assert made.returncode == 0, made.stderr
     dispose = ("recording", "dispose", recording, "--password-stdin", "--json")
     wrong = _say(up, "si hili", *dispose, "--reason", "x", "--as", "asha@zuio.go.tz")
     assert wrong.returncode == 2 and "is not right" in wrong.stderr
@@ -96,6 +157,10 @@ def test_it_is_destroyed_by_two_accounts_though_the_worker_is_killed(mbashara_up
     until(lambda: json.loads(_say(up, "", *dispose).stdout)["state"] == "done", "never destroyed")
     until(lambda: _row(up, recording) == ("complete", True), "not signed")
     assert set(fetched(up, recording).values()) == {410}, fetched(up, recording)
+    with signed_in(up, PEOPLE[0]) as asha:
+        assert asha.get(f"/sw/staff/recordings/{recording}/media/{SEGMENT}").status_code == 410
+        page = asha.get(f"/sw/staff/recordings/{recording}").text
+        assert "iliteketezwa kwa amri" in page and "data-engine" not in page
     assert "iliteketezwa kwa amri" in get(f"{up.http_url}/sw/recordings/{recording}")[1].decode()
     report = verify.verify(up.data / "recordings" / recording)
     assert report.is_whole and report.disposed is not None and report.disposed["approved"] == "juma@zuio.go.tz"

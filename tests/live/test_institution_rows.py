@@ -29,14 +29,6 @@ def engine(mbashara_up: Up) -> Iterator[Engine]:
         yield engine
 
 
-@pytest.fixture
-def session(engine: Engine) -> Iterator[Session]:
-    """What a test writes is rolled back."""
-    with Session(engine) as session:
-        yield session
-        session.rollback()
-
-
 def test_the_migrations_make_the_tables_that_the_classes_say(session: Session) -> None:
     assert compare_metadata(MigrationContext.configure(session.connection()), Base.metadata) == []
 

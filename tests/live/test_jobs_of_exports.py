@@ -1,6 +1,7 @@
 """Exports made by the work process: whole and once though it is killed in the middle, fetched with ranges, proven."""
 
 import hashlib
+import http.client
 import json
 import subprocess
 import urllib.request
@@ -110,12 +111,31 @@ def _fetch_and_prove(up: Up, token: str, file: dict[str, Any], folder: Path) -> 
     assert (code, "NOT PROVEN" in said, "there are none" in said) == (1, True, True), said
 
 
-def test_a_package_is_made_too(mbashara_up: Up, token: str) -> None:
-    made = done(mbashara_up, token, ask(mbashara_up, token, body={"format": "bag"})["id"])
+def test_a_package_is_put_together_as_it_is_fetched(mbashara_up: Up, token: str, tmp_path: Path) -> None:
+    up, bearer = mbashara_up, {"authorization": f"Bearer {token}"}
+    made = done(up, token, ask(up, token, body={"format": "bag"})["id"])
     assert made["state"] == "done", made
-    tar = mbashara_up.data / "exports" / made["id"] / made["files"][0]["name"]
-    listed = subprocess.run(["tar", "tf", tar], capture_output=True, text=True, check=True).stdout
+    (file,) = made["files"]
+    url, stored = up.http_url + file["path"], list((up.data / "exports" / made["id"]).iterdir())
+    assert sum(one.stat().st_size for one in stored) < file["size"] / 2, "media are not stored again"
+    status, body, headers = get(url, bearer)
+    assert (status, len(body), hashlib.sha256(body).hexdigest()) == (200, file["size"], file["sha256"])
+    assert headers["content-type"] == "application/x-tar" and file["name"] in headers["content-disposition"]
+    part = get(url, {**bearer, "range": "bytes=100000-199999"})
+    assert (part[0], part[1]) == (206, body[100_000:200_000])
+    assert part[2]["content-range"] == f"bytes 100000-199999/{len(body)}"
+    assert get(url, {**bearer, "range": f"bytes={len(body)}-"})[0] == 416 and get(url)[0] == 401
+    (tmp_path / "bag.tar").write_bytes(body)
+    listed = subprocess.run(["tar", "tf", tmp_path / "bag.tar"], capture_output=True, text=True, check=True).stdout
     assert f"mbashara-{ID}/metadata/keys.json" in listed and "/data/ledger.jsonl" in listed
+    moved = up.data / "recordings" / ID / "source" / "1.m4s"
+    moved.rename(moved.with_suffix(".away"))
+    try:
+        assert get(url, {**bearer, "range": "bytes=0-99"})[0] == 206
+        with pytest.raises(http.client.IncompleteRead):
+            get(url, bearer)
+    finally:
+        moved.with_suffix(".away").rename(moved)
 
 
 def test_one_that_is_cancelled_leaves_nothing(mbashara_up: Up, token: str) -> None:

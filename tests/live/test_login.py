@@ -38,14 +38,6 @@ def engine(mbashara_up: Up) -> Iterator[Engine]:
         yield engine
 
 
-@pytest.fixture
-def session(engine: Engine) -> Iterator[Session]:
-    """What a test writes is rolled back."""
-    with Session(engine) as session:
-        yield session
-        session.rollback()
-
-
 def test_logging_in(session: Session) -> None:
     account = member(session)
     token, person = logged_in(session, later())

@@ -1,20 +1,25 @@
 """A real recording handed over by the commands: a bag, PREMIS, a completeness statement; and taken in again."""
 
+import base64
 import json
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import bagit
 import pytest
 from lxml import etree
 
-from archive.recordings import verify
+from archive.recordings import bag, verify
+from archive.recordings.about import from_files
 from archive.recordings.bag_import import import_bag
 from archive.recordings.statement import is_genuine
 from tests.live import media_files
+from tests.unit import recording_kit
 from tests.up import Up, command, until
 
+FAR_ID = "01jdx0000000000000000000zz"
 SCHEMA = etree.XMLSchema(etree.parse("tests/vectors/premis/premis-v3-0.xsd"))
 
 
@@ -71,6 +76,40 @@ def test_a_recording_goes_out_in_bags_and_comes_in(mbashara_up: Up, recording: s
     until(lambda: custody.exists() and custody.read_text().count('"information package creation"') == 2, "not noted")
     told = run(mbashara_up, "export", recording, "--bag", "-o", tar)
     assert told.returncode == 2 and "Chagua jina lingine" in told.stderr
+
+
+def test_a_bag_of_another_platform_needs_an_owner_here(mbashara_up: Up, tmp_path: Path) -> None:
+    """Whose names nobody has here."""
+    names = {"id": 7001, "slug": "mbali", "name_sw": "Taasisi ya Mbali", "name_en": "Far Away"}
+    began = {"created_at": "2026-11-28T08:00:00+00:00", "started_at": "2026-11-28T08:00:00+00:00"}
+    broadcast = {"id": FAR_ID, "air_id": FAR_ID, "state": "archived", "title_sw": "Kikao", "title_en": "", **began}
+    told = {"institution": names, "channel": {**names, "slug": "mbali-1"}, "broadcast": broadcast, "log": []}
+    told |= {"recording_state": "complete", "outcome": "success"}
+    folder = recording_kit.make_recording(tmp_path / "there", recording=FAR_ID, described=told)
+    with (tmp_path / "bag.tar").open("wb") as file:
+        bag.write_tar(folder, file, from_files(folder), {}, datetime(2026, 11, 28, 22, tzinfo=UTC))
+    public = {"public_key": base64.b64encode(recording_kit.PUBLIC_KEY).decode(), "institution": "mbali"}
+    keys = write(tmp_path / "keys.json", {"keys": [public]})
+    take = ("import", "--bag", tmp_path / "bag.tar", "--keys", keys)
+    refused = run(mbashara_up, *take)
+    assert refused.returncode == 2 and refused.stderr.count("mbali/mbali-1") == 2 and "ambayo haipo" in refused.stderr
+    assert not (mbashara_up.data / "recordings" / FAR_ID).exists()
+    mbashara_up.channel_add("packages-far", "--institution", "ikulu")
+    assert run(mbashara_up, *take, "--institution", "ikulu").returncode == 2
+    assert run(mbashara_up, *take, "--institution", "bunge", "--channel", "packages-far").returncode == 2
+    taken = run(mbashara_up, *take, "--institution", "ikulu", "--channel", "packages-far")
+    assert taken.returncode == 0, taken.stderr
+    row = next(one for one in mbashara_up.recordings() if one["id"] == FAR_ID)
+    assert row["channel"] == "packages-far"
+    custody = mbashara_up.data / "recordings" / FAR_ID / "custody.jsonl"
+    until(lambda: '"transfer"' in custody.read_text(), "not noted")
+    lines = [json.loads(line) for line in custody.read_text().splitlines()]
+    moved, *_, described = lines[[line["fact"] for line in lines].index("transfer") :]
+    assert moved["from_institution"]["name_sw"] == "Taasisi ya Mbali" and moved["from_channel"]["slug"] == "mbali-1"
+    assert described["institution"]["slug"] == "ikulu", "a rebuild finds it where it is now"
+    assert run(mbashara_up, "export", FAR_ID, "--premis", "-o", tmp_path / "far.xml").returncode == 0
+    SCHEMA.assertValid(etree.parse(tmp_path / "far.xml"))
+    assert "Taasisi ya Mbali" in (tmp_path / "far.xml").read_text()
 
 
 def test_premis_and_statement_by_command(mbashara_up: Up, recording: str, tmp_path: Path) -> None:

@@ -41,14 +41,6 @@ def engine(mbashara_up: Up) -> Iterator[Engine]:
         server.execute("drop database rows_test")
 
 
-@pytest.fixture
-def session(engine: Engine) -> Iterator[Session]:
-    """What a test writes is rolled back."""
-    with Session(engine) as session:
-        yield session
-        session.rollback()
-
-
 def add(session: Session, slug: str = "bunge", institution: str = "bunge") -> tuple[int, int]:
     add_channel(session, slug, name_sw="Bunge", name_en="Parliament", pepper=PEPPER, now=NOW, institution=institution)
     channel = find_channel(session, slug)

@@ -47,14 +47,6 @@ def engine(mbashara_up: Up) -> Iterator[Engine]:
         yield engine
 
 
-@pytest.fixture
-def session(engine: Engine) -> Iterator[Session]:
-    """What a test writes is rolled back."""
-    with Session(engine) as session:
-        yield session
-        session.rollback()
-
-
 def test_an_invitation_is_accepted_once(session: Session) -> None:
     invitation = invited(session)
     assert invitation.token is not None

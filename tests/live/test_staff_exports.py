@@ -1,6 +1,5 @@
 """The pages of exports: asking, fetching and cancelling one, nothing across institutions; and what the disk keeps."""
 
-import threading
 from datetime import timedelta
 
 import pytest
@@ -13,7 +12,7 @@ from archive.recordings.custody import events
 from core.audit import Actor
 from core.database import transaction
 from core.staff.tables import AuditEntry
-from mbashara.exports import Exports
+from mbashara.exports import tidy
 from mbashara.settings import Settings
 from tests.live.pages_kit import MOVING, Pages
 from tests.live.staff_kit import NOW
@@ -86,7 +85,6 @@ def test_files_go_to_those_who_may_have_them(pages: Pages) -> None:
 
 def test_what_is_done_is_in_the_custody_log_and_goes_from_the_disk_in_time(pages: Pages) -> None:
     settings = Settings(data=pages.mail.parent, run_dir=pages.mail.parent / "run")
-    exports = Exports(settings, pages.engine, threading.Event())
     a, file = pages.world.a, {"name": "a.mp4", "size": 6, "sha256": "1" * 64, "from_ms": 0, "to_ms": 900}
     admin = pages.signed_in(a.admin)
     admin.post(f"{LIST}/new", fields(pages))
@@ -102,13 +100,13 @@ def test_what_is_done_is_in_the_custody_log_and_goes_from_the_disk_in_time(pages
         assert '"sha256":"' + "1" * 64 in event.line and '"c2pa":true' in event.line and "admin@" not in event.line
         entry = session.scalars(select(AuditEntry).where(AuditEntry.act == "recording.export")).one()
         assert (entry.user_id, entry.institution_id) == (a.admin_id, a.institution_id)
-    exports._tidy()
+    tidy(settings, pages.engine)
     assert {one.name for one in settings.exports_folder.iterdir()} == {
         job_id, f"{job_id}.making", pages.world.b.export_id,
     }  # fmt: skip
     with transaction(pages.engine) as session:
         session.get_one(ExportJob, job_id).expires_at = NOW - timedelta(days=3000)
-    exports._tidy()
+    tidy(settings, pages.engine)
     assert [one.name for one in settings.exports_folder.iterdir()] == [pages.world.b.export_id]
     shown = admin.get(LIST).text
     assert "faili zimeondolewa" in shown and f"{job_id}/files" not in shown

@@ -29,7 +29,7 @@ from core.broadcasts.lifecycle import SETTLE, UNDO, Act, State
 from core.broadcasts.queries import Outline
 from core.channels import add_channel, find_channel
 from core.database import transaction
-from core.ids import RANDOM_BYTES, ulid
+from core.ids import RANDOM_BYTES, new_id
 from core.webhooks import endpoints, outbox
 from core.webhooks.outbox import Outcome
 from core.webhooks.sender import Sender
@@ -106,7 +106,7 @@ def test_what_media_tells_is_told(engine: Engine, inbox: Receiver) -> None:
         add_channel(session, "ikulu", name_sw="Ikulu", name_en="House", pepper=PEPPER, now=now, institution="ikulu")
         channel = find_channel(session, "ikulu")
         assert channel is not None
-        recording = ulid(round(now.timestamp() * 1000), chance())
+        recording = new_id(now, chance())
         facts: list[dict[str, object]] = [
             {"fact": "started", "channel_id": channel.id, "institution_id": made.institution_id},
             {"fact": "lost", "cause": "stalled", "at_ms": 1000},

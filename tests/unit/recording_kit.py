@@ -3,8 +3,9 @@
 import base64
 import hashlib
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -21,9 +22,10 @@ RENDITIONS = {"source": "video", "480p": "video", "source-audio": "audio"}
 
 def make_recording(
     folder: Path, *, recording: str = ID, segments: int = 6, lost: Sequence[int] = (3,), is_over: bool = True,
-    is_signed: bool = True, seed: int = 1, segment_ms: int = 4000,
+    is_signed: bool = True, seed: int = 1, segment_ms: int = 4000, described: Mapping[str, Any] | None = None,
 ) -> Path:  # fmt: skip
-    """FOLDER/ID. `lost` segments are gaps in every rendition; the rung's last segment is not there for a full disk."""
+    """FOLDER/ID. `described` is what the custody log says of it, and then nothing else.
+    `lost` segments are gaps in every rendition; the rung's last segment is not there for a full disk."""
     place, chance = folder / recording, random.Random(seed)
     place.mkdir(parents=True)
     ledger = Ledger(place)
@@ -60,10 +62,11 @@ def make_recording(
         "institution": {"name_sw": "Bunge", "name_en": ""},
     }
     custody.append(make_fact("ingestion", ORIGIN_MS + end_ms, **agent, detail="all files are there"))
-    custody.append(make_fact("described", ORIGIN_MS + end_ms, agent="Asha Mushi <asha@bunge.go.tz>", **titles))
-    custody.append(
-        make_fact("fixity check", ORIGIN_MS + end_ms, agent="mbashara", outcome="fail", files=20, location="b")
-    )
+    said: Mapping[str, Any] = described or titles
+    custody.append(make_fact("described", ORIGIN_MS + end_ms, agent="Asha Mushi <asha@bunge.go.tz>", **said))
+    if described is None:
+        checked = {"agent": "mbashara", "outcome": "fail", "files": 20, "location": "b"}
+        custody.append(make_fact("fixity check", ORIGIN_MS + end_ms, **checked))
     if is_signed:
         sign(place)
     return place

@@ -18,7 +18,7 @@ from pathlib import Path
 import bagit
 import pytest
 
-from archive.recordings import bag, bag_import
+from archive.recordings import bag, bag_import, bag_stream
 from archive.recordings.about import from_files
 from archive.recordings.bag_errors import BagError, Fault
 from archive.recordings.bag_import import import_bag
@@ -42,7 +42,7 @@ def recordings(tmp_path: Path) -> Path:
 
 
 def make_bag(recording: Path, target: Path, may_link: bool = False) -> Path:
-    tags = {"metadata/keys.json": bag.signing_keys(recording)}
+    tags = {"metadata/keys.json": b'{"keys": []}\n'}
     bag.write_folder(recording, target, from_files(recording), tags, NOW, ("sha256", "sha512"), may_link)
     return target
 
@@ -230,6 +230,38 @@ def change(path: Path) -> None:
 
 def escaping_ledger() -> bytes:
     return json.dumps({"prev": "0" * 64, "fact": "started", "recording": "../../x"}).encode() + b"\n"
+
+
+def planned(recording: Path, parts: Path) -> bag_stream.Plan:
+    with parts.open("wb") as file:
+        tags: dict[str, bag.Tag] = {"metadata/about.txt": b"hii\n"}
+        made = bag_stream.plan_tar(recording, file, from_files(recording), tags, NOW, len)
+    parts.with_name("plan").write_text(made.as_json())
+    return bag_stream.read_plan(parts.with_name("plan"))
+
+
+def test_a_tar_that_nobody_stores_is_the_one_that_is_written(recording: Path, tmp_path: Path) -> None:
+    tar, parts = make_tar(recording, tmp_path / "bag.tar").read_bytes(), tmp_path / "parts"
+    plan = planned(recording, parts)
+    assert (plan.size, plan.sha256) == (len(tar), hashlib.sha256(tar).hexdigest())
+    media = sum(one.length for one in plan.stretches if one.name)
+    assert parts.stat().st_size == len(tar) - media and media > 10_000, "media are not stored again"
+    for begin, end in ((0, len(tar)), (0, 1), (700, 12_345), (len(tar) - 3, len(tar)), (5000, 5000), (9000, len(tar))):
+        assert b"".join(bag_stream.read(plan, parts, recording, begin, end)) == tar[begin:end], (begin, end)
+
+
+@pytest.mark.parametrize("spoil", [lambda data: data[:-1] + b"?", lambda data: data[:-1]], ids=["other", "shorter"])
+def test_a_file_that_changed_meanwhile_cuts_it_short(
+    spoil: Callable[[bytes], bytes], recording: Path, tmp_path: Path
+) -> None:
+    copy, sent = Path(shutil.copytree(recording, tmp_path / recording.name)), b""
+    plan = planned(copy, tmp_path / "parts")
+    path = copy / "source" / "2.m4s"
+    path.write_bytes(spoil(path.read_bytes()))
+    with pytest.raises(bag_stream.Changed):
+        for data in bag_stream.read(plan, tmp_path / "parts", copy, 0, plan.size):
+            sent += data
+    assert 0 < len(sent) < plan.size
 
 
 LIES: list[tuple[str, Callable[[Path], object], Fault]] = [

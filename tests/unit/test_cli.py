@@ -11,6 +11,7 @@ from mbashara.cli import main, parser, read_settings
 from mbashara.cli.common import UserError
 from mbashara.cli.recordings import read_moment
 from mbashara.logs import hide_secrets
+from mbashara.settings import Settings
 
 
 @pytest.mark.parametrize(
@@ -108,3 +109,10 @@ def test_a_moment_is_a_position_or_the_clock_of_that_day(text: str, ms: int) -> 
 def test_what_is_no_moment_is_refused(text: str) -> None:
     with pytest.raises(UserError):
         read_moment(text, 0)
+
+
+@pytest.mark.parametrize("kind", ["--bag", "--premis"])
+def test_a_package_needs_a_place(tmp_path: Path, kind: str) -> None:
+    arguments = parser().parse_args(["recording", "export", "01jdx00000000000000000000j", kind])
+    with pytest.raises(UserError, match="-o PATH"):
+        arguments.command(Settings(data=tmp_path), arguments)

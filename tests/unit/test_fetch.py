@@ -45,7 +45,7 @@ def test_a_file_longer_than_its_ledger_says_is_not_taken(tmp_path: Path) -> None
     with pytest.raises(Damaged, match="larger"):
         fetch(FolderStore("b", there.parent), ID, tmp_path / "here", {PUBLIC_KEY})
     staged = tmp_path / "here" / f"{FETCHING}-{ID}"
-    assert not [name for name in names(staged) if name.endswith(".new")]
+    assert not [name for name in names(staged) if name.endswith(".partial")]
     assert sum(path.stat().st_size for path in staged.rglob("*")) < 1 << 20
 
 
@@ -54,9 +54,9 @@ def test_nothing_is_left_of_what_is_missing_and_no_planted_link_is_followed(tmp_
     victim.write_text("mine")
     staged = tmp_path / "here" / f"{FETCHING}-{ID}"
     staged.mkdir(parents=True)
-    (staged / "ledger.jsonl.new").symlink_to(victim)
+    (staged / "ledger.jsonl.partial").symlink_to(victim)
     (there / "source" / "2.m4s").unlink()
     with pytest.raises(Missing):
         fetch(FolderStore("b", there.parent), ID, tmp_path / "here", {PUBLIC_KEY})
     assert victim.read_text() == "mine"
-    assert not [name for name in names(staged) if name.endswith(".new")]
+    assert not [name for name in names(staged) if name.endswith(".partial")]

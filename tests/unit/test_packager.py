@@ -10,8 +10,9 @@ from core.media import fmp4
 from core.media.packet import Packet
 from core.media.window import Cadence
 from tests.unit.media_kit import AVCC, Sink, aac_44k, aac_48k, picture, sound, video_track
-from transcode.packager import AudioPackager, VideoPackager
+from transcode.audio_packager import AudioPackager
 from transcode.timeline import FeedClock, Timeline, choose_part_target
+from transcode.video_packager import VideoPackager
 
 CADENCE = Cadence()
 

@@ -15,8 +15,8 @@ from player.delivery import Delivery
 from player.playlist import MediaPlaylist, Rendition, audio_multivariant, multivariant
 from player.reload import Answer, DirectiveError, Directives, decide, parse_directives
 from tests.unit.media_kit import aac_48k, picture, video_track
-from transcode.packager import VideoPackager
 from transcode.timeline import Timeline
+from transcode.video_packager import VideoPackager
 
 
 def make(window_s: float = 40) -> tuple[VideoPackager, LiveWindow, Timeline]:

@@ -17,7 +17,7 @@ from ingest.console import OLD_STILL_S, Answer, Still, still_of
 from ingest.console.cards import Facts, FeedFacts
 from ingest.console.queries import OnWall
 from mbashara.settings import Settings
-from mbashara.stills import Stills
+from mbashara.stills import Stills, step_back
 from tests.unit.site_kit import make_site
 from transcode.stills.decode import HEIGHT, WIDTH, decode
 from transcode.stills.keyframe import keyframe_file
@@ -107,3 +107,12 @@ def test_a_picture_that_stands_still_is_told_as_old(tmp_path: Path, age_s: float
     )
     html = site.macro(Language.SW, "ingest/console/card.html", "card")(card)
     assert ("<img" in html, "Picha ya zamani" in html) == (still is not Still.NONE, still is Still.OLD)
+
+
+@pytest.mark.skipif(not Path("/proc/self/autogroup").exists(), reason="this kernel does not weigh sessions")
+def test_who_steps_back_is_a_session_of_the_least_weight() -> None:
+    words = ["cat", "/proc/self/autogroup", "/proc/self/stat"]
+    told = subprocess.run(words, preexec_fn=step_back, capture_output=True, text=True).stdout
+    group, stat = told.splitlines()
+    assert group != Path("/proc/self/autogroup").read_text().strip() and group.endswith("nice 19")
+    assert stat.split()[40] == str(os.SCHED_IDLE)

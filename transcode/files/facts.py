@@ -10,7 +10,7 @@ from enum import StrEnum
 from fractions import Fraction
 from typing import Any
 
-from transcode.packager import SEGMENT_MIN_MS
+from transcode.video_packager import SEGMENT_MIN_MS
 
 CONTAINERS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,m4v,h264,hevc,asf,mxf,flv,ogg,wav,w64,mp3,aac,"
@@ -40,7 +40,6 @@ class Trouble(StrEnum):
     ENCRYPTED = "encrypted"
     TRUNCATED = "truncated"
     TOO_LONG = "too_long"
-    TOO_BIG = "too_big"
     BROKEN = "broken"
     STALLED = "stalled"
     DISK_FULL = "disk_full"

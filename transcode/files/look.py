@@ -51,7 +51,7 @@ def look(file: Path, *, while_waiting: Callable[[], None] = lambda: None) -> Fil
     with file.open("rb") as source:
         child = subprocess.Popen(
             [sys.executable, "-m", "transcode.files.look"], stdin=source, stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL, env=cage.environment(), preexec_fn=cage.enter(LIMITS),
+            stderr=subprocess.DEVNULL, env=cage.environment(), preexec_fn=cage.enter(LIMITS, sys.executable),
         )  # fmt: skip
     with child:
         try:
@@ -278,6 +278,7 @@ def _unreadable(file: Any) -> Trouble:
 
 
 def main() -> int:
+    cage.shut()
     with os.fdopen(0, "rb", closefd=False) as file:
         found = examine(file)
     told = {"trouble": found.trouble} if isinstance(found, Refused) else found.as_json()

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 from core.media import flv
-from core.media.packet import AudioTrack, Packet
+from core.media.packet import AudioTrack, Kind, Packet
 
-_SOUND_ALONE = flv.FILE_HEADER[:4] + b"\x04" + flv.FILE_HEADER[5:]
+_SOUND_ALONE = flv.file_header(Kind.AUDIO)
 
 
 def sound_file(track: AudioTrack, packets: Sequence[Packet]) -> bytes:

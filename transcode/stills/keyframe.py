@@ -1,9 +1,9 @@
 """A keyframe as a file that is decoded on its own: FLV of the configuration and the one picture."""
 
 from core.media import flv
-from core.media.packet import Packet, VideoTrack
+from core.media.packet import Kind, Packet, VideoTrack
 
-_PICTURES_ALONE = flv.FILE_HEADER[:4] + b"\x01" + flv.FILE_HEADER[5:]
+_PICTURES_ALONE = flv.file_header(Kind.VIDEO)
 
 
 def keyframe_file(track: VideoTrack, packet: Packet) -> bytes:

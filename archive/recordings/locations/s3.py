@@ -89,6 +89,7 @@ class S3Store:
         self._guards: bool | None = None  # whether the server obeys If-None-Match; None: not known
         self._puts = 0
         self._learning = threading.Lock()
+        self._room = threading.Semaphore(limits.parts)
         self._versioned: bool | None = None
 
     @property
@@ -269,7 +270,7 @@ class S3Store:
         about["Metadata"] = {**about["Metadata"], _PART_BYTES: str(each)}
         guard = {} if wanted.replace or self._guards is False else {"IfNoneMatch": "*"}
         with self._told_lock(wanted.key) if wanted.lock else self._told(wanted.key):
-            version, composite = put_parts(self._puts_with, self._at(wanted.key), parts, about, guard)
+            version, composite = put_parts(self._puts_with, self._at(wanted.key), parts, about, guard, self._room)
         return self._proven(wanted, version, composite)
 
     def _proven(self, wanted: _Wanted, version: str | None, composite: str) -> Put:

@@ -59,6 +59,7 @@ class Limits:
     connections: int = 16
     page_keys: int = 1000  # in an answer to a listing
     multipart_bytes: int = 16 << 20  # files larger than this go in parts of this size
+    parts: int = 8  # in memory and on their way at once, of all files
 
 
 def make_client(location: S3Location, limits: Limits, sign_bodies: bool = True) -> "S3Client":

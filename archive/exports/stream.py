@@ -1,0 +1,63 @@
+"""Packages (BagIt) on their way out: put together as they are fetched, from the recording and what was made beside it,
+so nothing of it lies on the disk twice. With ranges, as the edge gives them for files.
+"""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import Headers
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from archive.recordings import bag_stream
+from archive.recordings.bag_stream import PARTS, PLAN, Plan
+
+AT_ONCE = 8
+"""Fetched at the same time, for the sake of the pages; others wait. Who is cut off goes on by a range."""
+RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
+_turns = asyncio.Semaphore(AT_ONCE)
+
+
+def is_made(folder: Path, name: str) -> bool:
+    return (folder / f"{name}{PLAN}").is_file() and (folder / f"{name}{PARTS}").is_file()
+
+
+def answer(request: Request, made: Path, name: str, recording: Path, headers: dict[str, str]) -> Response:
+    """The whole, or the stretch that is asked for. `made`: the export's folder. Raises OSError."""
+    plan = bag_stream.read_plan(made / f"{name}{PLAN}")
+    told = {**headers, "accept-ranges": "bytes", "etag": f'"{plan.sha256}"'}
+    wanted = wanted_range(request.headers, plan.size, told["etag"])
+    if wanted is None:
+        return Response(status_code=416, headers={**told, "content-range": f"bytes */{plan.size}"})
+    begin, end = wanted
+    told["content-length"] = str(end - begin)
+    status = 200
+    if end - begin < plan.size or "range" in request.headers:
+        status, told["content-range"] = 206, f"bytes {begin}-{end - 1}/{plan.size}"
+    if request.method == "HEAD":
+        return Response(status_code=status, headers=told)
+    body = _body(plan, made / f"{name}{PARTS}", recording, begin, end)
+    return StreamingResponse(body, status, told)
+
+
+def wanted_range(headers: Headers, size: int, etag: str) -> tuple[int, int] | None:
+    """From and to before; all of it where no single range of this very file is asked for. None: there is no such."""
+    asked = RANGE.fullmatch(headers.get("range", ""))
+    if asked is None or asked[0] == "bytes=-" or headers.get("if-range", etag) != etag:
+        return 0, size
+    first, last = asked.groups()
+    if not first:
+        return (max(0, size - int(last)), size) if int(last) and size else None
+    begin, end = int(first), min(size, int(last) + 1) if last else size
+    return (begin, end) if begin < end else None
+
+
+async def _body(plan: Plan, parts: Path, recording: Path, begin: int, end: int) -> AsyncIterator[bytes]:
+    """Cut short where a file is not what it was: the length that was told says so."""
+    async with _turns:
+        pieces: Iterator[bytes] = bag_stream.read(plan, parts, recording, begin, end)
+        while data := await run_in_threadpool(next, pieces, b""):
+            yield data
