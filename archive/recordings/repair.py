@@ -160,12 +160,19 @@ def repair(
             yield work.mend(location, name, fault, found)
     for location in mine:
         yield from work.mend_papers(location, None if holding is None else Finding("other_held", {"file": holding}))
-    for location in mine:
-        for fault in examinations[location].faults if location in examinations else ():
-            if fault.kind == "unlisted" and order is None:
-                yield Outcome(location, fault, Result.TOLD)
-            elif fault.kind == "unlisted" and order is not None and fault.values["file"] in order.removed:
-                yield work.remove(location, fault, order.removed[str(fault.values["file"])])
+    strange = [
+        (location, fault)
+        for location in mine
+        for fault in (examinations[location].faults if location in examinations else ())
+        if fault.kind == "unlisted"
+    ]
+    if order is None:
+        yield from (Outcome(location, fault, Result.TOLD) for location, fault in strange)
+        return
+    ours = named(judgement)
+    for location, fault in strange:
+        if fault.values["file"] in order.removed:
+            yield work.remove(location, fault, order.removed[str(fault.values["file"])], ours)
 
 
 def is_nowhere(found: object) -> bool:
@@ -273,10 +280,11 @@ class Repair:
             result = Result.HELD if why else Result.REPAIRED
             yield Outcome(location, faults.get(name, behind), result, authority.location, why)
 
-    def remove(self, location: str, fault: Finding, sha256: str) -> Outcome:
-        """Never what a ledger names, whatever was ordered; and no other bytes than those that were."""
+    def remove(self, location: str, fault: Finding, sha256: str, ours: Collection[str]) -> Outcome:
+        """Never what a ledger names (`ours`, see `named`), whatever was ordered; and no other bytes than those that
+        were."""
         name, store = str(fault.values["file"]), self.stores[location]
-        if alike(name) in named(self.judgement):
+        if alike(name) in ours:
             return Outcome(location, fault, Result.HELD, why=Finding("named", {"file": name}))
         try:
             if store.digest(self._key(name)).sha256 != sha256:

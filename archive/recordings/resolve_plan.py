@@ -103,8 +103,8 @@ def make_plan(
         papers=tuple(name for name in PAPERS if judgement.standings[location][name] in damaged),
     )
     lacking = {str(judgement.files[name]["sha256"]): name for name in _lacking(judgement, examinations)}
-    strange = list(_strange(found))
-    entries = [_unlisted(stores[location], judgement, fault, lacking, is_on_hold) for fault in strange[:MOST]]
+    strange, ours = list(_strange(found)), named(judgement)
+    entries = [_unlisted(stores[location], judgement, fault, ours, lacking, is_on_hold) for fault in strange[:MOST]]
     kept = tuple(one for one in entries if one.kind != "unlisted")
     plan = replace(plan, removed=tuple(one for one in entries if one.kind == "unlisted"), left=(*plan.left, *kept))
     return _cut(plan, len(strange) - len(entries))
@@ -135,11 +135,12 @@ def _lacking(judgement: Judgement, examinations: Mapping[str, Examination]) -> s
 
 
 def _unlisted(
-    store: Store, judgement: Judgement, fault: Finding, lacking: Mapping[str, str], is_on_hold: bool
-) -> Entry:
+    store: Store, judgement: Judgement, fault: Finding, ours: Collection[str], lacking: Mapping[str, str],
+    is_on_hold: bool,
+) -> Entry:  # fmt: skip
     """What is kept has another kind than "unlisted". It may be the last that there is of a file under another name."""
     name = str(fault.values["file"])
-    if alike(name) in named(judgement):
+    if alike(name) in ours:
         return Entry(name, "named", {"file": name})
     try:
         digest = store.digest(f"{judgement.recording_id}/{name}")
