@@ -10,12 +10,13 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 run: $(STAMP)/run $(STAMP)/web ## Sets up, starts everything with a demo feed, prints the addresses. Ctrl-C ends it.
 	$(BIN)/mbashara up --demo
 
-test: $(STAMP)/test $(STAMP)/web $(STAMP)/system check ## Sets up, checks format, lint and types, runs every test.
-	@nice -n 19 $(BIN)/python -m pytest -m beside >$(STAMP)/beside.out 2>&1 & beside=$$!; \
+test: $(STAMP)/test $(STAMP)/web $(STAMP)/system ## Sets up, checks format, lint and types, runs every test.
+	@$(MAKE) --no-print-directory check >$(STAMP)/check.out 2>&1 & check=$$!; \
+	nice -n 19 $(BIN)/python -m pytest -m beside >$(STAMP)/beside.out 2>&1 & beside=$$!; \
 	$(BIN)/python -m pytest -m screens >$(STAMP)/screens.out 2>&1 & screens=$$!; \
 	$(BIN)/python -m pytest -m "not beside and not screens"; failed=$$?; \
-	wait $$screens || failed=1; wait $$beside || failed=1; \
-	cat $(STAMP)/screens.out $(STAMP)/beside.out; exit $$failed
+	wait $$check || failed=1; wait $$screens || failed=1; wait $$beside || failed=1; \
+	cat $(STAMP)/check.out $(STAMP)/screens.out $(STAMP)/beside.out; exit $$failed
 
 check: $(STAMP)/test
 	$(BIN)/ruff format --check .

@@ -5,8 +5,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from alembic import command
-from alembic.config import Config
 from psycopg.errors import UndefinedTable, UniqueViolation
 from sqlalchemy import Engine, create_engine, make_url, text
 from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError, ProgrammingError
@@ -70,6 +68,9 @@ def answers(engine: Engine) -> bool:
 def migrate(engine: Engine) -> None:
     """Brings the tables to this version's shape. Safe to call at
     every start and from two processes at once."""
+    from alembic import command  # a tenth of a second that a command of one query has no use for
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     with transaction(engine) as session:

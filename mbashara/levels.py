@@ -1,6 +1,7 @@
 """Sound levels of feeds: measured beside the air in the stills process, kept in one file, read by web.
 
-To read them is to look: while nobody looks they are measured less often. On a full machine they are only older.
+To read them is to look (`is_looked_at`): while nobody looks they are measured once a minute. On a full machine they are
+only older.
 """
 
 import json
@@ -20,7 +21,7 @@ from mbashara.media_processes import MediaProcesses
 from mbashara.settings import Settings
 from player.files import replace_file
 
-ROUND_S, RESTING_ROUND_S = 2.0, 6.0
+ROUND_S, RESTING_S = 2.0, 60.0
 LOOKED_S = 10.0
 """Whoever looked so long ago may look still."""
 WRITE_S = 0.5
@@ -39,8 +40,12 @@ class Levels:
         """The sound that each feed was asked for last."""
         self._measured: dict[str, Told] = {}
         self._written_s = 0.0
+        self._rested_s = -RESTING_S
 
     def round(self, stopping: threading.Event) -> None:
+        if not is_looked_at(self._settings) and time.monotonic() - self._rested_s < RESTING_S:
+            return
+        self._rested_s = time.monotonic()
         told, is_complete = self._media.feeds_told()
         for feed in told:
             if stopping.is_set():
@@ -52,14 +57,6 @@ class Levels:
             self._heard = {feed: tag for feed, tag in self._heard.items() if feed in connected}
             self._measured = {feed: one for feed, one in self._measured.items() if feed in connected}
         self._write()
-
-    def pace_s(self) -> float:
-        """How long a round may take from now on."""
-        try:
-            looked_s = time.time() - self._settings.levels_looked_file.stat().st_mtime
-        except OSError:
-            return RESTING_ROUND_S
-        return ROUND_S if looked_s < LOOKED_S else RESTING_ROUND_S
 
     def _take(self, feed: Told) -> bool:
         """False: there is nothing new of it."""
@@ -82,6 +79,14 @@ class Levels:
         self._written_s = time.monotonic()
         with suppress(OSError):  # the memory folder is full: levels are old then
             replace_file(str(self._settings.levels_file), [json.dumps(self._measured).encode()])
+
+
+def is_looked_at(settings: Settings) -> bool:
+    """Whether staff have a wall or a channel's page before them."""
+    try:
+        return time.time() - settings.levels_looked_file.stat().st_mtime < LOOKED_S
+    except OSError:
+        return False
 
 
 def _has_sound(feed: Told) -> bool:

@@ -1,5 +1,5 @@
-"""The stills process: every few seconds a picture of each feed, made of its newest keyframe, at the lowest priority.
-Beside it, in a thread, how loud each feed is (levels.py).
+"""The stills process: every few seconds a picture of each feed, made of its newest keyframe, at the lowest priority;
+while no staff look at the wall, one a minute. Beside it, in a thread, how loud each feed is (levels.py).
 
 It asks the media processes as the console does and is in nobody's way: without it feeds go on and pages have no
 pictures. Staff's pictures lie in RUN/stills, CHANNEL.ROLE.jpg; that of a feed on the air also beside the channel's
@@ -21,14 +21,15 @@ import structlog
 
 from ingest.console import Answer, Told
 from mbashara import feeds, logs
-from mbashara.levels import Levels
+from mbashara.levels import ROUND_S as LEVELS_ROUND_S
+from mbashara.levels import Levels, is_looked_at
 from mbashara.media_processes import MediaProcesses
 from mbashara.settings import Settings
 from player.files import STILL_NAME, replace_file
 from transcode.levels.measure import measure
 from transcode.stills.decode import decode
 
-ROUND_S = 5.0
+ROUND_S, RESTING_S = 5.0, 60.0
 OLD_S = 30.0
 """A picture that nobody answers for is taken away when it is this old."""
 WEIGH_TRIES, WEIGH_S = 60, 0.11
@@ -45,20 +46,29 @@ class Stills:
         self._settings, self._media, self._make = settings, media, make
         self._made: dict[FeedName, str] = {}
         """The keyframe that each feed's picture was made of."""
+        self._asked_s: dict[FeedName, float] = {}
 
     def round(self, stopping: threading.Event) -> None:
         told, _ = self._media.feeds_told()
-        names = [(feed["channel"], feed["role"]) for feed in told if _has_picture(feed)]
-        for name in names:
+        names = {(feed["channel"], feed["role"]): bool(feed["on_air"]) for feed in told if _has_picture(feed)}
+        is_looked = is_looked_at(self._settings)
+        for name in [name for name, on_air in names.items() if is_looked or self._is_due(name, on_air)]:
             if stopping.is_set():
                 return
             with suppress(OSError):  # the memory folder is full, or goes away: there is no picture then
                 self._take(name)
         self._made = {name: self._made[name] for name in names if name in self._made}
+        self._asked_s = {name: self._asked_s[name] for name in names if name in self._asked_s}
         self._tidy(*self._media.feeds_told())  # a round may take long: what went on the air since stays
+
+    def _is_due(self, name: FeedName, on_air: bool) -> bool:
+        """Though nobody looks: it has no picture yet, or went on the air just now, or its picture is old."""
+        is_old = time.monotonic() - self._asked_s.get(name, -RESTING_S) >= RESTING_S
+        return is_old or name not in self._made or (on_air and not self._public(name[0]).exists())
 
     def _take(self, name: FeedName) -> None:
         keyframe = self._keyframe(name)
+        self._asked_s[name] = time.monotonic()
         if keyframe.status != 200:
             return
         picture = self._make(keyframe.body)
@@ -108,13 +118,13 @@ def _is_old(path: Path) -> bool:
     return False
 
 
-def rounds(stopping: threading.Event, pace_s: Callable[[], float] = lambda: ROUND_S) -> Iterator[None]:
+def rounds(stopping: threading.Event, pace_s: float = ROUND_S) -> Iterator[None]:
     """One every `pace_s`; after a long one as much rest as work, so that idle cores stay half idle."""
     while not stopping.is_set():
         began_s = time.monotonic()
         yield
         worked_s = time.monotonic() - began_s
-        stopping.wait(max(pace_s() - worked_s, worked_s))
+        stopping.wait(max(pace_s - worked_s, worked_s))
 
 
 def step_back() -> None:
@@ -160,7 +170,7 @@ def main() -> int:
 def _measure(levels: Levels, stopping: threading.Event) -> None:
     """The thread. Where it fails the process ends, and begins anew."""
     try:
-        for _ in rounds(stopping, levels.pace_s):
+        for _ in rounds(stopping, LEVELS_ROUND_S):
             levels.round(stopping)
     finally:
         stopping.set()

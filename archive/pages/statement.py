@@ -20,7 +20,6 @@ from archive.pages.genuine import find, find_open
 from archive.pages.papers import version_of
 from archive.recordings import about, copies, remembered, signing_keys, statement
 from archive.recordings.statement import Copy, Statement, StatementError
-from archive.recordings.statement_pdf import render_pdf
 from archive.recordings.statement_text import tell
 from archive.recordings.tables import RecordingCopy
 from archive.recordings.verify import Finding
@@ -131,6 +130,8 @@ def _file(archive: Archive, made: Made, for_staff: bool, view: View) -> Page | R
     name = f"{document['statement']['recording']}-statement"
     match view.request.path_params["kind"]:
         case "statement.pdf":
+            from archive.recordings.statement_pdf import render_pdf  # long to load, and seldom wanted
+
             body, kind, suffix = render_pdf(document, view.language), "application/pdf", f"-{view.language}.pdf"
         case "statement.json":
             body, kind, suffix = statement.canonical(document) + b"\n", "application/json", ".json"

@@ -15,7 +15,7 @@ from archive.recordings.policy_errors import PolicyError
 from core import channels
 from core.channels import ChannelError, ChannelKeys
 from core.database import DatabaseAway
-from mbashara import __version__, logs, supervisor
+from mbashara import __version__, logs
 from mbashara.cli import (
     drill,
     evidence,
@@ -118,6 +118,8 @@ def read_settings(arguments: Namespace) -> Settings:
 
 
 def up(settings: Settings, arguments: Namespace) -> int:
+    from mbashara import supervisor  # of no use to other commands, and long to load
+
     return supervisor.up(settings, with_demo=arguments.demo)
 
 

@@ -21,7 +21,6 @@ from archive.recordings.bag_import import import_bag
 from archive.recordings.premis import write_premis
 from archive.recordings.rebuild import RebuildError
 from archive.recordings.statement import Copy, Statement, StatementError
-from archive.recordings.statement_pdf import render_pdf
 from archive.recordings.tables import RecordingCopy
 from archive.recordings.verify import CUSTODY_NAME
 from core import audit
@@ -207,7 +206,11 @@ def _copy(row: RecordingCopy) -> Copy:
 
 
 def _made(sealed: Statement, arguments: Namespace) -> bytes:
-    return statement.canonical(sealed) + b"\n" if arguments.json else render_pdf(sealed, arguments.lang)
+    if arguments.json:
+        return statement.canonical(sealed) + b"\n"
+    from archive.recordings.statement_pdf import render_pdf  # a fifth of a second that other commands have no use for
+
+    return render_pdf(sealed, arguments.lang)
 
 
 def _sign(signer: signing_keys.Signer, text: bytes) -> dict[str, str]:

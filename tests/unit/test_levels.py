@@ -22,7 +22,7 @@ from ingest.console.cards import Cards, Facts, FeedFacts
 from ingest.console.levels import OLD_S, Heard, Sound, level_numbers, sound_of
 from ingest.console.queries import OnWall
 from ingest.feed import MAX_SOUND_BYTES, SOUND_PACKETS, Feed
-from mbashara.levels import RESTING_ROUND_S, ROUND_S, Levels, LevelsRead
+from mbashara.levels import Levels, LevelsRead
 from mbashara.settings import Settings
 from tests.unit.site_kit import make_site
 from transcode.levels.measure import measure
@@ -128,14 +128,20 @@ def test_levels_are_kept_while_their_feed_is_there(tmp_path: Path) -> None:
     assert read() == {}, "of another feed in its place nothing is known"
 
 
-def test_while_nobody_looks_sound_is_measured_less_often(tmp_path: Path) -> None:
-    settings = Settings(data=tmp_path, run_dir=tmp_path)
-    levels = Levels(settings, Media({}), lambda _: None)  # type: ignore[arg-type]
-    assert levels.pace_s() == RESTING_ROUND_S
+def test_while_nobody_looks_sound_is_measured_once_a_minute(tmp_path: Path) -> None:
+    settings, media, made = Settings(data=tmp_path, run_dir=tmp_path), Media({"primary": "a1"}), list[bytes]()
+    levels = Levels(settings, media, lambda sound: made.append(sound))  # type: ignore[arg-type,func-returns-value]
+    for tag in ("a1", "a2", "a3"):
+        media.sounds["primary"] = tag
+        levels.round(threading.Event())
+    assert made == [b"a1"]
     LevelsRead(settings).read()
-    assert levels.pace_s() == ROUND_S
+    levels.round(threading.Event())
+    assert made == [b"a1", b"a3"]
     os.utime(settings.levels_looked_file, (time.time() - 60,) * 2)
-    assert levels.pace_s() == RESTING_ROUND_S
+    media.sounds["primary"] = "a4"
+    levels.round(threading.Event())
+    assert made == [b"a1", b"a3"]
 
 
 def told(peak_dbfs: float = -12.5, at_s: float = 100.0, **more: Any) -> Told:

@@ -64,15 +64,19 @@ class OneFeed:
     """Media processes with one feed that has one keyframe; each time it is asked for, `on_air` tells the next."""
 
     def __init__(self, on_air: list[bool]) -> None:
-        self.on_air = on_air
+        self.on_air, self.keyframe = on_air, "keyframe"
 
     def feeds_told(self) -> tuple[list[dict[str, Any]], bool]:
         return [{"channel": "ikulu", "role": "primary", "on_air": self.on_air[0], "tracks": [{"kind": "video"}]}], True
 
     def ask(self, slug: str, method: str, target: str, body: bytes) -> Answer:
         on_air = self.on_air.pop(0) if len(self.on_air) > 1 else self.on_air[0]
-        headers = {"etag": "f1-2000", "x-on-air": str(int(on_air))}
-        return Answer(304, headers, b"") if "known=f1-2000" in target else Answer(200, headers, b"keyframe")
+        headers = {"etag": self.keyframe, "x-on-air": str(int(on_air))}
+        return (
+            Answer(304, headers, b"")
+            if f"known={self.keyframe}" in target
+            else Answer(200, headers, self.keyframe.encode())
+        )
 
 
 @pytest.mark.parametrize(
@@ -92,6 +96,28 @@ def test_only_what_is_on_the_air_is_shown_to_everyone(tmp_path: Path, on_air: li
     assert made == [b"keyframe"], "the same keyframe is decoded once"
     assert [path.name for path in settings.stills.iterdir()] == ["ikulu.primary.jpg"]
     assert public.exists() is is_public
+
+
+def test_while_nobody_looks_a_picture_is_made_at_first_and_when_the_feed_goes_on_the_air(tmp_path: Path) -> None:
+    settings, feed, made = Settings(data=tmp_path, run_dir=tmp_path), OneFeed([False]), list[bytes]()
+    (settings.live / "ikulu").mkdir(parents=True)
+    settings.stills.mkdir()
+
+    def round_after(keyframe: str) -> None:
+        feed.keyframe = keyframe
+        stills.round(threading.Event())
+
+    stills = Stills(settings, feed, lambda keyframe: made.append(keyframe) or keyframe)  # type: ignore[arg-type,func-returns-value]
+    round_after("k1")
+    round_after("k2")
+    assert made == [b"k1"]
+    feed.on_air = [True]
+    round_after("k3")
+    round_after("k4")
+    assert made == [b"k1", b"k3"] and (settings.live / "ikulu" / "still.jpg").read_bytes() == b"k3"
+    settings.levels_looked_file.touch()
+    round_after("k5")
+    assert made == [b"k1", b"k3", b"k5"]
 
 
 @pytest.mark.parametrize(("age_s", "still"), [(None, Still.NONE), (1, Still.FRESH), (OLD_STILL_S + 5, Still.OLD)])
