@@ -46,6 +46,8 @@ class Kind(StrEnum):
     OTHER = "other"
 
 
+NAMES = frozenset({"slug", "name_sw", "name_en", "acronym"})
+"""What it is called by: `renamed` counts their changes."""
 REGIONAL = frozenset({Kind.REGIONAL_SECRETARIAT, Kind.LOCAL_AUTHORITY})
 
 
@@ -151,6 +153,8 @@ def edit(
     if after:
         for name, value in after.items():
             setattr(institution, name, value)
+        if not NAMES.isdisjoint(after):
+            institution.renamed += 1
         _log(session, institution, Act.INSTITUTION_EDIT, before, after, by, now)
     return institution
 

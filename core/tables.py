@@ -47,6 +47,8 @@ class Institution(Base):
     brand_colour: Mapped[str | None]
     emblem: Mapped[str | None]
     """The name of its file (core/emblems.py)."""
+    renamed: Mapped[int] = mapped_column(server_default="0", default=0)
+    """How often its names changed: its recordings' custody logs are told each time."""
 
 
 class Channel(Base):
@@ -207,7 +209,8 @@ class Recording(Base):
     """What a broadcast left of one time on the air (it has another where a `go live` was undone). `ledger_bytes` is
     how far its ledger has been turned into rows, `ledger_head` the hash of its last line there, `signed_bytes` how far
     it is signed, `stamped_bytes` how far a time-stamp authority has seen it; so for its custody log.
-    `described_event_id`: the broadcast's last event that the custody log tells of. `is_embargoed`: an embargo stands,
+    `described_event_id`: the broadcast's last event that the custody log tells of, `described_renamed` which of its
+    institution's names. `is_embargoed`: an embargo stands,
     which counts from the recording's end on; `disposed_at`: since when its media are destroyed by order, or being so.
     """
 
@@ -221,6 +224,7 @@ class Recording(Base):
             "id",
             postgresql_where=text("signed_bytes < ledger_bytes or signed_custody_bytes < custody_bytes"),
         ),
+        Index("recording_of_institution", "institution_id", "described_renamed"),
         Index("recording_closed", "id", postgresql_where=text("is_embargoed or disposed_at is not null")),
         CheckConstraint("state in ('recording', 'ended', 'complete')", name="state"),
     )
@@ -242,6 +246,7 @@ class Recording(Base):
     custody_head: Mapped[str] = mapped_column(server_default="0" * 64, default="0" * 64)
     signed_custody_bytes: Mapped[int] = mapped_column(BigInteger, server_default="0", default=0)
     described_event_id: Mapped[int] = mapped_column(BigInteger, server_default="0", default=0)
+    described_renamed: Mapped[int] = mapped_column(server_default="0", default=0)
     is_embargoed: Mapped[bool] = mapped_column(server_default=text("false"), default=False)
     disposed_at: Mapped[datetime | None]
 

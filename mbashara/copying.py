@@ -30,6 +30,9 @@ MAX_TURNS = 2
 DEAD_S = 60.0
 LATE_EVENTS = 200
 """An event may be committed after one with a later number: so many are looked at again."""
+MAX_RENAMED = 20
+"""Recordings whose custody logs are told of their institution's new name in one such round: each is signed and its
+papers are copied again."""
 FORGET_AFTER = timedelta(hours=6)
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("mbashara.copying")
@@ -107,6 +110,7 @@ class Copier:
         newest, ids = describe.newest_event(session), describe.due(session, self.described)
         for recording_id in ids:
             describe.describe(session, recording_id, now)
+        describe.tell_renamed(session, now, MAX_RENAMED)
         since = describe.open_since(session)
         self.described = max(0, min(newest, newest if since is None else since) - LATE_EVENTS)
 

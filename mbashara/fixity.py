@@ -11,7 +11,7 @@ from dbos import DBOS
 from dbos import error as dbos_error
 from sqlalchemy import Engine
 
-from archive.recordings import checks, copies, signatures, signing_keys
+from archive.recordings import checks, copies, resolve, signatures, signing_keys
 from archive.recordings.checks import Checked, CheckedAll, Due
 from archive.recordings.judge import Judgement, judge
 from archive.recordings.locations.config import LOCAL
@@ -31,7 +31,7 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger("mbashara.fixity")
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What the database says of a recording, and the stores that have copies of it."""
+    """What the database says of a recording, the stores that have copies of it, and files known to be lost."""
 
     recording_id: str
     keys: dict[bytes, str | None]
@@ -39,6 +39,7 @@ class Known:
     ledger_head: str
     copied: dict[str, int]
     stores: dict[str, Store]
+    lost: set[str]
 
 
 @dataclass(slots=True)
@@ -81,51 +82,55 @@ class Fixity:
 
     def examine(self, due: Due) -> tuple[CheckedAll, bool]:
         """Reads what is due; whether all of it is well. A location that does not answer is no reason to read others."""
-        known = self._known(due.recording_id)
-        judgement = self._judge(known)
+        known = self.known(due.recording_id)
+        judgement = self.judge(known)
         found = examine_all({name: known.stores[name] for name in due.locations if name in known.stores}, judgement)
-        is_well = not any(one.faulty for one in found.values() if one.away is None)
+        is_well = not any(one.faulty.keys() - known.lost for one in found.values() if one.away is None)
+        is_well &= not any(
+            known.lost & judgement.files_of(name).keys() - one.faulty.keys() for name, one in found.items()
+        )
         is_well &= judgement.hold is None and judgement.database is None and not any(judgement.faults.values())
         return checks.told(Cycle(judgement, found, ()), known.ledger_bytes), is_well
 
     def mend(self, due: Due) -> CheckedAll:
         """Reads all copies, and mends them from each other."""
-        known = self._known(due.recording_id)
-        judgement = self._judge(known)
+        known = self.known(due.recording_id)
+        judgement = self.judge(known)
         found = examine_all(known.stores, judgement)
         if checks.is_short(judgement, known.ledger_bytes):
             return checks.told(Cycle(judgement, found, ()), known.ledger_bytes)
-        engine = self._patient()
+        engine = self.patient()
         try:
             with transaction(engine) as session:  # nobody else writes to the papers meanwhile
                 if signatures.lock(session, due.recording_id).disposed_at is not None:
                     return checks.told(Cycle(judgement, {}, ()), known.ledger_bytes)
-                judgement = self._judge(known)
-                outcomes = tuple(repair(known.stores, judgement, found, self._scratch()))
+                judgement = self.judge(known)
+                outcomes = tuple(repair(known.stores, judgement, found, self.scratch(), lost=known.lost))
         finally:
             engine.dispose()
         return checks.told(Cycle(judgement, found, outcomes), known.ledger_bytes)
 
-    def _known(self, recording_id: str) -> "Known":
+    def known(self, recording_id: str) -> "Known":
         with transaction(self.engine) as session:
             recording = session.get_one(Recording, recording_id)
             keys = signing_keys.public_keys(session, recording.institution_id)
             copied = {one.location: one.ledger_bytes for one in copies.of_recording(session, recording_id)}
             size, head = recording.ledger_bytes, recording.ledger_head
+            lost = resolve.lost_files(session, recording_id)
         copied[LOCAL] = size
         stores = {name: store for name, store in self.stores.items() if name in copied}
-        return Known(recording_id, keys, size, head, copied, stores)
+        return Known(recording_id, keys, size, head, copied, stores, lost)
 
-    def _judge(self, known: "Known") -> Judgement:
+    def judge(self, known: "Known") -> Judgement:
         return judge(
             known.stores, known.recording_id, known.keys, ledger_bytes=known.ledger_bytes,
             ledger_head=known.ledger_head, copied=known.copied,
         )  # fmt: skip
 
-    def _patient(self) -> Engine:
+    def patient(self) -> Engine:
         return open_engine(self.settings.sqlalchemy_url, pool_size=1, statement_timeout_s=120)
 
-    def _scratch(self) -> Path:
+    def scratch(self) -> Path:
         folder = self.settings.data / "scratch"
         folder.mkdir(exist_ok=True)
         return folder
@@ -158,7 +163,7 @@ def note_checked(due: dict[str, Any], first: dict[str, Any], then: dict[str, Any
     found = checks.merged(_all(first["found"]), None if then is None else _all(then))
     asked, now = datetime.fromisoformat(first["asked"]), datetime.now(UTC)
     with transaction(fixity.engine) as session:
-        checks.note(session, Due(**due), found, asked, fixity.pace_days, now)
+        checks.note(session, Due(**due), found, asked, fixity.pace_days, now, fixity.settings.recordings)
     return asdict(found)
 
 

@@ -25,7 +25,7 @@ from archive.exports import pages as export_pages
 from archive.exports.pages import Desk
 from archive.imports import pages as import_pages
 from archive.imports.uploads import Depot
-from archive.pages import Archive, genuine, retention, rules
+from archive.pages import Archive, genuine, resolve, retention, rules
 from archive.pages import desk as archive_desk
 from archive.pages import statement as statement_pages
 from archive.pages import watch as watch_pages
@@ -46,6 +46,7 @@ from ingest.console import Studio, alarm_desk, broadcast, calendar, channel, dry
 from mbashara import logs
 from mbashara.api import app as api
 from mbashara.api import uploads
+from mbashara.archive_calls import ArchiveCalls
 from mbashara.archive_pages import open_archive
 from mbashara.health import Health
 from mbashara.levels import LevelsRead
@@ -135,7 +136,7 @@ def application(settings: Settings) -> Starlette:
     load = LoadMeter(settings, media)
     studio = Studio(
         engine, media, pepper, rtmp_url, settings.stills, settings.live, load.read, settings.dry_runs,
-        settings.dry_run_minutes,
+        settings.dry_run_minutes, ArchiveCalls(engine),
     )  # fmt: skip
     office = Office(
         engine, pepper, mailer, settings.base_url, settings.emblems, open_provider(settings), settings.webhook_insecure
@@ -194,6 +195,7 @@ def page_routes(
         *archive_desk.routes(site, kept),
         *watch_pages.routes(site, kept),
         *rules.routes(site, kept),
+        *resolve.routes(site, kept),
         *retention.routes(site, kept),
         *wall.routes(site, studio),
         *alarm_desk.routes(site, studio),

@@ -25,7 +25,20 @@ from archive.recordings.verify import CUSTODY_NAME, LEDGER_NAME
 from core.broadcasts import acts
 from core.database import DatabaseAway, open_engine, transaction
 from core.ids import is_id
-from mbashara import copying, exports, fixity, imports, logs, postgres, rules, stamper, viewers, webhooks, workflows
+from mbashara import (
+    copying,
+    exports,
+    fixity,
+    imports,
+    logs,
+    postgres,
+    resolving,
+    rules,
+    stamper,
+    viewers,
+    webhooks,
+    workflows,
+)
 from mbashara.data import DataError as FolderError
 from mbashara.dry_run import DryRuns
 from mbashara.notary import Notary
@@ -216,6 +229,7 @@ def run(settings: Settings, stopping: threading.Event) -> None:
     copier = copying.prepare(settings, _engine)
     checker = fixity.prepare(settings, _engine, copier.stores, copier.pace_days)
     keeper = rules.prepare(settings, _engine, copier.stores)
+    resolver = resolving.prepare(checker)
     queue = imports.start(settings, _engine, stopping)
     orders = exports.start(settings, _engine, stopping)
     DBOS(config=_dbos_config(settings))
@@ -225,6 +239,7 @@ def run(settings: Settings, stopping: threading.Event) -> None:
     copying.start(copier, stopping)
     fixity.start(checker, stopping)
     rules.start(keeper, stopping)
+    resolving.start(resolver, stopping)
     stamper.start(settings, _engine, stopping)
     counter = _count_viewers(settings, _engine, stopping)
     notary = Notary(settings, _engine)

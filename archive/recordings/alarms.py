@@ -108,5 +108,6 @@ def _of_recording(one: Facts, now: datetime) -> Iterator[Alarm]:
     if not one.is_signed and one.signed_at < now - UNSIGNED_FOR:
         yield alarm(Kind.UNSIGNED)
     whole = sum(copy.state == "whole" for copy in one.copies)
-    if one.ended_at is not None and one.ended_at < now - SOON and whole < SAFE_COPIES:
+    is_kept = all(copy.state != "disposed" for copy in one.copies)
+    if is_kept and one.ended_at is not None and one.ended_at < now - SOON and whole < SAFE_COPIES:
         yield alarm(Kind.FEW_COPIES, whole)

@@ -20,23 +20,39 @@ class CheckedFiles:
     missing: tuple[MissingSpan, ...]
 
 
-def check_files(folder: Path) -> CheckedFiles:
-    """Blocks while it reads the indexes and looks at each file; for a worker's thread."""
-    durations_ms, missing, files = [0], [], set[Path]()
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A stretch of a rendition's timeline with the files that it needs; none where the index says EXT-X-GAP."""
+
+    rendition: str
+    span: MissingSpan
+    files: tuple[Path, ...]
+
+
+def segments(folder: Path) -> Iterator[Segment]:
+    """As the indexes list them. Blocks."""
     renditions = {fact.get("name") for fact in read_facts(folder) if fact.get("fact") == "rendition"}
     for index in sorted(folder.glob("*/index.m3u8")):
         if index.parent.name not in renditions:
             continue
-        duration_ms = 0.0
+        begin_ms = 0.0
         for segment in m3u8.load(str(index)).segments:
-            wanted = _files_of(segment, index.parent)
-            if not all(_has_bytes(path) for path in wanted):
-                missing.append(MissingSpan(round(duration_ms), round(duration_ms + segment.duration * 1000)))
-            files.update(wanted)
-            duration_ms += segment.duration * 1000
-        durations_ms.append(round(duration_ms))
+            end_ms = begin_ms + segment.duration * 1000
+            span = MissingSpan(round(begin_ms), round(end_ms))
+            yield Segment(index.parent.name, span, tuple(_files_of(segment, index.parent)))
+            begin_ms = end_ms
+
+
+def check_files(folder: Path) -> CheckedFiles:
+    """Blocks while it reads the indexes and looks at each file; for a worker's thread."""
+    duration_ms, missing, files = 0, set[MissingSpan](), set[Path]()
+    for one in segments(folder):
+        duration_ms = max(duration_ms, one.span.ended_ms)
+        files.update(one.files)
+        if not all(map(has_bytes, one.files)):
+            missing.add(one.span)
     size_bytes = sum(path.stat().st_size for path in files if path.exists())
-    return CheckedFiles(max(durations_ms), size_bytes, tuple(sorted(set(missing), key=lambda span: span.started_ms)))
+    return CheckedFiles(duration_ms, size_bytes, tuple(sorted(missing, key=lambda span: span.started_ms)))
 
 
 def _files_of(segment: m3u8.Segment, folder: Path) -> list[Path]:
@@ -52,5 +68,5 @@ def _uris(segment: m3u8.Segment) -> Iterator[str]:
     yield segment.uri
 
 
-def _has_bytes(path: Path) -> bool:
+def has_bytes(path: Path) -> bool:
     return path.exists() and path.stat().st_size > 0

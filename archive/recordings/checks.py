@@ -3,13 +3,15 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from archive.recordings import custody
+from archive.recordings import custody, gaps
 from archive.recordings.judge import Judgement
+from archive.recordings.locations.config import LOCAL
 from archive.recordings.repair import Cycle, Result
 from archive.recordings.tables import RecordingCopy
 from archive.recordings.verify import LEDGER_NAME
@@ -17,6 +19,7 @@ from core.tables import Recording
 
 AGAIN = timedelta(hours=6)
 """When a copy that could not be mended is looked at again: another location may be back."""
+MOST_WRONG = 1000
 MOST_TOLD = 20
 """Faults of a copy that are named one by one in its event; the others are counted."""
 
@@ -32,7 +35,8 @@ class Due:
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What came of one location's copy: `repaired` and `held` are texts in English, `count` all that was wrong."""
+    """What came of one location's copy: `repaired` and `held` are texts in English, `count` all that was wrong; `wrong`
+    the files that still are; None where not all of them are known, or too many are for it to be a matter of files."""
 
     location: str
     files: int
@@ -42,6 +46,7 @@ class Checked:
     repaired: list[str]
     held: list[str]
     away: str | None
+    wrong: list[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +128,19 @@ def _checked(cycle: Cycle, location: str) -> Checked:
         location=location, files=examined.files_read, size_bytes=examined.bytes_read, count=len(faults),
         faults=faults[:MOST_TOLD], held=held[:MOST_TOLD], away=examined.away,
         repaired=[one.fault.text() for one in mine if one.result is Result.REPAIRED][:MOST_TOLD],
+        wrong=_wrong(cycle, location),
     )  # fmt: skip
+
+
+def _wrong(cycle: Cycle, location: str) -> list[str] | None:
+    examined = cycle.examinations[location]
+    mended = {
+        one.fault.values.get("file")
+        for one in cycle.outcomes
+        if one.location == location and one.result is Result.REPAIRED
+    }
+    wrong = [name for name in examined.faulty if name not in mended]
+    return wrong if examined.is_complete and examined.away is None and len(wrong) <= MOST_WRONG else None
 
 
 def merged(first: CheckedAll, then: CheckedAll | None) -> CheckedAll:
@@ -142,10 +159,11 @@ def merged(first: CheckedAll, then: CheckedAll | None) -> CheckedAll:
 
 
 def note(
-    session: Session, due: Due, found: CheckedAll, asked: datetime, pace_days: Mapping[str, float], now: datetime
-) -> None:
+    session: Session, due: Due, found: CheckedAll, asked: datetime, pace_days: Mapping[str, float], now: datetime,
+    recordings: Path,
+) -> None:  # fmt: skip
     """`asked`: when the check began. Noted again, it changes nothing. Copies that were not due are noted where
-    something was wrong with them."""
+    something was wrong with them. Gaps of files that are back are closed. Raises OSError."""
     now = custody.to_ms(now)
     recording = session.get_one(Recording, due.recording_id, with_for_update=True)
     if recording.disposed_at is not None:
@@ -162,6 +180,9 @@ def note(
             continue
         pace = timedelta(days=pace_days.get(location, 30))
         _note_copy(session, copy, by_location.get(location), found.hold, pace, now)
+    here = by_location.get(LOCAL)
+    if here is not None and here.wrong is not None and found.hold is None:
+        gaps.settle(session, recordings, recording, here.wrong, now)
 
 
 def _note_copy(

@@ -43,6 +43,26 @@ def due(session: Session, after_event: int) -> Sequence[str]:
     ).all()
 
 
+def tell_renamed(session: Session, now: datetime, limit: int) -> int:
+    """Describes recordings of institutions that have other names than were told, the newest first: that many at most;
+    how many. What another works on just now is left for the next round."""
+    query = (
+        select(Recording.id)
+        .join(Institution, Institution.id == Recording.institution_id)
+        .where(
+            Institution.renamed > 0, Recording.described_renamed < Institution.renamed,
+            Recording.described_event_id > 0,
+        )
+        .order_by(Recording.id.desc())
+        .limit(limit)
+        .with_for_update(of=Recording, skip_locked=True)
+    )  # fmt: skip
+    found = session.scalars(query).all()
+    for recording_id in found:
+        describe(session, recording_id, now)
+    return len(found)
+
+
 def describe_closed(session: Session, recording_id: str, now: datetime) -> None:
     """Once, when its files have been looked at. Nothing is told of a dry run: it is not kept."""
     recording = session.get_one(Recording, recording_id, with_for_update=True)
@@ -65,13 +85,15 @@ def describe(session: Session, recording_id: str, now: datetime) -> None:
     if recording.described_event_id == 0:
         size: dict[str, Any] = {"duration_ms": recording.duration_ms, "size_bytes": recording.size_bytes}
         custody.append(session, recording_id, "ingestion", now, head=recording.ledger_head, **size)
+    institution = session.get_one(Institution, broadcast.institution_id)
     told: dict[str, Any] = {
-        "institution": _columns(session.get_one(Institution, broadcast.institution_id)),
+        "institution": _columns(institution),
         "channel": _columns(channel),
         "broadcast": _columns(broadcast),
         "log": [_columns(event) for event in events],
         "recording_state": recording.state,
     }
+    recording.described_renamed = institution.renamed
     if events:
         recording.described_event_id = events[-1].id
     custody.append(session, recording_id, DESCRIBED, now, **told)

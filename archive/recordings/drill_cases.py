@@ -1,5 +1,6 @@
 """The faults of a drill, each with what must come of it."""
 
+import hashlib
 import json
 import os
 import resource
@@ -15,7 +16,7 @@ from archive.recordings.drill import Case, Inject, Stage, Want
 from archive.recordings.ledger import LEDGER_NAME, Ledger
 from archive.recordings.locations.folder import FolderStore
 from archive.recordings.locations.store import Put
-from archive.recordings.repair import Result
+from archive.recordings.repair import Order, Result
 from archive.recordings.signatures import Heads, sign
 from archive.recordings.signing_keys import new_signer
 from archive.recordings.verify import SIGNATURES_NAME, hash_file, read_chain
@@ -140,7 +141,8 @@ def add_file_and_order_it_away(stage: Stage, _: ExitStack) -> Case:
     where, name, data = _pick(stage)
     added = f"{name}.copy"
     stage.lay(where, added, data)
-    return Case((Want(where, added, ("unlisted",), Result.REMOVED),), options={"remove_unlisted": True})
+    order = Order(where, removed={added: hashlib.sha256(data).hexdigest()})
+    return Case((Want(where, added, ("unlisted",), Result.REMOVED),), options={"order": order})
 
 
 def unmount(stage: Stage, undone: ExitStack) -> Case:

@@ -19,7 +19,7 @@ from core.staff.permissions import Scope
 from core.tables import Broadcast, Channel, Recording
 
 MAX_TROUBLED = 200
-"""Recordings that are looked at for alarms: those that are worst off."""
+"""Recordings of an institution that are looked at for alarms."""
 MAX_CHANNELS = 1000
 
 Listed = Row[Recording, Broadcast, Channel]
@@ -146,10 +146,11 @@ def by_location(session: Session, visible: Scope) -> dict[str, Counted]:
     return found
 
 
-def troubled(session: Session, visible: Scope, now: datetime) -> list[Facts]:
-    """Recordings of which something may be an alarm: as many as are looked at, the newest."""
-    query = (
-        select(Recording, Broadcast.title_sw, Broadcast.title_en)
+def troubled(session: Session, visible: Scope, now: datetime, of_each: int = MAX_TROUBLED) -> list[Facts]:
+    """Recordings of which something may be an alarm: the newest, at most `of_each` of one institution."""
+    rank = func.row_number().over(partition_by=Recording.institution_id, order_by=Recording.started_at.desc())
+    ranked = (
+        select(Recording.id, rank.label("rank"))
         .join(Broadcast, Broadcast.id == Recording.broadcast_id)
         .where(visible.where(Recording.institution_id), ~Broadcast.is_test)
         .where(
@@ -157,7 +158,7 @@ def troubled(session: Session, visible: Scope, now: datetime) -> list[Facts]:
                 _has(RecordingCopy.state.in_(("faulty", "held"))),
                 _has(and_(RecordingCopy.attempts > 0, RecordingCopy.fault.is_not(None))),
                 _has(RecordingCopy.next_check_at < now - OVERDUE_BY),
-                and_(Recording.ended_at < now - SOON, _whole() < SAFE_COPIES),
+                and_(Recording.ended_at < now - SOON, Recording.disposed_at.is_(None), _whole() < SAFE_COPIES),
                 and_(
                     or_(
                         Recording.signed_bytes < Recording.ledger_bytes,
@@ -167,8 +168,13 @@ def troubled(session: Session, visible: Scope, now: datetime) -> list[Facts]:
                 ),
             )
         )
+    ).subquery()
+    query = (
+        select(Recording, Broadcast.title_sw, Broadcast.title_en)
+        .join(Broadcast, Broadcast.id == Recording.broadcast_id)
+        .join(ranked, ranked.c.id == Recording.id)
+        .where(ranked.c.rank <= of_each)
         .order_by(Recording.started_at.desc())
-        .limit(MAX_TROUBLED)
     )
     rows = session.execute(query).all()
     copies = copies_of(session, [recording.id for recording, _, _ in rows])

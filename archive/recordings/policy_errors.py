@@ -119,3 +119,15 @@ class NeedsAccount(PolicyError):
 
 class NoRight(PolicyError):
     message = N_("This account has not the right to do this.")
+
+
+class NoSuchCopy(PolicyError):
+    message = N_("There is no finished copy of this recording at {location}.")
+
+
+class OrderStands(PolicyError):
+    message = N_("An order for this copy is being carried out.")
+
+
+class NothingToOrder(PolicyError):
+    message = N_("There is nothing in this plan that could be ordered.")

@@ -35,6 +35,8 @@ EVENT_TYPES = {
 OUR_WORDS = {
     "described": "metadata modification", "export": "exporting", "repair": "recovery", "embargo": "policy assignment",
     "embargo lifted": "policy assignment", "hold placed": "policy assignment", "hold lifted": "policy assignment",
+    "foreign files removed": "deletion", "loss accepted": "metadata modification",
+    "gaps corrected": "metadata modification",
 }  # fmt: skip
 """What our custody says in words of its own, and what the vocabulary calls it."""
 

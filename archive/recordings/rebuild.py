@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from sqlalchemy import DateTime, inspect, select, text
 from sqlalchemy.orm import Session
 
-from archive.recordings import policy_rebuild, rows, verify
+from archive.recordings import gaps, policy_rebuild, resolve, rows, verify
 from archive.recordings.check import check_files
 from archive.recordings.copies import FIRST_CHECK
 from archive.recordings.describe import DESCRIBED
@@ -145,10 +145,13 @@ def _add_recording(session: Session, files: Files, described: Line, institution_
             signed_custody_bytes=last["custody_bytes"], stamped_bytes=stamped["ledger_bytes"] if stamped else 0,
             stamped_at=_at(stamped) if stamped else None,
             described_event_id=max((line["id"] for line in _log(files)), default=0),
+            described_renamed=described["institution"].get("renamed", 0),
         )
     )  # fmt: skip
     session.flush()
-    for span in checked.missing:
+    lost = resolve.restore(session, session.get_one(Recording, files.recording_id), files.custody.lines)
+    missing = {*checked.missing, *gaps.lost_spans(files.folder, lost)}
+    for span in sorted(missing, key=lambda span: (span.started_ms, span.ended_ms)):
         rows.add_gap(session, files.recording_id, span, rows.MISSING)
 
 

@@ -8,9 +8,10 @@ that lost much at once is not mended file by file (it may be another disk that i
 import hashlib
 import shutil
 import tempfile
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
@@ -18,7 +19,7 @@ from pathlib import Path
 from archive.recordings.fixity import WORKERS, Examination, examine
 from archive.recordings.judge import PAPERS, Judgement, Standing, judge
 from archive.recordings.locations.config import LOCAL
-from archive.recordings.locations.errors import StoreError
+from archive.recordings.locations.errors import Missing, StoreError
 from archive.recordings.locations.store import Store
 from archive.recordings.verify import LEDGER_NAME, Chain, Finding, Line, read_lines
 
@@ -46,6 +47,16 @@ class Outcome:
     result: Result
     source: str | None = None
     why: Finding | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a person ordered of one location's copy, file by file: nothing else is touched, there or elsewhere.
+    `repaired`, though another file is lost everywhere; `removed`: by its name, the SHA-256 of each unlisted file."""
+
+    location: str
+    repaired: Collection[str] = ()
+    removed: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +101,7 @@ def examine_all(
 def check_and_repair(
     stores: Mapping[str, Store], recording_id: str, keys: Collection[bytes], scratch: Path, *,
     ledger_bytes: int | None = None, ledger_head: str | None = None, copied: Mapping[str, int] | None = None,
-    on_air: bool = False, now: datetime | None = None, remove_unlisted: bool = False, workers: int = WORKERS,
+    on_air: bool = False, now: datetime | None = None, order: Order | None = None, workers: int = WORKERS,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Cycle:  # fmt: skip
     """Judges, examines and repairs all copies of a recording, once. See `judge`, `examine`, `repair`."""
@@ -99,7 +110,7 @@ def check_and_repair(
         now=now,
     )  # fmt: skip
     found = examine_all(stores, judgement, on_air=on_air, now=now, workers=workers, should_stop=should_stop)
-    outcomes = repair(stores, judgement, found, scratch, on_air=on_air, remove_unlisted=remove_unlisted)
+    outcomes = repair(stores, judgement, found, scratch, on_air=on_air, order=order)
     return Cycle(judgement, found, tuple(outcomes))
 
 
@@ -111,12 +122,12 @@ def repair(
     *,
     most_faulty: float = MOST_FAULTY,
     on_air: bool = False,
-    remove_unlisted: bool = False,
-    despite_holds: bool = False,
+    lost: Collection[str] = (),
+    order: Order | None = None,
 ) -> Iterator[Outcome]:
-    """What comes of each fault, as it is done. `scratch`: a folder for one file at a time. `remove_unlisted` and
-    `despite_holds` (repair what can be, though another file is lost everywhere) are a person's orders. Whoever else
-    writes to the recording's papers must be kept out meanwhile (`signatures.lock`). Raises nothing of the stores'."""
+    """What comes of each fault, as it is done. `scratch`: a folder for one file at a time. `lost`: files that a person
+    knows to be lost everywhere: they hold no others. Whoever else writes to the recording's papers must be kept out
+    meanwhile (`signatures.lock`). Raises nothing of the stores'."""
     if judgement.database is not None:
         yield Outcome(None, judgement.database, Result.TOLD)
     if judgement.hold is not None:
@@ -124,38 +135,64 @@ def repair(
             yield from (Outcome(location, fault, Result.HELD, why=judgement.hold) for fault in faults)
         yield Outcome(None, judgement.hold, Result.HELD, why=judgement.hold)
         return
-    lost = {name: why for name, one in examinations.items() if (why := _lost(judgement, one, most_faulty)) is not None}
-    work = _Repair(stores, judgement, examinations, scratch, on_air)
-    for location, why in lost.items():
+    gone = {
+        name: why for name, one in examinations.items() if (why := lost_at(judgement, one, most_faulty)) is not None
+    }
+    work = Repair(stores, judgement, examinations, scratch, on_air)
+    for location, why in gone.items():
         yield Outcome(location, why, Result.HELD, why=why)
+    mine = [name for name in judgement.standings if name not in gone and (order is None or name == order.location)]
     plan = [
         (location, name, fault, work.sources(location, name))
         for location, one in examinations.items()
-        if location not in lost
+        if location in mine
         for name, fault in one.faulty.items()
     ]
-    holding = next((name for _, name, _, found in plan if isinstance(found, Finding) and found.kind in _NOWHERE), None)
+    nowhere = (name for _, name, _, found in plan if is_nowhere(found) and name not in lost)
+    holding = None if order is not None else next(nowhere, None)
     for location, name, fault, found in plan:
         if isinstance(found, Finding):
-            yield Outcome(location, fault, Result.HELD, why=found)
-        elif holding is not None and not despite_holds:
+            is_known = is_nowhere(found) and name in lost
+            yield Outcome(location, fault, Result.TOLD if is_known else Result.HELD, why=found)
+        elif holding is not None:
             yield Outcome(location, fault, Result.HELD, why=Finding("other_held", {"file": holding}))
-        else:
+        elif order is None or name in order.repaired:
             yield work.mend(location, name, fault, found)
-    for location in judgement.standings:
-        if location not in lost:
-            is_held = holding is not None and not despite_holds
-            yield from work.mend_papers(location, Finding("other_held", {"file": holding}) if is_held else None)
-    for location, one in examinations.items():
-        for fault in one.faults:
-            if fault.kind == "unlisted" and location not in lost:
-                yield work.remove(location, fault) if remove_unlisted else Outcome(location, fault, Result.TOLD)
+    for location in mine:
+        yield from work.mend_papers(location, None if holding is None else Finding("other_held", {"file": holding}))
+    strange = [
+        (location, fault)
+        for location in mine
+        for fault in (examinations[location].faults if location in examinations else ())
+        if fault.kind == "unlisted"
+    ]
+    if order is None:
+        yield from (Outcome(location, fault, Result.TOLD) for location, fault in strange)
+        return
+    ours = named(judgement)
+    for location, fault in strange:
+        if fault.values["file"] in order.removed:
+            yield work.remove(location, fault, order.removed[str(fault.values["file"])], ours)
 
 
-_NOWHERE = ("no_good_copy", "copies_against")
+def is_nowhere(found: object) -> bool:
+    """Whether `Repair.sources` says that no location holds the file's right bytes."""
+    return isinstance(found, Finding) and found.kind in ("no_good_copy", "copies_against")
 
 
-def _lost(judgement: Judgement, found: Examination, most_faulty: float) -> Finding | None:
+def named(judgement: Judgement) -> frozenset[str]:
+    """The files that any location's ledger names, signed or not, as `alike` spells them: none is ever removed."""
+    ledgers = (papers.chains[LEDGER_NAME] for papers in judgement.papers.values() if papers.chains)
+    lines = (line for ledger in ledgers for line in ledger.lines if line.get("fact") == "file")
+    return frozenset(alike(str(name)) for name in (*PAPERS, *(line.get("name") for line in lines)))
+
+
+def alike(name: str) -> str:
+    """Names that some disk takes for the same are the same here."""
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+def lost_at(judgement: Judgement, found: Examination, most_faulty: float) -> Finding | None:
     if found.away is not None:
         return Finding("away", {"location": found.location, "reason": found.away})
     faulty = len(found.faulty)
@@ -165,7 +202,7 @@ def _lost(judgement: Judgement, found: Examination, most_faulty: float) -> Findi
 
 
 @dataclass(frozen=True, slots=True)
-class _Repair:
+class Repair:
     stores: Mapping[str, Store]
     judgement: Judgement
     examinations: Mapping[str, Examination]
@@ -243,12 +280,22 @@ class _Repair:
             result = Result.HELD if why else Result.REPAIRED
             yield Outcome(location, faults.get(name, behind), result, authority.location, why)
 
-    def remove(self, location: str, fault: Finding) -> Outcome:
+    def remove(self, location: str, fault: Finding, sha256: str, ours: Collection[str]) -> Outcome:
+        """Never what a ledger names (`ours`, see `named`), whatever was ordered; and no other bytes than those that
+        were."""
+        name, store = str(fault.values["file"]), self.stores[location]
+        if alike(name) in ours:
+            return Outcome(location, fault, Result.HELD, why=Finding("named", {"file": name}))
         try:
-            self.stores[location].delete(self._key(str(fault.values["file"])))
+            if store.digest(self._key(name)).sha256 != sha256:
+                return Outcome(location, fault, Result.HELD, why=Finding("other_now", {"file": name}))
+            store.delete(self._key(name))
+            store.stat(self._key(name))
+        except Missing:
+            return Outcome(location, fault, Result.REMOVED)
         except (StoreError, ValueError) as error:
             return Outcome(location, fault, Result.HELD, why=_refused(location, str(error)))
-        return Outcome(location, fault, Result.REMOVED)
+        return Outcome(location, fault, Result.HELD, why=_refused(location, "it is there still"))
 
     def _put(self, location: str, name: str, file: Path, sha256: str) -> Finding | None:
         """Why it did not come to lie there."""

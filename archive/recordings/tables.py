@@ -1,8 +1,10 @@
-"""The tables of keeping: copies of recordings, and what was done to recordings."""
+"""The tables of keeping: copies of recordings, what was done to recordings, and what people ordered of copies."""
 
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKeyConstraint, Index, text
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, ForeignKeyConstraint, Index, text
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from core.tables import Base
@@ -63,3 +65,53 @@ class RecordingCopy(Base):
     next_try_at: Mapped[datetime]
     checked_at: Mapped[datetime | None]
     next_check_at: Mapped[datetime | None]
+
+
+class Resolution(Base):
+    """What a person asked of one copy that is held or holds what no ledger names: `asked` (it is looked at), `planned`
+    (`plan` says what can be done, archive/recordings/resolve_plan.py), `ordered` (a person ordered that very plan),
+    `done` (`outcome` says what came of it), `withdrawn`. `trouble`: what it waits for."""
+
+    __tablename__ = "resolution"
+    __table_args__ = (
+        ForeignKeyConstraint(["recording_id", "institution_id"], ["recording.id", "recording.institution_id"]),
+        CheckConstraint("state in ('asked', 'planned', 'ordered', 'done', 'withdrawn')", name="resolution_state"),
+        Index(
+            "resolution_open", "recording_id", "location", unique=True,
+            postgresql_where=text("state in ('asked', 'planned', 'ordered')"),
+        ),
+        Index("resolution_due", "next_try_at", postgresql_where=text("state in ('asked', 'ordered')")),
+    )  # fmt: skip
+    id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    recording_id: Mapped[str]
+    institution_id: Mapped[int]
+    location: Mapped[str]
+    state: Mapped[str]
+    asked_by: Mapped[int | None] = mapped_column(ForeignKey("user_account.id"))
+    asked_name: Mapped[str]
+    asked_at: Mapped[datetime]
+    plan: Mapped[dict[str, Any] | None] = mapped_column(JSONB)
+    reason: Mapped[str | None]
+    ordered_by: Mapped[int | None] = mapped_column(ForeignKey("user_account.id"))
+    ordered_name: Mapped[str | None]
+    ordered_at: Mapped[datetime | None]
+    outcome: Mapped[dict[str, Any] | None] = mapped_column(JSONB)
+    turns: Mapped[int] = mapped_column(server_default="0", default=0)
+    attempts: Mapped[int] = mapped_column(server_default="0", default=0)
+    next_try_at: Mapped[datetime]
+    trouble: Mapped[str | None]
+
+
+class LostFile(Base):
+    """A file that a person knows to be lost everywhere: a gap, and no reason to hold other files. Gone when it is back;
+    the custody log tells of both."""
+
+    __tablename__ = "lost_file"
+    __table_args__ = (
+        ForeignKeyConstraint(["recording_id", "institution_id"], ["recording.id", "recording.institution_id"]),
+    )
+    recording_id: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(primary_key=True)
+    institution_id: Mapped[int]
+    accepted_name: Mapped[str]
+    accepted_at: Mapped[datetime]

@@ -172,6 +172,22 @@ TEXTS: dict[str, tuple[str, str]] = {
         "Faili {file}: nakala {count} zinalingana zenyewe lakini si na leja: hakuna kinachobadilishwa, mtu aamue.",
         "File {file}: {count} copies agree with each other, not with the ledger: nothing is changed, a person decides.",
     ),
+    "named": (
+        "Faili {file} limetajwa katika leja: haliondolewi kamwe.",
+        "The file {file} is named in a ledger: it is never removed.",
+    ),
+    "other_now": (
+        "Faili {file} si lile lililoonyeshwa mtu: limeachwa.",
+        "The file {file} is not the one that a person was shown: it is left.",
+    ),
+    "bytes_of": (
+        "Faili {file} lina yaliyomo ya {other}, ambalo halipo kwingine: limeachwa.",
+        "The file {file} holds the bytes of {other}, which nobody else has: it is left.",
+    ),
+    "legal_hold": (
+        "Faili {file}: zuio la kisheria limewekwa: hakuna kinachoondolewa.",
+        "The file {file}: a legal hold stands: nothing is removed.",
+    ),
     "other_held": (
         "Rekodi imesimamishwa kwa sababu ya faili {file}: hakuna kinachobadilishwa.",
         "The recording is held because of the file {file}: nothing is changed.",

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import Enum
 from pathlib import Path
 from typing import Any, Protocol
@@ -10,7 +11,7 @@ from typing import Any, Protocol
 from sqlalchemy import Engine
 
 from core.broadcasts.viewers import Viewers
-from ingest.console.alarms import Memory
+from ingest.console.alarms import Memory, OfArchive
 from ingest.console.load import Load
 
 Told = dict[str, Any]
@@ -60,10 +61,15 @@ class Media(Protocol):
         """The feed's time series since the broadcast began."""
 
 
+def _nothing(_now: datetime) -> Sequence[OfArchive]:
+    return ()
+
+
 @dataclass(frozen=True, slots=True)
 class Studio:
     """What the console needs of the world. `rtmp_url` is where encoders publish: "rtmp://HOST:PORT/live"; `stills` is
-    the folder of the feeds' pictures, `live` that of what viewers get."""
+    the folder of the feeds' pictures, `live` that of what viewers get; `archive` says what the archive calls for: it
+    may be seconds old, and costs nothing however often it is asked."""
 
     engine: Engine
     media: Media
@@ -74,6 +80,7 @@ class Studio:
     read_load: Callable[[], Load]
     dry_runs: int = 2
     dry_run_minutes: float = 2.0
+    archive: Callable[[datetime], Sequence[OfArchive]] = _nothing
     alarms: Memory = field(default_factory=Memory)
 
     def still(self, slug: str, role: str) -> Still:

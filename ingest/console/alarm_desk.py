@@ -20,7 +20,7 @@ from core.staff.permissions import Act, Scope, may, scope
 from core.tables import AlarmAcknowledgement, Broadcast, Channel
 from core.web.site import Page, Site, View
 from ingest.console import Studio, Told
-from ingest.console.alarms import DUE_SOON, OVERDUE, Held, Plan
+from ingest.console.alarms import DUE_SOON, OVERDUE, Alarm, Held, Plan
 from ingest.console.health_words import words_of
 
 KEY_PATTERN = re.compile(r"[A-Za-z0-9._-]{1,200}")
@@ -48,20 +48,26 @@ def facts(studio: Studio, view: View, channel: str | None = None) -> dict[str, o
     with transaction(studio.engine) as session:
         found = look(studio, session, studio.media.feeds(), view.visit.now)
     visible = scope(view.staff.memberships, Act.HEALTH_READ)
-    mine = [one for one in found if _concerns(one.held.alarm.plan, channel, visible)]
+    kept = scope(view.staff.memberships, Act.RECORDING_READ)
+    mine = [one for one in found if _concerns(one.held.alarm, channel, visible, kept)]
     causes = {
         one.held.alarm.key: words_of(one.held.alarm.issue, view.language).cause for one in mine if one.held.alarm.issue
     }
     return {"alarms": mine, "alarm_causes": causes, "alarm_channel": channel, "alarm_back": view.path}
 
 
-def _concerns(plan: Plan | None, channel: str | None, visible: Scope) -> bool:
-    return plan is None or (visible.covers(plan.institution_id) and channel in (None, plan.channel))
+def _concerns(alarm: Alarm, channel: str | None, visible: Scope, kept: Scope) -> bool:
+    """`visible`: whose health the person may see; `kept`: whose recordings."""
+    if alarm.of is None:
+        return True
+    if alarm.archive is not None and not kept.covers(alarm.archive.institution_id):
+        return False
+    return visible.covers(alarm.of.institution_id) and channel in (None, alarm.channel)
 
 
 def look(studio: Studio, session: Session, feeds: Sequence[Told], now: datetime) -> list[Shown]:
     """Every alarm that stands now."""
-    held = studio.alarms.look(plans(session, now), feeds, studio.media.troubles(), now)
+    held = studio.alarms.look(plans(session, now), feeds, studio.media.troubles(), now, studio.archive(now))
     seen = acknowledgements(session, now)
     return [Shown(one, _of(one, seen)) for one in held]
 
@@ -122,8 +128,8 @@ def _acknowledge(studio: Studio, view: View) -> Response:
         found = look(studio, session, studio.media.feeds(), view.visit.now)
         one = next((one for one in found if one.held.alarm.key == key), None)
         if one is not None:
-            plan = one.held.alarm.plan
-            owner = plan.institution_id if plan else None
+            of = one.held.alarm.of
+            owner = of.institution_id if of else None
             if not may(view.staff.memberships, Act.ALARM_ACKNOWLEDGE, owner):
                 raise HTTPException(HTTPStatus.FORBIDDEN)
             if one.acknowledged is None:

@@ -43,6 +43,7 @@ class Kind(StrEnum):
     DISK_REFUSES = "disk_refuses"
     DISK_LOW = "disk_low"
     MEDIA_AWAY = "media_away"
+    ARCHIVE = "archive"
 
 
 MACHINE = {Kind.DISK_REFUSES: Level.SEVERE, Kind.DISK_LOW: Level.MILD, Kind.MEDIA_AWAY: Level.SEVERE}
@@ -64,22 +65,56 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
+class OfArchive:
+    """What the archive calls for: `count` recordings of a channel. `path`: its page there, behind the language. Where
+    it is one recording, its id and titles."""
+
+    kind: str
+    count: int
+    channel: str
+    institution_id: int
+    name_sw: str
+    name_en: str
+    cause_sw: str
+    cause_en: str
+    remedy_sw: str
+    remedy_en: str
+    path: str
+    recording_id: str = ""
+    title_sw: str = ""
+    title_en: str = ""
+
+    @property
+    def key(self) -> str:
+        """Twice as many are another alarm; one more or less is not."""
+        return f"{self.kind}.{self.recording_id or 1 << (self.count.bit_length() - 1)}"
+
+
+@dataclass(frozen=True, slots=True)
 class Alarm:
-    """`plan` None: the machine's. `role`: of the feed it is about. `issue`: as media tells it, of Kind.HEALTH."""
+    """`of` None: the machine's. `role`: of the feed it is about. `issue`: as media tells it, of Kind.HEALTH."""
 
     kind: Kind
     level: Level
     plan: Plan | None = None
     role: str = ""
     issue: Told | None = None
+    archive: OfArchive | None = None
+
+    @property
+    def of(self) -> Plan | OfArchive | None:
+        """Who has its channel, its name and its institution."""
+        return self.plan or self.archive
 
     @property
     def channel(self) -> str:
-        return self.plan.channel if self.plan else ""
+        return self.of.channel if self.of else ""
 
     @property
     def key(self) -> str:
         """The same alarm has the same key. A mild one that was acknowledged says nothing of the severe one."""
+        if self.archive is not None:
+            return ".".join([self.archive.channel, self.kind, self.archive.key, self.level])
         place = [self.plan.channel, self.plan.broadcast_id] if self.plan else []
         about = [self.role] if self.role else []
         return ".".join([*place, self.kind, *about, *([self.issue["type"]] if self.issue else []), self.level])
@@ -104,11 +139,14 @@ class Memory:
     looked_at: datetime | None = None
     lock: Lock = field(default_factory=Lock)
 
-    def look(self, plans: Sequence[Plan], feeds: Sequence[Told], machine: Iterable[str], now: datetime) -> list[Held]:
+    def look(
+        self, plans: Sequence[Plan], feeds: Sequence[Told], machine: Iterable[str], now: datetime,
+        archive: Iterable[OfArchive] = (),
+    ) -> list[Held]:  # fmt: skip
         """The alarms that stand now, the gravest and then the oldest first."""
         with self.lock:
             self.roles = roles_after(self.roles, plans, feeds)
-            found = [*of_machine(machine), *of_plans(plans, feeds, self.roles, now)]
+            found = [*of_machine(machine), *of_plans(plans, feeds, self.roles, now), *map(of_archive, archive)]
             at_once = self.looked_at is None or now - self.looked_at > UNWATCHED
             self.held = hold(self.held, found, now, at_once=at_once)
             self.looked_at = now
@@ -117,6 +155,11 @@ class Memory:
 
 def of_machine(troubles: Iterable[str]) -> list[Alarm]:
     return [Alarm(Kind(one), MACHINE[Kind(one)]) for one in troubles]
+
+
+def of_archive(told: OfArchive) -> Alarm:
+    """Severe: what was on the air may be lost."""
+    return Alarm(Kind.ARCHIVE, Level.SEVERE, archive=told)
 
 
 def of_plans(

@@ -1,17 +1,22 @@
-"""`mbashara fixity run|copy-anew`: has copies of recordings read again, or made again where a location lost them."""
+"""`mbashara fixity run|copy-anew|resolve`: has copies of recordings read again, made again where a location lost them,
+or put in order as a person decides where nothing may be done by itself."""
 
+import json
 import time
 from argparse import ArgumentParser, Namespace, _SubParsersAction
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from archive.recordings import checks
+from archive.recordings import checks, resolve
 from archive.recordings.locations.config import LOCAL, read_locations
-from archive.recordings.tables import RecordingCopy
+from archive.recordings.resolve_plan import Plan, read_plan
+from archive.recordings.tables import RecordingCopy, Resolution
 from core import audit
 from mbashara.cli.common import BY, UserError, add_command, database, find_recording, print_list, with_json
+from mbashara.cli.policy import by
 from mbashara.settings import Settings
 
 ASK_AGAIN_S = 0.5
@@ -30,6 +35,14 @@ def add_parsers(areas: "_SubParsersAction[ArgumentParser]") -> None:
     anew = add_command(fixity.add_parser("copy-anew", help="make copies again at a location that lost them"), copy_anew)
     anew.add_argument("location", metavar="LOCATION")
     anew.add_argument("recording", nargs="?", metavar="ID", help="default: every recording")
+    one = add_command(
+        fixity.add_parser("resolve", help="what can be done with a copy that is held; --order does it"), resolve_copy
+    )
+    one.add_argument("recording", metavar="ID")
+    one.add_argument("location", metavar="LOCATION")
+    one.add_argument("--order", type=int, metavar="PLAN", help="carry out the plan of this number, as it was shown")
+    one.add_argument("--reason", metavar="TEXT", help="why, for the custody log; with --order")
+    with_json(one)
 
 
 def fixity_run(settings: Settings, arguments: Namespace) -> int:
@@ -73,6 +86,86 @@ def copy_anew(settings: Settings, arguments: Namespace) -> int:
         audit.append(session, BY, "location.copy_anew", subject, now=now, after={"copies": count})
     print(f"{count} copies are made again / nakala {count} zinatengenezwa upya")
     return 0
+
+
+def resolve_copy(settings: Settings, arguments: Namespace) -> int:
+    """Without --order it looks at the copies and shows a plan, with it it waits for what comes of it. 0: all is done,
+    or there is nothing to do; 1: there is a plan to order, or something was left; 2: nobody looks."""
+    now, recording = datetime.now(UTC), arguments.recording
+    if arguments.order is None and arguments.reason is not None:
+        raise UserError("--reason goes with --order / --reason huenda na --order")
+    with database(settings) as session:
+        owner = find_recording(session, recording)[0].institution_id
+        if arguments.order is None:
+            number = resolve.ask(session, owner, recording, arguments.location, by=by(), now=now).id
+        else:
+            reason = arguments.reason or ""
+            one = resolve.order(session, owner, recording, arguments.order, reason, by=by(), now=now)
+            if one.location != arguments.location:
+                raise UserError(f"plan {one.id} is of {one.location} / mpango {one.id} ni wa {one.location}")
+            number = one.id
+    while True:
+        with database(settings) as session:
+            one = session.get_one(Resolution, number)
+        if one.state in ("planned", "done", "withdrawn"):
+            return _tell(one, arguments.json)
+        if one.trouble is not None:
+            raise UserError(f"it waits, and is tried again / inasubiri, itajaribiwa tena: {one.trouble}")
+        if not _is_alive(settings):
+            raise UserError(
+                "the work process does not run: it is done when it does / "
+                "mchakato wa kazi hauendeshwi: itafanyika utakapoanza"
+            )
+        time.sleep(ASK_AGAIN_S)
+
+
+LISTS = {
+    "repaired": "will be repaired / litatengenezwa", "removed": "will be removed / litaondolewa",
+    "lost": "stays lost, a gap / limepotea, pengo", "left": "is left / linaachwa",
+}  # fmt: skip
+
+
+def _tell(one: Resolution, as_json: bool) -> int:
+    if one.outcome is not None:
+        told = json.dumps({"order": one.id, "state": one.state, **one.outcome}, ensure_ascii=False)
+        print(told if as_json else "\n".join(map(_plain, _outcome(one.outcome))))
+        return 1 if one.outcome["failed"] else 0
+    assert one.plan is not None
+    if as_json:
+        print(json.dumps({"plan": one.id, "state": one.state, **one.plan}, ensure_ascii=False))
+    else:
+        print("\n".join(map(_plain, _plan(one.id, read_plan(one.plan)))))
+    return 0 if read_plan(one.plan).is_empty and not one.plan["hold"] else 1
+
+
+def _plain(line: str) -> str:
+    """Whoever added a file may have named it so as to steer a terminal."""
+    return "".join(one if one.isprintable() else "?" for one in line)
+
+
+def _plan(number: int, plan: Plan) -> Iterator[str]:
+    if plan.hold is not None:
+        yield plan.hold.finding.text()
+    for name, words in LISTS.items():
+        for one in getattr(plan, name):
+            why = f"  {one.finding.text()}" if name == "left" else ""
+            yield f"{words}:  {one.file}  {one.size_bytes}  {one.sha256}{why}"
+    yield from (f"{LISTS['repaired']}:  {name}" for name in plan.papers)
+    if plan.more:
+        yield f"{plan.more} more files are another plan's / faili {plan.more} zaidi ni za mpango mwingine"
+    if plan.is_empty:
+        yield "there is nothing to order / hakuna cha kuagiza"
+    else:
+        yield f"to order exactly this / kuagiza hivi hasa: --order {number} --reason TEXT"
+
+
+def _outcome(outcome: dict[str, list[str]]) -> Iterator[str]:
+    words = {
+        "repaired": "repaired / limetengenezwa", "papers": "repaired / limetengenezwa",
+        "removed": "removed / limeondolewa", "lost": "lost, a gap / limepotea, pengo", "failed": "left / limeachwa",
+    }  # fmt: skip
+    for name, told in words.items():
+        yield from (f"{told}:  {one}" for one in outcome[name])
 
 
 def _copies(session: Session, recording_id: str | None, locations: list[str]) -> list[RecordingCopy]:

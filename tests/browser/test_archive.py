@@ -178,6 +178,11 @@ def test_every_page_is_accessible_and_fits(
         look(page, f"retention-sure-{language}")
         page.goto(f"{base}/staff/archive")
         expect(page.locator(".alarms li.severe").first).to_contain_text(re.compile("kasoro|faulty|Hakuna|Nothing"))
+        page.goto(f"{base}/console")
+        expect(page.locator(".alarm.severe [href*=staff]").first).to_be_visible()
+        look(page, f"wall-{language}")
+        page.goto(f"{base}/staff/recordings/{archived.damaged}/copies/local")
+        resolve(page, f"{base}/staff/recordings/{archived.damaged}/copies/local", language)
 
 
 def test_a_closed_recording_is_watched_at_the_desk(archived: Archived, browser: Browser) -> None:
@@ -205,3 +210,33 @@ def test_a_closed_recording_is_watched_at_the_desk(archived: Archived, browser: 
         page.wait_for_url(f"**/staff/recordings/{archived.gap}")
         look(page, "closed-en")
     assert command(up.data, "recording", "publish", archived.gap, "--reason", "tayari").returncode == 0
+
+
+def resolve(page: Page, address: str, language: str) -> None:
+    """What is lost in both places is shown; in English it is put on record too, and then both copies are whole."""
+    page.locator("form[action$=plan] button").click()
+    wait_for(page, "form[action$=order]", address)
+    expect(page.locator("#lost + p + ul li")).to_have_count(1)
+    look(page, f"plan-{language}")
+    if language == "sw":
+        return
+    page.get_by_role("button", name="Order exactly this").click()
+    expect(page.locator(".govuk-error-summary")).to_be_visible()
+    look(page, f"plan-error-{language}")
+    page.locator("#reason").fill("seen by two people")
+    page.get_by_role("button", name="Order exactly this").click()
+    wait_for(page, "text=Lost: a gap", address)
+    look(page, f"done-{language}")
+    whole = address.partition("/copies")[0]
+    wait_for(page, ".marks .whole >> nth=1", whole)
+    expect(page.locator(".log")).to_contain_text("loss put on record")
+    look(page, f"resolved-{language}")
+
+
+def wait_for(page: Page, selector: str, address: str) -> None:
+    for _ in range(60):
+        if page.locator(selector).count():
+            break
+        page.wait_for_timeout(500)
+        page.goto(address)
+    expect(page.locator(selector).first).to_be_visible()

@@ -14,7 +14,7 @@ from core.tables import Base
 from tests.live.pages_kit import Pages, outline
 
 CHANGES = ("disable", "enable", "second-factor")
-RULES = ("hold", "release", "embargo", "publish", "ask", "withdraw", "approve", "refuse")
+RULES = ("hold", "release", "embargo", "publish", "ask", "withdraw", "approve", "refuse", "plan", "order")
 HOOK_CHANGES = ("rotate", "off", "on", "test", "again", "delete")
 PUBLIC = ("/static/", "/brand/", "/sw/live/", "/en/live/", "/sw/recordings/", "/en/recordings/")
 
@@ -46,6 +46,7 @@ def _ids(pages: Pages, session_id: int) -> dict[str, Mapping[str, Sequence[objec
             "id": [b.recording_id],
             "kind": ["statement.pdf", "statement.json"],
             "act": RULES,
+            "location": ["dodoma"],
             "name": ["index.m3u8", "source/0.m4s"],
         },
         "/staff/imports/": {"id": [b.import_id], "change": ["cancel", "again", "short"]},

@@ -53,6 +53,7 @@ from core.webhooks import endpoints
 from core.webhooks.endpoints import Made
 from ingest.console import Studio
 from mbashara.api import uploads
+from mbashara.archive_calls import ArchiveCalls
 from mbashara.archive_pages import open_archive
 from mbashara.load import LoadMeter
 from mbashara.media_processes import MediaProcesses
@@ -265,7 +266,8 @@ def _pages(engine: Engine, world: World, folder: Path, provider: Provider | None
         for part in (settings.recordings, settings.signing_keys):
             shutil.copytree(world.files / part.relative_to(folder), part)
     load = LoadMeter(settings, away)
-    studio = Studio(engine, away, PEPPER, "rtmp://127.0.0.1/live", stills, folder / "live", load.read)
+    calls = ArchiveCalls(engine, kept_s=0)
+    studio = Studio(engine, away, PEPPER, "rtmp://127.0.0.1/live", stills, folder / "live", load.read, archive=calls)
     kept = open_archive(settings, engine, Rate(1000, 1000))
     app = Starlette(
         routes=page_routes(site, engine, office, studio, uploads.depot(settings), desk, kept),

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from sqlalchemy import select, update
 
-from archive.recordings import policy, statement
+from archive.recordings import policy, resolve, statement
+from archive.recordings.resolve_plan import Entry, Plan
 from archive.recordings.tables import RecordingCopy
 from core.database import transaction
 from core.tables import Recording
@@ -135,6 +136,38 @@ def test_an_archivist_sees_what_is_not_safe(pages: Pages) -> None:
     pages.clock.forward(days=2)
     late = pages.signed_in(ROOT).get("/en/staff/archive").text
     assert "is faulty" not in late and "should have been read again more than a day ago" in late
+
+
+def test_a_copy_is_put_in_order_as_it_was_shown(pages: Pages) -> None:
+    b = pages.world.b
+    admin, engineer = pages.signed_in(b.admin), pages.signed_in(b.engineer)
+    page = f"/en/staff/recordings/{b.recording_id}/copies/dodoma"
+    assert page in admin.get(f"/en/staff/recordings/{b.recording_id}").text
+    assert "still on the air" in admin.post(f"{page}/plan").text, "not while it is not closed"
+    with transaction(pages.engine) as session:
+        session.execute(update(Recording).where(Recording.id == b.recording_id).values(described_event_id=1))
+    newest = pages.newest_entry()
+    assert admin.post(f"{page}/plan").status_code == 303 and "Every copy is being read" in admin.get(page).text
+    missing, strange = ({"file": f"source/{one}", "time": "11:00:08"} for one in ("3.m4s", "x.txt"))
+    plan = Plan(
+        removed=(Entry("source/x.txt", "unlisted", strange, "0a" * 32, 7),),
+        lost=(Entry("source/3.m4s", "missing", missing, "1b" * 32, 900),),
+    )
+    with transaction(pages.engine) as session:
+        (turn,) = resolve.due(session, pages.clock.now)
+        resolve.note_plan(session, turn, plan)
+    shown = admin.get(page).text
+    for words in ("Will be removed for good (1)", "source/x.txt", "0a" * 32, "Stays lost, and becomes a gap (1)"):
+        assert words in shown, words
+    number = {"request": str(turn.resolution_id)}
+    assert "Order exactly this" not in engineer.get(page).text
+    assert engineer.post(f"{page}/order", {**number, "reason": "x"}).status_code == 403
+    assert admin.post(f"{page}/order", number).status_code == 422, "without a reason"
+    assert admin.client.post(f"{page}/order", data={**number, "reason": "x"}).status_code == 403, "without the token"
+    assert admin.post(f"{page}/order", {**number, "reason": "imekaguliwa"}).status_code == 303
+    assert admin.post(f"{page}/order", {**number, "reason": "tena"}).status_code == 422, "once is enough"
+    assert pages.acts(newest) == ["recording.resolve_plan", "recording.resolve"]
+    assert "is being carried out" in admin.get(page).text
 
 
 def test_an_engineer_reads_and_does_not_ask(pages: Pages) -> None:

@@ -6,6 +6,10 @@ No media process runs here: to the console it is away, and no feed comes to what
 import re
 from datetime import timedelta
 
+from sqlalchemy import select
+
+from archive.recordings.tables import RecordingCopy
+from core.database import transaction
 from tests.live.pages_kit import ROOT, Browser, Pages
 
 
@@ -22,13 +26,19 @@ def due(pages: Pages) -> str:
     return f"alfa-1.{pages.world.a.broadcast_id}.no_feed.mild"
 
 
+def of_archive(pages: Pages) -> list[str]:
+    """The keys of what A's archive calls for: one copy is faulty, so one is whole."""
+    it = pages.world.a.recording_id
+    return [f"alfa-1.archive.{kind}.{it}.severe" for kind in ("copy_faulty", "few_copies")]
+
+
 def test_an_alarm_is_acknowledged_once_and_everyone_is_told(pages: Pages) -> None:
     key = due(pages)
     engineer, admin = pages.signed_in(pages.world.a.engineer), pages.signed_in(pages.world.a.admin)
     newest = pages.newest_entry()
     for path in ("/en/console", "/en/console/channels/alfa-1", f"/en/console/broadcasts/{pages.world.a.broadcast_id}"):
         shown = alarms(engineer, path)
-        assert set(shown) == {"media_away.severe", key}, path
+        assert set(shown) == {"media_away.severe", key, *of_archive(pages)}, path
         assert "▲ Attention" in shown[key] and "no feed has come yet" in shown[key] and "I have seen it" in shown[key]
     answer = engineer.post("/en/console/alarms/acknowledge", {"alarm": key, "back": "/console/channels/alfa-1"})
     assert (answer.status_code, answer.headers["location"]) == (303, "/en/console/channels/alfa-1")
@@ -50,3 +60,31 @@ def test_crossing_with_alarms(pages: Pages) -> None:
     assert pages.acts(newest) == []
     assert root.post("/en/console/alarms/acknowledge", {"alarm": key}).status_code == 303
     assert pages.acts(newest) == ["alarm.acknowledge"]
+
+
+def test_the_archives_severe_alarms_are_on_the_wall_with_their_remedy(pages: Pages) -> None:
+    a = pages.world.a
+    engineer, stranger = pages.signed_in(a.engineer), pages.signed_in(pages.world.b.admin)
+    faulty, few = of_archive(pages)
+    for path, words in (
+        (
+            "/en/console",
+            ("✖ Alarm: alfa: 1 recording has a copy that is faulty", "See beside the copy what can be done"),
+        ),
+        ("/sw/console", ("Rekodi 1 ina nakala yenye hitilafu", "Ona kando ya nakala kinachoweza kufanyika")),
+    ):
+        shown = alarms(engineer, path)
+        assert [word for word in words if word not in shown[faulty]] == [] and few in shown
+        link = re.search(r'href="(/[^"]+)"', shown[faulty])
+        assert link is not None and engineer.get(link[1]).status_code == 200
+    assert not {faulty, few} & set(alarms(stranger))
+    newest = pages.newest_entry()
+    assert stranger.post("/en/console/alarms/acknowledge", {"alarm": faulty}).status_code == 403
+    assert engineer.post("/en/console/alarms/acknowledge", {"alarm": faulty}).status_code == 303
+    assert "Seen by Asha Juma" in alarms(engineer)[faulty] and pages.acts(newest) == ["alarm.acknowledge"]
+    with transaction(pages.engine) as session:
+        mine = session.scalars(select(RecordingCopy).where(RecordingCopy.recording_id == a.recording_id))
+        for copy in mine:
+            copy.state = "whole"
+    pages.clock.forward(seconds=1)
+    assert not {faulty, few} & set(alarms(engineer)), "mended"

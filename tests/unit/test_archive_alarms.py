@@ -1,10 +1,14 @@
 """Alarms of the archive: a table of what is kept how, and what an archivist is called for."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from archive.recordings.alarms import CopyFacts, Facts, Kind, Level, decide
+from core.database import open_engine
+from ingest.console.alarms import OfArchive, of_archive
+from mbashara.archive_calls import ArchiveCalls
 
 NOW = datetime(2026, 11, 28, 9, tzinfo=UTC)
 HERE, THERE = CopyFacts("local", "whole"), CopyFacts("dodoma", "whole")
@@ -22,6 +26,7 @@ CASES: list[tuple[str, Facts, list[Kind]]] = [
     ("one copy, an hour later", facts(HERE, CopyFacts("dodoma", "copying"), ended=61), [Kind.FEW_COPIES]),
     ("on the air, not copied", facts(CopyFacts("dodoma", "copying"), ended=None), []),
     ("faulty beside two good ones", facts(HERE, THERE, CopyFacts("arusha", "faulty", "x")), [Kind.COPY_FAULTY]),
+    ("destroyed by order", facts(CopyFacts("local", "disposed"), CopyFacts("dodoma", "disposed")), []),
     ("held", facts(HERE, THERE, CopyFacts("arusha", "held")), [Kind.COPY_HELD]),
     ("signed a minute ago", facts(HERE, THERE, is_signed=False, signed=1), []),
     ("not signed for long", facts(HERE, THERE, is_signed=False, signed=3), [Kind.UNSIGNED]),
@@ -44,3 +49,26 @@ def test_the_gravest_first_and_one_for_a_place() -> None:
         (Kind.COPY_HELD, 1), (Kind.FEW_COPIES, 1), (Kind.LOCATION_AWAY, 2),
     ]  # fmt: skip
     assert [one.level for one in found] == [Level.SEVERE, Level.SEVERE, Level.MILD]
+
+
+def test_the_console_asks_the_database_once_in_ten_seconds_and_stands_without_it() -> None:
+    """Whoever looks; there is no database here at all, and what was read last stands."""
+    clock, asked = [0.0], list[float]()
+
+    class Counted(ArchiveCalls):
+        def _read(self, now: datetime) -> None:
+            asked.append(clock[0])
+            super()._read(now)
+
+    calls = Counted(open_engine("postgresql://nobody@127.0.0.1:1/none"), clock_s=lambda: clock[0])
+    for second in range(25):
+        clock[0] = float(second)
+        assert [*calls(NOW), *calls(NOW)] == []
+    assert asked == [0, 10, 20]
+
+
+def test_an_alarm_of_many_recordings_is_another_one_when_they_are_twice_as_many() -> None:
+    told = OfArchive("copy_faulty", 1, "bunge", 1, "Bunge", "Parliament", "", "", "", "", "/x", "01ab")
+    keys = [of_archive(replace(told, count=count, recording_id="")).key for count in (2, 3, 4, 7, 8)]
+    assert of_archive(told).key == "bunge.archive.copy_faulty.01ab.severe"
+    assert keys == [f"bunge.archive.copy_faulty.{number}.severe" for number in (2, 2, 4, 4, 8)]

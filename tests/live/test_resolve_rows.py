@@ -1,0 +1,322 @@
+"""People's orders for copies, and gaps of files that are back: real files in two folders, rows in a real PostgreSQL."""
+
+import hashlib
+import json
+import os
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, func, select
+from sqlalchemy.orm import Session
+
+from archive.recordings import checks, describe, gaps, policy, rebuild, resolve, rows, signing_keys, verify
+from archive.recordings.check import check_files
+from archive.recordings.checks import Due
+from archive.recordings.describe import describe_closed
+from archive.recordings.ledger import Ledger, make_fact
+from archive.recordings.locations.folder import FolderStore
+from archive.recordings.policy_errors import BadReason, NotOpen
+from archive.recordings.resolve import Turn
+from archive.recordings.tables import PreservationEvent, RecordingCopy
+from archive.recordings.verify import LEDGER_NAME, listed_files, read_chain
+from core import institutions
+from core.database import open_engine
+from core.tables import Institution, Recording
+from mbashara.fixity import Fixity
+from mbashara.resolving import Resolver
+from tests.live.policy_kit import BEGAN, NOW, Scene, lay, new_id, scene
+from tests.live.staff_kit import database
+from tests.up import Up
+
+INDEX = "#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXT-X-MAP:URI=\"init-0.mp4\"\n" + "".join(
+    f"#EXTINF:2,\n{msn}.m4s\n" for msn in range(5)
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def here(mbashara_up: Up, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    with database(mbashara_up, "resolve_test", pool_size=8) as engine:
+        one = scene(engine, tmp_path_factory.mktemp("resolve"))
+        url = engine.url.render_as_string(hide_password=False)
+        one.settings = one.settings.model_copy(update={"database_url": url})
+        yield one
+
+
+@pytest.fixture(scope="module")
+def empty(mbashara_up: Up) -> Iterator[Engine]:
+    with database(mbashara_up, "resolve_again") as engine:
+        yield engine
+
+
+def record(here: Scene, missing: tuple[str, ...] = ()) -> str:
+    """With an index, copied everywhere; `missing` here when it was closed."""
+    it = new_id()
+    folder = lay(here.settings.recordings, it, here.channel_id, here.institution_id, over=False)
+    (folder / "source/index.m3u8").write_text(INDEX + "#EXT-X-ENDLIST\n")
+    data, ledger, at_ms = (folder / "source/index.m3u8").read_bytes(), Ledger(folder), BEGAN.timestamp() * 1000
+    named = {"rendition": "source", "name": "source/index.m3u8", "size": len(data)}
+    ledger.append(make_fact("file", at_ms, **named, sha256=hashlib.sha256(data).hexdigest()))
+    ledger.append(make_fact("ended", at_ms + 10_000, duration_ms=10_000, size_bytes=36, reason="test"))
+    for name in listed_files(read_chain(folder / LEDGER_NAME)):
+        here.stores["arusha"].put_bytes(f"{it}/{name}", (folder / name).read_bytes())
+    for name in missing:
+        (folder / name).unlink()
+    checked = check_files(folder)
+    with here.session() as session:
+        rows.apply(session, it, (folder / LEDGER_NAME).read_bytes())
+        rows.close(session, it, checked.duration_ms, checked.size_bytes, checked.missing)
+        describe_closed(session, it, NOW)
+    here.settle()
+    return it
+
+
+def fixity(here: Scene) -> Fixity:
+    return Fixity(here.settings, here.engine, here.stores, {})
+
+
+def check(here: Scene, it: str) -> dict[str, tuple[str, str | None]]:
+    """One check of all copies as the work process does it: by location, state and fault."""
+    checker, due, asked = fixity(here), Due(it, sorted(here.stores), 0), datetime.now(UTC)
+    first, is_well = checker.examine(due)
+    found = checks.merged(first, None if is_well else checker.mend(due))
+    with here.session() as session:
+        checks.note(session, due, found, asked, {}, datetime.now(UTC), here.settings.recordings)
+    here.settle()
+    with here.session() as session:
+        copies = session.scalars(select(RecordingCopy).where(RecordingCopy.recording_id == it))
+        return {one.location: (one.state, one.fault) for one in copies}
+
+
+def planned(here: Scene, it: str, location: str) -> int:
+    """The number of the plan that the work process makes."""
+    with here.session() as session:
+        number = resolve.ask(session, here.institution_id, it, location, by=here.asker, now=NOW).id
+    turn = turn_of(here, number)
+    plan = Resolver(fixity(here)).plan(turn)
+    with here.session() as session:
+        resolve.note_plan(session, turn, plan)
+    return number
+
+
+def turn_of(here: Scene, number: int) -> Turn:
+    with here.session() as session:
+        return next(one for one in resolve.due(session, datetime.now(UTC)) if one.resolution_id == number)
+
+
+def ordered(here: Scene, it: str, number: int) -> Turn:
+    with here.session() as session:
+        resolve.order(session, here.institution_id, it, number, "imekaguliwa", by=here.asker, now=NOW)
+    here.settle()
+    return turn_of(here, number)
+
+
+def carried(here: Scene, turn: Turn) -> None:
+    came = Resolver(fixity(here)).carry_out(turn)
+    assert came is not None
+    with here.session() as session:
+        for _ in range(2):  # noted again, it changes nothing
+            resolve.note_carried(session, turn, came, here.settings.recordings, NOW)
+    here.settle()
+
+
+def plan_of(here: Scene, it: str, location: str) -> dict[str, list[str]]:
+    with here.session() as session:
+        one = resolve.newest(session, it, location)
+        assert one is not None and one.plan is not None
+        return {name: [e["file"] for e in one.plan[name]] for name in ("repaired", "removed", "lost", "left")}
+
+
+def events(here: Scene, it: str) -> list[dict[str, object]]:
+    with here.session() as session:
+        query = select(PreservationEvent.line).where(PreservationEvent.recording_id == it)
+        return [json.loads(line) for line in session.scalars(query.order_by(PreservationEvent.id))]
+
+
+def told_gaps(here: Scene, it: str) -> tuple[str, list[tuple[int, int]]]:
+    with here.session() as session:
+        spans = [(one.started_ms, one.ended_ms) for one in rows.gaps(session, it) if one.cause == rows.MISSING]
+    return here.row(it).state, spans
+
+
+def test_a_held_copy_is_put_in_order_exactly_as_a_person_ordered(here: Scene) -> None:
+    it = record(here)
+    local, arusha = here.settings.recordings / it, Path(here.settings.data) / "arusha" / it
+    right = (local / "source/1.m4s").read_bytes()
+    for place in (local, arusha):
+        (place / "source/3.m4s").write_bytes(os.urandom(6))
+    (local / "source/1.m4s").write_bytes(b"broken")
+    (local / "source/stray.txt").write_text("of someone else")
+    states = check(here, it)
+    assert states["local"][0] == "faulty" and (local / "source/1.m4s").read_bytes() == b"broken", "one lost holds all"
+    number = planned(here, it, "local")
+    assert plan_of(here, it, "local") == {
+        "repaired": ["source/1.m4s"], "removed": ["source/stray.txt"], "lost": ["source/3.m4s"], "left": [],
+    }  # fmt: skip
+    (local / "source/later.txt").write_text("came after the plan")
+    with pytest.raises(BadReason), here.session() as session:
+        resolve.order(session, here.institution_id, it, number, " ", by=here.asker, now=NOW)
+    turn = ordered(here, it, number)
+    with pytest.raises(NotOpen), here.session() as session:
+        resolve.order(session, here.institution_id, it, number, "tena", by=here.asker, now=NOW)
+    before = events(here, it)[-1]
+    sha256 = hashlib.sha256(b"of someone else").hexdigest()
+    stray = [{"name": "source/stray.txt", "sha256": sha256, "size_bytes": 15}]
+    assert (before["act"], before["agent"], before["remove"]) == ("ordered", "asha", stray), "told before it is done"
+    carried(here, turn)
+    assert (local / "source/1.m4s").read_bytes() == right and not (local / "source/stray.txt").exists()
+    assert (local / "source/later.txt").exists(), "nobody ordered that one away"
+    told = {str(one["fact"]): one for one in events(here, it)[events(here, it).index(before) + 1 :]}
+    assert told[resolve.REMOVED]["removed"] == stray and told[resolve.LOST]["detail"] == ["source/3.m4s"]
+    assert told["recovery"]["detail"] == ["source/1.m4s"] and told[gaps.CORRECTED]["opened"] == [[6000, 8000]]
+    assert told_gaps(here, it) == ("ended", [(6000, 8000)])
+    states = check(here, it)
+    assert states["local"][0] == states["arusha"][0] == "whole" and "source/3.m4s" in str(states["local"][1])
+    keys = keys_of(here)
+    assert verify.verify(local, keys, with_media=False).is_whole, "what was told is signed"
+
+
+def test_no_order_removes_what_a_ledger_names_nor_the_last_bytes_of_a_lost_file(here: Scene) -> None:
+    it = record(here)
+    local, arusha = here.settings.recordings / it, Path(here.settings.data) / "arusha" / it
+    (local / "source/3.m4s").rename(local / "source/3-saved.m4s")
+    (arusha / "source/3.m4s").unlink()
+    (local / "SOURCE").mkdir()
+    (local / "SOURCE/2.M4S").write_bytes(b"a disk may take this for the ledger's")
+    (local / "source/stray.txt").write_text("x")
+    number = planned(here, it, "local")
+    found = plan_of(here, it, "local")
+    assert found["removed"] == ["source/stray.txt"] and set(found["left"]) == {"SOURCE/2.M4S", "source/3-saved.m4s"}
+    with here.session() as session:  # a plan that says otherwise, as no program of ours makes it
+        one = resolve.newest(session, it, "local")
+        assert one is not None and one.plan is not None
+        names = ("source/0.m4s", "SOURCE/2.M4S", "ledger.jsonl")
+        forged = [
+            {"file": name, "kind": "unlisted", "values": {"file": name}, "size_bytes": 1,
+             "sha256": hashlib.sha256((local / name).read_bytes()).hexdigest()}
+            for name in names
+        ]  # fmt: skip
+        one.plan = {**one.plan, "removed": [*one.plan["removed"], *forged]}
+    with here.session() as session:
+        policy.place_hold(session, here.institution_id, it, "kesi", by=here.asker, now=NOW)
+    turn = ordered(here, it, number)
+    came = Resolver(fixity(here)).carry_out(turn)
+    assert came is not None and came.removed == [] and (local / "source/stray.txt").exists(), "a legal hold stands"
+    with here.session() as session:
+        hold = policy.standing_holds(session, it)[0].id
+        policy.lift_hold(session, here.institution_id, it, hold, "imekwisha", by=here.asker, now=NOW)
+    (local / "source/stray.txt").write_text("another by now")
+    here.settle()
+    carried(here, turn)
+    assert all((local / name).exists() for name in (*names, "source/stray.txt", "source/3-saved.m4s"))
+    assert resolve.REMOVED not in {one["fact"] for one in events(here, it)}
+
+
+class Slow(FolderStore):
+    """Time to be killed after each file."""
+
+    def delete(self, key: str) -> None:
+        super().delete(key)
+        time.sleep(0.2)
+
+
+def test_kill_9_in_the_middle_leaves_nothing_untold(here: Scene) -> None:
+    it = record(here)
+    folder = here.settings.recordings / it / "source"
+    names = [f"stray-{number}.txt" for number in range(6)]
+    for name in names:
+        (folder / name).write_text(name)
+    turn = ordered(here, it, planned(here, it, "local"))
+    child = os.fork()
+    if child == 0:  # a work process, with an engine of its own
+        engine = open_engine(here.settings.sqlalchemy_url)
+        stores = {**here.stores, "local": Slow("local", here.settings.recordings)}
+        Resolver(Fixity(here.settings, engine, stores, {})).carry_out(turn)
+        os._exit(0)
+    until = time.monotonic() + 20
+    while all((folder / name).exists() for name in names) and time.monotonic() < until:
+        time.sleep(0.01)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    left = [name for name in names if (folder / name).exists()]
+    assert 0 < len(left) < len(names), left
+    order = next(one for one in events(here, it) if one.get("act") == "ordered")
+    assert len(order["remove"]) == len(names), "what is gone now is on record already"  # type: ignore[arg-type]
+    carried(here, turn)
+    done = next(one for one in events(here, it) if one["fact"] == resolve.REMOVED)
+    hashes = {f"source/{name}": hashlib.sha256(name.encode()).hexdigest() for name in names}
+    assert {one["name"]: one["sha256"] for one in done["removed"]} == hashes  # type: ignore[attr-defined]
+    assert not any((folder / name).exists() for name in names)
+
+
+def test_a_gap_closes_when_its_file_is_back_and_right(here: Scene, empty: Engine) -> None:
+    it = record(here, missing=("source/1.m4s", "source/2.m4s"))
+    local, arusha = here.settings.recordings / it, Path(here.settings.data) / "arusha" / it
+    assert told_gaps(here, it) == ("ended", [(2000, 4000), (4000, 6000)])
+    kept = (arusha / "source/2.m4s").read_bytes()
+    (arusha / "source/2.m4s").unlink()
+    turn = ordered(here, it, planned(here, it, "local"))
+    carried(here, turn)
+    check(here, it)
+    assert told_gaps(here, it) == ("ended", [(4000, 6000)]), "one is back, the other is put on record as lost"
+    (local / "source/2.m4s").write_bytes(b"wrong!")
+    check(here, it)
+    assert told_gaps(here, it) == ("ended", [(4000, 6000)]), "a file that is there and wrong closes nothing"
+    compare_with_rebuilt(here, it, empty)
+    (arusha / "source/2.m4s").write_bytes(kept)
+    assert check(here, it)["local"] == ("whole", None)
+    assert told_gaps(here, it) == ("complete", []) and (local / "source/2.m4s").read_bytes() == kept
+    last = [one for one in events(here, it) if one["fact"] == gaps.CORRECTED][-1]
+    assert (last["closed"], last["back"], last["state"]) == ([[4000, 6000]], ["source/2.m4s"], "complete")
+    with here.session() as session:
+        assert resolve.lost_files(session, it) == set()
+    compare_with_rebuilt(here, it, empty)
+
+
+def test_a_new_name_is_told_to_every_closed_recording_some_at_a_time(here: Scene) -> None:
+    with here.session() as session:
+        count = session.scalar(select(func.count()).select_from(Recording)) or 0
+    assert count >= 4
+    with here.session() as session:
+        owner = session.get_one(Institution, here.institution_id)
+        before = owner.name_sw
+        facts = institutions.facts_of(owner)
+        institutions.edit(session, owner, replace(facts, brand_colour="#000000"), by=here.approver, now=NOW)
+    told = []
+    with here.session() as session:
+        assert describe.tell_renamed(session, NOW, 100) == 0, "a colour is no name"
+        owner = session.get_one(Institution, here.institution_id)
+        institutions.edit(session, owner, replace(facts, name_sw="Bunge Jipya"), by=here.approver, now=NOW)
+    for _ in range(count + 1):
+        with here.session() as session:
+            told.append(describe.tell_renamed(session, NOW, 2))
+    assert sum(told) == count and max(told) == 2 and told[-1] == 0
+    here.settle()
+    with here.session() as session:
+        ids = session.scalars(select(Recording.id)).all()
+    for it in ids:
+        described = [one for one in events(here, it) if one["fact"] == "described"]
+        names = [one["institution"]["name_sw"] for one in described]  # type: ignore[index]
+        assert names[-1] == "Bunge Jipya" and set(names[:-1]) == {before}, "what it was called then stays"
+        assert verify.verify(here.settings.recordings / it, keys_of(here), with_media=False).is_whole
+
+
+def keys_of(here: Scene) -> set[bytes]:
+    with here.session() as session:
+        return set(signing_keys.public_keys(session, here.institution_id))
+
+
+def compare_with_rebuilt(here: Scene, it: str, empty: Engine) -> None:
+    """The catalogue's rows, and those made again from files alone in an empty database."""
+    files = rebuild.read(here.settings.recordings / it, keys_of(here))
+    with here.session() as session:
+        mine = (resolve.lost_files(session, it), told_gaps(here, it))
+    with Session(empty) as session:
+        assert rebuild.restore(session, files)
+        spans = [(one.started_ms, one.ended_ms) for one in rows.gaps(session, it) if one.cause == rows.MISSING]
+        assert (resolve.lost_files(session, it), (session.get_one(Recording, it).state, spans)) == mine
+        session.rollback()
