@@ -22,7 +22,9 @@ BESIDE = (
 )  # fmt: skip
 """Tests that no clock of ours watches: `make test` runs them beside the others, at the lowest priority."""
 
-SCREENS = ("tests/browser/", "tests/live/test_database_away", "tests/live/test_disk_full")
+SCREENS = (
+    "tests/browser/", "tests/live/test_broadcast_life", "tests/live/test_database_away", "tests/live/test_disk_full",
+)  # fmt: skip
 """Browsers, and programs that are broken on purpose: they mostly wait, so `make test` has them wait beside the rest."""
 
 

@@ -39,7 +39,7 @@ class Recorder:
     ) -> None:  # fmt: skip
         self.folder = folder
         self.queued_bytes = 0
-        self.failing = False
+        self._refused: set[tuple[str, str]] = set()
         self._max_queued_bytes = max_queued_bytes
         self._sync_interval_s = sync_interval_s
         self._batch_s = batch_s
@@ -61,6 +61,24 @@ class Recorder:
 
     def put(self, job: Job) -> None:
         self._jobs.put(job)
+
+    @property
+    def failing(self) -> bool:
+        """The disk refused something of a recording, and has not taken the like of it since."""
+        return bool(self._refused)
+
+    def refuse(self, broadcast: str, part: str, error: OSError) -> None:
+        """`part`: a rendition, or nothing for what is the whole recording's."""
+        if not self.failing:
+            log.error("the disk does not take the recording", broadcast=broadcast, error=str(error))
+        self._refused.add((broadcast, part))
+
+    def take_again(self, broadcast: str, *parts: str) -> None:
+        """Of these parts, or of all. A disk that takes the sound still and no picture any more is failing."""
+        was_failing = self.failing
+        self._refused -= {one for one in self._refused if one[0] == broadcast and (not parts or one[1] in parts)}
+        if was_failing and not self.failing:
+            log.warning("the disk takes the recording again", broadcast=broadcast)
 
     async def written(self) -> None:
         """Returns when everything put so far has been done."""
@@ -141,6 +159,7 @@ class Recording:
         """A disk that was full at the very end may have room a moment later: the end is not forgotten."""
         try:
             self.retry_ledger()
+            self.recorder.take_again(self.folder.name)
         except OSError:
             again = threading.Timer(1.0, lambda: self.recorder.put(self._write_what_is_left))
             again.daemon = True
@@ -159,10 +178,8 @@ class Recording:
         if self._ledger is not None:
             self._ledger.flush()
 
-    def report(self, error: OSError) -> None:
-        if not self.recorder.failing:
-            log.error("the disk does not take the recording", broadcast=self.folder.name, error=str(error))
-        self.recorder.failing = True
+    def report(self, error: OSError, rendition: str = "") -> None:
+        self.recorder.refuse(self.folder.name, rendition, error)
 
     def _write_file(self, name: str, data: bytes) -> None:
         try:
@@ -247,7 +264,7 @@ class RenditionRecorder:
             fresh.rename(self._folder / hls.init_name(number))
         except OSError as error:
             _forget(self._folder / (hls.init_name(number) + ".new"))
-            self._recording.report(error)
+            self._recording.report(error, self._name)
             return
         self._tell_file(hls.init_name(number), len(data), hashlib.sha256(data).hexdigest())
 
@@ -264,7 +281,7 @@ class RenditionRecorder:
             for piece in data:
                 self._digest.update(piece)
         except OSError as error:
-            self._recording.report(error)
+            self._recording.report(error, self._name)
             self._fail(msn)
 
     def _fail(self, msn: int) -> None:
@@ -295,7 +312,7 @@ class RenditionRecorder:
         try:
             os.rename(self._partial(segment.msn), f"{self._path}/{hls.segment_name(segment.msn)}")
         except OSError as error:
-            self._recording.report(error)
+            self._recording.report(error, self._name)
             return False
         return True
 
@@ -321,9 +338,7 @@ class RenditionRecorder:
         except OSError as error:
             self._recording.report(error)
             return
-        if self._recording.recorder.failing:
-            self._recording.recorder.failing = False
-            log.warning("the disk takes the recording again", broadcast=self._recording.folder.name)
+        self._recording.recorder.take_again(self._recording.folder.name, "", self._name)
         self._tell_loss()
 
     def _tell_loss(self) -> None:
@@ -371,7 +386,7 @@ class RenditionRecorder:
                     os.truncate(path, start)
                     raise OSError(28, "no space left for the index")
         except OSError as error:
-            self._recording.report(error)
+            self._recording.report(error, self._name)
             return
         self._unwritten.clear()
         self._index_digest.update(data)
