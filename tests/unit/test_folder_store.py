@@ -11,9 +11,10 @@ import pytest
 from archive.recordings.locations.folder import FolderStore
 
 MB = 1 << 20
+PIECE = 192 << 10
 
 
-@pytest.mark.parametrize("size", [0, 1, 4095, 4096, 4097, MB - 1, MB, MB + 5, 3 * MB + 4096])
+@pytest.mark.parametrize("size", [0, 1, 4095, 4096, 4097, PIECE - 1, PIECE, PIECE + 5, 3 * PIECE + 4096, MB])
 @pytest.mark.parametrize("place", [tempfile.gettempdir(), "/dev/shm"])
 def test_a_digest_is_of_every_byte(size: int, place: str) -> None:
     data = os.urandom(size)
