@@ -18,3 +18,10 @@ asked for by their own functions; `close` is nobody's."""
 
 DRY_RUN = Act.BROADCAST_GO_LIVE
 """It takes no channel, but the machine's time, and whoever rehearses wants it."""
+
+MESSAGE = "broadcast.message"
+
+
+def audited(step: Step) -> str:
+    """The act's name in the audit log, whoever did it and whichever way."""
+    return f"broadcast.{step}"

@@ -20,7 +20,7 @@ from core.broadcasts.lifecycle import Act as Step
 from core.broadcasts.lifecycle import State
 from core.broadcasts.plan import Message
 from core.broadcasts.queries import Outline
-from core.broadcasts.rights import RIGHT_OF
+from core.broadcasts.rights import MESSAGE, RIGHT_OF, audited
 from core.database import transaction
 from core.ids import RANDOM_BYTES
 from core.staff.permissions import Act
@@ -188,7 +188,7 @@ def _act(studio: Studio, view: View) -> Page | Response:
             _note(
                 session,
                 view,
-                f"broadcast.{step}",
+                audited(step),
                 broadcast,
                 before={"state": expected},
                 after={"state": broadcast.state},
@@ -210,9 +210,8 @@ def _message(studio: Studio, view: View) -> Page | Response:
             acts.send_message(
                 session, broadcast.institution_id, broadcast.id, message, actor=view.staff.name, now=view.visit.now
             )
-            _note(
-                session, view, "broadcast.message", broadcast, after={"sw": swahili, "en": english} if message else {}
-            )
+            told = {"sw": message.sw, "en": message.en, "level": message.level} if message else {}
+            _note(session, view, MESSAGE, broadcast, after=told)
     except BroadcastError as error:
         return _page(studio, view, Form({"message_sw": swahili, "message_en": english}), said(view, error))
     studio.media.refresh(channel.slug)

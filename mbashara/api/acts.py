@@ -12,9 +12,8 @@ from core.broadcasts import acts
 from core.broadcasts.lifecycle import Act as Step
 from core.broadcasts.lifecycle import State
 from core.broadcasts.plan import Level, Message
-from core.broadcasts.rights import RIGHT_OF
+from core.broadcasts.rights import MESSAGE, RIGHT_OF, audited
 from core.ids import RANDOM_BYTES
-from core.staff.permissions import Act
 from mbashara.api.answers import Done, IdempotencyKey, write
 from mbashara.api.broadcasts import BroadcastShown, Editor, find, log, shown
 from mbashara.api.caller import Anyone, Caller
@@ -55,7 +54,7 @@ def act(caller: Anyone, id: UlidPath, sent: WantedAct, key: IdempotencyKey = Non
             session, owner, id, sent.act, caller.now, sent.expected_state, actor=caller.actor.name,
             randomness=secrets.token_bytes(RANDOM_BYTES),
         )  # fmt: skip
-        log(session, caller, done, scope, {"state": sent.expected_state}, {"state": done.state, "act": sent.act})
+        log(session, caller, done, audited(sent.act), {"state": sent.expected_state}, {"state": done.state})
         after = shown(session, done)
         return Done(after, slug=after.channel)
 
@@ -77,8 +76,8 @@ def _tell(caller: Caller, broadcast_id: str, message: Message | None) -> Respons
     def work(session: Session) -> Done:
         owner = find(session, caller, broadcast_id).institution_id
         told = acts.send_message(session, owner, broadcast_id, message, actor=caller.actor.name, now=caller.now)
-        words = None if message is None else {"sw": message.sw, "en": message.en, "level": message.level}
-        log(session, caller, told, Act.BROADCAST_EDIT, None, {"message": words})
+        words = {} if message is None else {"sw": message.sw, "en": message.en, "level": message.level}
+        log(session, caller, told, MESSAGE, None, words)
         after = shown(session, told)
         return Done(after, slug=after.channel)
 

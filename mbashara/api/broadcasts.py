@@ -215,7 +215,7 @@ def log(
     session: Session,
     caller: Caller,
     broadcast: Broadcast,
-    act: Act,
+    act: str,
     before: audit.Facts | None,
     after: audit.Facts | None,
 ) -> None:
