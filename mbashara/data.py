@@ -197,8 +197,11 @@ def try_lock(file: IO[str]) -> bool:
 
 def _check_version(path: Path) -> None:
     if not path.exists():
-        if any(path.parent.iterdir()):
-            raise DataError(f"{path.parent} holds other things and no VERSION: not a data folder of mbashara")
+        if any(one.suffix != ".toml" for one in path.parent.iterdir()):  # locations.toml may be there before the rest
+            raise DataError(
+                f"{path.parent} holds other things and no VERSION: not a data folder of mbashara; if it comes from a "
+                "backup, bring VERSION from there too"
+            )
         path.write_text(f"{DATA_VERSION}\n")
     found = path.read_text().strip()
     if found != str(DATA_VERSION):

@@ -59,6 +59,20 @@ def usages(process_ids: Iterable[int]) -> list[Usage]:
     return [usage(process_id, children_of) if process_id else Usage() for process_id in process_ids]
 
 
+def machine_s() -> tuple[float, float]:
+    """CPU seconds of all cores since the machine began: busy ones, all. (psutil.cpu_percent() knows of the last call of
+    the same thread only: web's threads change, and each begins at 0.)"""
+    times = psutil.cpu_times()
+    all_s = sum(times) - getattr(times, "guest", 0.0) - getattr(times, "guest_nice", 0.0)  # user and nice hold these
+    return all_s - times.idle - getattr(times, "iowait", 0.0), all_s
+
+
+def busy_percent(before: tuple[float, float], now: tuple[float, float]) -> int:
+    """Of two readings of machine_s."""
+    busy_s, all_s = now[0] - before[0], now[1] - before[1]
+    return min(100, max(0, round(100 * busy_s / all_s))) if all_s > 0 else 0
+
+
 class LoadMeter:
     """Called in threads; the first reading has no CPU shares yet: those are since the one before."""
 
@@ -68,6 +82,7 @@ class LoadMeter:
         self._settings, self._media, self._clock_s = settings, media, clock_s
         self._lock = Lock()
         self._before: dict[int, Usage] = {}
+        self._machine_before = machine_s()
         self._read_s = -KEPT_S
         self._load: Load | None = None
 
@@ -88,10 +103,12 @@ class LoadMeter:
             self._process(name, found[process_id], self._before.get(process_id), passed_s, feeds.get(name))
             for name, process_id in zip(children, process_ids, strict=True)
         ]
-        self._before = found
+        machine = machine_s()
+        percent = busy_percent(self._machine_before, machine)
+        self._before, self._machine_before = found, machine
         memory, disk = psutil.virtual_memory(), shutil.disk_usage(self._settings.data)
         return Load(
-            processes, round(psutil.cpu_percent()),
+            processes, percent,
             memory.available // MB, memory.total // MB, disk.free // MB, disk.total // MB,
         )  # fmt: skip
 

@@ -10,7 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, and_, exists, func, or_, select, tuple_
+from sqlalchemy import ColumnElement, Row, and_, case, exists, func, or_, select, tuple_
 from sqlalchemy.orm import Session
 
 from archive.recordings.alarms import OVERDUE_BY, SAFE_COPIES, SOON, UNSIGNED_FOR, CopyFacts, Facts
@@ -164,28 +164,41 @@ def troubled(session: Session, visible: Scope, now: datetime, of_each: int = MAX
                         Recording.signed_bytes < Recording.ledger_bytes,
                         Recording.signed_custody_bytes < Recording.custody_bytes,
                     ),
-                    func.coalesce(Recording.signed_at, Recording.started_at) < now - UNSIGNED_FOR,
+                    _unsigned_since() < now - UNSIGNED_FOR,
                 ),
             )
         )
     ).subquery()
     query = (
-        select(Recording, Broadcast.title_sw, Broadcast.title_en)
+        select(Recording, Broadcast.title_sw, Broadcast.title_en, _unsigned_since())
         .join(Broadcast, Broadcast.id == Recording.broadcast_id)
         .join(ranked, ranked.c.id == Recording.id)
         .where(ranked.c.rank <= of_each)
         .order_by(Recording.started_at.desc())
     )
     rows = session.execute(query).all()
-    copies = copies_of(session, [recording.id for recording, _, _ in rows])
+    copies = copies_of(session, [recording.id for recording, _, _, _ in rows])
     return [
         Facts(
             recording.id, title_sw, title_en, recording.ended_at,
             is_signed(recording),
-            recording.signed_at or recording.started_at, tuple(_facts(copy) for copy in copies[recording.id]),
+            since or recording.started_at, tuple(_facts(copy) for copy in copies[recording.id]),
         )
-        for recording, title_sw, title_en in rows
+        for recording, title_sw, title_en, since in rows
     ]  # fmt: skip
+
+
+def _unsigned_since() -> ColumnElement[datetime]:
+    """Of a recording that is not signed to its end. Where its ledger is, the oldest note since the last signature
+    counts: what is noted of a recording that lay untouched for a year would be late at once."""
+    noted_at = (
+        select(func.min(PreservationEvent.at))
+        .where(PreservationEvent.recording_id == Recording.id, PreservationEvent.at > Recording.signed_at)
+        .correlate(Recording)
+        .scalar_subquery()
+    )
+    is_ledger_signed = Recording.signed_bytes >= Recording.ledger_bytes
+    return func.coalesce(case((is_ledger_signed, noted_at)), Recording.signed_at, Recording.started_at)
 
 
 def is_signed(recording: Recording) -> bool:

@@ -40,6 +40,9 @@ MAX_FIELDS = 200
 MAX_FIELD_BYTES = 1 << 16
 MAX_FORM_BYTES = 1 << 20
 """Of a whole form, but for a LargeForm."""
+STALE_S = 10
+"""So long after its time a kept page may be handed out while the edge fetches it anew. Without an end, the first who
+comes after a quiet hour would see what was on the air an hour ago."""
 LOG_IN = "/staff/login"
 UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 """NUL and halves of characters (a form in utf-7 can hold them): PostgreSQL keeps neither."""
@@ -222,7 +225,7 @@ class Site:
     def render(self, view: View, page: Page) -> Response:
         shown = {"view": view, "live_now": self._door.live_now(), **page.facts}
         html = self._templates[view.language].render(page.template, shown)
-        kept = f"public, max-age={page.kept_s}" if page.kept_s else "no-store"
+        kept = f"public, max-age={page.kept_s}, stale-while-revalidate={STALE_S}" if page.kept_s else "no-store"
         headers = {"cache-control": kept, "content-language": view.language.value}
         task = None if page.afterwards is None else BackgroundTask(page.afterwards)
         response = HTMLResponse(html, page.status, headers, background=task)

@@ -3,12 +3,13 @@
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from core.web.i18n import Language
 from ingest.console.load import Load, ProcessLoad
-from mbashara.load import Usage, usages
+from mbashara.load import Usage, busy_percent, machine_s, usages
 from tests.unit.site_kit import make_site
 
 BURN = "import time\nwhile time.process_time() < 0.3: pass"
@@ -21,6 +22,15 @@ def test_a_process_counts_what_it_started_too() -> None:
     assert after.family_s - before.family_s >= 0.25 + after.own_s - before.own_s  # a clock of 10 ms
     assert after.memory_bytes > 1 << 20 and 0 < after.open_files < after.max_open_files
     assert usages([0, 1 << 30]) == [Usage(), Usage()], "not running, and gone"
+
+
+def test_the_machine_is_measured_from_whatever_thread() -> None:
+    before = machine_s()
+    subprocess.run([sys.executable, "-c", BURN], check=True)
+    with ThreadPoolExecutor(1) as other_thread:
+        after = other_thread.submit(machine_s).result()
+    assert 0 < busy_percent(before, after) <= 100
+    assert (busy_percent((1.0, 4.0), (2.0, 8.0)), busy_percent(after, after)) == (25, 0)
 
 
 @pytest.mark.parametrize(

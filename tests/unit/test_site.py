@@ -58,7 +58,7 @@ def test_a_page_takes_a_route_a_function_and_a_template(tmp_path: Path, path: st
     answer = make_client(tmp_path).get(path)
     assert f"<title>{title} · Mbashara</title>" in answer.text
     assert "<p>&lt;Finance&gt;</p>" in answer.text
-    assert answer.headers["cache-control"] == "public, max-age=30"
+    assert answer.headers["cache-control"] == "public, max-age=30, stale-while-revalidate=10"
 
 
 def test_the_other_language_is_named_by_its_full_address(tmp_path: Path) -> None:
