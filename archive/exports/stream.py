@@ -15,10 +15,11 @@ from starlette.responses import Response, StreamingResponse
 from archive.recordings import bag_stream
 from archive.recordings.bag_stream import PARTS, PLAN, Plan
 
-AT_ONCE = 8
-"""Fetched at the same time, for the sake of the pages; others wait. Who is cut off goes on by a range."""
+AT_ONCE, MOST = 8, 100
+"""Pieces that are read, and packages that are fetched, at the same time; others wait: for the sake of the pages and of
+memory (two megabytes each). Who takes his slowly keeps no other from reading."""
 RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
-_turns = asyncio.Semaphore(AT_ONCE)
+_turns, _places = asyncio.Semaphore(AT_ONCE), asyncio.Semaphore(MOST)
 
 
 def is_made(folder: Path, name: str) -> bool:
@@ -57,7 +58,11 @@ def wanted_range(headers: Headers, size: int, etag: str) -> tuple[int, int] | No
 
 async def _body(plan: Plan, parts: Path, recording: Path, begin: int, end: int) -> AsyncIterator[bytes]:
     """Cut short where a file is not what it was: the length that was told says so."""
-    async with _turns:
-        pieces: Iterator[bytes] = bag_stream.read(plan, parts, recording, begin, end)
-        while data := await run_in_threadpool(next, pieces, b""):
+    pieces: Iterator[bytes] = bag_stream.read(plan, parts, recording, begin, end)
+    async with _places:
+        while True:
+            async with _turns:
+                data = await run_in_threadpool(next, pieces, b"")
+            if not data:
+                return
             yield data
