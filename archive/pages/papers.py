@@ -2,15 +2,18 @@
 
 import os
 from collections import OrderedDict
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from functools import partial
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, TypeVar
 
 from archive.recordings import verify
 from archive.recordings.verify import CUSTODY_NAME, LEDGER_NAME, SIGNATURES_NAME, Report
 
+T = TypeVar("T")
 MAX_KEPT = 500
+LOOKS = 3
 NAMES = (LEDGER_NAME, CUSTODY_NAME, SIGNATURES_NAME)
 
 
@@ -30,7 +33,8 @@ class Papers:
             kept = self._kept.get(folder)
         if kept is not None and kept[0] == version:
             return kept[1]
-        report = verify.verify(folder, keys, with_media=False, on_air=on_air)
+        look = partial(verify.verify, folder, keys, with_media=False, on_air=on_air)
+        report = settled(folder, look, lambda found: found.is_whole)
         with self._lock:
             self._kept[folder] = version, report
             self._kept.move_to_end(folder)
@@ -41,6 +45,17 @@ class Papers:
     def forget(self, folder: Path) -> None:
         with self._lock:
             self._kept.pop(folder, None)
+
+
+def settled(folder: Path, look: Callable[[], T], is_well: Callable[[T], bool]) -> T:
+    """What `look` finds in the papers. On the air they grow: a signature that came while they were read is of more than
+    was read before it. So where something is wrong and they have changed meanwhile, they are looked at again."""
+    for _ in range(LOOKS - 1):
+        version = version_of(folder)
+        found = look()
+        if is_well(found) or version_of(folder) == version:
+            return found
+    return look()
 
 
 def find_file(folder: Path, sha256: str) -> tuple[int, dict[str, Any]] | None:

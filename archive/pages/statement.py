@@ -17,7 +17,7 @@ from starlette.routing import BaseRoute
 
 from archive.pages import Archive
 from archive.pages.genuine import find, find_open
-from archive.pages.papers import version_of
+from archive.pages.papers import settled, version_of
 from archive.recordings import about, copies, remembered, signing_keys, statement
 from archive.recordings.statement import Copy, Statement, StatementError
 from archive.recordings.statement_text import tell
@@ -75,7 +75,7 @@ class Made:
 def _make(
     archive: Archive, view: View, session: Session, recording: Recording, folder: Path, places: Sequence[Copy]
 ) -> Statement | Doubtful:
-    doubts = remembered.doubts(session, folder, recording)
+    doubts = settled(folder, partial(remembered.doubts, session, folder, recording), lambda found: not found)
     if doubts:
         return Doubtful(doubts)
     known = about.from_rows(session, recording.id)
