@@ -247,6 +247,17 @@ def test_nothing_is_told_as_done_at_a_place_that_went_away_meanwhile(here: Scene
     assert check(here, it)["local"] == ("whole", None)
 
 
+def test_a_place_that_goes_away_while_copies_are_mended_is_not_called_faulty(here: Scene) -> None:
+    it, arusha = record(here), Leaving("arusha", Path(here.settings.data) / "arusha")
+    arusha.reads = 2
+    (here.settings.recordings / it / "source/1.m4s").write_bytes(b"broken")
+    checker = Fixity(here.settings, here.engine, {**here.stores, "arusha": arusha}, {})
+    checker.examine(Due(it, ["arusha", "local"], 0))
+    found = {one.location: one for one in checker.mend(Due(it, ["arusha", "local"], 0)).copies}
+    assert found["arusha"].away is not None and "unplugged" in found["arusha"].away
+    assert check(here, it) == {"arusha": ("whole", None), "local": ("whole", None)}
+
+
 class Slow(FolderStore):
     """Time to be killed after each file."""
 
