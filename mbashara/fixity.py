@@ -87,7 +87,9 @@ class Fixity:
         found = examine_all({name: known.stores[name] for name in due.locations if name in known.stores}, judgement)
         is_well = not any(one.faulty.keys() - known.lost for one in found.values() if one.away is None)
         is_well &= not any(
-            known.lost & judgement.files_of(name).keys() - one.faulty.keys() for name, one in found.items()
+            known.lost & judgement.files_of(name).keys() - one.faulty.keys()
+            for name, one in found.items()
+            if one.away is None
         )
         is_well &= judgement.hold is None and judgement.database is None and not any(judgement.faults.values())
         return checks.told(Cycle(judgement, found, ()), known.ledger_bytes), is_well

@@ -4,21 +4,24 @@ so nothing of it lies on the disk twice. With ranges, as the edge gives them for
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator
+from contextlib import closing
 from pathlib import Path
 
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from archive.recordings import bag_stream
 from archive.recordings.bag_stream import PARTS, PLAN, Plan
 
-AT_ONCE = 8
-"""Fetched at the same time, for the sake of the pages; others wait. Who is cut off goes on by a range."""
+AT_ONCE, MOST = 8, 100
+"""Pieces that are read, and packages that are fetched, at the same time; others wait: for the sake of the pages and of
+memory (two megabytes each). Who takes his slowly keeps no other from reading."""
 RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
-_turns = asyncio.Semaphore(AT_ONCE)
+_turns, _places = asyncio.Semaphore(AT_ONCE), asyncio.Semaphore(MOST)
 
 
 def is_made(folder: Path, name: str) -> bool:
@@ -39,8 +42,7 @@ def answer(request: Request, made: Path, name: str, recording: Path, headers: di
         status, told["content-range"] = 206, f"bytes {begin}-{end - 1}/{plan.size}"
     if request.method == "HEAD":
         return Response(status_code=status, headers=told)
-    body = _body(plan, made / f"{name}{PARTS}", recording, begin, end)
-    return StreamingResponse(body, status, told)
+    return _Package(_body(plan, made / f"{name}{PARTS}", recording, begin, end), status, told)
 
 
 def wanted_range(headers: Headers, size: int, etag: str) -> tuple[int, int] | None:
@@ -55,9 +57,27 @@ def wanted_range(headers: Headers, size: int, etag: str) -> tuple[int, int] | No
     return (begin, end) if begin < end else None
 
 
-async def _body(plan: Plan, parts: Path, recording: Path, begin: int, end: int) -> AsyncIterator[bytes]:
+class _Package(StreamingResponse):
+    """Closes its files and gives up its place at once where the other side breaks off."""
+
+    def __init__(self, body: AsyncGenerator[bytes, None], status: int, headers: dict[str, str]) -> None:
+        super().__init__(body, status, headers)
+        self._body = body
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            await self._body.aclose()
+
+
+async def _body(plan: Plan, parts: Path, recording: Path, begin: int, end: int) -> AsyncGenerator[bytes, None]:
     """Cut short where a file is not what it was: the length that was told says so."""
-    async with _turns:
-        pieces: Iterator[bytes] = bag_stream.read(plan, parts, recording, begin, end)
-        while data := await run_in_threadpool(next, pieces, b""):
-            yield data
+    async with _places:
+        with closing(bag_stream.read(plan, parts, recording, begin, end)) as pieces:
+            while True:
+                async with _turns:
+                    data = await run_in_threadpool(next, pieces, b"")
+                if not data:
+                    return
+                yield data

@@ -5,19 +5,20 @@ nothing is signed: the page says what is wrong.
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from datetime import datetime
 from functools import partial
 from http import HTTPStatus
 from pathlib import Path
-from threading import Lock
+from threading import BoundedSemaphore, Lock
+from typing import NamedTuple
 
-from sqlalchemy.orm import Session
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from archive.pages import Archive
 from archive.pages.genuine import find, find_open
-from archive.pages.papers import version_of
+from archive.pages.papers import settled, version_of
 from archive.recordings import about, copies, remembered, signing_keys, statement
 from archive.recordings.statement import Copy, Statement, StatementError
 from archive.recordings.statement_text import tell
@@ -30,7 +31,7 @@ from core.tables import Recording
 from core.web.site import Page, Site, View
 
 KEPT_S = 30
-MAX_MADE = 200
+MAX_MADE, MAX_WAITING = 200, 8
 MADE_BY = "Mbashara"
 MAX_SAID = 10
 
@@ -43,45 +44,71 @@ class Doubtful(Exception):
         self.doubts = doubts
 
 
+class _Kept(NamedTuple):
+    version: object
+    made_at: datetime
+    is_on_air: bool
+    document: Statement | Doubtful
+
+
 class Made:
     """The newest statement of each recording, or why there is none: checking and signing is not for whoever reloads a
-    page."""
+    page. One is made at a time, and no connection is held for it; while a recording is on the air, what was stated of
+    it stands for KEPT_S, however its papers grow."""
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[tuple[str, bool], tuple[object, Statement | Doubtful]] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, bool], _Kept] = OrderedDict()
         self._lock = Lock()
+        self._waiting = BoundedSemaphore(MAX_WAITING)
 
     def sealed(
-        self, archive: Archive, view: View, session: Session, recording: Recording, for_staff: bool
+        self, archive: Archive, view: View, recording: Recording, places: Sequence[Copy], for_staff: bool
     ) -> Statement:
-        """Raises Doubtful, StatementError, OSError."""
+        """Raises Doubtful, StatementError, OSError, HTTPException where too many wait for one."""
+        key, now = (recording.id, for_staff), view.visit.now
         folder = archive.recordings / recording.id
-        places = [_copy(one) for one in copies.of_recording(session, recording.id)] if for_staff else []
         heads = (recording.ledger_head, recording.custody_head, recording.state, recording.signed_at)
         version = (*heads, tuple(places), version_of(folder))
-        kept = self._kept.get((recording.id, for_staff))
-        made = kept[1] if kept is not None and kept[0] == version else None
+        made = self._found(key, version, recording, now)
         if made is None:
-            made = _make(archive, view, session, recording, folder, places)
-            with self._lock:
-                self._kept[recording.id, for_staff] = version, made
-                if len(self._kept) > MAX_MADE:
-                    self._kept.popitem(last=False)
+            if not self._waiting.acquire(blocking=False):
+                raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE)
+            try:
+                with self._lock:
+                    made = self._found(key, version, recording, now) or _make(archive, recording, folder, places, now)
+                    self._kept[key] = _Kept(version, now, recording.state == "recording", made)
+                    if len(self._kept) > MAX_MADE:
+                        self._kept.popitem(last=False)
+            finally:
+                self._waiting.release()
         if isinstance(made, Doubtful):
             raise Doubtful(made.doubts)
         return made
 
+    def _found(
+        self, key: tuple[str, bool], version: object, recording: Recording, now: datetime
+    ) -> Statement | Doubtful | None:
+        kept = self._kept.get(key)
+        if kept is None:
+            return None
+        is_live = kept.is_on_air and recording.state == "recording" and not isinstance(kept.document, Doubtful)
+        is_young = is_live and (now - kept.made_at).total_seconds() < KEPT_S
+        return kept.document if is_young or kept.version == version else None
+
 
 def _make(
-    archive: Archive, view: View, session: Session, recording: Recording, folder: Path, places: Sequence[Copy]
+    archive: Archive, recording: Recording, folder: Path, places: Sequence[Copy], now: datetime
 ) -> Statement | Doubtful:
-    doubts = remembered.doubts(session, folder, recording)
+    with transaction(archive.engine) as session:
+        keys = signing_keys.public_keys(session, recording.institution_id)
+        known = about.from_rows(session, recording.id)
+    doubts = settled(folder, partial(remembered.doubts_with, keys, folder, recording), lambda found: not found)
     if doubts:
         return Doubtful(doubts)
-    known = about.from_rows(session, recording.id)
     assert known is not None, "its row was just found"
-    signer = signing_keys.signer_of(session, recording.institution_id, archive.signing_keys, view.visit.now)
-    stated = statement.state(folder, known, view.visit.now, MADE_BY, places)
+    stated = statement.state(folder, known, now, MADE_BY, places)
+    with transaction(archive.engine) as session:
+        signer = signing_keys.signer_of(session, recording.institution_id, archive.signing_keys, now)
     return statement.sealed(stated, partial(_sign, signer))
 
 
@@ -148,13 +175,15 @@ def _sealed(archive: Archive, made: Made, for_staff: bool, view: View, taken: bo
         recording, *_ = (find if for_staff else find_open)(session, view.request.path_params["id"])
         if for_staff:
             view.require(Act.RECORDING_READ, recording.institution_id)
-        if not recording.signed_bytes:
-            raise HTTPException(HTTPStatus.NOT_FOUND)  # there is nothing yet that a statement could rest on
-        try:
-            sealed = made.sealed(archive, view, session, recording, for_staff)
-        except (StatementError, OSError) as error:
-            raise HTTPException(HTTPStatus.NOT_FOUND) from error
-        if for_staff and taken:
+        places = [_copy(one) for one in copies.of_recording(session, recording.id)] if for_staff else []
+    if not recording.signed_bytes:
+        raise HTTPException(HTTPStatus.NOT_FOUND)  # there is nothing yet that a statement could rest on
+    try:
+        sealed = made.sealed(archive, view, recording, places, for_staff)
+    except (StatementError, OSError) as error:
+        raise HTTPException(HTTPStatus.NOT_FOUND) from error
+    if for_staff and taken:
+        with transaction(archive.engine) as session:
             audit.append(
                 session, view.actor, "recording.statement", f"recording:{recording.id}", now=view.visit.now,
                 institution_id=recording.institution_id, after={"as": view.request.path_params["kind"]},

@@ -36,29 +36,35 @@ HEADERS = {"cache-control": "private, no-store"}
 
 
 @dataclass(slots=True)
+class _Watched:
+    """By one log-in. `asked_s`: when it was asked for last, once its start is on record."""
+
+    asked_s: float = -IDLE_S
+    lock: Lock = field(default_factory=Lock)
+
+
+@dataclass(slots=True)
 class Watching:
     """Who (a log-in) watches which closed recording. A start is on record before its first byte goes out; after a
     restart of this process everyone's next file is one."""
 
     clock_s: Callable[[], float] = time.monotonic
-    _asked_s: dict[tuple[int, str], float] = field(default_factory=dict)
+    _watched: dict[tuple[int, str], _Watched] = field(default_factory=dict)
     _lock: Lock = field(default_factory=Lock)
 
-    def starts(self, session_id: int, recording_id: str) -> bool:
-        """Notes that it was asked for now. Files are asked for in several threads at once: one of them starts."""
-        now_s, key = self.clock_s(), (session_id, recording_id)
+    def asked(self, session_id: int, recording_id: str, note: Callable[[], None]) -> None:
+        """A file is asked for: `note` puts it on record where that is a start, while the other files of the same
+        log-in wait, which are asked for in other threads. Raises what `note` does; then it has not started."""
+        now_s = self.clock_s()
         with self._lock:
-            is_new = now_s - self._asked_s.get(key, -IDLE_S) >= IDLE_S
-            self._asked_s[key] = now_s
-            if is_new:
-                recent = {one: at_s for one, at_s in self._asked_s.items() if now_s - at_s < IDLE_S}
-                self._asked_s = recent
-        return is_new
-
-    def forget(self, session_id: int, recording_id: str) -> None:
-        """Its start could not be put on record."""
-        with self._lock:
-            self._asked_s.pop((session_id, recording_id), None)
+            one = self._watched.get((session_id, recording_id))
+            if one is None:
+                self._watched = {key: it for key, it in self._watched.items() if now_s - it.asked_s < IDLE_S}
+                one = self._watched[session_id, recording_id] = _Watched()
+        with one.lock:
+            if now_s - one.asked_s >= IDLE_S:
+                note()
+            one.asked_s = max(now_s, one.asked_s)
 
 
 def routes(site: Site, archive: Archive) -> list[BaseRoute]:
@@ -76,12 +82,8 @@ def _file(archive: Archive, watching: Watching, view: View) -> Response:
         raise HTTPException(HTTPStatus.NOT_FOUND)
     if closure is not None and closure.status is HTTPStatus.GONE:
         return Response(status_code=closure.status, headers=HEADERS)
-    if closure is not None and watching.starts(view.staff.session_id, recording.id):
-        try:
-            _note(archive, view, recording)
-        except BaseException:
-            watching.forget(view.staff.session_id, recording.id)
-            raise
+    if closure is not None:
+        watching.asked(view.staff.session_id, recording.id, partial(_note, archive, view, recording))
     return Response(headers={**HEADERS, "x-accel-redirect": f"/_recordings/{recording.id}/{name}"})
 
 

@@ -5,7 +5,7 @@
 import hashlib
 import json
 import tarfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -109,7 +109,7 @@ class _Planner:
             self._loose = 0
 
 
-def read(plan: Plan, parts: Path, folder: Path, begin: int, end: int) -> Iterator[bytes]:
+def read(plan: Plan, parts: Path, folder: Path, begin: int, end: int) -> Generator[bytes, None, None]:
     """The tar's bytes from `begin` to before `end`. A file that is not what it was ends it short, before that file's
     last bytes: raises Changed; OSError."""
     at, part_at = 0, 0

@@ -126,7 +126,8 @@ def _checked(cycle: Cycle, location: str) -> Checked:
     ]
     return Checked(
         location=location, files=examined.files_read, size_bytes=examined.bytes_read, count=len(faults),
-        faults=faults[:MOST_TOLD], held=held[:MOST_TOLD], away=examined.away,
+        faults=faults[:MOST_TOLD], held=held[:MOST_TOLD],
+        away=examined.away or cycle.judgement.papers[location].away,
         repaired=[one.fault.text() for one in mine if one.result is Result.REPAIRED][:MOST_TOLD],
         wrong=_wrong(cycle, location),
     )  # fmt: skip

@@ -31,9 +31,9 @@ def settle(
         return False
     lost = set(session.scalars(select(LostFile.name).where(LostFile.recording_id == recording.id)))
     told = {MissingSpan(one.started_ms, one.ended_ms) for one in _told(session, recording.id)}
-    if not (told or lost) or any(name.endswith("/index.m3u8") for name in (*lost, *(wrong or ()))):
-        return False  # without its index, nobody can say where a rendition's segments lie
     back = set() if wrong is None else {name for name in lost if name not in wrong}
+    if not (told or lost) or any(name.endswith("/index.m3u8") for name in (*(lost - back), *(wrong or ()))):
+        return False  # without its index, nobody can say where a rendition's segments lie
     if wrong is None:
         stands = told | lost_spans(recordings / recording.id, lost)
     else:

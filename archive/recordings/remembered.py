@@ -1,7 +1,7 @@
 """What the database remembers of a recording's papers: who has the folder in hand can cut all of them at an earlier
 signature, and they still prove themselves."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from sqlalchemy.orm import Session
@@ -23,7 +23,11 @@ from core.tables import Recording
 def doubts(session: Session, folder: Path, recording: Recording) -> list[Finding]:
     """Why nothing must be said or made of a recording in the institution's name: its papers don't prove themselves, or
     they are not what the database knows. Before the first signature there is none to ask for."""
-    keys = signing_keys.public_keys(session, recording.institution_id)
+    return doubts_with(signing_keys.public_keys(session, recording.institution_id), folder, recording)
+
+
+def doubts_with(keys: Mapping[bytes, str | None], folder: Path, recording: Recording) -> list[Finding]:
+    """For who holds no connection meanwhile: a long ledger is read for a second."""
     report = verify(folder, keys, with_media=False, on_air=recording.state == "recording")
     not_yet = {"unsigned", *NOTES} if recording.signed_bytes == 0 else set[str]()
     found = [] if report.is_whole else [one for one in report.findings if one.kind not in not_yet]

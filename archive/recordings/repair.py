@@ -193,8 +193,10 @@ def alike(name: str) -> str:
 
 
 def lost_at(judgement: Judgement, found: Examination, most_faulty: float) -> Finding | None:
-    if found.away is not None:
-        return Finding("away", {"location": found.location, "reason": found.away})
+    """Why a location's copy is not mended file by file: it is away, be it only for its papers, or lost much at once."""
+    away = found.away or judgement.papers[found.location].away
+    if away is not None:
+        return Finding("away", {"location": found.location, "reason": away})
     faulty = len(found.faulty)
     if faulty and (faulty == found.files or (faulty > FEW and faulty > most_faulty * found.files)):
         return Finding("location_lost", {"location": found.location, "count": faulty, "files": found.files})
@@ -218,7 +220,8 @@ class Repair:
                 digests[str(fault.values["sha256"])] += 1
             if other == location:
                 continue
-            if one.away is not None or (fault is None and not one.is_complete):
+            is_away = one.away is not None or other not in self.judgement.standings
+            if is_away or (fault is None and not one.is_complete):
                 silent.append(other)
             elif fault is None and name in self.judgement.files_of(other):
                 good.append(other)

@@ -180,6 +180,10 @@ def examine_planned(
         return {}
     wanted, found = {one.file for one in (*plan.repaired, *plan.lost)}, dict[str, Examination]()
     for name, store in stores.items():
+        away = judgement.papers[name].away
+        if away is not None:
+            found[name] = Examination(name, judgement.recording_id, len(judgement.files), away=away)
+            continue
         files = judgement.files_of(name)
         may_be = set(judgement.files) - wanted
         one = examine(store, judgement.recording_id, {key: files[key] for key in files.keys() & wanted}, may_be=may_be)
@@ -208,13 +212,14 @@ def carry_out(
         if one.location == location
     ]
     there = {str(one.values["file"]) for one in _strange(found)}
-    held = {_name(one) for one in outcomes if one.result not in (Result.REPAIRED, Result.REMOVED)}
+    done = {_name(one) for one in outcomes if one.result in (Result.REPAIRED, Result.REMOVED)}
+    right = judgement.files_of(location).keys() - found.faulty.keys()
     kept = [Finding("named", {"file": one.file}) for one in plan.removed if one.file not in foreign]
     kept += [Finding("legal_hold", {"file": name}) for name in foreign if is_on_hold and name in there]
     return Carried(
-        repaired=[one.file for one in plan.repaired if one.file not in held],
+        repaired=[one.file for one in plan.repaired if one.file in done or one.file in right],
         papers=[_name(one) for one in outcomes if one.result is Result.REPAIRED and "name" in one.fault.values],
-        removed=[name for name in foreign if name not in (there if is_on_hold else held)],
+        removed=[name for name in foreign if name in done or name not in there],
         lost=[_name(one) for one in outcomes if one.result is Result.TOLD and is_nowhere(one.why)],
         failed=[one.text() for one in kept] + [_failed(one) for one in outcomes if one.result is Result.HELD],
     )

@@ -20,7 +20,7 @@ from core.staff.permissions import Act, Scope, may, scope
 from core.tables import AlarmAcknowledgement, Broadcast, Channel
 from core.web.site import Page, Site, View
 from ingest.console import Studio, Told
-from ingest.console.alarms import DUE_SOON, OVERDUE, Alarm, Held, Plan
+from ingest.console.alarms import DUE_SOON, OVERDUE, Alarm, Held, OfArchive, Plan
 from ingest.console.health_words import words_of
 
 KEY_PATTERN = re.compile(r"[A-Za-z0-9._-]{1,200}")
@@ -45,8 +45,9 @@ def routes(site: Site, studio: Studio) -> list[BaseRoute]:
 
 def facts(studio: Studio, view: View, channel: str | None = None) -> dict[str, object]:
     """For a page that has alarms on it: of one channel, or of all that the person may see; the machine's always."""
+    archive = studio.archive(view.visit.now)
     with transaction(studio.engine) as session:
-        found = look(studio, session, studio.media.feeds(), view.visit.now)
+        found = look(studio, session, studio.media.feeds(), archive, view.visit.now)
     visible = scope(view.staff.memberships, Act.HEALTH_READ)
     kept = scope(view.staff.memberships, Act.RECORDING_READ)
     mine = [one for one in found if _concerns(one.held.alarm, channel, visible, kept)]
@@ -65,9 +66,12 @@ def _concerns(alarm: Alarm, channel: str | None, visible: Scope, kept: Scope) ->
     return visible.covers(alarm.of.institution_id) and channel in (None, alarm.channel)
 
 
-def look(studio: Studio, session: Session, feeds: Sequence[Told], now: datetime) -> list[Shown]:
-    """Every alarm that stands now."""
-    held = studio.alarms.look(plans(session, now), feeds, studio.media.troubles(), now, studio.archive(now))
+def look(
+    studio: Studio, session: Session, feeds: Sequence[Told], archive: Sequence[OfArchive], now: datetime
+) -> list[Shown]:
+    """Every alarm that stands now. `archive`: what it calls for, asked before the session begins: it may want a
+    connection of its own, and whoever waits for a second one while he has the first holds up all pages."""
+    held = studio.alarms.look(plans(session, now), feeds, studio.media.troubles(), now, archive)
     seen = acknowledgements(session, now)
     return [Shown(one, _of(one, seen)) for one in held]
 
@@ -79,8 +83,10 @@ def _of(held: Held, seen: Sequence[AlarmAcknowledgement]) -> AlarmAcknowledgemen
 
 def words(studio: Studio, feeds: Sequence[Told]) -> Mapping[str, str]:
     """For the pulse: by channel ("": the machine) what stands, as one comparable word. Raises DatabaseAway."""
+    now = datetime.now(UTC)
+    archive = studio.archive(now)
     with transaction(studio.engine) as session:
-        found = look(studio, session, feeds, datetime.now(UTC))
+        found = look(studio, session, feeds, archive, now)
     told: dict[str, str] = {}
     for one in found:
         channel = one.held.alarm.channel
@@ -124,8 +130,9 @@ def _acknowledge(studio: Studio, view: View) -> Response:
     key, back = view.field("alarm"), view.field("back")
     if not KEY_PATTERN.fullmatch(key):
         raise HTTPException(HTTPStatus.NOT_FOUND)
+    archive = studio.archive(view.visit.now)
     with transaction(studio.engine) as session:
-        found = look(studio, session, studio.media.feeds(), view.visit.now)
+        found = look(studio, session, studio.media.feeds(), archive, view.visit.now)
         one = next((one for one in found if one.held.alarm.key == key), None)
         if one is not None:
             of = one.held.alarm.of

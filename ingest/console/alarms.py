@@ -86,7 +86,7 @@ class OfArchive:
 
     @property
     def key(self) -> str:
-        """Twice as many are another alarm; one more or less is not."""
+        """Twice as many are another alarm: it changes where their number passes 2, 4, 8 and so on."""
         return f"{self.kind}.{self.recording_id or 1 << (self.count.bit_length() - 1)}"
 
 

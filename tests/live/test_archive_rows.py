@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -108,6 +109,21 @@ def test_nothing_is_stated_of_papers_that_are_not_what_they_were(pages: Pages) -
     refused = stranger.get(public)
     assert refused.status_code == 409 and "database" in refused.text
     assert "recording.statement" not in pages.acts(newest)
+
+
+def test_on_the_air_one_statement_stands_for_a_while_however_the_papers_grow(pages: Pages) -> None:
+    a, folder = pages.world.a, pages.mail.parent / "recordings" / pages.world.a.recording_id
+    path = f"/en/recordings/{a.recording_id}/statement/statement.json"
+    with transaction(pages.engine) as session:
+        session.execute(update(Recording).where(Recording.id == a.recording_id).values(state="recording"))
+    stranger = pages.browser()
+    first = stranger.get(path).json()
+    with (folder / "signatures.jsonl").open("rb+") as file:
+        os.utime(file.fileno())
+    pages.clock.forward(seconds=20)
+    assert stranger.get(f"{path}?anew=1").json() == first, "whoever asks"
+    pages.clock.forward(seconds=20)
+    assert stranger.get(path).json() != first
 
 
 def test_an_archivist_sees_what_is_not_safe(pages: Pages) -> None:

@@ -19,6 +19,7 @@ from archive.recordings.check import check_files
 from archive.recordings.checks import Due
 from archive.recordings.describe import describe_closed
 from archive.recordings.ledger import Ledger, make_fact
+from archive.recordings.locations.errors import Unreachable
 from archive.recordings.locations.folder import FolderStore
 from archive.recordings.policy_errors import BadReason, NotOpen
 from archive.recordings.resolve import Turn
@@ -216,6 +217,47 @@ def test_no_order_removes_what_a_ledger_names_nor_the_last_bytes_of_a_lost_file(
     assert resolve.REMOVED not in {one["fact"] for one in events(here, it)}
 
 
+class Leaving(FolderStore):
+    """Away as soon as its ledger was read so many times."""
+
+    reads = 1
+
+    def open(self, key: str) -> Iterator[bytes]:
+        self.reads -= key.endswith(LEDGER_NAME)
+        if self.reads < 0:
+            raise Unreachable(self.name, "unplugged")
+        return super().open(key)
+
+
+def test_nothing_is_told_as_done_at_a_place_that_went_away_meanwhile(here: Scene) -> None:
+    it = record(here)
+    local = here.settings.recordings / it
+    (local / "source/1.m4s").write_bytes(b"broken")
+    (local / "source/stray.txt").write_text("x")
+    turn = ordered(here, it, planned(here, it, "local"))
+    stores = {**here.stores, "local": Leaving("local", here.settings.recordings)}
+    came = Resolver(Fixity(here.settings, here.engine, stores, {})).carry_out(turn)
+    assert came is not None and (came.repaired, came.removed) == ([], []), "it stands as it was"
+    assert came.trouble is not None and "unplugged" in came.trouble and (local / "source/stray.txt").exists()
+    stores = {**here.stores, "arusha": FolderStore("arusha", Path(here.settings.data) / "not-mounted")}
+    came = Resolver(Fixity(here.settings, here.engine, stores, {})).carry_out(turn)
+    assert came is not None and (came.repaired, came.removed) == ([], ["source/stray.txt"]), "another is away"
+    assert len(came.failed) == 1
+    carried(here, turn)
+    assert check(here, it)["local"] == ("whole", None)
+
+
+def test_a_place_that_goes_away_while_copies_are_mended_is_not_called_faulty(here: Scene) -> None:
+    it, arusha = record(here), Leaving("arusha", Path(here.settings.data) / "arusha")
+    arusha.reads = 2
+    (here.settings.recordings / it / "source/1.m4s").write_bytes(b"broken")
+    checker = Fixity(here.settings, here.engine, {**here.stores, "arusha": arusha}, {})
+    checker.examine(Due(it, ["arusha", "local"], 0))
+    found = {one.location: one for one in checker.mend(Due(it, ["arusha", "local"], 0)).copies}
+    assert found["arusha"].away is not None and "unplugged" in found["arusha"].away
+    assert check(here, it) == {"arusha": ("whole", None), "local": ("whole", None)}
+
+
 class Slow(FolderStore):
     """Time to be killed after each file."""
 
@@ -275,6 +317,37 @@ def test_a_gap_closes_when_its_file_is_back_and_right(here: Scene, empty: Engine
     with here.session() as session:
         assert resolve.lost_files(session, it) == set()
     compare_with_rebuilt(here, it, empty)
+
+
+def test_a_gap_closes_also_where_the_index_was_lost_and_is_back(here: Scene) -> None:
+    it, names = record(here), ("source/index.m3u8", "source/3.m4s")
+    places = (here.settings.recordings / it, Path(here.settings.data) / "arusha" / it)
+    kept = {name: (places[0] / name).read_bytes() for name in names}
+    (places[0] / names[1]).unlink()
+    (places[1] / names[1]).unlink()
+    carried(here, ordered(here, it, planned(here, it, "local")))
+    assert told_gaps(here, it) == ("ended", [(6000, 8000)])
+    for place in places:
+        (place / names[0]).unlink()
+    carried(here, ordered(here, it, planned(here, it, "local")))
+    check(here, it)
+    assert told_gaps(here, it) == ("ended", [(6000, 8000)]), "without the index nobody knows better"
+    for name, data in kept.items():
+        (places[1] / name).write_bytes(data)
+    check(here, it)
+    assert told_gaps(here, it) == ("complete", [])
+    with here.session() as session:
+        assert resolve.lost_files(session, it) == set()
+
+
+def test_a_place_that_does_not_answer_is_no_reason_to_read_the_others(here: Scene) -> None:
+    it = record(here)
+    for place in (here.settings.recordings / it, Path(here.settings.data) / "arusha" / it):
+        (place / "source/3.m4s").unlink()
+    carried(here, ordered(here, it, planned(here, it, "local")))
+    away = {**here.stores, "arusha": FolderStore("arusha", Path(here.settings.data) / "not-mounted")}
+    found, is_well = Fixity(here.settings, here.engine, away, {}).examine(Due(it, ["arusha"], 0))
+    assert is_well and found.copies[0].away is not None
 
 
 def test_a_new_name_is_told_to_every_closed_recording_some_at_a_time(here: Scene) -> None:

@@ -5,12 +5,19 @@ No media process runs here: to the console it is away, and no feed comes to what
 
 import re
 from datetime import timedelta
+from pathlib import Path
 
 from sqlalchemy import select
 
 from archive.recordings.tables import RecordingCopy
-from core.database import transaction
+from core.database import open_engine, transaction
+from ingest.console import Studio, alarm_desk
+from mbashara.archive_calls import ArchiveCalls
+from mbashara.load import LoadMeter
+from mbashara.media_processes import MediaProcesses
+from mbashara.settings import Settings
 from tests.live.pages_kit import ROOT, Browser, Pages
+from tests.live.staff_kit import PEPPER
 
 
 def alarms(browser: Browser, path: str = "/en/console") -> dict[str, str]:
@@ -88,3 +95,13 @@ def test_the_archives_severe_alarms_are_on_the_wall_with_their_remedy(pages: Pag
             copy.state = "whole"
     pages.clock.forward(seconds=1)
     assert not {faulty, few} & set(alarms(engineer)), "mended"
+
+
+def test_one_connection_is_enough_for_them(pages: Pages, tmp_path: Path) -> None:
+    """Nobody waits for a second one while he has the first: as many as there are connections would wait for good."""
+    engine, settings = open_engine(pages.engine.url.render_as_string(False), pool_size=1), Settings(data=tmp_path)
+    media, load = MediaProcesses(settings), LoadMeter(settings, MediaProcesses(settings))
+    studio = Studio(engine, media, PEPPER, "", tmp_path, tmp_path, load.read, archive=ArchiveCalls(engine))
+    told = alarm_desk.words(studio, []).get("alfa-1", "")
+    engine.dispose()
+    assert [key for key in of_archive(pages) if key not in told] == []

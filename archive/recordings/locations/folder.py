@@ -62,7 +62,7 @@ _KINDS: dict[int, type[StoreError]] = {
 
 class FolderStore:
     """`past_cache`: what is verified is read from the disk, not from memory, as far as the system can; and nothing that
-    viewers have in memory is pushed out."""
+    viewers have in memory is pushed out, but where the file system knows no reads past memory."""
 
     def __init__(self, name: str, folder: Path, *, past_cache: bool = True) -> None:
         self._name, self._folder, self._past_cache = name, folder, past_cache
