@@ -5,6 +5,7 @@ import http.client
 import json
 import subprocess
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,12 @@ def done(up: Up, token: str, job: str) -> dict[str, Any]:
 
 def makers(up: Up) -> list[psutil.Process]:
     work = psutil.Process(up.process_id("work"))
-    return [one for one in work.children() if "mbashara.export_file" in one.cmdline()]
+    found = []
+    for one in work.children():
+        with suppress(psutil.Error):  # it was just killed
+            if "mbashara.export_file" in one.cmdline():
+                found.append(one)
+    return found
 
 
 def verified(up: Up, file: Path) -> tuple[int, str]:
