@@ -214,7 +214,8 @@ def error_pages(site: Site) -> dict[int | type[Exception], Callable[..., Respons
     def on_http_error(request: Request, error: HTTPException) -> Response:
         if error.status_code < 400:
             return Response(status_code=error.status_code, headers=error.headers)
-        response = site.error(request, error.status_code)
+        closed = error.closure.said if isinstance(error, genuine.NotOpen) else None
+        response = site.error(request, error.status_code, closed)
         response.headers.update(error.headers or {})
         return response
 

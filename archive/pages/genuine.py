@@ -57,6 +57,14 @@ def routes(site: Site, archive: Archive) -> list[BaseRoute]:
     ]
 
 
+class NotOpen(HTTPException):
+    """To the public; the closure says so in words."""
+
+    def __init__(self, closure: closures.Closure) -> None:
+        super().__init__(HTTPStatus.FORBIDDEN, headers={"cache-control": "no-store"})
+        self.closure = closure
+
+
 def find(session: Session, recording_id: str) -> Found:
     found = rows.find_recording(session, recording_id) if is_id(recording_id) else None
     if found is None:
@@ -70,7 +78,7 @@ def find_open(session: Session, recording_id: str) -> Found:
     found = find(session, recording_id)
     closure = closures.closure_of(session, recording_id)
     if closure is not None and closure.status is HTTPStatus.FORBIDDEN:
-        raise HTTPException(HTTPStatus.FORBIDDEN)
+        raise NotOpen(closure)
     return found
 
 

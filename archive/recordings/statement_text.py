@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from archive.recordings.account import SOUND_ONLY
 from archive.words import N_, translate
 from core.web import dates
 from core.web.i18n import Language
@@ -28,6 +29,8 @@ EVENTS = {
 KINDS = {"video": N_("picture"), "audio": N_("sound")}
 
 
+PICTURE_MS = 40
+"""How long a picture lasts at 25 a second."""
 STATES = {
     "copying": N_("being copied"),
     "whole": N_("whole"),
@@ -92,7 +95,7 @@ class _Teller:
         each = [one for one in self.statement["renditions"] if one["gaps"] and one["gaps"] != best["gaps"]]
         tables += [self.gaps(self.say(N_("Missing in {name}"), name=one["name"]), one["gaps"]) for one in each]
         return Told(
-            self.language, title, self.say(N_("Completeness statement")), self.verdict(), not best["gap_ms"],
+            self.language, title, self.say(N_("Completeness statement")), self.verdict(), self.is_whole(),
             (
                 (self.say(N_("Title")), title),
                 (self.say(N_("Institution")), self.pick(self.statement["institution"], self.statement["channel"])),
@@ -115,8 +118,19 @@ class _Teller:
             return self.say(N_("The broadcast is not over. This is what was held when the statement was made."))
         if not best["gap_ms"]:
             return self.say(N_("Everything that was on the air is held."))
+        if self.is_whole():
+            text = N_(
+                "Everything that was on the air is held. Where a feed ended, its sound went on a little longer than "
+                "its picture: {missing} in all, each time no more than a picture lasts."
+            )
+            return self.say(text, missing=length(best["gap_ms"]))
         told = {"held": length(best["held_ms"]), "whole": length(on_air["ms"]), "missing": length(best["gap_ms"])}
         return self.say(N_("Of {whole} on the air {held} are held. {missing} are missing, as listed below."), **told)
+
+    def is_whole(self) -> bool:
+        """No picture is missing: sound ends up to a picture's length after the last one."""
+        gaps = self.statement["best"]["gaps"]
+        return all(one["cause"] == SOUND_ONLY and one["to_ms"] - one["from_ms"] <= PICTURE_MS for one in gaps)
 
     def percent(self) -> str:
         """Rounded down: only what is whole is 100 %."""

@@ -216,11 +216,13 @@ class Site:
         visitor = visitors.read_visitor(request, secure=self.secure)
         return visitor.proves(request.headers.get("x-csrf", ""), self._csrf_key)
 
-    def error(self, request: Request, status: int) -> Response:
-        """A helpful page for an error, in the language of the address."""
+    def error(self, request: Request, status: int, closed: Callable[[Language], str] | None = None) -> Response:
+        """A helpful page for an error, in the language of the address. `closed` says why something is not open to the
+        public: no account would help."""
         view = self._view(request, Language.of_path(request.url.path), None)
         known = status if status in _EXPLAINED else HTTPStatus.INTERNAL_SERVER_ERROR
-        return self.render(view, Page("core/error.html", {"status": int(known)}, HTTPStatus(status)))
+        facts = {"status": int(known), "closed": closed(view.language) if closed else ""}
+        return self.render(view, Page("core/error.html", facts, HTTPStatus(status)))
 
     def render(self, view: View, page: Page) -> Response:
         shown = {"view": view, "live_now": self._door.live_now(), **page.facts}

@@ -216,6 +216,9 @@ def test_whoever_watches_what_is_closed_is_on_record_once(pages: Pages) -> None:
     admin.get(f"{media}/source/0.m4s")
     assert pages.acts(newest) == ["recording.watch", "recording.watch"], "each person's start, from whatever file"
     assert [one.get(f"{media}/source/0.m4s").status_code for one in (other, stranger)] == [404, 303]
+    for language, said in (("sw", "Haijafunguliwa kwa umma"), ("en", "not open to the public")):
+        refused = stranger.get(f"/{language}/recordings/{a.recording_id}/verify")
+        assert refused.status_code == 403 and said in refused.text and "Akaunti yako" not in refused.text
     with transaction(pages.engine) as session:
         session.get_one(Recording, a.recording_id).disposed_at = NOW
     assert engineer.get(f"{media}/source/0.m4s").status_code == 410

@@ -123,6 +123,9 @@ def attached(pdf: bytes) -> bytes:
     return bytes(pypdfium2.PdfDocument(BytesIO(pdf)).get_attachment(0).get_data())
 
 
+AT = "2026-11-24T08:00:23.999+00:00"
+
+
 def test_only_what_is_whole_is_a_hundred_percent(tmp_path: Path) -> None:
     whole = statement(make_recording(tmp_path / "1", lost=()))
     assert tell(whole, Language.EN).verdict == "Everything that was on the air is held."
@@ -130,6 +133,13 @@ def test_only_what_is_whole_is_a_hundred_percent(tmp_path: Path) -> None:
     nearly = statement(make_recording(tmp_path / "2", lost=()))
     nearly["statement"]["best"] |= {"held_ms": 23_999, "gap_ms": 1}
     assert ("Held", "0:00:23.999 (99.995 %)") in tell(nearly, Language.EN).facts
+    ends = {"from_ms": 23_999, "to_ms": 24_000, "from": AT, "to": AT, "cause": "sound only"}
+    nearly["statement"]["best"]["gaps"] = [ends]
+    told = tell(nearly, Language.EN)
+    assert told.is_complete and "a little longer than its picture" in told.verdict
+    for worse in ({**ends, "from_ms": 23_900}, {**ends, "cause": "disk full"}):
+        nearly["statement"]["best"]["gaps"] = [ends, worse]
+        assert not tell(nearly, Language.EN).is_complete and "are missing" in tell(nearly, Language.EN).verdict
     growing = statement(make_recording(tmp_path / "3", is_over=False))
     assert "not over" in tell(growing, Language.EN).verdict
 
