@@ -33,6 +33,8 @@ ROUND_S, RESTING_S = 5.0, 60.0
 OLD_S = 30.0
 """A picture that nobody answers for is taken away when it is this old."""
 WEIGH_TRIES, WEIGH_S = 60, 0.11
+SESSION_NICE = 10
+"""A tenth of a busy processor: on a full machine too an engineer hears of silence within seconds."""
 FeedName = tuple[str, str]
 """Channel and role."""
 
@@ -127,9 +129,10 @@ def rounds(stopping: threading.Event, pace_s: float = ROUND_S) -> Iterator[None]
         stopping.wait(max(pace_s - worked_s, worked_s))
 
 
-def step_back() -> None:
+def step_back(session_nice: int = 19) -> None:
     """Behind everything else on the machine; the decoders inherit it. Linux may weigh sessions against each other
-    before it looks at who is in them (sched(7), autogroup): so it is a session of its own, and of the least weight."""
+    before it looks at who is in them (sched(7), autogroup): so it is a session of its own, by default of the least
+    weight."""
     os.nice(19)
     with suppress(OSError, AttributeError):
         os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
@@ -137,7 +140,7 @@ def step_back() -> None:
         os.setsid()
     for _ in range(WEIGH_TRIES):
         try:
-            Path("/proc/self/autogroup").write_text("19")
+            Path("/proc/self/autogroup").write_text(str(session_nice))
         except BlockingIOError:  # the kernel takes ten a second, of all
             time.sleep(WEIGH_S)
         except OSError:
@@ -149,7 +152,7 @@ def step_back() -> None:
 def main() -> int:
     settings = Settings()
     logs.configure("stills", settings.log_level)
-    step_back()
+    step_back(SESSION_NICE)
     stopping = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopping.set())

@@ -77,7 +77,7 @@ def test_levels_of_feeds_are_on_the_wall_on_the_air_or_held(mbashara_up: Up) -> 
         engineer(up) as client,
     ):
         cards: list[str] = []
-        until(lambda: peaks_of(look(client, "sikio", cards)) == PEAKS, "not the tone's level on the wall")
+        until(lambda: peaks_of(look(client, "sikio", cards)) == PEAKS, "not the tone's level on the wall", 45)
         card = cards[-1]
         assert "Hakuna sauti" in card and "sikio.primary.left" not in card
 
