@@ -1,5 +1,6 @@
 """The web process: the rooms' pages, /healthz and /metrics, on uvicorn behind the edge."""
 
+import gc
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -234,8 +235,11 @@ def error_pages(site: Site) -> dict[int | type[Exception], Callable[..., Respons
 def main() -> int:
     settings = Settings()
     logs.configure("web", settings.log_level)
+    served = application(settings)
+    gc.freeze()  # or each full collection walks all modules and templates too: a tenth of a second, in someone's page
+    gc.set_threshold(50_000, 20, 50)
     uvicorn.run(
-        application(settings),
+        served,
         uds=str(settings.socket("web")),
         loop="uvloop",
         http="httptools",
