@@ -218,7 +218,7 @@ static void fill(struct reading *one, uint8_t *space, size_t space_bytes, const 
 /* Reads open files to their ends, two at a time, and tells each one's hash. `space`: of twice `space_bytes`, a multiple
    of 4096; it begins at a page. */
 void sha256_files(const int *files, size_t count, uint8_t *space, size_t space_bytes, struct outcome *outcomes) {
-    struct reading one = {0}, other = {0};
+    struct reading one = {.data = space}, other = {.data = space};
     size_t next = 0;
     for (;;) {
         fill(&one, space, space_bytes, files, count, &next, outcomes);
