@@ -74,6 +74,11 @@ def command(settings: Settings) -> list[str]:
     ]
 
 
+def own(settings: Settings) -> list[Path]:
+    """What the server works on; shared memory is files too."""
+    return [settings.data / "postgres", settings.data / "log", settings.run / "postgres", Path("/dev/shm")]  # noqa: S108
+
+
 def wait_until_up(settings: Settings, timeout_s: float = START_TIMEOUT_S) -> None:
     """Waits for the embedded server and makes our database in it. Blocks; not for a loop."""
     deadline = time.monotonic() + timeout_s
