@@ -60,7 +60,7 @@ def entrance(own: Sequence[Path]) -> list[str]:
     return [sys.executable, "-m", "mbashara.fence", *map(str, own), "--"]
 
 
-def main(arguments: Sequence[str]) -> None:
+def main(arguments: list[str]) -> None:
     settings, at = Settings(), arguments.index("--")
     own, command = [Path(one) for one in arguments[:at]], arguments[at + 1 :]
     logs.configure(Path(command[0]).name, settings.log_level)
