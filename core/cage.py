@@ -93,10 +93,10 @@ def shut() -> None:
         os.close(rules)
 
 
-def die_with_parent(parent_id: int) -> None:
-    """For a child between fork and exec: it is killed when `parent_id` is."""
+def die_with_parent(parent_id: int, number: int = signal.SIGKILL) -> None:
+    """For a child between fork and exec: the kernel sends it the signal when `parent_id` dies, even by kill -9."""
     if sys.platform == "linux":
-        _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        _LIBC.prctl(PR_SET_PDEATHSIG, number)
         if os.getppid() != parent_id:  # it died before we asked
             os._exit(1)
 

@@ -14,8 +14,9 @@ from pathlib import Path
 import psycopg
 from sqlalchemy import Engine
 
+from core import cage
 from core.database import migrate
-from mbashara.children import as_account, die_with_parent
+from mbashara.children import as_account
 from mbashara.data import DataError, account, open_lock, prepare, stepped_down, try_lock
 from mbashara.settings import Settings
 
@@ -133,7 +134,7 @@ def _started(settings: Settings) -> Iterator[None]:
         cwd="/",
         stderr=subprocess.DEVNULL,
         start_new_session=True,
-        preexec_fn=partial(die_with_parent, STOP_SIGNAL, os.getpid()),
+        preexec_fn=partial(cage.die_with_parent, os.getpid(), STOP_SIGNAL),
         **as_account(account()),
     )
     try:
