@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
-from archive.recordings import policy, resolve, statement, statement_pdf
+from archive.recordings import policy, resolve, statement_pdf
 from archive.recordings.resolve_plan import Entry, Plan
 from archive.recordings.statement_pdf import render_pdf
 from archive.recordings.tables import RecordingCopy
@@ -24,6 +24,7 @@ from mbashara.notary import Notary
 from mbashara.settings import Settings
 from tests.live.pages_kit import EXPORT, EXPORT_SHA256, ROOT, Browser, Pages
 from tests.live.staff_kit import BY, NOW
+from tests.unit.recording_kit import is_genuine
 
 
 def send(browser: Browser, path: str, data: bytes, name: str = "x.mp4") -> tuple[int, str]:
@@ -82,7 +83,7 @@ def test_the_papers_are_checked_off_line_and_name_nobody(pages: Pages, tmp_path:
     assert shown.status_code == 200 and shown.text.count("url(#hatch)") == 1 and "dodoma" not in shown.text
     document = stranger.get(f"/sw/recordings/{b.recording_id}/statement/statement.json").json()
     keys = {one["id"] for one in json.loads(stranger.get("/keys.json").text)["keys"]}
-    assert statement.is_genuine(document) and document["signature"]["id"] in keys
+    assert is_genuine(document) and document["signature"]["id"] in keys
     again = stranger.get(f"/sw/recordings/{b.recording_id}/statement/statement.json").json()
     assert again == document, "who reloads has nothing signed"
     assert stranger.get(f"/en/recordings/{b.recording_id}/statement/statement.pdf").content.startswith(b"%PDF")
