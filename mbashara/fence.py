@@ -10,6 +10,7 @@ libraries and certificates may lie anywhere; it writes in its own folders alone.
 """
 
 import os
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -25,6 +26,7 @@ WRITE_FILE = 1 << 1
 COMMON = (("/", cage.READ_DIR), ("/dev/null", cage.READING | WRITE_FILE), ("/proc", cage.READING | WRITE_FILE))
 """Names of files are nobody's secret, and Python looks for modules by them. By /proc a child steps back and says that
 it goes first; memory of processes outside is closed to whoever is fenced."""
+REMOTE = re.compile(r"nfs|cifs|smb|ceph|9p|afs|gluster|lustre|fuse\.")
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("mbashara.fence")
 
@@ -43,16 +45,27 @@ def close(settings: Settings, own: Sequence[Path]) -> None:
 def _rules(settings: Settings, own: Sequence[Path]) -> int | None:
     data = settings.data.resolve()
     around = [one for one in cage.programs() if not data.is_relative_to(one[0])]
-    around += ((str(path), cage.READING) for path in _beside(data))
+    around += ((path, cage.READING) for path in _beside(data))
     mine = [(str(path), cage.READING | cage.WRITING) for path in own]
     return cage.ruleset([*COMMON, *around, *mine], with_tcp=True)
 
 
-def _beside(data: Path) -> Iterator[Path]:
-    """All that is neither the folder nor above it. No links: what they lead to is met by its own name, or is inside."""
+def _beside(data: Path) -> Iterator[str]:
+    """All that is neither the folder nor above it. No links: what they lead to is met by its own name, or is inside.
+    No other machine's files either: where that machine is away, so much as looking at them would wait for it."""
+    remote = _remote_mounts()
     for above in data.parents:
-        with suppress(OSError):  # one that the account may pass through, not list
-            yield from (one for one in above.iterdir() if not data.is_relative_to(one) and not one.is_symlink())
+        with suppress(OSError), os.scandir(above) as entries:  # not one that the account may pass through, not list
+            for one in entries:
+                if not (one.is_symlink() or one.path in remote or data.is_relative_to(one.path)):
+                    yield one.path
+
+
+def _remote_mounts() -> set[str]:
+    with suppress(OSError), open("/proc/self/mountinfo") as file:
+        mounts = [line.partition(" - ") for line in file]
+        return {place.split()[4] for place, _, kind in mounts if REMOTE.match(kind)}
+    return set()
 
 
 def entrance(own: Sequence[Path]) -> list[str]:
