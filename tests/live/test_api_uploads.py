@@ -99,12 +99,17 @@ def depot(tmp_path: Path) -> Depot:
     return Depot(tmp_path, 1_000_000, 3, timedelta(hours=HOURS), 0, 10**9)
 
 
-@pytest.fixture
-def sender(engine: Engine, depot: Depot, request: pytest.FixtureRequest) -> Iterator[Sender]:
-    name = f"t{abs(hash(request.node.name)) % 10**9}"
-    yield Sender(engine, depot, name, "alfa", pace=Pace(UNLIMITED, at_once=2))
+@pytest.fixture(autouse=True)
+def forgotten(engine: Engine) -> Iterator[None]:
+    """Uploads that a test leaves."""
+    yield
     with transaction(engine) as session:
         session.query(ImportJob).delete()
+
+
+@pytest.fixture
+def sender(engine: Engine, depot: Depot, request: pytest.FixtureRequest) -> Sender:
+    return Sender(engine, depot, f"t{abs(hash(request.node.name)) % 10**9}", "alfa", pace=Pace(UNLIMITED, at_once=2))
 
 
 def checksum(algorithm: str, data: bytes) -> str:
