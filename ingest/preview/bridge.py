@@ -95,7 +95,8 @@ class SoundBridge:
                 item = self._pending.popleft()
                 at_ms = self._forward.of(item.dts_ms) if isinstance(item, Packet) else self._forward.at_ms
                 child.stdin.writelines(flv.write_tag(item, at_ms))
-                await asyncio.wait_for(child.stdin.drain(), self._stuck_s)
+                async with asyncio.timeout(self._stuck_s):  # wait_for may swallow a cancellation (Python 3.11)
+                    await child.stdin.drain()
 
     async def _read(self, child: Process) -> None:
         assert child.stdout is not None

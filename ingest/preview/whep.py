@@ -111,9 +111,12 @@ class Previews:
     async def _close(self, session: Session) -> None:
         self._sessions.pop(session.identity, None)
         feed = session.relay.feed
-        if not self._of(feed) and self._relays.get(feed) is session.relay:
-            await self._relays.pop(feed).close()
+        is_last = not self._of(feed) and self._relays.get(feed) is session.relay
+        if is_last:
+            self._relays.pop(feed)
         await session.close()
+        if is_last:
+            await session.relay.close()
 
     def _end_feed(self, feed: Feed, reason: Reason | None) -> None:
         """All sessions of a feed that is over; those with its picture where that can't be played."""

@@ -112,6 +112,25 @@ def test_one_that_stands_still_is_followed_by_another(sent: list[SoundItem]) -> 
     run(scenario())
 
 
+@pytest.mark.parametrize("steps", range(5))
+def test_it_ends_at_whatever_moment(steps: int, sent: list[SoundItem]) -> None:
+    """Between any two steps of what is sent, the last sound just having come."""
+
+    async def scenario() -> None:
+        told: list[Sound] = []
+        bridge = SoundBridge(told.append)
+        for item in sent[:20]:
+            bridge.take(item)
+        await until(lambda: len(told) > 0)
+        for item in sent[20:23]:
+            bridge.take(item)
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        await bridge.close()
+
+    asyncio.run(asyncio.wait_for(scenario(), 5))
+
+
 def test_messages_are_read_however_they_are_cut() -> None:
     written, reader = write_sound(SOUND), SoundReader()
     told = [reader.feed(written[at : at + 1]) for at in range(len(written))]
