@@ -15,7 +15,7 @@ import resource
 import signal
 import struct
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from functools import cache
 from typing import NamedTuple
@@ -28,6 +28,8 @@ EXECUTE, READ_FILE, READ_DIR, REFER, TRUNCATE = 1 << 0, 1 << 2, 1 << 3, 1 << 13,
 READING = EXECUTE | READ_FILE | READ_DIR
 WRITING = 0b1_1111_1111_0010 | REFER | TRUNCATE
 """Landlock's rights to write, remove, make, move and cut."""
+FOR_FILES = EXECUTE | READ_FILE | 1 << 1 | TRUNCATE
+"""What of them can be said of a file; the rest is of folders."""
 BIND_TCP, CONNECT_TCP, SCOPES = 1, 2, 3
 OPEN_FILES = 64
 KEPT_VARIABLES = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH")
@@ -85,16 +87,16 @@ def go_in(limits: Limits) -> None:
 def shut() -> None:
     """For a caged Python that has all modules of ours and now begins to read: our code's folder, where data may lie
     too, can't even be listed any more."""
-    rules = _ruleset([*_system(), *_interpreter()])
+    rules = ruleset([*_system(), *_interpreter()])
     if rules is not None:
-        _LIBC.syscall(LANDLOCK_RESTRICT_SELF, rules, 0)
+        restrict(rules)
         os.close(rules)
 
 
-def die_with_parent(parent_id: int) -> None:
-    """For a child between fork and exec: it is killed when `parent_id` is."""
+def die_with_parent(parent_id: int, number: int = signal.SIGKILL) -> None:
+    """For a child between fork and exec: the kernel sends it the signal when `parent_id` dies, even by kill -9."""
     if sys.platform == "linux":
-        _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        _LIBC.prctl(PR_SET_PDEATHSIG, number)
         if os.getppid() != parent_id:  # it died before we asked
             os._exit(1)
 
@@ -115,7 +117,7 @@ def _lock(limits: Limits, rules: int | None, calls: "ctypes.Structure | None") -
         # Where the kernel lets nobody make namespaces, the whitelist of protocols and the filter of calls stand alone.
         _LIBC.unshare(CLONE_NEWUSER | CLONE_NEWNET | CLONE_NEWIPC)
         if rules is not None:
-            _LIBC.syscall(LANDLOCK_RESTRICT_SELF, rules, 0)
+            restrict(rules)
         if calls is not None:
             _LIBC.prctl(PR_SET_SECCOMP, 2, ctypes.byref(calls), 0, 0)
 
@@ -128,7 +130,7 @@ def _rules(executable: str) -> int | None:
     """Kept open as long as this process lives; no child inherits it."""
     found = _found(executable)
     ours = (*_interpreter(), *_code()) if found == sys.executable else ()
-    return _ruleset([*_system(), (found, READING), *ours])
+    return ruleset([*_system(), (found, READING), *ours])
 
 
 def _found(executable: str) -> str:
@@ -137,31 +139,43 @@ def _found(executable: str) -> str:
     return next((path for place in places if os.access(path := os.path.join(place, executable), os.X_OK)), executable)
 
 
-def _ruleset(readable: Sequence[tuple[str, int]]) -> int | None:
-    """A descriptor; None where the kernel has no Landlock. The process that restricts itself with it opens no file for
-    writing, removes and makes none, has no TCP, signals nobody outside, and reads what is named and what is below."""
+def restrict(rules: int) -> bool:
+    """This thread, and what it starts from now on, by what `ruleset` gave. It becomes nobody else (setuid) any more."""
+    _LIBC.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    return bool(_LIBC.syscall(LANDLOCK_RESTRICT_SELF, rules, 0) == 0)
+
+
+def ruleset(allowed: Iterable[tuple[str, int]], *, with_tcp: bool = False) -> int | None:
+    """A descriptor; None where the kernel has no Landlock. The process that restricts itself with it does to files what
+    is allowed for their path or one above, opens no TCP unless `with_tcp`, and signals nobody outside."""
     version = _LIBC.syscall(LANDLOCK_CREATE_RULESET, None, 0, 1) if sys.platform == "linux" else -1
     if version < 1:
         return None
     known = READING | (WRITING & ~(0 if version >= 3 else TRUNCATE) & ~(0 if version >= 2 else REFER))
-    words = (known, *((BIND_TCP | CONNECT_TCP,) if version >= 4 else ()), *((SCOPES,) if version >= 6 else ()))
+    tcp = 0 if with_tcp else BIND_TCP | CONNECT_TCP
+    words = (known, *((tcp,) if version >= 4 else ()), *((SCOPES,) if version >= 6 else ()))
     attributes = (ctypes.c_uint64 * len(words))(*words)
-    ruleset: int = _LIBC.syscall(LANDLOCK_CREATE_RULESET, attributes, ctypes.c_size_t(8 * len(words)), 0)
-    if ruleset < 0:
+    made: int = _LIBC.syscall(LANDLOCK_CREATE_RULESET, attributes, ctypes.c_size_t(8 * len(words)), 0)
+    if made < 0:
         return None
-    for path, rights in readable:
+    for path, rights in allowed:
         with suppress(OSError):  # not on this machine
-            _allow(ruleset, path, rights)
-    return ruleset
+            _allow(made, path, rights & known)
+    return made
 
 
-def _allow(ruleset: int, path: str, rights: int) -> None:
+def _allow(rules: int, path: str, rights: int) -> None:
     descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
     try:
-        rights &= READING if os.path.isdir(path) else EXECUTE | READ_FILE
-        _LIBC.syscall(LANDLOCK_ADD_RULE, ruleset, PATH_BENEATH, struct.pack("=Qi", rights, descriptor), 0)
+        rights &= -1 if os.path.isdir(path) else FOR_FILES
+        _LIBC.syscall(LANDLOCK_ADD_RULE, rules, PATH_BENEATH, struct.pack("=Qi", rights, descriptor), 0)
     finally:
         os.close(descriptor)
+
+
+def programs() -> Iterator[tuple[str, int]]:
+    """What this Python, our code and programs of the system are made of."""
+    yield from (*_system(), *_interpreter(), *_code())
 
 
 def _system() -> Iterator[tuple[str, int]]:

@@ -2,7 +2,6 @@
 back-off when it dies, ended with all that it started."""
 
 import asyncio
-import ctypes
 import os
 import signal
 import time
@@ -15,14 +14,13 @@ from typing import Literal, TypedDict
 import psutil
 import structlog
 
+from core import cage
 from mbashara.data import Account
 
 FIRST_BACKOFF_S = 0.2
 LAST_BACKOFF_S = 10.0
 HEALTHY_AFTER_S = 30.0
 """A child that lived as long as this starts again from the first back-off."""
-PR_SET_PDEATHSIG = 1
-LIBC = ctypes.CDLL(None)
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("mbashara.supervisor")
 
@@ -40,15 +38,6 @@ def as_account(owner: Account | None) -> PopenIdentity:
     if owner is None:
         return {}
     return {"user": owner.user_id, "group": owner.group_id, "extra_groups": [], "umask": 0o002}
-
-
-def die_with_parent(stop_signal: int, parent_id: int) -> None:
-    """Runs in the child between fork and exec: the kernel sends it `stop_signal`
-    when the supervisor dies, even by kill -9 (Linux)."""
-    if hasattr(LIBC, "prctl"):
-        LIBC.prctl(PR_SET_PDEATHSIG, stop_signal)
-        if os.getppid() != parent_id:  # it died before we asked
-            os._exit(1)
 
 
 def backoff_s(failures: int) -> float:
@@ -137,7 +126,7 @@ class Child:
             stdout=2,  # our standard output is for people; a child's goes where its logs go
             pass_fds=self.spec.pass_fds,
             start_new_session=True,
-            preexec_fn=partial(die_with_parent, self.spec.stop_signal, os.getpid()),
+            preexec_fn=partial(cage.die_with_parent, os.getpid(), self.spec.stop_signal),
             **as_account(self.spec.owner),
         )
 

@@ -7,19 +7,21 @@ no font file.
 
 import asyncio
 import os
+import signal
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import imageio_ffmpeg
 import structlog
 from sqlalchemy.orm import Session
 
+from core import cage
 from core.channels import ChannelError, add_channel, rotate_keys
 from core.database import DatabaseAway, open_engine, transaction
 from mbashara import logs
-from mbashara.children import die_with_parent
 from mbashara.settings import Settings
 
 CHANNEL, NAME_SW, NAME_EN = "mfano", "Chaneli ya mfano", "Demo channel"
@@ -137,11 +139,10 @@ def _save(path: Path, key: str) -> None:
 async def publish(settings: Settings) -> int:
     """Runs one ffmpeg until it ends (the server went away, say); the supervisor starts us again."""
     url = f"rtmp://{settings.rtmp_address.reachable}/live/{await _key_when_possible(settings)}"
-    parent = os.getpid()
     process = await asyncio.create_subprocess_exec(
         *ffmpeg_command(url),
         stdin=asyncio.subprocess.PIPE,
-        preexec_fn=lambda: die_with_parent(15, parent),
+        preexec_fn=partial(cage.die_with_parent, os.getpid(), signal.SIGTERM),
     )
     assert process.stdin is not None
     log.info("demo feed starts", channel=CHANNEL)

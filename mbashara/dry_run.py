@@ -15,19 +15,18 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from signal import SIGKILL
 from typing import Any
 
 import structlog
 from sqlalchemy import Engine
 
+from core import cage
 from core.broadcasts import dry_runs
 from core.broadcasts.dry_runs import PATH_BYTES, Reason
 from core.database import DatabaseAway, transaction
 from core.keys import hash_key, new_key
 from core.tables import Channel, DryRun
 from mbashara import probe
-from mbashara.children import die_with_parent
 from mbashara.demo import feed_clock, ffmpeg_command
 from mbashara.dry_run_checks import Checks
 from mbashara.media_processes import MediaProcesses
@@ -108,7 +107,7 @@ class DryRuns:
         process = await asyncio.create_subprocess_exec(
             *self._command(run),
             stdin=asyncio.subprocess.PIPE,
-            preexec_fn=partial(die_with_parent, SIGKILL, os.getpid()),
+            preexec_fn=partial(cage.die_with_parent, os.getpid()),
         )
         assert process.stdin is not None
         clock = asyncio.create_task(_clock(process.stdin))

@@ -20,7 +20,7 @@ from core.media.hub import Hub
 from core.media.window import LiveWindow
 from core.web.http import Request, response, serve_http
 from ingest.rtmp.server import RtmpServer
-from mbashara import feeds, logs, previews
+from mbashara import feeds, fence, logs, previews
 from mbashara.broadcast import Parameters
 from mbashara.channels import Channels
 from mbashara.metrics import MediaMetrics
@@ -115,14 +115,14 @@ def find_ffmpeg() -> str:
     return str(imageio_ffmpeg.get_ffmpeg_exe())
 
 
-async def serve(settings: Settings, worker: int, rtmp: socket.socket) -> None:
+async def serve(settings: Settings, keys: Keys, worker: int, rtmp: socket.socket) -> None:
     """Until SIGTERM or SIGINT. Broadcasts are left as they are: the next process takes them up."""
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     recorder = Recorder(settings.recordings)
     recorder.start()
-    keys, hub = Keys(settings), Hub()
+    hub = Hub()
     parameters = Parameters(
         settings.live, recorder, unix_ms, ffmpeg=find_ffmpeg() if settings.ladder else None,
         **{name: getattr(settings, name) for name in PARAMETERS_FROM_SETTINGS},
@@ -200,10 +200,12 @@ def main() -> None:
     rtmp = socket.socket(fileno=int(os.environ["MBASHARA_RTMP_FD"]))
     rtmp.setblocking(False)
     rtmp.set_inheritable(False)  # the ladder's ffmpeg must not hold the port when this process is gone
+    keys = Keys(settings)
+    fence.close(settings, [settings.recordings, settings.keys_file.parent, settings.live, settings.run / "sock"])
     # What was imported is never garbage, and packets are freed by count: the collector need not look so often.
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
-    uvloop.run(serve(settings, worker, rtmp))
+    uvloop.run(serve(settings, keys, worker, rtmp))
 
 
 if __name__ == "__main__":

@@ -14,8 +14,9 @@ from pathlib import Path
 import psycopg
 from sqlalchemy import Engine
 
+from core import cage
 from core.database import migrate
-from mbashara.children import as_account, die_with_parent
+from mbashara.children import as_account
 from mbashara.data import DataError, account, open_lock, prepare, stepped_down, try_lock
 from mbashara.settings import Settings
 
@@ -74,6 +75,11 @@ def command(settings: Settings) -> list[str]:
     ]
 
 
+def own(settings: Settings) -> list[Path]:
+    """What the server works on; shared memory is files too."""
+    return [settings.data / "postgres", settings.data / "log", settings.run / "postgres", Path("/dev/shm")]  # noqa: S108
+
+
 def wait_until_up(settings: Settings, timeout_s: float = START_TIMEOUT_S) -> None:
     """Waits for the embedded server and makes our database in it. Blocks; not for a loop."""
     deadline = time.monotonic() + timeout_s
@@ -128,7 +134,7 @@ def _started(settings: Settings) -> Iterator[None]:
         cwd="/",
         stderr=subprocess.DEVNULL,
         start_new_session=True,
-        preexec_fn=partial(die_with_parent, STOP_SIGNAL, os.getpid()),
+        preexec_fn=partial(cage.die_with_parent, os.getpid(), STOP_SIGNAL),
         **as_account(account()),
     )
     try:

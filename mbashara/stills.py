@@ -20,7 +20,7 @@ import imageio_ffmpeg
 import structlog
 
 from ingest.console import Answer, Told
-from mbashara import feeds, logs
+from mbashara import feeds, fence, logs
 from mbashara.levels import ROUND_S as LEVELS_ROUND_S
 from mbashara.levels import Levels, is_looked_at
 from mbashara.media_processes import MediaProcesses
@@ -152,6 +152,7 @@ def step_back(session_nice: int = 19) -> None:
 def main() -> int:
     settings = Settings()
     logs.configure("stills", settings.log_level)
+    fence.close(settings, [settings.run])
     step_back(SESSION_NICE)
     stopping = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

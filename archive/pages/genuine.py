@@ -36,7 +36,7 @@ from core.web.site import Page, Site, View
 KEPT_S = 30
 MAX_GAPS = 200
 SHA256 = re.compile("[0-9a-f]{64}")
-PAPERS = {LEDGER_NAME: "application/jsonl", SIGNATURES_NAME: "application/jsonl"}
+HANDED_OUT = {LEDGER_NAME: "application/jsonl", SIGNATURES_NAME: "application/jsonl"}
 SCRIPT = Path(verify.__file__)
 
 Found = tuple[Recording, Broadcast, Channel, Institution]
@@ -220,10 +220,10 @@ def _paper(archive: Archive, view: View) -> Response:
     with transaction(archive.engine) as session:
         recording, *_ = find_open(session, recording_id)
     path = archive.recordings / recording_id / name
-    if name not in PAPERS or recording.state == "recording" or not path.is_file():
+    if name not in HANDED_OUT or recording.state == "recording" or not path.is_file():
         raise HTTPException(HTTPStatus.NOT_FOUND)
     headers = {"cache-control": "private, max-age=30"}  # too large for the edge's cache of pages
-    return FileResponse(path, media_type=PAPERS[name], filename=name, headers=headers)
+    return FileResponse(path, media_type=HANDED_OUT[name], filename=name, headers=headers)
 
 
 # Keys, and the script.

@@ -10,13 +10,12 @@ from threading import Lock
 from typing import Any, NamedTuple, TypeVar
 
 from archive.recordings import verify
-from archive.recordings.verify import CUSTODY_NAME, LEDGER_NAME, SIGNATURES_NAME, Report
+from archive.recordings.verify import LEDGER_NAME, PAPERS, Report
 
 T = TypeVar("T")
 MAX_KEPT = 500
 YOUNG_S = 10.0
 LOOKS = 3
-NAMES = (LEDGER_NAME, CUSTODY_NAME, SIGNATURES_NAME)
 
 
 class _Kept(NamedTuple):
@@ -84,7 +83,7 @@ def find_file(folder: Path, sha256: str) -> tuple[int, dict[str, Any]] | None:
 
 def version_of(folder: Path) -> tuple[tuple[int, int] | None, ...]:
     """Changes with any of the papers."""
-    return tuple(_stat(folder / name) for name in NAMES)
+    return tuple(_stat(folder / name) for name in PAPERS)
 
 
 def _stat(path: Path) -> tuple[int, int] | None:

@@ -28,10 +28,13 @@ from core import audit
 from core.database import transaction
 from core.staff.permissions import Act
 from core.tables import Recording
+from core.web.i18n import Language
 from core.web.site import Page, Site, View
 
 KEPT_S = 30
 MAX_MADE, MAX_WAITING = 200, 8
+MAX_PAPERS = 50
+"""PDFs of some ten kilobytes, some hundred where there are many gaps."""
 MADE_BY = "Mbashara"
 MAX_SAID = 10
 
@@ -58,7 +61,8 @@ class Made:
 
     def __init__(self) -> None:
         self._kept: OrderedDict[tuple[str, bool], _Kept] = OrderedDict()
-        self._lock = Lock()
+        self._papers: OrderedDict[tuple[str, Language], bytes] = OrderedDict()
+        self._lock, self._printing = Lock(), Lock()
         self._waiting = BoundedSemaphore(MAX_WAITING)
 
     def sealed(
@@ -83,6 +87,18 @@ class Made:
                 self._waiting.release()
         if isinstance(made, Doubtful):
             raise Doubtful(made.doubts)
+        return made
+
+    def on_paper(self, document: Statement, language: Language) -> bytes:
+        """As PDF, made once: a cookie or a parameter that no page knows leads past the edge's cache."""
+        from archive.recordings.statement_pdf import render_pdf  # long to load, and seldom wanted
+
+        key = (document["signature"]["signature"], language)
+        with self._printing:
+            made = self._papers.get(key) or render_pdf(document, language)
+            self._papers[key] = made
+            if len(self._papers) > MAX_PAPERS:
+                self._papers.popitem(last=False)
         return made
 
     def _found(
@@ -157,9 +173,7 @@ def _file(archive: Archive, made: Made, for_staff: bool, view: View) -> Page | R
     name = f"{document['statement']['recording']}-statement"
     match view.request.path_params["kind"]:
         case "statement.pdf":
-            from archive.recordings.statement_pdf import render_pdf  # long to load, and seldom wanted
-
-            body, kind, suffix = render_pdf(document, view.language), "application/pdf", f"-{view.language}.pdf"
+            body, kind, suffix = made.on_paper(document, view.language), "application/pdf", f"-{view.language}.pdf"
         case "statement.json":
             body, kind, suffix = statement.canonical(document) + b"\n", "application/json", ".json"
         case _:

@@ -22,10 +22,9 @@ from archive.recordings.locations.errors import Conflict, SourceDamaged, StoreEr
 from archive.recordings.locations.many import File, put_many
 from archive.recordings.locations.store import Store
 from archive.recordings.tables import RecordingCopy
-from archive.recordings.verify import CUSTODY_NAME, LEDGER_NAME, SIGNATURES_NAME
+from archive.recordings.verify import LEDGER_NAME, PAPERS
 from core.tables import Broadcast, Recording
 
-PAPERS = (LEDGER_NAME, CUSTODY_NAME, SIGNATURES_NAME)
 READ_BYTES = 1 << 20
 """Of a ledger in one turn: some thousand files."""
 PAPERS_PACE = timedelta(minutes=5)

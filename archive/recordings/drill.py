@@ -13,14 +13,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from archive.recordings.judge import PAPERS
 from archive.recordings.ledger import CUSTODY_NAME, LEDGER_NAME, Ledger, make_fact
 from archive.recordings.locations.errors import Missing
 from archive.recordings.locations.store import Store
 from archive.recordings.repair import Cycle, Outcome, Result, check_and_repair
 from archive.recordings.signatures import Heads, sign
 from archive.recordings.signing_keys import Signer
-from archive.recordings.verify import Finding, Line, hash_file, listed_files, read_chain
+from archive.recordings.verify import PAPERS, Finding, Line, hash_file, listed_files, read_chain
 
 RECORDING = "0" * 25 + "D"
 SEGMENTS = 40

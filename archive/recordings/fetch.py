@@ -4,7 +4,6 @@ from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 from archive.recordings import verify
-from archive.recordings.copies import PAPERS
 from archive.recordings.locations.errors import Damaged, Missing
 from archive.recordings.locations.fetch import fetch_file
 from archive.recordings.locations.store import Store, check_key
@@ -28,7 +27,7 @@ def fetch(
     What an earlier fetch left half done is gone on with. Raises StoreError, OSError, ValueError."""
     folder, place = recordings / f"{FETCHING}-{recording_id}", recordings / recording_id
     folder.mkdir(parents=True, exist_ok=True)
-    for name in PAPERS:
+    for name in verify.PAPERS:
         _fetch_paper(store, recording_id, name, folder)
     wrong = verify.verify(folder, keys, with_media=False)
     if wrong.findings or wrong.recording != recording_id:

@@ -17,6 +17,7 @@ from archive.recordings.verify import (
     CUSTODY_NAME,
     LEDGER_NAME,
     MAX_LEDGER_BYTES,
+    PAPERS,
     SIGNATURES_NAME,
     Chain,
     Finding,
@@ -28,8 +29,6 @@ from archive.recordings.verify import (
     read_lines,
 )
 
-PAPERS = (LEDGER_NAME, CUSTODY_NAME, SIGNATURES_NAME)
-"""In the order in which they are put: signatures that say more than the ledger beside them would condemn it."""
 _NO_FORGERY = frozenset({"torn", "unsigned_tail", "no_end", "number_lacking", "after_end", "retold"})
 
 

@@ -8,9 +8,8 @@ from sqlalchemy.orm import Session
 
 from archive.recordings import signing_keys
 from archive.recordings.verify import (
-    CUSTODY_NAME,
-    LEDGER_NAME,
     NOTES,
+    PAPERS,
     SIGNATURES_NAME,
     Chain,
     Finding,
@@ -37,7 +36,7 @@ def doubts_with(keys: Mapping[bytes, str | None], folder: Path, recording: Recor
 def compare(recording: Recording, folder: Path) -> Iterator[Finding]:
     """How the files lack what the row, read before them, tells of. They may have more: rows are read from the ledger a
     little later, and custody's are written into the file with the next signature."""
-    ledger, custody, signatures = (read_chain(folder / name) for name in (LEDGER_NAME, CUSTODY_NAME, SIGNATURES_NAME))
+    ledger, custody, signatures = (read_chain(folder / name) for name in PAPERS)
     yield from _compare(ledger, recording.ledger_bytes, recording.ledger_bytes, recording.ledger_head)
     yield from _compare(custody, recording.signed_custody_bytes, recording.custody_bytes, recording.custody_head)
     signed = [line for line in signatures.lines if "signature" in line]

@@ -17,11 +17,11 @@ from enum import StrEnum
 from pathlib import Path
 
 from archive.recordings.fixity import WORKERS, Examination, examine
-from archive.recordings.judge import PAPERS, Judgement, Standing, judge
+from archive.recordings.judge import Judgement, Standing, judge
 from archive.recordings.locations.config import LOCAL
 from archive.recordings.locations.errors import Missing, StoreError
 from archive.recordings.locations.store import Store
-from archive.recordings.verify import LEDGER_NAME, Chain, Finding, Line, read_lines
+from archive.recordings.verify import LEDGER_NAME, PAPERS, Chain, Finding, Line, read_lines
 
 MOST_FAULTY = 0.5
 """Of a copy's files; more at once, and the location is lost."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from archive.recordings.fixity import Examination, examine
-from archive.recordings.judge import PAPERS, Judgement, Standing
+from archive.recordings.judge import Judgement, Standing
 from archive.recordings.locations.errors import StoreError
 from archive.recordings.locations.store import Store
 from archive.recordings.repair import (
@@ -25,7 +25,7 @@ from archive.recordings.repair import (
     named,
     repair,
 )
-from archive.recordings.verify import Finding
+from archive.recordings.verify import PAPERS, Finding
 
 MOST = 500
 """Files of each kind in one plan: as many as a person can read. More are another order's."""

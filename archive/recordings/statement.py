@@ -5,10 +5,9 @@ The statement is JSON of numbers, texts and lists alone; `canonical` is its one 
 UTF-8). Signed is the SHA-256 of that. People read it as statement_text.py tells it, on paper by statement_pdf.py.
 """
 
-import base64
 import hashlib
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -153,16 +152,3 @@ def sealed(statement: Statement, sign: Sign) -> Statement:
     sha256 = hashlib.sha256(canonical(statement)).hexdigest()
     signature = sign(signed_text(statement["recording"], sha256))
     return {"statement": statement, "sha256": sha256, "signature": dict(signature)}
-
-
-def is_genuine(document: Mapping[str, Any], keys: Collection[bytes] | None = None) -> bool:
-    """Whether a sealed statement is unaltered and signed; by one of `keys` where they are given."""
-    try:
-        sha256 = hashlib.sha256(canonical(document["statement"])).hexdigest()
-        key = base64.b64decode(document["signature"]["key"])
-        signature = base64.b64decode(document["signature"]["signature"])
-        text = signed_text(document["statement"]["recording"], sha256)
-    except (KeyError, TypeError, ValueError):
-        return False
-    is_ours = keys is None or key in keys
-    return is_ours and document.get("sha256") == sha256 and verify.check_ed25519(key, text, signature)

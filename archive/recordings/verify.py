@@ -32,6 +32,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 LEDGER_NAME, CUSTODY_NAME, SIGNATURES_NAME = "ledger.jsonl", "custody.jsonl", "signatures.jsonl"
+PAPERS = (LEDGER_NAME, CUSTODY_NAME, SIGNATURES_NAME)
+"""In the order in which they are put: signatures that say more than the ledger beside them would condemn it."""
 GENESIS = "0" * 64
 MAX_LEDGER_BYTES = 1 << 30
 READ_BYTES = 1 << 20
@@ -226,7 +228,7 @@ NOTES = frozenset({"torn", "unsigned_tail", "no_end"})
 APART = "custody_apart"
 """Of a ledger that was downloaded: the custody log names people, so the site does not hand it out. No fault."""
 
-MADE_LATER = frozenset({LEDGER_NAME, CUSTODY_NAME, SIGNATURES_NAME})
+MADE_LATER = frozenset(PAPERS)
 PENDING_SUFFIXES = (".partial", ".new")
 
 MOST = 10**13

@@ -61,12 +61,6 @@ def _of(institution_id: int, broadcast_id: str) -> Select[BroadcastEvent]:
     return select(BroadcastEvent).where(mine)
 
 
-def json_lines(events: Iterable[BroadcastEvent]) -> Iterator[str]:
-    for event in events:
-        values = (event.id, event.at.isoformat(), event.broadcast_id, event.kind, event.actor, event.detail)
-        yield json.dumps(dict(zip(COLUMNS, values, strict=True)), ensure_ascii=False) + "\n"
-
-
 def csv_lines(events: Iterable[BroadcastEvent]) -> Iterator[str]:
     yield _csv_line(COLUMNS)
     for event in events:

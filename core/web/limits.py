@@ -50,6 +50,12 @@ class Buckets:
         retry_s = None if is_allowed else math.ceil((1 - level) / self._rate.per_s)
         return Allowance(self._rate.burst, int(level), full_s, retry_s)
 
+    def give_back(self, key: str) -> None:
+        """What was taken once; a bucket that was forgotten is full."""
+        with self._lock:
+            if key in self._levels:
+                self._levels[key] = self._level(key) + 1, self._clock_s()
+
     def is_empty(self, key: str) -> bool:
         with self._lock:
             return self._level(key) < 1

@@ -5,25 +5,15 @@ libav's ebur128 and astats do the sums in C; every 100 ms of sound one frame com
 
 import math
 from collections import deque
-from dataclasses import dataclass
 from fractions import Fraction
 
 import av
 from av.filter import Graph
 
-FLOOR_DB = -99.0
-"""Digital silence: minus infinity is no JSON."""
+from ingest.preview.sound import FLOOR_DB, Levels
+
 PEAK_FRAMES = 4
 """A peak is shown for as long as the momentary loudness's window, 400 ms."""
-
-
-@dataclass(frozen=True, slots=True)
-class Levels:
-    """`peak_dbfs` by channel; loudness in LUFS over the last 400 ms and 3 s, FLOOR_DB until so much was heard."""
-
-    peak_dbfs: tuple[float, ...]
-    momentary_lufs: float
-    short_term_lufs: float
 
 
 class LevelMeter:
@@ -34,6 +24,7 @@ class LevelMeter:
         self._shape = _shape(like)
         self._peaks: deque[tuple[float, ...]] = deque(maxlen=PEAK_FRAMES)
         self._graph = Graph()
+        self._graph.threads = 1
         source = self._graph.add_abuffer(
             sample_rate=like.sample_rate, format=like.format.name, layout=like.layout.name,
             time_base=Fraction(1, like.sample_rate),

@@ -1,48 +1,41 @@
-"""AAC to Opus (RFC 7587) and its levels: once a feed, in the previews' one thread, while the feed has viewers."""
+"""AAC to Opus (RFC 7587) and its levels, in a process of its own that sits in the cage: what it decodes is anyone's.
 
-import asyncio
-from collections import deque
-from collections.abc import Callable, Sequence
-from concurrent.futures import Executor
-from dataclasses import dataclass
+python -m ingest.preview.opus       FLV tags on standard input; on standard output what sound.py writes
+"""
+
+import os
+import sys
+from collections.abc import Sequence
 from fractions import Fraction
 
 import av
-import structlog
 
+from core import cage
+from core.media import flv
 from core.media.packet import AudioTrack, Packet
-from ingest.preview.meters import LevelMeter, Levels
-from ingest.preview.track import Encoded, Forward
+from ingest.preview.meters import LevelMeter
+from ingest.preview.sound import OpusPacket, Sound, write_sound
 
 RATE_HZ = 48_000
 FRAME_SAMPLES = 960
 BITRATE_BPS = 96_000
 TIME_BASE = Fraction(1, RATE_HZ)
-MAX_PENDING = 100
-"""AAC frames that wait for the thread: two seconds."""
 MAX_LAG_SAMPLES = RATE_HZ // 10
+READ_BYTES = 1 << 16
+LIMITS = cage.Limits(memory_bytes=2 << 30, cpu_s=3600)
+"""Of addresses, for stacks: libav's resampler has up to sixteen threads, by the processors. In memory it takes 41 MB.
+An hour of a processor is more than a day of sound."""
 
 SoundItem = Packet | AudioTrack
 
-log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Sound:
-    """What a batch became."""
-
-    packets: Sequence[Encoded]
-    levels: Levels | None
-
 
 class Converter:
-    """Used by one thread at a time. AAC that can't be decoded is left out and counted."""
+    """AAC that can't be decoded is left out and counted. The feed's times only go forward."""
 
     def __init__(self) -> None:
         self.broken = 0
         self._decoder: av.AudioCodecContext | None = None
         self._meter: LevelMeter | None = None
-        self._forward = Forward()
         self._position = 0
         self._resampler = _resampler()
         self._encoder = _encoder()
@@ -51,7 +44,7 @@ class Converter:
         packets = [packet for item in items for packet in self._take(item)]
         return Sound(packets, self._meter.levels if self._meter is not None else None)
 
-    def _take(self, item: SoundItem) -> list[Encoded]:
+    def _take(self, item: SoundItem) -> list[OpusPacket]:
         if isinstance(item, AudioTrack):
             self._decoder = _decoder(item)
             return []
@@ -60,7 +53,7 @@ class Converter:
 
     def _follow(self, dts_ms: int) -> None:
         """RTP's timestamps count samples; where sound is missing they go on with the feed's."""
-        expected = self._forward.of(dts_ms) * RATE_HZ // 1000
+        expected = dts_ms * RATE_HZ // 1000
         if expected - self._position > MAX_LAG_SAMPLES:
             self._position = expected
 
@@ -73,52 +66,17 @@ class Converter:
             self.broken += 1
             return []
 
-    def _encode(self, frame: av.AudioFrame) -> list[Encoded]:
+    def _encode(self, frame: av.AudioFrame) -> list[OpusPacket]:
         frame.pts = None  # the resampler and the encoder count on their own
         if self._meter is None or not self._meter.fits(frame):
             self._meter, self._resampler = LevelMeter(frame), _resampler()
         self._meter.take(frame)
         encoded = [packet for even in self._resampler.resample(frame) for packet in self._encoder.encode(even)]
+        made = []
         for packet in encoded:
-            packet.pts, packet.time_base = self._position, TIME_BASE
+            made.append(OpusPacket(self._position, bytes(packet)))
             self._position += FRAME_SAMPLES
-        return encoded
-
-
-class SoundBridge:
-    """From the loop to the thread and back. Each batch is what came while the last one was worked on."""
-
-    def __init__(self, executor: Executor, on_sound: Callable[[Sound], None]) -> None:
-        self.dropped = 0
-        self._executor, self._on_sound = executor, on_sound
-        self._converter = Converter()
-        self._pending: deque[SoundItem] = deque()
-        self._working: asyncio.Task[None] | None = None
-
-    def take(self, item: SoundItem) -> None:
-        if len(self._pending) >= MAX_PENDING:
-            self.dropped += len(self._pending)
-            self._pending = deque(one for one in self._pending if isinstance(one, AudioTrack))
-        self._pending.append(item)
-        if self._working is None:
-            self._working = asyncio.get_running_loop().create_task(self._work())
-
-    def close(self) -> None:
-        self._pending.clear()
-        if self._working is not None:
-            self._working.cancel()
-
-    async def _work(self) -> None:
-        loop = asyncio.get_running_loop()
-        try:
-            while self._pending:
-                batch, self._pending = tuple(self._pending), deque()
-                self._on_sound(await loop.run_in_executor(self._executor, self._converter.convert, batch))
-        except Exception:  # the top of this task: silent until the next configuration, and the picture goes on
-            log.exception("preview without sound")
-            self._converter = Converter()
-        finally:
-            self._working = None
+        return made
 
 
 def _decoder(track: AudioTrack) -> av.AudioCodecContext:
@@ -138,3 +96,17 @@ def _encoder() -> av.AudioCodecContext:
     encoder.format, encoder.layout, encoder.sample_rate = "s16", "stereo", RATE_HZ
     encoder.bit_rate, encoder.time_base = BITRATE_BPS, TIME_BASE
     return encoder
+
+
+def main() -> None:
+    cage.die_with_parent(os.getppid())
+    converter, tags = Converter(), flv.TagReader()
+    cage.go_in(LIMITS)
+    while data := os.read(0, READ_BYTES):
+        items = [item for item in tags.feed(data) if isinstance(item, AudioTrack | Packet)]
+        sys.stdout.buffer.write(write_sound(converter.convert(items)))
+        sys.stdout.buffer.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,7 +1,6 @@
 """One feed to its viewers: each picture becomes a packet once, each sound is encoded once, however many watch."""
 
 from collections.abc import Callable
-from concurrent.futures import Executor
 from fractions import Fraction
 
 import av
@@ -9,13 +8,14 @@ import av
 from core.media.packet import AudioTrack, Kind, Packet, VideoTrack
 from core.media.stream import Item
 from ingest.feed import Feed
+from ingest.preview.bridge import SoundBridge
+from ingest.preview.forward import Forward
 from ingest.preview.h264 import annex_b, parameter_sets
-from ingest.preview.meters import Levels
-from ingest.preview.opus import Sound, SoundBridge
 from ingest.preview.refusals import Reason
-from ingest.preview.track import Encoded, EncodedTrack, Forward
+from ingest.preview.sound import Levels, Sound
+from ingest.preview.track import Encoded, EncodedTrack
 
-VIDEO_TIME_BASE = Fraction(1, 90_000)
+VIDEO_TIME_BASE, SOUND_TIME_BASE = Fraction(1, 90_000), Fraction(1, 48_000)
 REORDER_S = 0.005
 """Composition times that differ by more than rounding are B-frames, which WebRTC has no place for."""
 
@@ -32,22 +32,22 @@ class Relay:
     """A feed's tap while it has viewers; nobody watching costs nothing. `on_end` hears when the feed is over, or why
     its picture can't go on."""
 
-    def __init__(self, feed: Feed, executor: Executor, on_end: Callable[[Feed, Reason | None], None]) -> None:
+    def __init__(self, feed: Feed, on_end: Callable[[Feed, Reason | None], None]) -> None:
         self.feed = feed
         self.levels: Levels | None = None
         self.opus_packets = 0
         self._report_end = on_end
         self._pictures: tuple[EncodedTrack, ...] = ()
         self._sounds: tuple[EncodedTrack, ...] = ()
-        self._bridge = SoundBridge(executor, self._on_sound)
+        self._bridge = SoundBridge(self._on_sound)
         self._forward = Forward()
         self._sets = self._key = b""
         self._cts_ms: int | None = None
         feed.add_tap(self)
 
-    def close(self) -> None:
+    async def close(self) -> None:
         self.feed.remove_tap(self)
-        self._bridge.close()
+        await self._bridge.close()
 
     def add(self, track: EncodedTrack) -> None:
         if track.kind == "video":
@@ -61,7 +61,7 @@ class Relay:
 
     def still(self) -> Encoded | None:
         """The last keyframe as of now: dated when it came, a browser would play all that follows as late."""
-        return self._picture(self._key, self._forward.at_ms) if self._key else None
+        return _encoded(self._key, self._forward.at_ms * 90, VIDEO_TIME_BASE) if self._key else None
 
     def on_item(self, item: Item) -> None:
         if isinstance(item, VideoTrack):
@@ -83,7 +83,7 @@ class Relay:
         if packet.is_key:
             self._key = data
         if data and self._pictures:
-            picture = self._picture(data, at_ms)
+            picture = _encoded(data, at_ms * 90, VIDEO_TIME_BASE)
             for track in self._pictures:
                 track.put(picture, packet.is_key)
 
@@ -92,14 +92,16 @@ class Relay:
             self._cts_ms = packet.cts_ms
         return abs(packet.cts_ms - self._cts_ms) > REORDER_S * 1000
 
-    def _picture(self, data: bytes, at_ms: int) -> Encoded:
-        picture = av.Packet(data)
-        picture.pts, picture.time_base = at_ms * 90, VIDEO_TIME_BASE
-        return picture
-
     def _on_sound(self, sound: Sound) -> None:
-        self.levels = sound.levels
+        self.levels = sound.levels or self.levels
         self.opus_packets += len(sound.packets)
-        for packet in sound.packets:
+        for one in sound.packets:
+            packet = _encoded(one.data, one.pts, SOUND_TIME_BASE)
             for track in self._sounds:
                 track.put(packet)
+
+
+def _encoded(data: bytes, pts: int, time_base: Fraction) -> Encoded:
+    packet = av.Packet(data)
+    packet.pts, packet.time_base = pts, time_base
+    return packet

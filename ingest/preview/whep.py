@@ -2,16 +2,15 @@
 
 import asyncio
 import secrets
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import structlog
 
 from ingest.feed import Feed
-from ingest.preview.meters import Levels
 from ingest.preview.refusals import PreviewRefused, Reason
 from ingest.preview.relay import Relay, unplayable
 from ingest.preview.session import Session, SessionLimits, read_offer
+from ingest.preview.sound import Levels
 
 log = structlog.get_logger(__name__)
 
@@ -41,14 +40,13 @@ class Watched:
 
 
 class Previews:
-    """All of it runs on the loop, but for the sound's one thread."""
+    """All of it runs on the loop, but for the sound: each feed's is made in a process of its own."""
 
     def __init__(self, limits: PreviewLimits | None = None) -> None:
         self._limits = limits or PreviewLimits()
         self._sessions: dict[str, Session] = {}
         self._relays: dict[Feed, Relay] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._executor = ThreadPoolExecutor(1, "preview-sound")
 
     async def offer(self, feed: Feed, sdp: str) -> Answer:
         """Raises PreviewRefused. The session counts from here on, and ends on its own."""
@@ -84,7 +82,6 @@ class Previews:
         for session in self._sessions.values():
             session.end("process ends")
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._executor.shutdown(wait=False, cancel_futures=True)
 
     def _full(self, feed: Feed) -> Reason | None:
         if len(self._of(feed)) >= self._limits.per_feed:
@@ -97,7 +94,7 @@ class Previews:
     def _open(self, feed: Feed) -> Session:
         relay = self._relays.get(feed)
         if relay is None:
-            relay = self._relays[feed] = Relay(feed, self._executor, self._end_feed)
+            relay = self._relays[feed] = Relay(feed, self._end_feed)
         session = Session(secrets.token_urlsafe(16), feed.channel, relay, self._limits.session)
         self._sessions[session.identity] = session
         return session
@@ -114,9 +111,12 @@ class Previews:
     async def _close(self, session: Session) -> None:
         self._sessions.pop(session.identity, None)
         feed = session.relay.feed
-        if not self._of(feed) and self._relays.get(feed) is session.relay:
-            self._relays.pop(feed).close()
+        is_last = not self._of(feed) and self._relays.get(feed) is session.relay
+        if is_last:
+            self._relays.pop(feed)
         await session.close()
+        if is_last:
+            await session.relay.close()
 
     def _end_feed(self, feed: Feed, reason: Reason | None) -> None:
         """All sessions of a feed that is over; those with its picture where that can't be played."""

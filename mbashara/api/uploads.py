@@ -7,7 +7,10 @@ every few megabytes, so a killed process costs no more than those.
 
 import asyncio
 import secrets
-from collections.abc import Callable, Coroutine, Mapping
+import time
+from collections import Counter
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
@@ -32,6 +35,7 @@ from core.audit import Actor
 from core.database import transaction
 from core.ids import RANDOM_BYTES, is_id, new_id
 from core.staff.permissions import Act, Scope, scope
+from core.web.limits import Buckets, Rate
 from core.web.site import Site
 from mbashara.api import problems
 from mbashara.api.caller import Api, enter
@@ -43,6 +47,10 @@ PIECE_BYTES = 1 << 20
 SAFE_EVERY_BYTES = 16 << 20
 
 LARGE_PIECE_BYTES = 256 << 10
+AT_ONCE = 4
+"""Pieces of one sender on their way. A browser sends one; programs may send some files side by side."""
+SENDER_RATE = Rate(burst=60, per_s=10)
+"""Requests of one sender. A large piece gives its own back when it is safe: as many may come as a line brings."""
 WRONG = {
     Wrong.VERSION: Kind.TUS_VERSION,
     Wrong.HEADER: Kind.MALFORMED,
@@ -70,8 +78,43 @@ CAUSES = {
 class Uploader:
     """Who sends, and at which institutions."""
 
+    key: str
+    """Of the token or the person: what is bounded is theirs together."""
     actor: Actor
     place: Scope
+
+
+class Pace:
+    """How much of the program one sender may keep busy."""
+
+    def __init__(
+        self, rate: Rate = SENDER_RATE, at_once: int = AT_ONCE, clock_s: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._requests, self._at_once = Buckets(rate, clock_s), at_once
+        self._on_their_way: Counter[str] = Counter()
+
+    def take(self, key: str) -> None:
+        wait_s = self._requests.take(key).retry_after_s
+        if wait_s is not None:
+            raise Refused(Kind.TOO_MANY, headers={"retry-after": str(wait_s)})
+
+    @contextmanager
+    def piece(self, key: str) -> Iterator[Callable[[int], None]]:
+        """On the loop. What it gives is told how many bytes are safe."""
+        if self._on_their_way[key] >= self._at_once:
+            said = Said("Send at most {most} pieces at once.", {"most": self._at_once})
+            raise Refused(Kind.TOO_MANY, said, headers={"retry-after": "1"})
+        self._on_their_way[key] += 1
+        try:
+            yield lambda size_bytes: self._arrived(key, size_bytes)
+        finally:
+            self._on_their_way[key] -= 1
+            if not self._on_their_way[key]:
+                del self._on_their_way[key]
+
+    def _arrived(self, key: str, size_bytes: int) -> None:
+        if size_bytes >= LARGE_PIECE_BYTES:
+            self._requests.give_back(key)
 
 
 Who = Callable[[Request], Uploader]
@@ -90,13 +133,14 @@ def with_token(api: Api) -> Who:
     def who(request: Request) -> Uploader:
         caller = enter(api, request, counts=not _is_large_piece(request))
         caller.need(Act.RECORDING_IMPORT)
-        return Uploader(caller.actor, caller.bearer.place)
+        return Uploader(f"token {caller.bearer.token_id}", caller.actor, caller.bearer.place)
 
     return who
 
 
 def _is_large_piece(request: Request) -> bool:
-    """Its bytes take the time that a rate would: a fast line sends many a second."""
+    """Its bytes take the time that a rate would: a fast line sends many a second. `Pace` bounds those that bring
+    nothing."""
     length = request.headers.get("content-length", "")
     return request.method == "PATCH" and length.isascii() and length.isdigit() and int(length) >= LARGE_PIECE_BYTES
 
@@ -114,7 +158,7 @@ def with_session(site: Site) -> Who:
         if not (place.everything or place.institution_ids):
             raise Refused(Kind.SCOPE, Said("Your role does not allow this."))
         address = request.client.host if request.client else ""
-        return Uploader(Actor(person.user_id, person.name, address), place)
+        return Uploader(f"person {person.user_id}", Actor(person.user_id, person.name, address), place)
 
     return who
 
@@ -136,10 +180,11 @@ class TusHeaders:
 
 
 def routes(
-    path: str, engine: Engine, depot: Depot, who: Who, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)
-) -> list[BaseRoute]:
+    path: str, engine: Engine, depot: Depot, who: Who, *, pace: Pace | None = None,
+    now: Callable[[], datetime] = lambda: datetime.now(UTC),
+) -> list[BaseRoute]:  # fmt: skip
     """An application of its own, with its own words for errors, at an address and at those of the uploads below it."""
-    door, one = _Door(engine, depot, who, now), f"{path}/{{id}}"
+    door, one = _Door(engine, depot, who, pace or Pace(), now), f"{path}/{{id}}"
     methods = ["POST", "HEAD", "PATCH", "DELETE", "OPTIONS"]
     inner = [Route(path, door.answer, methods=["POST", "OPTIONS"]), Route(one, door.answer, methods=methods)]
     handlers: Mapping[Any, Any] = problems.handlers()
@@ -148,8 +193,10 @@ def routes(
 
 
 class _Door:
-    def __init__(self, engine: Engine, depot: Depot, who: Who, now: Callable[[], datetime]) -> None:
-        self._engine, self._depot, self._who, self._now = engine, depot, who, now
+    def __init__(
+        self, engine: Engine, depot: Depot, who: Who, pace: Pace, now: Callable[[], datetime]
+    ) -> None:  # fmt: skip
+        self._engine, self._depot, self._who, self._pace, self._now = engine, depot, who, pace, now
         self._methods: Mapping[str, Callable[[Request, Uploader], Coroutine[Any, Any, Response]]] = {
             "HEAD": self._head, "PATCH": self._patch, "DELETE": self._delete,
         }  # fmt: skip
@@ -160,6 +207,7 @@ class _Door:
         try:
             tus.check_version(request.headers)
             uploader = await run_in_threadpool(self._who, request)
+            self._pace.take(uploader.key)
             if "id" not in request.path_params:
                 return await run_in_threadpool(self._create, request, uploader)
             if not is_id(request.path_params["id"]):
@@ -223,6 +271,12 @@ class _Door:
 
     async def _patch(self, request: Request, uploader: Uploader) -> Response:
         patch = tus.read_patch(request.headers)
+        with self._pace.piece(uploader.key) as arrived:
+            job = await self._take(request, uploader, patch)
+            arrived(job.received_bytes - patch.offset)
+        return Response(status_code=204, headers={"upload-offset": str(job.received_bytes), **_expires(job)})
+
+    async def _take(self, request: Request, uploader: Uploader, patch: Patch) -> ImportJob:
         job = await run_in_threadpool(self._find, request, uploader)
         uploads.check_open(job)
         tus.check_patch(patch, job.received_bytes, job.size_bytes)  # before a file is made of what is over
@@ -233,8 +287,7 @@ class _Door:
             job = await run_in_threadpool(self._find, request, uploader)
             uploads.check_open(job)
             tus.check_patch(patch, job.received_bytes, job.size_bytes)
-            job = await _Writing(self, request, patch, job, file).run()
-        return Response(status_code=204, headers={"upload-offset": str(job.received_bytes), **_expires(job)})
+            return await _Writing(self, request, patch, job, file).run()
 
     def make_safe(self, job_id: str, file: Growing) -> ImportJob:
         """In a thread: what was written is on the disk, then on record."""

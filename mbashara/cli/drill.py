@@ -14,7 +14,6 @@ from pathlib import Path
 from archive.recordings import drill, signing_keys, verify
 from archive.recordings.drill import Case, Stage, Told
 from archive.recordings.drill_cases import CASES
-from archive.recordings.judge import PAPERS
 from archive.recordings.locations.config import LOCAL
 from archive.recordings.locations.folder import FolderStore
 from archive.recordings.locations.store import check_key
@@ -97,7 +96,7 @@ def _keys(settings: Settings, recording: str) -> dict[bytes, str | None]:
 
 def _copy(folder: Path, to: Path) -> None:
     """The papers and what the ledger lists. Raises UserError where there is no room for four of them."""
-    names = [*verify.listed_files(verify.read_chain(folder / verify.LEDGER_NAME)), *PAPERS]
+    names = [*verify.listed_files(verify.read_chain(folder / verify.LEDGER_NAME)), *verify.PAPERS]
     try:
         for name in names:
             check_key(name)

@@ -1,9 +1,10 @@
 """Uploads by tus 1.0.0: what the protocol says of each request, and who may send, continue or end one."""
 
+import asyncio
 import base64
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -24,6 +25,7 @@ from core.staff.permissions import Act
 from core.tables import Institution
 from core.web.limits import Rate
 from mbashara.api import uploads
+from mbashara.api.uploads import Pace
 from tests.live import api_kit, staff_kit
 from tests.live.api_kit import UNLIMITED, Stage
 from tests.live.staff_kit import NOW, PEPPER
@@ -50,15 +52,17 @@ class Sender:
     """A program with a token, at the door of /api/v1/uploads."""
 
     def __init__(
-        self, engine: Engine, depot: Depot, name: str, place: str, *scopes: str, rate: Rate = UNLIMITED
+        self, engine: Engine, depot: Depot, name: str, place: str, *scopes: str, rate: Rate = UNLIMITED,
+        pace: Pace | None = None,
     ) -> None:  # fmt: skip
         self.stage = Stage(engine, token_rate=rate)
         with transaction(engine) as session:
             owner = session.query(Institution).filter_by(slug=place).one()
-        token = api_kit.token(engine, name, owner.id, frozenset(scopes or (Act.RECORDING_IMPORT,)))
-        who = uploads.with_token(self.stage.api.state.api)
-        app = Starlette(routes=uploads.routes(uploads.API_PATH, engine, depot, who, now=lambda: self.stage.now))
-        self.client = TestClient(app, headers={"authorization": f"Bearer {token}"})
+        self.token = api_kit.token(engine, name, owner.id, frozenset(scopes or (Act.RECORDING_IMPORT,)))
+        who, pace = uploads.with_token(self.stage.api.state.api), pace or Pace(UNLIMITED)
+        routes = uploads.routes(uploads.API_PATH, engine, depot, who, pace=pace, now=lambda: self.stage.now)
+        self.app = Starlette(routes=routes)
+        self.client = TestClient(self.app, headers={"authorization": f"Bearer {self.token}"})
 
     def ask(self, method: str, url: str, headers: dict[str, str], body: bytes = b"") -> httpx.Response:
         answer: httpx.Response = self.client.request(method, url, headers=headers, content=body)
@@ -95,12 +99,17 @@ def depot(tmp_path: Path) -> Depot:
     return Depot(tmp_path, 1_000_000, 3, timedelta(hours=HOURS), 0, 10**9)
 
 
-@pytest.fixture
-def sender(engine: Engine, depot: Depot, request: pytest.FixtureRequest) -> Iterator[Sender]:
-    name = f"t{abs(hash(request.node.name)) % 10**9}"
-    yield Sender(engine, depot, name, "alfa")
+@pytest.fixture(autouse=True)
+def forgotten(engine: Engine) -> Iterator[None]:
+    """Uploads that a test leaves."""
+    yield
     with transaction(engine) as session:
         session.query(ImportJob).delete()
+
+
+@pytest.fixture
+def sender(engine: Engine, depot: Depot, request: pytest.FixtureRequest) -> Sender:
+    return Sender(engine, depot, f"t{abs(hash(request.node.name)) % 10**9}", "alfa", pace=Pace(UNLIMITED, at_once=2))
 
 
 def checksum(algorithm: str, data: bytes) -> str:
@@ -137,6 +146,47 @@ def test_large_pieces_take_nothing_from_the_rate(engine: Engine, depot: Depot) -
     url = sender.create(3 * large + 20).headers["location"]
     assert [sender.send(url, at * large, bytes(large)).status_code for at in range(3)] == [204] * 3
     assert [sender.send(url, 3 * large + at, b"x").status_code for at in range(3)] == [204, 204, 429]
+
+
+def test_large_pieces_that_bring_nothing_are_counted(engine: Engine, depot: Depot) -> None:
+    """Those that do may be as many as a line brings."""
+    sender = Sender(engine, depot, "bure", "alfa", pace=Pace(Rate(burst=4, per_s=0.1)))
+    large = uploads.LARGE_PIECE_BYTES
+    url = sender.create(3 * large).headers["location"]
+    wrong = {"upload-checksum": checksum("sha256", b"another")}
+    told = [sender.send(url, 0, bytes(large), **more).status_code for more in (wrong, {}, wrong, wrong, {})]
+    assert told == [460, 204, 409, 409, 429]
+    other = Sender(engine, depot, "mwingine", "alfa", pace=Pace(Rate(burst=3, per_s=0.1)))
+    assert [other.send(url, at * large, bytes(large)).status_code for at in (1, 2)] == [204, 204]
+
+
+def test_a_sender_has_so_many_pieces_on_their_way(sender: Sender) -> None:
+    """One more is told so in words; another's goes on, and when one is there the next may come."""
+    urls = [sender.created() for _ in range(3)]
+
+    async def scenario() -> None:
+        begun, last, transport = asyncio.Semaphore(0), asyncio.Event(), httpx.ASGITransport(sender.app)
+
+        async def body() -> AsyncIterator[bytes]:
+            yield MEDIA[:100]
+            begun.release()
+            await last.wait()
+            yield MEDIA[100:]
+
+        headers = {**PIECE, "upload-offset": "0", "authorization": f"Bearer {sender.token}", "accept-language": "sw"}
+        async with httpx.AsyncClient(transport=transport, base_url="http://test", headers=headers) as client:
+            held = [asyncio.create_task(client.patch(url, content=body())) for url in urls[:2]]
+            for _ in held:
+                await begun.acquire()
+            one_more = await client.patch(urls[2], content=MEDIA)
+            assert one_more.status_code == 429 and one_more.headers["retry-after"] == "1"
+            assert one_more.json()["detail"] == "Tuma vipande visivyozidi 2 kwa wakati mmoja."
+            assert (await client.head(urls[2], headers=TUS)).status_code == 200
+            last.set()
+            assert [(await one).status_code for one in held] == [204, 204]
+            assert (await client.patch(urls[2], content=MEDIA)).status_code == 204
+
+    asyncio.run(asyncio.wait_for(scenario(), 20))
 
 
 def test_each_wrong_request_has_its_status_and_changes_nothing(sender: Sender) -> None:

@@ -6,19 +6,25 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+import pytest
 from sqlalchemy import select, update
 
-from archive.recordings import policy, resolve, statement
+from archive.recordings import policy, resolve, statement_pdf
 from archive.recordings.resolve_plan import Entry, Plan
+from archive.recordings.statement_pdf import render_pdf
 from archive.recordings.tables import RecordingCopy
 from core.database import transaction
 from core.tables import Recording
+from core.web.i18n import Language
 from mbashara.notary import Notary
 from mbashara.settings import Settings
 from tests.live.pages_kit import EXPORT, EXPORT_SHA256, ROOT, Browser, Pages
 from tests.live.staff_kit import BY, NOW
+from tests.unit.recording_kit import is_genuine
 
 
 def send(browser: Browser, path: str, data: bytes, name: str = "x.mp4") -> tuple[int, str]:
@@ -77,10 +83,24 @@ def test_the_papers_are_checked_off_line_and_name_nobody(pages: Pages, tmp_path:
     assert shown.status_code == 200 and shown.text.count("url(#hatch)") == 1 and "dodoma" not in shown.text
     document = stranger.get(f"/sw/recordings/{b.recording_id}/statement/statement.json").json()
     keys = {one["id"] for one in json.loads(stranger.get("/keys.json").text)["keys"]}
-    assert statement.is_genuine(document) and document["signature"]["id"] in keys
+    assert is_genuine(document) and document["signature"]["id"] in keys
     again = stranger.get(f"/sw/recordings/{b.recording_id}/statement/statement.json").json()
     assert again == document, "who reloads has nothing signed"
     assert stranger.get(f"/en/recordings/{b.recording_id}/statement/statement.pdf").content.startswith(b"%PDF")
+
+
+def test_a_statement_is_printed_once_however_it_is_asked_for(pages: Pages, monkeypatch: pytest.MonkeyPatch) -> None:
+    printed: list[Language] = []
+
+    def render(document: Mapping[str, Any], language: Language) -> bytes:
+        printed.append(language)
+        return render_pdf(document, language)
+
+    monkeypatch.setattr(statement_pdf, "render_pdf", render)
+    stranger, path = pages.browser(), f"recordings/{pages.world.b.recording_id}/statement/statement.pdf"
+    asked = [f"/en/{path}", f"/en/{path}?a=1", f"/en/{path}?a=2", f"/sw/{path}"]
+    told = [stranger.get(one).content for one in asked]
+    assert told[0] == told[1] == told[2] != told[3] and printed == ["en", "sw"]
 
 
 def test_nothing_is_stated_of_papers_that_are_not_what_they_were(pages: Pages) -> None:

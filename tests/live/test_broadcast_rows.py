@@ -414,11 +414,11 @@ def test_the_log_is_exported_whole(session: Session) -> None:
     events.add_event(session, broadcast.institution_id, broadcast.id, NOW, "edit", "=cmd()")
     session.flush()
     key = broadcast.institution_id, broadcast.id
-    told = [json.loads(line) for line in events.json_lines(events.all_events(session, *key))]
-    assert [one["kind"] for one in told] == ["schedule", "on_air", "feed_lost", "feed_back", "not_recorded", "edit"]
-    assert told[2]["detail"] == {"at_ms": 4000, "cause": "stalled"}
-    table = list(csv.DictReader(events.csv_lines(events.all_events(session, *key))))
-    assert [one["kind"] for one in table] == [one["kind"] for one in told]
+    told = list(events.all_events(session, *key))
+    assert [one.kind for one in told] == ["schedule", "on_air", "feed_lost", "feed_back", "not_recorded", "edit"]
+    assert told[2].detail == {"at_ms": 4000, "cause": "stalled"}
+    table = list(csv.DictReader(events.csv_lines(told)))
+    assert [one["kind"] for one in table] == [one.kind for one in told]
     assert table[-1]["actor"] == "'=cmd()", "no spreadsheet takes it for a formula"
     assert json.loads(table[0]["detail"])["title_sw"] == '=HYPERLINK("x")'
     assert [one.kind for one in events.list_events(session, *key, limit=2)] == ["not_recorded", "edit"]

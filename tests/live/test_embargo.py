@@ -4,6 +4,7 @@ that it is destroyed though the process that does it is killed. With the program
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -110,6 +111,16 @@ def test_an_embargo_is_obeyed_by_the_edge_from_the_act_to_its_end(mbashara_up: U
     assert found == {403}
     until(lambda: set(fetched(up, recording).values()) == {200}, "still closed", 30)
     assert datetime.now().astimezone().timestamp() - soon < 3, "the clock ends it, to seconds"
+
+
+def test_a_statement_is_one_page_to_the_edge_whatever_is_asked_with_it(mbashara_up: Up, recording: str) -> None:
+    path = f"{mbashara_up.http_url}/en/recordings/{recording}/statement/statement.pdf"
+    kept = get(path)
+    web = mbashara_up.kill("web", signal.SIGSTOP)
+    try:
+        assert get(f"{path}?anew=1")[:2] == kept[:2] and kept[0] == 200
+    finally:
+        os.kill(web, signal.SIGCONT)
 
 
 def test_staff_watch_what_is_closed_and_nobody_else(mbashara_up: Up, recording: str, people: None) -> None:

@@ -14,7 +14,6 @@ from lxml import etree
 from archive.recordings import bag, verify
 from archive.recordings.about import from_files
 from archive.recordings.bag_import import import_bag
-from archive.recordings.statement import is_genuine
 from tests.live import media_files
 from tests.unit import recording_kit
 from tests.up import Up, command, until
@@ -119,7 +118,7 @@ def test_premis_and_statement_by_command(mbashara_up: Up, recording: str, tmp_pa
     assert told.returncode == 0, told.stderr
     document = json.loads(told.stdout)
     keys = json.loads(command(mbashara_up.data, "key", "list", "--json").stdout)
-    assert is_genuine(document, verify.read_keys(write(tmp_path / "keys.json", {"keys": keys})))
+    assert recording_kit.is_genuine(document, verify.read_keys(write(tmp_path / "keys.json", {"keys": keys})))
     stated = document["statement"]
     for one in (stated["best"], *stated["renditions"]):
         assert one["held_ms"] + one["gap_ms"] == stated["on_air"]["ms"]

@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import psycopg
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from core.workers import channel_worker
 from tests.live import media_files
+from tests.unit.test_cage import HAS_LANDLOCK
 from tests.up import Up, command, data_folder, get, running, until
 
 CHILDREN = ("postgres", "media-0", "web", "work", "stills", "edge")
@@ -62,6 +64,16 @@ def test_a_killed_child_comes_back_alone(mbashara_up: Up, name: str) -> None:
     assert [child for child in CHILDREN if after[child] != before[child]] == [name]
     assert mbashara_up.children()[name]["restarts"] == restarts + 1
     assert f'"child": "{name}"' in mbashara_up.log.read_text()
+
+
+@pytest.mark.skipif(not HAS_LANDLOCK, reason="this kernel has no Landlock of version 6")
+def test_the_keys_are_out_of_reach_of_who_meets_strangers_first(mbashara_up: Up) -> None:
+    said = [json.loads(line) for line in mbashara_up.log.read_text().splitlines() if "keys are out of reach" in line]
+    assert {one["process"] for one in said} == {"media-0", "stills", "postgres"}
+    with psycopg.connect(host=str(mbashara_up.run / "postgres"), user="postgres", dbname="mbashara") as server:
+        for path in (mbashara_up.data / "secrets" / "pepper", *mbashara_up.data.glob("secrets/signing/*.pem")):
+            with server.transaction(), pytest.raises(psycopg.errors.InsufficientPrivilege):
+                server.execute("select pg_read_binary_file(%s)", [str(path)])
 
 
 def test_metrics_tell_restarts_and_workers(mbashara_up: Up) -> None:

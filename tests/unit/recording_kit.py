@@ -3,14 +3,15 @@
 import base64
 import hashlib
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from archive.recordings import statement
 from archive.recordings.ledger import CUSTODY_NAME, Ledger, make_fact
-from archive.recordings.verify import SIGNATURES_NAME, signed_text
+from archive.recordings.verify import SIGNATURES_NAME, check_ed25519, signed_text
 
 ID = "01jdx00000000000000000000a"
 OTHER_ID = "01jdx00000000000000000000b"
@@ -87,3 +88,16 @@ def sign(place: Path) -> None:
         line |= {f"{name}_bytes": len(data), f"{name}_head": hashlib.sha256(data.splitlines()[-1]).hexdigest()}
     text = signed_text(place.name, {**line, "prev": signatures.head})
     signatures.append({**line, "signature": base64.b64encode(KEY.sign(text)).decode()})
+
+
+def is_genuine(document: Mapping[str, Any], keys: Collection[bytes] | None = None) -> bool:
+    """Whether a sealed statement is unaltered and signed; by one of `keys` where they are given."""
+    try:
+        sha256 = hashlib.sha256(statement.canonical(document["statement"])).hexdigest()
+        key = base64.b64decode(document["signature"]["key"])
+        signature = base64.b64decode(document["signature"]["signature"])
+        text = statement.signed_text(document["statement"]["recording"], sha256)
+    except (KeyError, TypeError, ValueError):
+        return False
+    is_ours = keys is None or key in keys
+    return is_ours and document.get("sha256") == sha256 and check_ed25519(key, text, signature)

@@ -36,6 +36,8 @@ def test_a_bucket_fills_again_and_no_key_grows_beyond_the_bound() -> None:
     assert buckets.is_empty("a"), "a clock that goes back gives nothing"
     now_s = 1000.0
     assert buckets.take("a").remaining == 1, "never more than the burst"
+    buckets.give_back("a")
+    assert buckets.take("a").remaining == 1
     buckets.take("b")
     buckets.take("c")
     assert not buckets.knows("a") and buckets.knows("c")

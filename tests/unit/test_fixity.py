@@ -16,7 +16,7 @@ from archive.recordings import drill, verify
 from archive.recordings.drill import Case, Stage
 from archive.recordings.drill_cases import CASES
 from archive.recordings.fixity import BATCH, examine
-from archive.recordings.judge import PAPERS, Standing, judge
+from archive.recordings.judge import Standing, judge
 from archive.recordings.ledger import CUSTODY_NAME, LEDGER_NAME, Ledger, make_fact
 from archive.recordings.locations.errors import StoreError
 from archive.recordings.locations.folder import FolderStore
@@ -24,7 +24,7 @@ from archive.recordings.locations.store import Digest
 from archive.recordings.repair import Result, check_and_repair
 from archive.recordings.signatures import sign
 from archive.recordings.signing_keys import new_signer
-from archive.recordings.verify import SIGNATURES_NAME, Finding, hash_file, listed_files, read_chain
+from archive.recordings.verify import PAPERS, SIGNATURES_NAME, Finding, hash_file, listed_files, read_chain
 from mbashara.cli import main
 from tests.unit.test_broadcast import studio
 from tests.unit.test_verify import heads

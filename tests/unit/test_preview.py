@@ -15,11 +15,13 @@ from core.media import flv
 from core.media.packet import Packet
 from core.web.i18n import Language
 from ingest.feed import Feed
+from ingest.preview.forward import Forward
 from ingest.preview.h264 import annex_b, parameter_sets
-from ingest.preview.meters import FLOOR_DB, LevelMeter, Levels
+from ingest.preview.meters import LevelMeter
 from ingest.preview.refusals import STATUS, TEXTS, PreviewRefused, Reason, explain
 from ingest.preview.session import Hearing, SessionLimits, read_offer, without_candidates
-from ingest.preview.track import MAX_QUEUED, EncodedTrack, Forward
+from ingest.preview.sound import FLOOR_DB, Levels
+from ingest.preview.track import MAX_QUEUED, EncodedTrack
 from ingest.preview.whep import PreviewLimits, Previews
 from ingest.rtmp.door import FeedEnd
 from tests.unit.media_kit import AVCC, PPS, SPS_360P30, aac_48k, picture, video_track

@@ -13,14 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from archive.recordings.about import from_files
-from archive.recordings.statement import Copy, StatementError, canonical, is_genuine, sealed, state
+from archive.recordings.statement import Copy, StatementError, canonical, sealed, state
 from archive.recordings.statement_pdf import latin, render_pdf
 from archive.recordings.statement_text import length, tell
 from archive.words import LOCALE
 from core.web.assets import Assets
 from core.web.i18n import Language, catalogue
 from core.web.templating import HERE, Templates
-from tests.unit.recording_kit import ID, KEY, PUBLIC_KEY, make_recording
+from tests.unit.recording_kit import ID, KEY, PUBLIC_KEY, is_genuine, make_recording
 
 NOW = datetime(2026, 11, 28, 12, tzinfo=UTC)
 COPIES = (Copy("diski-2", "whole", "2026-11-28T11:00:00.000+00:00"), Copy("s3", "copying"))

@@ -1,0 +1,84 @@
+"""What a process that strangers' bytes reach first may still do to the data folder and what lies around it."""
+
+import ctypes
+import os
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from core import cage
+from mbashara import data, fence
+from mbashara.settings import Settings
+from tests.unit.test_cage import HAS_LANDLOCK
+
+TRIES = """
+import os, subprocess, threading
+from core import cage
+from mbashara import fence, logs
+from mbashara.settings import Settings
+settings = Settings()
+logs.configure("media-0", "info")
+data, memory = settings.data, f"/proc/{os.getppid()}/mem"
+fence.close(settings, [settings.recordings, settings.keys_file.parent, settings.live])
+def tried(act):
+    try:
+        act()
+    except OSError as error:
+        return type(error).__name__
+reads = ("secrets/pepper", "secrets/signing/a.pem", "postgres/rows", "locations.toml", "link/signing/a.pem")
+print("read", *(tried((data / name).read_bytes) for name in reads))
+print("around", tried((data.parent / "link/pepper").read_bytes), tried(lambda: open(memory)))
+writes = (data / "secrets/new", data / "public/new", data.parent / "new")
+print("write", *(tried(path.touch) for path in writes))
+print("remove", tried((data / "secrets/pepper").unlink), tried(lambda: (data / "secrets").rename(data / "state/s")))
+print("own", *(tried(path.touch) for path in (settings.recordings / "a", settings.keys_file, settings.live / "a")))
+print("moved", tried(lambda: (settings.recordings / "a").rename(settings.recordings / "b")))
+print("other", tried((data.parent / "beside").read_bytes), tried(lambda: __import__("wave")))
+line = [*cage.entrance(cage.Limits(1 << 30, 10)), "/bin/sh", "-c", "cat %s; echo works" % settings.keys_file]
+print("child", subprocess.run(line, capture_output=True, text=True).stdout.strip())
+threading.Thread(target=lambda: print("thread", tried((data / "secrets/pepper").read_bytes))).start()
+"""
+
+
+@pytest.mark.skipif(not HAS_LANDLOCK, reason="this kernel has no Landlock of version 6")
+def test_what_is_not_its_own_is_out_of_reach(tmp_path: Path) -> None:
+    """Links in and out of the folder, and what others hold in memory, too; cages stand within the fence."""
+    settings = Settings(data=tmp_path / "data", run_dir=tmp_path / "run")
+    data.prepare(settings)
+    for name in ("secrets/signing/a.pem", "postgres/rows", "locations.toml", "../beside"):
+        (settings.data / name).write_text("x")
+    for folder in (settings.data, tmp_path):
+        (folder / "link").symlink_to(settings.data / "secrets")
+    owned = {**os.environ, **settings.environment(), "PYTHONPATH": os.getcwd()}
+    child = subprocess.run([sys.executable, "-c", TRIES], env=owned, capture_output=True, text=True)
+    no = "PermissionError"
+    assert child.stdout.splitlines() == [
+        f"read {no} {no} {no} {no} {no}", f"around {no} {no}", f"write {no} {no} {no}", f"remove {no} {no}",
+        "own None None None", "moved None", "other None None", "child works", f"thread {no}",
+    ], child.stderr  # fmt: skip
+    assert child.stderr.count("the keys are out of reach") == 1
+
+
+def test_a_kernel_that_has_none_is_told_of_and_no_hindrance(tmp_path: Path) -> None:
+    """Under a filter of calls that knows no Landlock, as old kernels and some containers have it."""
+    settings = Settings(data=tmp_path / "data", run_dir=tmp_path / "run")
+    data.prepare(settings)
+    words = [*fence.entrance([settings.recordings]), "/bin/cat", str(settings.pepper_file)]
+    line = "import ctypes, os, sys\nfrom tests.unit.test_fence import without_landlock\nwithout_landlock()\n"
+    line += "os.execv(sys.argv[1], sys.argv[1:])"
+    owned = {**os.environ, **settings.environment(), "PYTHONPATH": os.getcwd()}
+    told = subprocess.run([sys.executable, "-c", line, *words], env=owned, capture_output=True)
+    assert told.stdout == settings.pepper_file.read_bytes(), told.stderr
+    assert told.stderr.count(b"no Landlock") == 1
+
+
+def without_landlock() -> None:
+    """This process and what it becomes: the call is not there (ENOSYS)."""
+    lines = [(0x20, 0, 0, 0), (0x15, 0, 1, cage.LANDLOCK_CREATE_RULESET), (6, 0, 0, 0x00050026), (6, 0, 0, 0x7FFF0000)]
+    program = cage._Program(len(lines), b"".join(struct.pack("=HBBI", *line) for line in lines))
+    libc = ctypes.CDLL(None)
+    libc.prctl(cage.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    assert libc.prctl(cage.PR_SET_SECCOMP, 2, ctypes.byref(program), 0, 0) == 0
