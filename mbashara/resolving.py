@@ -4,7 +4,7 @@ what was ordered is carried out. Durable workflows (DBOS), a turn each: who is k
 
 import threading
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import structlog
@@ -15,13 +15,11 @@ from archive.recordings import resolve, signatures
 from archive.recordings.repair import examine_all
 from archive.recordings.resolve import Turn
 from archive.recordings.resolve_plan import Carried, Plan, carry_out, examine_planned, make_plan, read_plan
-from core.database import DatabaseAway, transaction
-from mbashara import workflows
+from core.database import transaction
 from mbashara.fixity import Fixity
+from mbashara.workflows import OneAtATime
 
 ROUND_S = 0.5
-FORGET_AFTER = timedelta(days=2)
-FORGET_ROUND = 1200
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("mbashara.resolving")
 
@@ -31,34 +29,16 @@ class Resolver:
     """One in a process, with one turn at a time; the workflows find it as `_resolver` after a restart."""
 
     fixity: Fixity
-    running: threading.Event = field(default_factory=threading.Event)
+    turns: OneAtATime = field(default_factory=lambda: OneAtATime("resolve:", ROUND_S))
 
     def run(self, stopping: threading.Event) -> None:
-        rounds = 0
-        while not stopping.wait(ROUND_S):
-            try:
-                if not self.running.is_set():
-                    self.start_due()
-                if rounds % FORGET_ROUND == 0:
-                    workflows.forget("resolve:", datetime.now(UTC) - FORGET_AFTER)
-                rounds += 1
-            except DatabaseAway:
-                continue  # the follower has said so
-            except Exception:
-                log.exception("a round of orders failed")
+        self.turns.run("orders", self.begin_due, stopping)
 
-    def start_due(self) -> None:
+    def begin_due(self) -> None:
         with transaction(self.fixity.engine) as session:
-            turns = resolve.due(session, datetime.now(UTC), limit=1)
-        if not turns:
-            return
-        self.running.set()
-        try:
-            name = f"resolve:{turns[0].resolution_id}:{turns[0].number}"
-            workflows.begin(name, resolve_copy, asdict(turns[0]))
-        except BaseException:
-            self.running.clear()
-            raise
+            due = resolve.due(session, datetime.now(UTC), limit=1)
+        for turn in due:
+            self.turns.begin(f"{turn.resolution_id}:{turn.number}", resolve_copy, asdict(turn))
 
     def plan(self, turn: Turn) -> Plan:
         """Reads all copies."""
@@ -146,7 +126,7 @@ def resolve_copy(turn: dict[str, Any]) -> None:
         log.error("order can't be carried out", recording=turn["recording_id"], reason=str(error.errors[-1]))
         put_order_off(turn, str(error.errors[-1]))
     finally:
-        _context().running.clear()
+        _context().turns.running.clear()
 
 
 def prepare(fixity: Fixity) -> Resolver:
