@@ -83,11 +83,10 @@ def make_plan(
 ) -> Plan:  # fmt: skip
     """`lost`: what a person knows to be lost already. `is_on_hold`: a legal hold stands, so nothing is removed. Reads
     what is to be removed."""
-    found = examinations.get(location)
-    why = judgement.hold or (_away(location) if found is None else lost_at(judgement, found, MOST_FAULTY))
-    if why is not None or found is None:
-        assert why is not None
+    why = _why_nothing(stores, judgement, examinations, location)
+    if why is not None:
         return Plan(hold=Entry("", why.kind, why.values))
+    found = examinations[location]
     work = Repair(stores, judgement, examinations, scratch, on_air=False)
     sources = {name: work.sources(location, name) for name in found.faulty if name not in lost}
     mine = {name: _entry(judgement, fault) for name, fault in found.faulty.items()}
@@ -110,8 +109,12 @@ def make_plan(
     return _cut(plan, len(strange) - len(entries))
 
 
-def _away(location: str) -> Finding:
-    return Finding("away", {"location": location, "reason": "it is not among the locations now"})
+def _why_nothing(
+    stores: Mapping[str, Store], judgement: Judgement, examinations: Mapping[str, Examination], location: str
+) -> Finding | None:
+    if location not in stores:
+        return Finding("dropped", {"location": location})
+    return judgement.hold or lost_at(judgement, examinations[location], MOST_FAULTY)
 
 
 def _entry(judgement: Judgement, fault: Finding) -> Entry:
@@ -197,11 +200,14 @@ def carry_out(
     plan: Plan, location: str, *, is_on_hold: bool = False,
 ) -> Carried:  # fmt: skip
     """Done again, it does what is left to do: a file of the plan that is right by now was repaired, one that is not
-    there any more was removed. The recording's papers are the caller's to lock."""
-    found = examinations.get(location)
-    why = judgement.hold or (_away(location) if found is None else lost_at(judgement, found, MOST_FAULTY))
-    if why is not None or found is None:
-        return Carried(trouble=None if why is None else why.text())
+    there any more was removed. An order for a location that is named no more is over: that may be for good. The
+    recording's papers are the caller's to lock."""
+    why = _why_nothing(stores, judgement, examinations, location)
+    if why is not None and why.kind == "dropped":
+        return Carried(failed=[why.text()])
+    if why is not None:
+        return Carried(trouble=why.text())
+    found = examinations[location]
     ours = named(judgement)
     foreign = {one.file: one.sha256 for one in plan.removed if alike(one.file) not in ours}
     order = Order(location, {one.file for one in plan.repaired}, {} if is_on_hold else foreign)

@@ -258,6 +258,26 @@ def test_a_place_that_goes_away_while_copies_are_mended_is_not_called_faulty(her
     assert check(here, it) == {"arusha": ("whole", None), "local": ("whole", None)}
 
 
+def test_an_order_for_a_place_that_is_named_no_more_ends_and_says_so(here: Scene) -> None:
+    it = record(here)
+    stray = Path(here.settings.data) / "arusha" / it / "source/stray.txt"
+    stray.write_text("of someone else")
+    turn = ordered(here, it, planned(here, it, "arusha"))
+    left = Resolver(Fixity(here.settings, here.engine, {"local": here.stores["local"]}, {}))
+    came = left.carry_out(turn)
+    assert came is not None and (came.removed, came.trouble) == ([], None) and stray.exists()
+    with here.session() as session:
+        assert resolve.note_carried(session, turn, came, here.settings.recordings, NOW)
+        one = resolve.newest(session, it, "arusha")
+        assert one is not None and one.state == "done" and one.outcome is not None
+        assert "arusha is not in locations.toml any more" in one.outcome["failed"][0]
+    assert (events(here, it)[-1]["outcome"], events(here, it)[-1]["detail"]) == ("fail", came.failed)
+    with here.session() as session:
+        number = resolve.ask(session, here.institution_id, it, "arusha", by=here.asker, now=NOW).id
+    plan = left.plan(turn_of(here, number))
+    assert plan.is_empty and plan.hold is not None and "hapamo tena katika" in plan.hold.finding.text("sw")
+
+
 class Slow(FolderStore):
     """Time to be killed after each file."""
 
