@@ -152,6 +152,15 @@ def test_an_archivist_sees_what_is_not_safe(pages: Pages) -> None:
     pages.clock.forward(days=2)
     late = pages.signed_in(ROOT).get("/en/staff/archive").text
     assert "is faulty" not in late and "should have been read again more than a day ago" in late
+    safe, file = "/en/staff/recordings?shown=safe", pages.mail.parent / "locations.toml"
+    assert "Sitting beta" in pages.signed_in(ROOT).get(safe).text
+    file.rename(file.with_suffix(".away"))
+    late = pages.signed_in(ROOT).get("/en/staff/archive").text
+    assert "dodoma is no longer in locations.toml, and 2 copies are there" in late and "Only 1 copy is whole" in late
+    assert "copies at dodoma should" not in late and "Sitting beta" not in pages.signed_in(ROOT).get(safe).text
+    file.write_text("[[location]")
+    late = pages.signed_in(ROOT).get("/en/staff/archive").text
+    assert "(locations.toml) can" in late and "not TOML" in late and "Only 1 copy" not in late
 
 
 def test_a_copy_is_put_in_order_as_it_was_shown(pages: Pages) -> None:
