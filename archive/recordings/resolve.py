@@ -148,6 +148,7 @@ def _hashed(plan: Plan, names: Iterable[str]) -> list[dict[str, Any]]:
     wanted = set(names)
     return [
         {"name": one.file, "sha256": one.sha256, "size_bytes": one.size_bytes}
+        | ({"former": list(one.former)} if one.former else {})
         for one in plan.removed
         if one.file in wanted
     ]

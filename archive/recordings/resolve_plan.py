@@ -33,14 +33,20 @@ MOST = 500
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A file of a plan. `sha256` and `size_bytes` are as the ledger says; of what is to be removed, as it lies there.
-    `kind` and `values` are of the Finding that says what is wrong, or why it is left."""
+    """A file of a plan. `sha256` and `size_bytes` are as the ledger says; of what is to be removed, as it lies there,
+    and `former` the same of older versions beneath it, which go with it. `kind` and `values` are of the Finding that
+    says what is wrong, or why it is left."""
 
     file: str
     kind: str
     values: dict[str, Any]
     sha256: str = ""
     size_bytes: int = 0
+    former: tuple[dict[str, Any], ...] = ()
+
+    @property
+    def sha256s(self) -> set[str]:
+        return {self.sha256, *(str(one["sha256"]) for one in self.former)}
 
     @property
     def finding(self) -> Finding:
@@ -72,9 +78,13 @@ class Plan:
 
 def read_plan(told: Mapping[str, Any]) -> Plan:
     lists = ("repaired", "removed", "lost", "left")
-    hold = told["hold"] and Entry(**told["hold"])
-    entries = {name: tuple(Entry(**one) for one in told[name]) for name in lists}
+    hold = told["hold"] and _read_entry(told["hold"])
+    entries = {name: tuple(map(_read_entry, told[name])) for name in lists}
     return Plan(**entries, papers=tuple(told["papers"]), more=told["more"], hold=hold)
+
+
+def _read_entry(told: Mapping[str, Any]) -> Entry:
+    return Entry(**{**told, "former": tuple(told.get("former", ()))})
 
 
 def make_plan(
@@ -146,12 +156,17 @@ def _unlisted(
     if alike(name) in ours:
         return Entry(name, "named", {"file": name})
     try:
-        digest = store.digest(f"{judgement.recording_id}/{name}")
+        key = f"{judgement.recording_id}/{name}"
+        digest, former = store.digest(key), store.former(key)
     except (StoreError, ValueError) as error:
         return Entry(name, "refused", {"location": store.name, "reason": str(error)})
-    entry = Entry(name, fault.kind, fault.values, digest.sha256, digest.size_bytes)
-    if digest.sha256 in lacking:
-        return replace(entry, kind="bytes_of", values={"file": name, "other": lacking[digest.sha256]})
+    entry = Entry(
+        name, fault.kind, fault.values, digest.sha256, digest.size_bytes,
+        tuple({"sha256": one.sha256, "size_bytes": one.size_bytes} for one in former),
+    )  # fmt: skip
+    last = next((lacking[one] for one in entry.sha256s if one in lacking), None)
+    if last is not None:
+        return replace(entry, kind="bytes_of", values={"file": name, "other": last})
     return replace(entry, kind="legal_hold", values={"file": name}) if is_on_hold else entry
 
 
@@ -209,7 +224,7 @@ def carry_out(
         return Carried(trouble=why.text())
     found = examinations[location]
     ours = named(judgement)
-    foreign = {one.file: one.sha256 for one in plan.removed if alike(one.file) not in ours}
+    foreign = {one.file: one.sha256s for one in plan.removed if alike(one.file) not in ours}
     order = Order(location, {one.file for one in plan.repaired}, {} if is_on_hold else foreign)
     lost = {one.file for one in plan.lost}
     outcomes = [

@@ -150,6 +150,8 @@ def _plan(number: int, plan: Plan) -> Iterator[str]:
         for one in getattr(plan, name):
             why = f"  {one.finding.text()}" if name == "left" else ""
             yield f"{words}:  {one.file}  {one.size_bytes}  {one.sha256}{why}"
+            for older in one.former:
+                yield f"    older version / toleo la awali:  {older['size_bytes']}  {older['sha256']}"
     yield from (f"{LISTS['repaired']}:  {name}" for name in plan.papers)
     if plan.more:
         yield f"{plan.more} more files are another plan's / faili {plan.more} zaidi ni za mpango mwingine"

@@ -94,6 +94,9 @@ class FolderStore:
         with self._told(key), self._opened(key) as file:
             return self._digest(file)
 
+    def former(self, key: str) -> tuple[Digest, ...]:
+        return ()
+
     def list(self, prefix: str = "") -> Iterator[Stored]:
         with self._told(prefix), self._root() as root:
             yield from _walk(root, "", prefix)

@@ -93,6 +93,11 @@ class Store(Protocol):
         """Reads all of it again and hashes it. Raises Missing."""
         ...
 
+    def former(self, key: str) -> tuple[Digest, ...]:
+        """Older versions that are kept beneath what is there, newest first, each read and hashed; most places keep
+        none. `delete` removes them too."""
+        ...
+
     def list(self, prefix: str = "") -> Iterator[Stored]:
         """All whose key begins so, each once, a page at a time, in an order of the store's own."""
         ...
