@@ -349,11 +349,11 @@ class S3Store:
         found: dict[str, _Version] = {}
         with self._told(key):
             for page in pages:
-                for name, has_body in (("Versions", True), ("DeleteMarkers", False)):
-                    for one in page.get(name, []):
-                        if one["Key"] == at["Key"]:
-                            its = _Version(one["VersionId"], one["LastModified"], one["IsLatest"], has_body)
-                            found[its.id] = its
+                kept, gone = page.get("Versions", []), page.get("DeleteMarkers", [])
+                for one, has_body in (*((one, True) for one in kept), *((one, False) for one in gone)):
+                    if one["Key"] == at["Key"]:
+                        its = _Version(one["VersionId"], one["LastModified"], one["IsLatest"], has_body)
+                        found[its.id] = its
         return tuple(sorted(found.values(), key=lambda one: (one.is_latest, one.modified), reverse=True))
 
     def _is_locked(self, key: str, version: str) -> bool:
