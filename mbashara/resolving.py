@@ -3,7 +3,7 @@ what was ordered is carried out. Durable workflows (DBOS), a turn each: who is k
 """
 
 import threading
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,12 +11,13 @@ import structlog
 from dbos import DBOS
 from dbos import error as dbos_error
 
-from archive.recordings import resolve, signatures
+from archive.recordings import contradiction, resolve, signatures
+from archive.recordings.judge import Judgement
 from archive.recordings.repair import examine_all
 from archive.recordings.resolve import Turn
 from archive.recordings.resolve_plan import Carried, Plan, carry_out, examine_planned, make_plan, read_plan
 from core.database import transaction
-from mbashara.fixity import Fixity
+from mbashara.fixity import Fixity, Known
 from mbashara.workflows import OneAtATime
 
 ROUND_S = 0.5
@@ -47,8 +48,15 @@ class Resolver:
         found = examine_all(known.stores, judgement)
         with transaction(self.fixity.engine) as session:
             held = resolve.is_on_hold(session, turn.recording_id)
-        scratch = self.fixity.scratch()
-        return make_plan(known.stores, judgement, found, scratch, turn.location, lost=known.lost, is_on_hold=held)
+        scratch, location = self.fixity.scratch(), turn.location
+        plan = make_plan(known.stores, judgement, found, scratch, location, lost=known.lost, is_on_hold=held)
+        if location not in known.stores or plan.hold is None:
+            return plan
+        return contradiction.tell(plan, judgement, self.judge_others(known, location), known.stores[location])
+
+    def judge_others(self, known: Known, location: str) -> Judgement:
+        others = {name: store for name, store in known.stores.items() if name != location}
+        return self.fixity.judge(replace(known, stores=others))
 
     def carry_out(self, turn: Turn) -> Carried | None:
         """None: there is nothing to do any more. Nobody else writes to the papers meanwhile, and whoever places a legal
@@ -58,6 +66,8 @@ class Resolver:
             plan = resolve.plan_of(session, turn)
         if plan is None:
             return None
+        if plan.aside:
+            return self.set_aside(turn, plan, known)
         found = examine_planned(known.stores, self.fixity.judge(known), plan, turn.location)
         engine = self.fixity.patient()
         try:
@@ -67,6 +77,17 @@ class Resolver:
                 held, judgement = resolve.is_on_hold(session, turn.recording_id), self.fixity.judge(known)
                 scratch = self.fixity.scratch()
                 return carry_out(known.stores, judgement, found, scratch, plan, turn.location, is_on_hold=held)
+        finally:
+            engine.dispose()
+
+    def set_aside(self, turn: Turn, plan: Plan, known: Known) -> Carried:
+        engine = self.fixity.patient()
+        try:
+            with transaction(engine) as session:
+                if signatures.lock(session, turn.recording_id).disposed_at is not None:
+                    return Carried(failed=["the recording was destroyed by order"])
+                others = self.judge_others(known, turn.location)
+                return contradiction.set_aside(known.stores, others, self.fixity.scratch(), plan, turn.location)
         finally:
             engine.dispose()
 
@@ -101,7 +122,7 @@ def note_carried(turn: dict[str, Any], carried: dict[str, Any]) -> None:
     fixity, wanted, came = _context().fixity, Turn(**turn), Carried(**carried)
     with transaction(fixity.engine) as session:
         is_done = resolve.note_carried(session, wanted, came, fixity.settings.recordings, datetime.now(UTC))
-    counted = {name: len(carried[name]) for name in ("repaired", "removed", "lost", "failed")}
+    counted = {name: len(carried[name]) for name in ("repaired", "removed", "lost", "failed", "aside")}
     about = {"recording": wanted.recording_id, "location": wanted.location}
     if is_done:
         log.info("order carried out", **about, **counted)

@@ -280,7 +280,7 @@ class Repair:
                 if name not in faults:
                     continue
                 why = Finding("on_air", {"name": name})
-            why = why or self._put_paper(location, name, due)
+            why = why or self.put_paper(location, name, due)
             result = Result.HELD if why else Result.REPAIRED
             yield Outcome(location, faults.get(name, behind), result, authority.location, why)
 
@@ -312,7 +312,7 @@ class Repair:
             return _refused(location, str(error))
         return None if is_right else _refused(location, "read again, it is not what was put there")
 
-    def _put_paper(self, location: str, name: str, size: int) -> Finding | None:
+    def put_paper(self, location: str, name: str, size: int) -> Finding | None:
         authority, store, key = self.judgement.authority, self.stores[location], self._key(name)
         assert authority is not None
         try:

@@ -57,7 +57,8 @@ class Entry:
 class Plan:
     """`repaired`: there is a good copy elsewhere; `removed`: no ledger names it; `lost` everywhere, and so a gap;
     `left` as it is, with why. `papers` are put right too. `more`: files that found no place in this plan. `hold`: why
-    nothing can be ordered."""
+    nothing can be ordered for single files; `ledgers` are then what each place holds, and `aside` the papers that can
+    be set aside (contradiction.py)."""
 
     repaired: tuple[Entry, ...] = ()
     removed: tuple[Entry, ...] = ()
@@ -66,11 +67,13 @@ class Plan:
     papers: tuple[str, ...] = ()
     more: int = 0
     hold: Entry | None = None
+    aside: tuple[Entry, ...] = ()
+    ledgers: tuple[dict[str, Any], ...] = ()
 
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing that a person could order."""
-        return not (self.repaired or self.removed or self.lost or self.papers)
+        return not (self.repaired or self.removed or self.lost or self.papers or self.aside)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -80,7 +83,9 @@ def read_plan(told: Mapping[str, Any]) -> Plan:
     lists = ("repaired", "removed", "lost", "left")
     hold = told["hold"] and _read_entry(told["hold"])
     entries = {name: tuple(map(_read_entry, told[name])) for name in lists}
-    return Plan(**entries, papers=tuple(told["papers"]), more=told["more"], hold=hold)
+    aside = tuple(map(_read_entry, told.get("aside", ())))
+    ledgers = tuple(told.get("ledgers", ()))
+    return Plan(**entries, papers=tuple(told["papers"]), more=told["more"], hold=hold, aside=aside, ledgers=ledgers)
 
 
 def _read_entry(told: Mapping[str, Any]) -> Entry:
@@ -187,6 +192,7 @@ class Carried:
     removed: list[str] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
+    aside: list[str] = field(default_factory=list)
     trouble: str | None = None
 
 
