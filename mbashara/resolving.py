@@ -15,7 +15,7 @@ from archive.recordings import contradiction, resolve, signatures
 from archive.recordings.judge import Judgement
 from archive.recordings.repair import examine_all
 from archive.recordings.resolve import Turn
-from archive.recordings.resolve_plan import Carried, Plan, carry_out, examine_planned, make_plan, read_plan
+from archive.recordings.resolve_plan import Carried, Plan, carry_out, examine_planned, make_plan, not_lost, read_plan
 from core.database import transaction
 from mbashara.fixity import Fixity, Known
 from mbashara.workflows import OneAtATime
@@ -50,6 +50,7 @@ class Resolver:
             held = resolve.is_on_hold(session, turn.recording_id)
         scratch, location = self.fixity.scratch(), turn.location
         plan = make_plan(known.stores, judgement, found, scratch, location, lost=known.lost, is_on_hold=held)
+        plan = not_lost(plan, known.copied.keys() - known.stores.keys())
         if location not in known.stores or plan.hold is None:
             return plan
         return contradiction.tell(plan, judgement, self.judge_others(known, location), known.stores[location])

@@ -124,6 +124,15 @@ def make_plan(
     return _cut(plan, len(strange) - len(entries))
 
 
+def not_lost(plan: Plan, unread: Collection[str]) -> Plan:
+    """What no place holds may lie at one of those that nobody read, as they are named no more."""
+    if not unread:
+        return plan
+    why = Finding("source_away", {"location": ", ".join(sorted(unread))})
+    left = tuple(replace(one, kind=why.kind, values=why.values) for one in plan.lost)
+    return replace(plan, lost=(), left=(*plan.left, *left))
+
+
 def _why_nothing(
     stores: Mapping[str, Store], judgement: Judgement, examinations: Mapping[str, Examination], location: str
 ) -> Finding | None:

@@ -290,6 +290,11 @@ def test_an_order_for_a_place_that_is_named_no_more_ends_and_says_so(here: Scene
         number = resolve.ask(session, here.institution_id, it, "arusha", by=here.asker, now=NOW).id
     plan = left.plan(turn_of(here, number))
     assert plan.is_empty and plan.hold is not None and "hapamo tena katika" in plan.hold.finding.text("sw")
+    (here.settings.recordings / it / "source/3.m4s").unlink()
+    with here.session() as session:
+        number = resolve.ask(session, here.institution_id, it, "local", by=here.asker, now=NOW).id
+    plan = left.plan(turn_of(here, number))
+    assert plan.is_empty and [one.file for one in plan.left] == ["source/3.m4s"], "arusha may hold it"
 
 
 def test_papers_that_contradict_those_here_are_set_aside_and_kept(here: Scene) -> None:
