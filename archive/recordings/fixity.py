@@ -9,7 +9,7 @@ from itertools import chain, islice
 
 from archive.recordings.locations.errors import Damaged, Missing, StoreError, Unreachable
 from archive.recordings.locations.many import each
-from archive.recordings.locations.store import Digest, Store
+from archive.recordings.locations.store import Digest, Store, is_key
 from archive.recordings.verify import MADE_LATER, Finding, Line, fault_of, may_be_listed_soon, wall_clock
 
 WORKERS = 4
@@ -73,20 +73,21 @@ def examine(
         found.away = str(error)
         return found
 
-    def look(item: Item) -> Finding | StoreError | int:
+    def look(item: Item, digest: Digest | StoreError | None) -> Finding | StoreError | int:
         name, line = item
+        if isinstance(digest, Digest) and digest.sha256 == line["sha256"]:
+            return digest.size_bytes
         try:
-            digest = store.digest(f"{recording_id}/{name}") if name in there else None
-            if digest is not None and digest.sha256 == line["sha256"]:
-                return digest.size_bytes
+            if isinstance(digest, StoreError):
+                raise digest
             return _fault(store, f"{recording_id}/{name}", line, name, _time(line, origin_ms), digest, by_hash)
-        except ValueError:  # a ledger's name that is no key: nothing can lie there
-            return Finding("missing", {"file": name, "time": _time(line, origin_ms)})
         except StoreError as error:
             return error if isinstance(error, Unreachable) else _unread(name, _time(line, origin_ms), error)
 
     def look_at(batch: list[Item]) -> list[tuple[Item, Finding | StoreError | int]]:
-        return [(item, look(item)) for item in batch]
+        names = [name for name, _ in batch if name in there]
+        digests = dict(zip(names, store.digests([f"{recording_id}/{name}" for name in names]), strict=True))
+        return [(item, look(item, digests.get(item[0]))) for item in batch]
 
     silent = 0
     with closing(each(f"fixity {store.name}", workers, _batches(files, workers), look_at)) as looked:
@@ -125,7 +126,8 @@ def _list(
         name = stored.key.removeprefix(f"{found.recording_id}/")
         newest = max(newest, stored.modified)
         if name in files:
-            there.add(name)
+            if is_key(stored.key):  # else a ledger's name that nothing of ours can lie under
+                there.add(name)
         elif name not in MADE_LATER and name not in may_be and not (on_air and may_be_listed_soon(name)):
             shown = name.encode("utf-8", "backslashreplace").decode()
             found.faults.append(Finding("unlisted", {"file": shown}))

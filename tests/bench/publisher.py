@@ -146,6 +146,7 @@ class Report:
     sent_bytes: int
     late_max_s: float  # of any frame against its due time: a publisher that can't keep pace spoils a bench
     cpu_s: float
+    left_s: float  # time.monotonic() when the streams began to say that they end
 
     def __str__(self) -> str:
         rate = self.sent_bytes * 8 / self.seconds / 1e6
@@ -184,11 +185,12 @@ def publish(
             for stream in streams:
                 stream.drain()
         _rest(streams, min(due[0][0], start_s + seconds) - time.monotonic())
-    elapsed_s = time.monotonic() - start_s
+    left_s = time.monotonic()
     _leave(streams)
     late_max_s = max(stream.late_max_s for stream in streams)
     sent_bytes = sum(stream.sent_bytes for stream in streams)
-    return Report(len(streams), elapsed_s, sent_bytes, late_max_s, time.process_time() - cpu_before_s)
+    cpu_s = time.process_time() - cpu_before_s
+    return Report(len(streams), left_s - start_s, sent_bytes, late_max_s, cpu_s, left_s)
 
 
 def _send_next(stream: Stream, feed: feeds.Feed, late_s: float) -> float:

@@ -6,6 +6,7 @@ import json
 import os
 import random
 import shutil
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from archive.recordings.drill_cases import CASES
 from archive.recordings.fixity import BATCH, examine
 from archive.recordings.judge import PAPERS, Standing, judge
 from archive.recordings.ledger import CUSTODY_NAME, LEDGER_NAME, Ledger, make_fact
+from archive.recordings.locations.errors import StoreError
 from archive.recordings.locations.folder import FolderStore
 from archive.recordings.locations.store import Digest
 from archive.recordings.repair import Result, check_and_repair
@@ -82,9 +84,9 @@ class Forgetful(FolderStore):
         super().__init__(name, folder)
         self._made = made
 
-    def digest(self, key: str) -> Digest:
-        path = self._made.parent / key
-        return Digest(path.stat().st_size, hash_file(path))
+    def digests(self, keys: Sequence[str]) -> list[Digest | StoreError]:
+        paths = [self._made.parent / key for key in keys]
+        return [Digest(path.stat().st_size, hash_file(path)) for path in paths]
 
 
 def test_the_drill_fails_where_a_location_only_says_that_all_is_well(stage: Stage, made: Path) -> None:

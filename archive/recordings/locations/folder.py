@@ -9,13 +9,11 @@ import contextlib
 import errno
 import fcntl
 import hashlib
-import mmap
 import os
 import secrets
 import shutil
 import stat
-import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -41,15 +39,13 @@ from archive.recordings.locations.store import (
     check_key,
     check_sha256,
 )
+from core.digest import AT_ONCE, FileDigest, digests
 
 PARTIAL = ".partial"
 """The folder of what is being written; no key may begin so."""
 _NO_LINK = os.O_NOFOLLOW | os.O_CLOEXEC
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | _NO_LINK
 _FILE = os.O_RDONLY | os.O_NONBLOCK | _NO_LINK  # a FIFO that someone laid there must not hold us up
-_HASHED_BYTES = 192 << 10
-_ALIGNED = 4096
-_spaces = threading.local()
 _NO_HARD_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 _KINDS: dict[int, type[StoreError]] = {
     errno.ENOSPC: Full, errno.EDQUOT: Full, errno.EFBIG: Full,
@@ -93,6 +89,29 @@ class FolderStore:
     def digest(self, key: str) -> Digest:
         with self._told(key), self._opened(key) as file:
             return self._digest(file)
+
+    def digests(self, keys: Sequence[str]) -> list[Digest | StoreError]:
+        found = list[Digest | StoreError]()
+        for first in range(0, len(keys), AT_ONCE):
+            found += self._digests(keys[first : first + AT_ONCE])
+        return found
+
+    def _digests(self, keys: Sequence[str]) -> list[Digest | StoreError]:
+        found = dict[str, Digest | StoreError]()
+        with contextlib.ExitStack() as opened:
+            files, parents = dict[str, int](), dict[tuple[str, ...], int]()
+            for key in keys:
+                try:
+                    with self._told(key):
+                        *folder, name = names = self._names(key)
+                        if tuple(folder) not in parents:
+                            parents[tuple(folder)] = opened.enter_context(self._parent(names))
+                        files[key] = opened.enter_context(self._file(parents[tuple(folder)], name, key))
+                except StoreError as error:
+                    found[key] = error
+            for key, one in zip(files, self._read([*files.values()]), strict=True):
+                found[key] = Digest(one.size_bytes, one.sha256) if one.error is None else self._error(key, one.error)
+        return [found[key] for key in keys]
 
     def former(self, key: str) -> tuple[Digest, ...]:
         return ()
@@ -184,24 +203,16 @@ class FolderStore:
         return found.size_bytes
 
     def _digest(self, file: int) -> Digest:
-        hasher, size, space = hashlib.sha256(), 0, _space()
-        is_direct = self._past_cache and _set_direct(file, True)
-        if self._past_cache and not is_direct:
-            os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
-        while True:
-            try:
-                many = os.readv(file, [space])
-            except OSError as error:
-                if not is_direct or error.errno != errno.EINVAL:
-                    raise
-                is_direct = _set_direct(file, False)  # it was allowed, and is not known here after all
-                continue
-            if not many:
-                return Digest(size, hasher.hexdigest())
-            hasher.update(space[:many])
-            size += many
-            if is_direct and many % _ALIGNED:  # the end, or as good as that: no such read begins here
-                is_direct = _set_direct(file, False)
+        found = self._read([file])[0]
+        if found.error is not None:
+            raise found.error
+        return Digest(found.size_bytes, found.sha256)
+
+    def _read(self, files: Sequence[int]) -> Sequence[FileDigest]:
+        if self._past_cache:
+            for file in files:
+                _leave_memory(file)
+        return digests(files)
 
     def _names(self, key: str) -> tuple[str, ...]:
         names = check_key(key)
@@ -230,7 +241,12 @@ class FolderStore:
     @contextmanager
     def _opened(self, key: str) -> Iterator[int]:
         names = self._names(key)
-        with self._parent(names) as parent, _closing(os.open(names[-1], _FILE, dir_fd=parent)) as file:
+        with self._parent(names) as parent, self._file(parent, names[-1], key) as file:
+            yield file
+
+    @contextmanager
+    def _file(self, parent: int, name: str, key: str) -> Iterator[int]:
+        with _closing(os.open(name, _FILE, dir_fd=parent)) as file:
             mode = os.fstat(file).st_mode
             if stat.S_ISDIR(mode):
                 raise Missing(self._name, key)
@@ -249,26 +265,19 @@ class FolderStore:
         try:
             yield
         except OSError as error:
-            kind = _KINDS.get(error.errno or 0, Unreachable)
-            raise kind(self._name, f"{key or self._folder}: {error.strerror}") from error
+            raise self._error(key, error) from error
+
+    def _error(self, key: str, error: OSError) -> StoreError:
+        kind = _KINDS.get(error.errno or 0, Unreachable)
+        return kind(self._name, f"{key or self._folder}: {error.strerror}")
 
 
-def _space() -> memoryview:
-    """Each thread's own: a new one for each file would cost a tenth of the hashing. Of whole pages."""
-    space: memoryview | None = getattr(_spaces, "space", None)
-    if space is None:
-        space = _spaces.space = memoryview(mmap.mmap(-1, _HASHED_BYTES))
-    return space
-
-
-def _set_direct(file: int, on: bool) -> bool:
-    """Whether reads go past the system's memory from now on. Not every file system can."""
-    flags = fcntl.fcntl(file, fcntl.F_GETFL)
+def _leave_memory(file: int) -> None:
+    """Reads go past the system's memory from now on; where a file system knows no such reads, it forgets the file."""
     try:
-        fcntl.fcntl(file, fcntl.F_SETFL, flags | os.O_DIRECT if on else flags & ~os.O_DIRECT)
+        fcntl.fcntl(file, fcntl.F_SETFL, fcntl.fcntl(file, fcntl.F_GETFL) | os.O_DIRECT)
     except OSError:
-        return False
-    return on
+        os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def _inside(folder: int, name: str, make: bool = False) -> contextlib.AbstractContextManager[int]:

@@ -16,7 +16,7 @@ import contextlib
 import hashlib
 import secrets
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -136,6 +136,15 @@ class S3Store:
             return ()
         older = [one for one in self._versions(key) if one.has_body and not one.is_latest]
         return tuple(_hashed(self._read(key, VersionId=one.id)) for one in older)
+
+    def digests(self, keys: Sequence[str]) -> list[Digest | StoreError]:
+        return [self._digest_or_error(key) for key in keys]
+
+    def _digest_or_error(self, key: str) -> Digest | StoreError:
+        try:
+            return self.digest(key)
+        except StoreError as error:
+            return error
 
     def list(self, prefix: str = "") -> Iterator[Stored]:
         pages = self._client.get_paginator("list_objects_v2").paginate(

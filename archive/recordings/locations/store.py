@@ -6,12 +6,14 @@ never changes what is at its key already unless told to replace it. A SHA-256 is
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
+
+from archive.recordings.locations.errors import StoreError
 
 CHUNK_BYTES = 1 << 20
 PROBES = ".probe"
@@ -93,6 +95,10 @@ class Store(Protocol):
         """Reads all of it again and hashes it. Raises Missing."""
         ...
 
+    def digests(self, keys: Sequence[str]) -> list[Digest | StoreError]:
+        """As `digest`, of many: each one's digest or what would have been raised, in their order."""
+        ...
+
     def former(self, key: str) -> tuple[Digest, ...]:
         """Older versions that are kept beneath what is there, newest first, each read and hashed; most places keep
         none. `delete` removes them too."""
@@ -139,6 +145,14 @@ def check_key(key: str) -> tuple[str, ...]:
     if len(key.encode()) > MAX_KEY_BYTES or not key.isprintable() or "\\" in key:
         raise ValueError(f"{key!r} is no key")
     return names
+
+
+def is_key(key: str) -> bool:
+    try:
+        check_key(key)
+    except ValueError:
+        return False
+    return True
 
 
 def check_sha256(sha256: str) -> str:
