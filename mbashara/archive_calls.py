@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 
 from sqlalchemy import Engine
@@ -16,10 +16,14 @@ KEPT_S = 10.0
 
 
 class ArchiveCalls:
-    """Of this process. What was read last stands while the database is away."""
+    """Of this process. What was read last stands while the database is away. `places`: where copies are kept now, None
+    where nobody can say."""
 
-    def __init__(self, engine: Engine, kept_s: float = KEPT_S, clock_s: Callable[[], float] = time.monotonic) -> None:
-        self._engine, self._kept_s, self._clock_s = engine, kept_s, clock_s
+    def __init__(
+        self, engine: Engine, places: Callable[[], Collection[str] | None] = lambda: None, kept_s: float = KEPT_S,
+        clock_s: Callable[[], float] = time.monotonic,
+    ) -> None:  # fmt: skip
+        self._engine, self._places, self._kept_s, self._clock_s = engine, places, kept_s, clock_s
         self._found: Sequence[OfArchive] = ()
         self._asked_s: float | None = None
         self._lock = threading.Lock()
@@ -40,7 +44,7 @@ class ArchiveCalls:
     def _read(self, now: datetime) -> None:
         try:
             with transaction(self._engine) as session:
-                found = calls(session, now)
+                found = calls(session, now, self._places())
         except DatabaseAway:
             found = None
         if found is not None:

@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-import structlog
 from sqlalchemy import Engine
 
 from archive.pages import Archive, Place
@@ -21,8 +20,6 @@ from player.words import key_help, shell_words
 TRIES = Rate(burst=30, per_s=0.5)
 """Files that one address may have checked."""
 
-log: structlog.stdlib.BoundLogger = structlog.get_logger("mbashara.archive_pages")
-
 
 def open_archive(
     settings: Settings, engine: Engine, rate: Rate = TRIES, clock_s: Callable[[], float] = time.monotonic
@@ -32,7 +29,7 @@ def open_archive(
 
     return Archive(
         engine, settings.recordings, settings.public, settings.signing_keys, authority, partial(_places, settings),
-        Buckets(rate, clock_s), __version__, _player,
+        partial(_trouble, settings), Buckets(rate, clock_s), __version__, _player,
     )  # fmt: skip
 
 
@@ -40,14 +37,28 @@ def _player(gettext: Callable[[str], str]) -> Mapping[str, Any]:
     return {"words": shell_words(gettext), "key_help": key_help(gettext)}
 
 
+def place_names(settings: Settings) -> frozenset[str] | None:
+    """Where copies are kept, as locations.toml says now; None where it can't be read."""
+    found, trouble = _read(settings)
+    return None if trouble else frozenset(one.name for one in found)
+
+
 def _places(settings: Settings) -> Sequence[Place]:
-    """As the file says now; what it says wrongly is told by `up`, and costs the pages only names."""
+    return [_place(one) for one in _read(settings)[0]]
+
+
+def _trouble(settings: Settings) -> str:
+    return _read(settings)[1]
+
+
+def _read(settings: Settings) -> tuple[Sequence[Location], str]:
+    """As the file says now; what it says wrongly costs the pages only names, and is told there (the work process logs
+    it)."""
+    here = local(settings.recordings)
     try:
-        found = read_locations(settings.locations, settings.recordings)
+        return (here, *read_locations(settings.locations, settings.recordings)), ""
     except LocationError as error:
-        log.warning("locations can't be read", reason=str(error))
-        found = ()
-    return [_place(one) for one in (local(settings.recordings), *found)]
+        return (here,), str(error)
 
 
 def _place(one: Location) -> Place:

@@ -15,16 +15,15 @@ from sqlalchemy.orm import Session
 
 from archive.recordings import copies, describe
 from archive.recordings.copies import Copied, Turn
-from archive.recordings.locations.config import LocationError, local, read_locations
-from archive.recordings.locations.opening import open_store
-from archive.recordings.locations.store import Store
 from core.database import DatabaseAway, transaction
 from mbashara import workflows
+from mbashara.places import Places
 from mbashara.settings import Settings
 
 ROUND_S = 0.5
 FULL_ROUND = 20
-"""One round in so many looks for recordings that have no row at a location, and forgets old workflows."""
+"""One round in so many reads locations.toml again, looks for recordings that have no row at a location, and forgets
+old workflows."""
 MAX_TURNS = 2
 """Turns at once at one location, each with a few files in flight: one that hangs holds up no other."""
 DEAD_S = 60.0
@@ -44,8 +43,7 @@ class Copier:
 
     settings: Settings
     engine: Engine
-    stores: dict[str, Store]
-    pace_days: dict[str, float]
+    places: Places
     running: dict[str, float] = field(default_factory=dict)
     """Turns by their workflow's id, and when each was started here (monotonic seconds)."""
     away: set[str] = field(default_factory=set)
@@ -73,11 +71,14 @@ class Copier:
 
     def round(self, is_full: bool) -> None:
         now = datetime.now(UTC)
+        if is_full:
+            self.places.read()
+        names = list(self.places.stores)
         with transaction(self.engine) as session:
             if is_full:
-                copies.want(session, list(self.stores), now)
+                copies.want(session, names, now)
                 self._describe(session, now)
-            turns = [turn for name in self.stores for turn in copies.due(session, [name], now, 4 * MAX_TURNS)]
+            turns = [turn for name in names for turn in copies.due(session, [name], now, 4 * MAX_TURNS)]
         for turn in turns:
             name = _workflow_id(turn)
             busy = sum(one.startswith(f"copy:{turn.location}:") for one in self.running)
@@ -131,7 +132,7 @@ def _context() -> Copier:
 @DBOS.step(retries_allowed=True, max_attempts=3)
 def copy_turn(turn: dict[str, object]) -> dict[str, object]:
     copier, wanted = _context(), Turn(**turn)  # type: ignore[arg-type]
-    store = copier.stores.get(wanted.location)
+    store = copier.places.stores.get(wanted.location)
     if store is None:
         return asdict(Copied(wanted.begin, 0, 0, 0, 0, False, error=f"no location {wanted.location} any more"))
     return asdict(copies.copy_files(store, copier.settings.recordings, wanted))
@@ -170,14 +171,8 @@ def prepare(settings: Settings, engine: Engine) -> Copier:
     """Before DBOS is launched, as that takes up what a killed process left. A locations.toml that can't be read stops
     no other work."""
     global _copier
-    try:
-        named = read_locations(settings.locations, settings.recordings)
-    except LocationError as error:
-        log.error("no copies are made", reason=str(error))
-        named = ()
-    all_of_them = (local(settings.recordings), *named)
-    stores = {one.name: open_store(one) for one in all_of_them}
-    _copier = Copier(settings, engine, stores, {one.name: one.fixity_days for one in all_of_them})
+    _copier = Copier(settings, engine, Places(settings))
+    _copier.places.read()
     return _copier
 
 

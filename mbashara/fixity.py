@@ -2,7 +2,7 @@
 
 import threading
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +17,12 @@ from archive.recordings.judge import Judgement, judge
 from archive.recordings.locations.config import LOCAL
 from archive.recordings.locations.store import Store
 from archive.recordings.repair import Cycle, examine_all, repair
-from core.database import DatabaseAway, open_engine, transaction
+from core.database import open_engine, transaction
 from core.tables import Recording
-from mbashara import workflows
 from mbashara.settings import Settings
+from mbashara.workflows import OneAtATime
 
 ROUND_S = 2.0
-FORGET_AFTER = timedelta(days=2)
-FORGET_ROUND = 300
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("mbashara.fixity")
 
@@ -50,35 +48,16 @@ class Fixity:
     engine: Engine
     stores: dict[str, Store]
     pace_days: dict[str, float]
-    running: threading.Event = field(default_factory=threading.Event)
+    turns: OneAtATime = field(default_factory=lambda: OneAtATime("fixity:", ROUND_S))
 
     def run(self, stopping: threading.Event) -> None:
-        rounds = 0
-        while not stopping.wait(ROUND_S):
-            try:
-                if not self.running.is_set():
-                    self.start_due()
-                if rounds % FORGET_ROUND == 0:
-                    workflows.forget("fixity:", datetime.now(UTC) - FORGET_AFTER)
-                rounds += 1
-            except DatabaseAway:
-                continue  # the follower has said so
-            except Exception:
-                log.exception("a round of fixity failed")
+        self.turns.run("fixity", self.begin_due, stopping)
 
-    def start_due(self) -> None:
+    def begin_due(self) -> None:
         with transaction(self.engine) as session:
             due = checks.due(session, list(self.stores), datetime.now(UTC))
         if due is not None:
-            self._start(due)
-
-    def _start(self, due: Due) -> None:
-        self.running.set()
-        try:
-            workflows.begin(f"fixity:{due.recording_id}:{due.since_ms}", check_copies, asdict(due))
-        except BaseException:
-            self.running.clear()
-            raise
+            self.turns.begin(f"{due.recording_id}:{due.since_ms}", check_copies, asdict(due))
 
     def examine(self, due: Due) -> tuple[CheckedAll, bool]:
         """Reads what is due; whether all of it is well. A location that does not answer is no reason to read others."""
@@ -120,7 +99,7 @@ class Fixity:
             size, head = recording.ledger_bytes, recording.ledger_head
             lost = resolve.lost_files(session, recording_id)
         copied[LOCAL] = size
-        stores = {name: store for name, store in self.stores.items() if name in copied}
+        stores = {name: store for name, store in dict(self.stores).items() if name in copied}
         return Known(recording_id, keys, size, head, copied, stores, lost)
 
     def judge(self, known: "Known") -> Judgement:
@@ -191,7 +170,7 @@ def check_copies(due: dict[str, Any]) -> None:
             put_off(due)
             return
     finally:
-        _context().running.clear()
+        _context().turns.running.clear()
     for one in found["copies"]:
         if one["count"]:
             log.error(

@@ -1,8 +1,8 @@
 """Makes a recording of a file: `python -m mbashara.import_file`, a process of its own at the lowest priority.
 
 It is looked into, hashed, and played through a broadcast's packagers, recorder and ledger (imported_broadcast.py); all
-ffmpegs are caged (core/cage.py). The recording is made under RECORDINGS/.imports, where nobody looks, and takes its
-place by one rename when it is whole: whatever kills this process, it begins anew from the file. The order
+ffmpegs are caged (core/cage.py). The recording is made under RECORDINGS/.imports, where nobody looks; imports.py gives
+it its place when it is whole: whatever kills this process, it begins anew from the file. The order
 (import_order.py) comes as JSON on standard input, what becomes of it goes out as lines of JSON.
 """
 
@@ -64,9 +64,7 @@ class _Digest(threading.Thread):
 
 def make(order: Order, executable: str) -> dict[str, Any]:
     """What became of it. Raises Failed."""
-    place, whole = Path(order.recordings, STAGING, order.id), Path(order.recordings, order.id)
-    if whole.exists():
-        return {}  # it was killed after its last act
+    place = Path(order.recordings, STAGING, order.id)
     shutil.rmtree(place, ignore_errors=True)
     if not has_space(order):
         raise fail(Trouble.DISK_FULL)
@@ -105,8 +103,6 @@ def make(order: Order, executable: str) -> dict[str, Any]:
         if recorder.failing:
             raise fail(Trouble.DISK_FULL)
         sync_file_system(place)
-        place.rename(whole)
-        sync_file_system(whole.parent)
     except OSError as error:
         if error.errno not in FULL:
             raise  # it begins again, and the log says why

@@ -2,7 +2,7 @@
 
 A file is made by a child of its own (import_file.py). A child that dies begins again, some times; a work process that
 dies has its workflows taken up by the next. Either way the file is read from its beginning, and the recording, which
-has the job's id, is there whole or not at all.
+has the job's id, is there whole or not at all: it takes its place by one rename, once its job can't be cancelled.
 """
 
 import os
@@ -21,6 +21,7 @@ from archive.imports import jobs
 from archive.imports.kept import STAGING
 from core.database import transaction
 from core.ids import is_id
+from core.media.files import sync_file_system
 from mbashara.import_order import Order
 from mbashara.job_child import JobChild
 from mbashara.job_queue import JobQueue
@@ -88,6 +89,8 @@ def tidy(settings: Settings, engine: Engine) -> None:
 def make_import(job_id: str) -> Outcome:
     """Maybe hours. Killed, it begins anew."""
     settings, engine = _context()
+    if (settings.recordings / job_id).exists():
+        return outcome("made")  # it was killed behind its last act
     order = _order(settings, engine, job_id)
     if order is None:
         return outcome("unwanted")
@@ -97,6 +100,28 @@ def make_import(job_id: str) -> Outcome:
         return outcome("made", sha256=ended.told.get("sha256", ""))
     shutil.rmtree(settings.recordings / STAGING / job_id, ignore_errors=True)
     return outcome(ended.end, **ended.told)
+
+
+@DBOS.step(retries_allowed=True, max_attempts=20)
+def place_import(job_id: str, found: Outcome) -> Outcome:
+    settings, engine = _context()
+    return found if take_place(settings, engine, job_id) else outcome("unwanted")
+
+
+def take_place(settings: Settings, engine: Engine, job_id: str) -> bool:
+    """What was made becomes a recording, if it is wanted still: whoever cancels it from now on is told that it is too
+    late."""
+    made, whole = settings.recordings / STAGING / job_id, settings.recordings / job_id
+    with transaction(engine) as session:
+        is_wanted = jobs.place(session, job_id)
+    if whole.exists():
+        return True
+    if not is_wanted:
+        shutil.rmtree(made, ignore_errors=True)
+        return False
+    made.rename(whole)
+    sync_file_system(whole.parent)
+    return True
 
 
 @DBOS.step(retries_allowed=True, max_attempts=20)
@@ -118,6 +143,8 @@ def write_import(job_id: str, found: Outcome) -> None:
 @DBOS.workflow()
 def import_file(job_id: str) -> None:
     found = make_import(job_id)
+    if found["end"] == "made":
+        found = place_import(job_id, found)
     write_import(job_id, found)
     log.info("import ended", recording=job_id, **found)
 

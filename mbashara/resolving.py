@@ -3,25 +3,24 @@ what was ordered is carried out. Durable workflows (DBOS), a turn each: who is k
 """
 
 import threading
-from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime, timedelta
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
 from typing import Any
 
 import structlog
 from dbos import DBOS
 from dbos import error as dbos_error
 
-from archive.recordings import resolve, signatures
+from archive.recordings import contradiction, resolve, signatures
+from archive.recordings.judge import Judgement
 from archive.recordings.repair import examine_all
 from archive.recordings.resolve import Turn
-from archive.recordings.resolve_plan import Carried, Plan, carry_out, examine_planned, make_plan, read_plan
-from core.database import DatabaseAway, transaction
-from mbashara import workflows
-from mbashara.fixity import Fixity
+from archive.recordings.resolve_plan import Carried, Plan, carry_out, examine_planned, make_plan, not_lost, read_plan
+from core.database import transaction
+from mbashara.fixity import Fixity, Known
+from mbashara.workflows import OneAtATime
 
 ROUND_S = 0.5
-FORGET_AFTER = timedelta(days=2)
-FORGET_ROUND = 1200
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("mbashara.resolving")
 
@@ -31,34 +30,16 @@ class Resolver:
     """One in a process, with one turn at a time; the workflows find it as `_resolver` after a restart."""
 
     fixity: Fixity
-    running: threading.Event = field(default_factory=threading.Event)
+    turns: OneAtATime = field(default_factory=lambda: OneAtATime("resolve:", ROUND_S))
 
     def run(self, stopping: threading.Event) -> None:
-        rounds = 0
-        while not stopping.wait(ROUND_S):
-            try:
-                if not self.running.is_set():
-                    self.start_due()
-                if rounds % FORGET_ROUND == 0:
-                    workflows.forget("resolve:", datetime.now(UTC) - FORGET_AFTER)
-                rounds += 1
-            except DatabaseAway:
-                continue  # the follower has said so
-            except Exception:
-                log.exception("a round of orders failed")
+        self.turns.run("orders", self.begin_due, stopping)
 
-    def start_due(self) -> None:
+    def begin_due(self) -> None:
         with transaction(self.fixity.engine) as session:
-            turns = resolve.due(session, datetime.now(UTC), limit=1)
-        if not turns:
-            return
-        self.running.set()
-        try:
-            name = f"resolve:{turns[0].resolution_id}:{turns[0].number}"
-            workflows.begin(name, resolve_copy, asdict(turns[0]))
-        except BaseException:
-            self.running.clear()
-            raise
+            due = resolve.due(session, datetime.now(UTC), limit=1)
+        for turn in due:
+            self.turns.begin(f"{turn.resolution_id}:{turn.number}", resolve_copy, asdict(turn))
 
     def plan(self, turn: Turn) -> Plan:
         """Reads all copies."""
@@ -67,8 +48,16 @@ class Resolver:
         found = examine_all(known.stores, judgement)
         with transaction(self.fixity.engine) as session:
             held = resolve.is_on_hold(session, turn.recording_id)
-        scratch = self.fixity.scratch()
-        return make_plan(known.stores, judgement, found, scratch, turn.location, lost=known.lost, is_on_hold=held)
+        scratch, location = self.fixity.scratch(), turn.location
+        plan = make_plan(known.stores, judgement, found, scratch, location, lost=known.lost, is_on_hold=held)
+        plan = not_lost(plan, known.copied.keys() - known.stores.keys())
+        if location not in known.stores or plan.hold is None:
+            return plan
+        return contradiction.tell(plan, judgement, self.judge_others(known, location), known.stores[location])
+
+    def judge_others(self, known: Known, location: str) -> Judgement:
+        others = {name: store for name, store in known.stores.items() if name != location}
+        return self.fixity.judge(replace(known, stores=others))
 
     def carry_out(self, turn: Turn) -> Carried | None:
         """None: there is nothing to do any more. Nobody else writes to the papers meanwhile, and whoever places a legal
@@ -78,6 +67,8 @@ class Resolver:
             plan = resolve.plan_of(session, turn)
         if plan is None:
             return None
+        if plan.aside:
+            return self.set_aside(turn, plan, known)
         found = examine_planned(known.stores, self.fixity.judge(known), plan, turn.location)
         engine = self.fixity.patient()
         try:
@@ -87,6 +78,17 @@ class Resolver:
                 held, judgement = resolve.is_on_hold(session, turn.recording_id), self.fixity.judge(known)
                 scratch = self.fixity.scratch()
                 return carry_out(known.stores, judgement, found, scratch, plan, turn.location, is_on_hold=held)
+        finally:
+            engine.dispose()
+
+    def set_aside(self, turn: Turn, plan: Plan, known: Known) -> Carried:
+        engine = self.fixity.patient()
+        try:
+            with transaction(engine) as session:
+                if signatures.lock(session, turn.recording_id).disposed_at is not None:
+                    return Carried(failed=["the recording was destroyed by order"])
+                others = self.judge_others(known, turn.location)
+                return contradiction.set_aside(known.stores, others, self.fixity.scratch(), plan, turn.location)
         finally:
             engine.dispose()
 
@@ -121,7 +123,7 @@ def note_carried(turn: dict[str, Any], carried: dict[str, Any]) -> None:
     fixity, wanted, came = _context().fixity, Turn(**turn), Carried(**carried)
     with transaction(fixity.engine) as session:
         is_done = resolve.note_carried(session, wanted, came, fixity.settings.recordings, datetime.now(UTC))
-    counted = {name: len(carried[name]) for name in ("repaired", "removed", "lost", "failed")}
+    counted = {name: len(carried[name]) for name in ("repaired", "removed", "lost", "failed", "aside")}
     about = {"recording": wanted.recording_id, "location": wanted.location}
     if is_done:
         log.info("order carried out", **about, **counted)
@@ -146,7 +148,7 @@ def resolve_copy(turn: dict[str, Any]) -> None:
         log.error("order can't be carried out", recording=turn["recording_id"], reason=str(error.errors[-1]))
         put_order_off(turn, str(error.errors[-1]))
     finally:
-        _context().running.clear()
+        _context().turns.running.clear()
 
 
 def prepare(fixity: Fixity) -> Resolver:

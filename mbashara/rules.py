@@ -101,7 +101,7 @@ def begin_disposal(turn: dict[str, Any]) -> list[str]:
         if not disposal.begin(session, wanted, datetime.now(UTC)):
             return []
         copies = session.query(RecordingCopy.location).filter_by(recording_id=wanted.recording_id)
-        places = {location for (location,) in copies} | keeper.stores.keys()
+        places = {location for (location,) in copies} | set(keeper.stores)
     with transaction(keeper.engine) as session:
         closures.show(session, keeper.settings.public, wanted.recording_id)
     return sorted(places)
@@ -142,7 +142,10 @@ def dispose(turn: dict[str, Any]) -> None:
 @DBOS.step(retries_allowed=True, max_attempts=5)
 def tell_store(turn: dict[str, Any]) -> dict[str, Any]:
     keeper, wanted = _context(), store_holds.Turn(**turn)
-    return asdict(store_holds.apply(keeper.stores[wanted.location], keeper.settings.recordings, wanted))
+    store = keeper.stores.get(wanted.location)
+    if store is None:
+        return asdict(Applied(0, error=f"no location {wanted.location} any more"))
+    return asdict(store_holds.apply(store, keeper.settings.recordings, wanted))
 
 
 @DBOS.step(retries_allowed=True, max_attempts=20)

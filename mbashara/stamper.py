@@ -13,8 +13,9 @@ from archive.recordings.ledger import Ledger, read_facts
 from archive.recordings.tables import RecordingCopy
 from archive.recordings.timestamp import Authority, TimestampError, stamp
 from archive.recordings.verify import SIGNATURES_NAME
-from core.database import DatabaseAway, transaction
+from core.database import transaction
 from core.tables import Recording
+from mbashara import workflows
 from mbashara.settings import Settings
 from mbashara.timestamps import authority
 
@@ -35,13 +36,7 @@ class Stamper:
     _wait_until: dict[str, datetime] = field(default_factory=dict)
 
     def run(self, stopping: threading.Event) -> None:
-        while not stopping.wait(ROUND_S):
-            try:
-                self.stamp_due(datetime.now(UTC))
-            except DatabaseAway:
-                continue  # the follower has said so
-            except Exception:
-                log.exception("a round of time stamps failed")
+        workflows.go_round("time stamps", lambda: self.stamp_due(datetime.now(UTC)), ROUND_S, stopping)
 
     def stamp_due(self, now: datetime) -> None:
         with transaction(self.engine) as session:

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -48,7 +49,7 @@ from mbashara import logs
 from mbashara.api import app as api
 from mbashara.api import uploads
 from mbashara.archive_calls import ArchiveCalls
-from mbashara.archive_pages import open_archive
+from mbashara.archive_pages import open_archive, place_names
 from mbashara.health import Health
 from mbashara.levels import LevelsRead
 from mbashara.load import LoadMeter
@@ -137,7 +138,7 @@ def application(settings: Settings) -> Starlette:
     load = LoadMeter(settings, media)
     studio = Studio(
         engine, media, pepper, rtmp_url, settings.stills, settings.live, load.read, settings.dry_runs,
-        settings.dry_run_minutes, ArchiveCalls(engine),
+        settings.dry_run_minutes, ArchiveCalls(engine, partial(place_names, settings)),
     )  # fmt: skip
     office = Office(
         engine, pepper, mailer, settings.base_url, settings.emblems, open_provider(settings), settings.webhook_insecure

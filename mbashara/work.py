@@ -227,8 +227,9 @@ def run(settings: Settings, stopping: threading.Event) -> None:
     if stopping.is_set():
         return
     copier = copying.prepare(settings, _engine)
-    checker = fixity.prepare(settings, _engine, copier.stores, copier.pace_days)
-    keeper = rules.prepare(settings, _engine, copier.stores)
+    places = copier.places
+    checker = fixity.prepare(settings, _engine, places.stores, places.pace_days)
+    keeper = rules.prepare(settings, _engine, places.stores)
     resolver = resolving.prepare(checker)
     queue = imports.start(settings, _engine, stopping)
     orders = exports.start(settings, _engine, stopping)

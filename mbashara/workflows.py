@@ -1,12 +1,65 @@
-"""Durable workflows (DBOS) that are begun by an id of their own: of one turn there is one."""
+"""Durable workflows (DBOS) that are begun by an id of their own: of one turn there is one. And the rounds in which a
+thread of the work process looks for what is due.
+"""
 
+import threading
+import time
 from collections.abc import Callable
-from datetime import datetime
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
+import structlog
 from dbos import DBOS, SetWorkflowID
 
+from core.database import DatabaseAway
+
+FORGET_AFTER = timedelta(days=2)
+FORGET_PACE_S = 600.0
+
 T = TypeVar("T")
+log: structlog.stdlib.BoundLogger = structlog.get_logger("mbashara.work")
+
+
+def go_round(what: str, one_round: Callable[[], None], pause_s: float, stopping: threading.Event) -> None:
+    """Until `stopping`, with a pause before each round. A round that fails is told, and is no reason to end."""
+    while not stopping.wait(pause_s):
+        try:
+            one_round()
+        except DatabaseAway:
+            continue  # the follower has said so
+        except Exception:
+            log.exception(f"a round of {what} failed")
+
+
+@dataclass(slots=True)
+class OneAtATime:
+    """Workflows whose ids begin with `prefix`, one at a time in this process. Whose workflow ends clears `running`."""
+
+    prefix: str
+    pause_s: float
+    running: threading.Event = field(default_factory=threading.Event)
+    _forgot_s: float | None = None
+
+    def run(self, what: str, begin_due: Callable[[], None], stopping: threading.Event) -> None:
+        """The thread. `begin_due` begins one where one is due."""
+
+        def one_round() -> None:
+            if not self.running.is_set():
+                begin_due()
+            if self._forgot_s is None or time.monotonic() - self._forgot_s > FORGET_PACE_S:
+                forget(self.prefix, datetime.now(UTC) - FORGET_AFTER)
+                self._forgot_s = time.monotonic()
+
+        go_round(what, one_round, self.pause_s, stopping)
+
+    def begin(self, key: str, workflow: Callable[[T], None], argument: T) -> None:
+        self.running.set()
+        try:
+            begin(f"{self.prefix}{key}", workflow, argument)
+        except BaseException:
+            self.running.clear()
+            raise
 
 
 def begin(workflow_id: str, workflow: Callable[[T], None], argument: T) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import re
 from collections.abc import AsyncGenerator
 from contextlib import closing
+from functools import lru_cache
 from pathlib import Path
 
 from starlette.concurrency import run_in_threadpool
@@ -20,6 +21,8 @@ from archive.recordings.bag_stream import PARTS, PLAN, Plan
 AT_ONCE, MOST = 8, 100
 """Pieces that are read, and packages that are fetched, at the same time; others wait: for the sake of the pages and of
 memory (two megabytes each). Who takes his slowly keeps no other from reading."""
+PLANS = 2
+"""Kept as they were read: some twenty megabytes each for a recording of ten hours."""
 RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 _turns, _places = asyncio.Semaphore(AT_ONCE), asyncio.Semaphore(MOST)
 
@@ -30,7 +33,7 @@ def is_made(folder: Path, name: str) -> bool:
 
 def answer(request: Request, made: Path, name: str, recording: Path, headers: dict[str, str]) -> Response:
     """The whole, or the stretch that is asked for. `made`: the export's folder. Raises OSError."""
-    plan = bag_stream.read_plan(made / f"{name}{PLAN}")
+    plan = plan_of(made / f"{name}{PLAN}")
     told = {**headers, "accept-ranges": "bytes", "etag": f'"{plan.sha256}"'}
     wanted = wanted_range(request.headers, plan.size, told["etag"])
     if wanted is None:
@@ -43,6 +46,17 @@ def answer(request: Request, made: Path, name: str, recording: Path, headers: di
     if request.method == "HEAD":
         return Response(status_code=status, headers=told)
     return _Package(_body(plan, made / f"{name}{PARTS}", recording, begin, end), status, told)
+
+
+def plan_of(path: Path) -> Plan:
+    """Who fetches in ranges asks often, and a long recording's plan has a line for each file. Raises OSError."""
+    status = path.stat()
+    return _read_plan(path, status.st_mtime_ns, status.st_size, status.st_ino)
+
+
+@lru_cache(maxsize=PLANS)
+def _read_plan(path: Path, *_version: int) -> Plan:
+    return bag_stream.read_plan(path)
 
 
 def wanted_range(headers: Headers, size: int, etag: str) -> tuple[int, int] | None:

@@ -5,7 +5,8 @@ transaction.
         │            │           ├──> failed ──> waiting (asked for again)
         └────────────┴───────────┴──> cancelled
 
-Only what is failed or uploading waits for people: it goes when it expires.
+Only what is failed or uploading waits for people: it goes when it expires. A running one at 100 % takes its place among
+the recordings: it can't be cancelled any more.
 """
 
 from collections.abc import Sequence
@@ -27,6 +28,7 @@ from core.tables import Channel, Institution
 FAILED_KEPT = timedelta(days=7)
 MAX_FILE_NAME = 255
 CANCELLED, AGAIN = "recording.import_cancel", "recording.import_again"
+PLACED = 100
 LEFT_WHOLE = frozenset({"done", "cancelled"})
 """States whose file has nothing more to wait for."""
 
@@ -101,6 +103,11 @@ def start(session: Session, job_id: str) -> tuple[ImportJob, Channel] | None:
     return job, session.get_one(Channel, job.channel_id)
 
 
+def place(session: Session, job_id: str) -> bool:
+    """From now on it takes its place. False: it is not wanted any more."""
+    return note(session, job_id, PLACED)
+
+
 def finish(session: Session, job_id: str, sha256: str | None, now: datetime) -> None:
     job = _table.running(session, job_id)
     if job is not None:
@@ -118,7 +125,7 @@ def fail(session: Session, job_id: str, trouble: str, read_ms: int, told_ms: int
 
 def cancel(session: Session, job: ImportJob, *, by: Actor, now: datetime) -> bool:
     """False: it is over already. The caller has locked it."""
-    if job.state not in (*UNDER_WAY, State.FAILED):
+    if job.state not in (*UNDER_WAY, State.FAILED) or (job.state == State.RUNNING and job.percent == PLACED):
         return False
     before, job.state, job.ended_at, job.expires_at = job.state, State.CANCELLED, now, None
     _log(session, job, CANCELLED, by, now, {"name": job.name, "state": before})

@@ -26,10 +26,10 @@ class Place:
 @dataclass(frozen=True, slots=True)
 class Archive:
     """What the pages need of the world. `recordings` is the folder of recordings, `public` what the edge hands
-    out, `signing_keys` that of the private
-    keys; `authority` gives the certificate (PEM) that content credentials are trusted by; `places` where copies are
-    kept beside here; `tries` bounds what one address may have checked; `version` is the
-    program's; `player` gives what the player's template says, by a gettext."""
+    out, `signing_keys` that of the private keys; `authority` gives the certificate (PEM) that content credentials are
+    trusted by; `places` where copies are kept, and `places_trouble` why that can't be read (empty: it can); `tries`
+    bounds what one address may have checked; `version` is the program's; `player` gives what the player's template
+    says, by a gettext."""
 
     engine: Engine
     recordings: Path
@@ -37,7 +37,12 @@ class Archive:
     signing_keys: Path
     authority: Callable[[], bytes]
     places: Callable[[], Sequence[Place]]
+    places_trouble: Callable[[], str]
     tries: Buckets
     version: str
     player: Callable[[Callable[[str], str]], Mapping[str, Any]]
     papers: Papers = field(default_factory=Papers)
+
+    def place_names(self) -> frozenset[str] | None:
+        """None: nobody can say."""
+        return None if self.places_trouble() else frozenset(one.name for one in self.places())

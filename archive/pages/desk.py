@@ -1,9 +1,11 @@
 """The archivists' pages: what is kept where and how well, the list of recordings, one recording with its history."""
 
 import io
+from collections.abc import Iterable
 from datetime import datetime, time, timedelta
 from functools import partial
 from http import HTTPStatus
+from itertools import chain
 
 from sqlalchemy.orm import Session
 from starlette.exceptions import HTTPException
@@ -16,6 +18,7 @@ from archive.recordings import about, alarms, checks, closures, copies, overview
 from archive.recordings.overview import Filter, Shown
 from archive.recordings.premis import write_premis
 from archive.recordings.statement_text import STATES
+from archive.recordings.tables import RecordingCopy
 from archive.words import N_, translate
 from core import audit
 from core.database import transaction
@@ -62,31 +65,38 @@ def _find(session: Session, view: View, act: Act) -> Found:
 
 def _overview(archive: Archive, view: View) -> Page:
     visible, now = _visible(view), view.visit.now
+    known = archive.place_names()
     with transaction(archive.engine) as session:
         counted = overview.by_location(session, visible)
-        standing = alarms.decide(overview.troubled(session, visible, now), now)
+        troubled = overview.troubled(session, visible, now, places=known)
     places = list(archive.places())
-    known = {one.name for one in places}
+    named = {one.name for one in places}
+    dropped = {name: one.at_risk for name, one in counted.items() if known is not None and name not in known}
     facts = {
-        "alarms": standing,
+        "alarms": alarms.decide(troubled, now, known, {name: count for name, count in dropped.items() if count}),
+        "trouble": archive.places_trouble(),
         "places": [(one, counted.get(one.name), one.free_bytes()) for one in places],
-        "forgotten": {name: one for name, one in counted.items() if name not in known},
+        "forgotten": {name: one for name, one in counted.items() if name not in named},
         "names": _names(archive, view),
         "late": now - alarms.OVERDUE_BY,
     }
     return Page("archive/pages/overview.html", facts)
 
 
-def _names(archive: Archive, view: View) -> dict[str, str]:
-    """What people call the places; the others are called as they are named."""
-    return {one.name: view.pick(one.title_sw, one.title_en) or one.name for one in archive.places()}
+def _names(archive: Archive, view: View, seen: Iterable[RecordingCopy] = ()) -> dict[str, str]:
+    """What people call the places; of the others where copies were `seen` it is said that they are none any more."""
+    names = {one.name: view.pick(one.title_sw, one.title_en) or one.name for one in archive.places()}
+    if not archive.places_trouble():
+        gone = view.words.gettext(N_("no place any more"))
+        names = {copy.location: f"{copy.location} ({gone})" for copy in seen} | names
+    return names
 
 
 def _list(archive: Archive, view: View) -> Page:
     visible, asked = _visible(view), view.request.query_params
     wanted = Filter(
         asked.get("channel", "")[:40], asked.get("words", "").strip()[:100], _day(asked.get("since", "")),
-        _day(asked.get("until", ""), 1), _shown(asked.get("shown", "")),
+        _day(asked.get("until", ""), 1), _shown(asked.get("shown", "")), archive.place_names(),
     )  # fmt: skip
     with transaction(archive.engine) as session:
         after = _cursor(session, asked.get("after", ""))
@@ -100,7 +110,7 @@ def _list(archive: Archive, view: View) -> Page:
         "recordings": shown,
         "copies": kept,
         "places": [one.name for one in archive.places()],
-        "names": _names(archive, view),
+        "names": _names(archive, view, chain.from_iterable(kept.values())),
         "channels": [(one.slug, view.pick(one.name_sw, one.name_en)) for one in mine],
         "states": [(str(one), translate(words, view.language)) for one, words in WORDS.items()],
         "values": values,
@@ -140,6 +150,7 @@ def _recording(archive: Archive, view: View) -> Page:
         recording, broadcast, channel, institution = _find(session, view, Act.RECORDING_READ)
         keys = signing_keys.public_keys(session, institution.id)
         gaps = rows.gaps(session, recording.id)
+        kept = copies.of_recording(session, recording.id)
         found = overview.events(session, recording.id, kind=kind, before_id=before_id, limit=EVENTS + 1)
         facts = {
             "recording": recording,
@@ -148,7 +159,7 @@ def _recording(archive: Archive, view: View) -> Page:
             "closure": closures.closure_of(session, recording.id),
             "gaps": [(gap, cause_in(view, gap.cause)) for gap in gaps[:MAX_GAPS]],
             "gap_count": len(gaps),
-            "copies": copies.of_recording(session, recording.id),
+            "copies": kept,
             "renditions": rows.renditions(session, recording.id),
             "events": found[:EVENTS],
             "older_than": found[EVENTS - 1][0].id if len(found) > EVENTS else None,
@@ -160,7 +171,7 @@ def _recording(archive: Archive, view: View) -> Page:
         "faults": [] if report is None else [one.text(view.language) for one in report.findings],
         "is_whole": report is not None and report.is_whole,
         "signed_at": report and report.signed_at and datetime.fromisoformat(report.signed_at),
-        "names": _names(archive, view),
+        "names": _names(archive, view, kept),
         "copy_words": copy_words(view),
         "may_check": view.may(Act.RECORDING_EDIT, recording.institution_id),
         "told": asked.get("told", ""),

@@ -3,8 +3,11 @@
 Without scripts: who waits for the plan, or for what comes of an order, loads the page again.
 """
 
+from collections.abc import Mapping
+from datetime import datetime
 from functools import partial
 from http import HTTPStatus
+from typing import Any
 
 from sqlalchemy.orm import Session
 from starlette.exceptions import HTTPException
@@ -53,6 +56,8 @@ def _page(archive: Archive, view: View, form: Form) -> Page:
         "broadcast": broadcast,
         "copy": copy,
         "place": titles.get(location) or location,
+        "places": titles,
+        "ledgers": [] if plan is None else [_signed(one) for one in plan.ledgers],
         "resolution": resolution,
         "plan": plan,
         "said": lambda one: one.finding.text(view.language),
@@ -62,6 +67,10 @@ def _page(archive: Archive, view: View, form: Form) -> Page:
     return Page(
         "archive/pages/resolve.html", facts, HTTPStatus.UNPROCESSABLE_ENTITY if form.problems else HTTPStatus.OK
     )
+
+
+def _signed(ledger: Mapping[str, Any]) -> dict[str, Any]:
+    return {**ledger, "signed_at": datetime.fromisoformat(ledger["signed_at"]) if ledger["signed_at"] else None}
 
 
 def _act(archive: Archive, view: View) -> Page | Response:

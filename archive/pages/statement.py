@@ -20,9 +20,8 @@ from archive.pages import Archive
 from archive.pages.genuine import find, find_open
 from archive.pages.papers import settled, version_of
 from archive.recordings import about, copies, remembered, signing_keys, statement
-from archive.recordings.statement import Copy, Statement, StatementError
+from archive.recordings.statement import Copy, Statement, StatementError, copy_of
 from archive.recordings.statement_text import tell
-from archive.recordings.tables import RecordingCopy
 from archive.recordings.verify import Finding
 from core import audit
 from core.database import transaction
@@ -189,7 +188,9 @@ def _sealed(archive: Archive, made: Made, for_staff: bool, view: View, taken: bo
         recording, *_ = (find if for_staff else find_open)(session, view.request.path_params["id"])
         if for_staff:
             view.require(Act.RECORDING_READ, recording.institution_id)
-        places = [_copy(one) for one in copies.of_recording(session, recording.id)] if for_staff else []
+        kept = copies.of_recording(session, recording.id) if for_staff else []
+    titles = {one.name: (one.title_sw, one.title_en) for one in archive.places()} if for_staff else {}
+    places = [copy_of(one, titles) for one in kept]
     if not recording.signed_bytes:
         raise HTTPException(HTTPStatus.NOT_FOUND)  # there is nothing yet that a statement could rest on
     try:
@@ -203,10 +204,6 @@ def _sealed(archive: Archive, made: Made, for_staff: bool, view: View, taken: bo
                 institution_id=recording.institution_id, after={"as": view.request.path_params["kind"]},
             )  # fmt: skip
     return sealed
-
-
-def _copy(row: RecordingCopy) -> Copy:
-    return Copy(row.location, row.state, row.checked_at.isoformat(timespec="milliseconds") if row.checked_at else "")
 
 
 def _sign(signer: signing_keys.Signer, text: bytes) -> dict[str, str]:

@@ -3,7 +3,7 @@
 **severe**: something that was on the air may be lost, or can't be proven. **mild**: it may come to that.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -32,11 +32,13 @@ class Kind(StrEnum):
     FEW_COPIES = "few_copies"
     LOCATION_AWAY = "location_away"
     CHECK_OVERDUE = "check_overdue"
+    LOCATION_DROPPED = "location_dropped"
 
 
 LEVELS = {
     Kind.COPY_HELD: Level.SEVERE, Kind.COPY_FAULTY: Level.SEVERE, Kind.UNSIGNED: Level.SEVERE,
     Kind.FEW_COPIES: Level.SEVERE, Kind.LOCATION_AWAY: Level.MILD, Kind.CHECK_OVERDUE: Level.MILD,
+    Kind.LOCATION_DROPPED: Level.MILD,
 }  # fmt: skip
 
 
@@ -66,7 +68,8 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    """Of a recording, or of a `location` and then of `count` recordings. `detail` is in English, as it was noted."""
+    """Of a recording, or of a `location` and then of `count` recordings (copies of one that is named no more).
+    `detail` is in English, as it was noted."""
 
     kind: Kind
     count: int = 1
@@ -81,25 +84,33 @@ class Alarm:
         return LEVELS[self.kind]
 
 
-def decide(recordings: Iterable[Facts], now: datetime) -> list[Alarm]:
-    """The gravest first. Of a location that is away, or late with its reading, there is one alarm."""
+def decide(
+    recordings: Iterable[Facts], now: datetime, places: Collection[str] | None = None,
+    dropped: Mapping[str, int] | None = None,
+) -> list[Alarm]:  # fmt: skip
+    """The gravest first. Of a location that is away, or late with its reading, there is one alarm. `places`: those that
+    are named now, None where nobody can say; a copy elsewhere is no copy that counts. `dropped`: how many copies are at
+    places that are named no more."""
     found: list[Alarm] = []
     away: dict[str, list[str]] = {}
     overdue: dict[str, int] = {}
     for one in recordings:
-        found += _of_recording(one, now)
+        found += _of_recording(one, now, places)
         for copy in one.copies:
+            if places is not None and copy.location not in places:
+                continue
             if copy.attempts >= AWAY_ATTEMPTS and copy.fault:
                 away.setdefault(copy.location, []).append(copy.fault)
             if copy.state != "copying" and copy.next_check_at and copy.next_check_at < now - OVERDUE_BY:
                 overdue[copy.location] = overdue.get(copy.location, 0) + 1
     found += [Alarm(Kind.LOCATION_AWAY, len(why), place, detail=why[0]) for place, why in away.items()]
     found += [Alarm(Kind.CHECK_OVERDUE, count, place) for place, count in overdue.items()]
+    found += [Alarm(Kind.LOCATION_DROPPED, count, place) for place, count in (dropped or {}).items()]
     order = list(Kind)
     return sorted(found, key=lambda alarm: (alarm.level is Level.MILD, order.index(alarm.kind)))
 
 
-def _of_recording(one: Facts, now: datetime) -> Iterator[Alarm]:
+def _of_recording(one: Facts, now: datetime, places: Collection[str] | None) -> Iterator[Alarm]:
     alarm = partial(Alarm, recording_id=one.recording_id, title_sw=one.title_sw, title_en=one.title_en)
     for copy in one.copies:
         if copy.state in ("held", "faulty"):
@@ -107,7 +118,7 @@ def _of_recording(one: Facts, now: datetime) -> Iterator[Alarm]:
             yield alarm(kind, location=copy.location, detail=copy.fault or "")
     if not one.is_signed and one.signed_at < now - UNSIGNED_FOR:
         yield alarm(Kind.UNSIGNED)
-    whole = sum(copy.state == "whole" for copy in one.copies)
+    whole = sum(copy.state == "whole" and (places is None or copy.location in places) for copy in one.copies)
     is_kept = all(copy.state != "disposed" for copy in one.copies)
     if is_kept and one.ended_at is not None and one.ended_at < now - SOON and whole < SAFE_COPIES:
         yield alarm(Kind.FEW_COPIES, whole)

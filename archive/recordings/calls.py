@@ -1,5 +1,6 @@
 """Severe alarms of the archive as an engineer is called for them: by channel and kind, in words with a remedy."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -82,9 +83,9 @@ class Call:
         return f"/staff/recordings?channel={self.channel}{SHOWN.get(self.kind, '')}"
 
 
-def calls(session: Session, now: datetime) -> list[Call]:
-    """Of all institutions."""
-    found = decide(overview.troubled(session, EVERYTHING, now, of_each=OF_EACH), now)
+def calls(session: Session, now: datetime, places: Collection[str] | None = None) -> list[Call]:
+    """Of all institutions. `places` as alarms.decide has them."""
+    found = decide(overview.troubled(session, EVERYTHING, now, OF_EACH, places), now, places)
     severe = [one for one in found if one.level is Level.SEVERE]
     channels = _channels(session, {one.recording_id for one in severe})
     grouped: dict[tuple[str, Kind], dict[str, Alarm]] = {}

@@ -141,7 +141,7 @@ def add_file_and_order_it_away(stage: Stage, _: ExitStack) -> Case:
     where, name, data = _pick(stage)
     added = f"{name}.copy"
     stage.lay(where, added, data)
-    order = Order(where, removed={added: hashlib.sha256(data).hexdigest()})
+    order = Order(where, removed={added: {hashlib.sha256(data).hexdigest()}})
     return Case((Want(where, added, ("unlisted",), Result.REMOVED),), options={"order": order})
 
 

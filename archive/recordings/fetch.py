@@ -7,6 +7,7 @@ from archive.recordings import verify
 from archive.recordings.locations.errors import Damaged, Missing
 from archive.recordings.locations.fetch import fetch_file
 from archive.recordings.locations.store import Store, check_key
+from archive.recordings.rebuild import check_signer
 
 FETCHING = ".fetching"
 
@@ -24,12 +25,14 @@ def fetch(
     on_progress: Callable[[int], None] = lambda size_bytes: None,
 ) -> Path:  # fmt: skip
     """The folder `recordings`/ID, whole. Its papers must be signed by one of `keys` before anything else is fetched.
-    What an earlier fetch left half done is gone on with. Raises StoreError, OSError, ValueError."""
+    What an earlier fetch left half done is gone on with. Raises UnknownKey, StoreError, OSError,
+    ValueError."""
     folder, place = recordings / f"{FETCHING}-{recording_id}", recordings / recording_id
     folder.mkdir(parents=True, exist_ok=True)
     for name in verify.PAPERS:
         _fetch_paper(store, recording_id, name, folder)
     wrong = verify.verify(folder, keys, with_media=False)
+    check_signer(recording_id, wrong.findings)
     if wrong.findings or wrong.recording != recording_id:
         raise Damaged(store.name, "; ".join([recording_id, *(finding.text() for finding in wrong.findings)]))
     files = verify.listed_files(verify.read_chain(folder / verify.LEDGER_NAME))

@@ -4,7 +4,7 @@ Each function takes the session first; rights are the caller's to ask.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -39,13 +39,14 @@ class Shown(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """None and "" ask for all. `since` is inclusive, `until` is not."""
+    """None and "" ask for all. `since` is inclusive, `until` is not. `places`: where a whole copy counts."""
 
     channel: str = ""
     words: str = ""
     since: datetime | None = None
     until: datetime | None = None
     shown: Shown = Shown.ALL
+    places: Collection[str] | None = None
 
 
 def page(
@@ -80,11 +81,11 @@ def _wanted(wanted: Filter) -> list[ColumnElement[bool]]:
         found.append(Recording.started_at < wanted.until)
     match wanted.shown:
         case Shown.SAFE:
-            found += [~_has(RecordingCopy.state != "whole"), _whole() >= SAFE_COPIES]
+            found += [~_has(RecordingCopy.state != "whole"), _whole(wanted.places) >= SAFE_COPIES]
         case Shown.COPYING | Shown.FAULTY | Shown.HELD:
             found.append(_has(RecordingCopy.state == str(wanted.shown)))
         case Shown.FEW:
-            found += [Recording.state != "recording", _whole() < SAFE_COPIES]
+            found += [Recording.state != "recording", _whole(wanted.places) < SAFE_COPIES]
     return found
 
 
@@ -97,8 +98,10 @@ def _has(condition: ColumnElement[bool]) -> ColumnElement[bool]:
     return exists().where(RecordingCopy.recording_id == Recording.id, condition)
 
 
-def _whole() -> ColumnElement[int]:
+def _whole(places: Collection[str] | None) -> ColumnElement[int]:
     mine = and_(RecordingCopy.recording_id == Recording.id, RecordingCopy.state == "whole")
+    if places is not None:
+        mine = and_(mine, RecordingCopy.location.in_(places))
     return select(func.count()).select_from(RecordingCopy).where(mine).correlate(Recording).scalar_subquery()
 
 
@@ -124,6 +127,11 @@ class Counted:
     size_bytes: int
     oldest_check_at: datetime | None
 
+    @property
+    def at_risk(self) -> int:
+        """Copies that somebody would have to read again."""
+        return sum(count for state, count in self.states.items() if state != "disposed")
+
 
 def by_location(session: Session, visible: Scope) -> dict[str, Counted]:
     found: dict[str, Counted] = {}
@@ -146,8 +154,11 @@ def by_location(session: Session, visible: Scope) -> dict[str, Counted]:
     return found
 
 
-def troubled(session: Session, visible: Scope, now: datetime, of_each: int = MAX_TROUBLED) -> list[Facts]:
-    """Recordings of which something may be an alarm: the newest, at most `of_each` of one institution."""
+def troubled(
+    session: Session, visible: Scope, now: datetime, of_each: int = MAX_TROUBLED, places: Collection[str] | None = None
+) -> list[Facts]:
+    """Recordings of which something may be an alarm: the newest, at most `of_each` of one institution. `places` as
+    alarms.decide has them."""
     rank = func.row_number().over(partition_by=Recording.institution_id, order_by=Recording.started_at.desc())
     ranked = (
         select(Recording.id, rank.label("rank"))
@@ -158,7 +169,7 @@ def troubled(session: Session, visible: Scope, now: datetime, of_each: int = MAX
                 _has(RecordingCopy.state.in_(("faulty", "held"))),
                 _has(and_(RecordingCopy.attempts > 0, RecordingCopy.fault.is_not(None))),
                 _has(RecordingCopy.next_check_at < now - OVERDUE_BY),
-                and_(Recording.ended_at < now - SOON, Recording.disposed_at.is_(None), _whole() < SAFE_COPIES),
+                and_(Recording.ended_at < now - SOON, Recording.disposed_at.is_(None), _whole(places) < SAFE_COPIES),
                 and_(
                     or_(
                         Recording.signed_bytes < Recording.ledger_bytes,

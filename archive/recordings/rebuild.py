@@ -4,7 +4,7 @@ What is there already is left alone. Nobody is told of anything: no webhook goes
 """
 
 import base64
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -20,7 +20,7 @@ from archive.recordings.describe import DESCRIBED
 from archive.recordings.ledger import read_facts
 from archive.recordings.locations.config import LOCAL
 from archive.recordings.tables import PreservationEvent, RecordingCopy
-from archive.recordings.verify import Chain, Line, Report
+from archive.recordings.verify import Chain, Finding, Line, Report
 from core.tables import Base, Broadcast, BroadcastEvent, Channel, Institution, Recording, SigningKey
 
 Row = TypeVar("Row", bound=Base)
@@ -28,6 +28,10 @@ Row = TypeVar("Row", bound=Base)
 
 class RebuildError(Exception):
     """A recording can't be put into the catalogue: its files don't prove themselves, or don't say whose it is."""
+
+
+class UnknownKey(RebuildError):
+    """It is signed by a key that is not trusted here, so that nothing can be said of it; in plain words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +49,23 @@ class Files:
         return self.report.recording
 
 
+def check_signer(recording_id: str, findings: Iterable[Finding]) -> None:
+    """Raises UnknownKey where it is the key that is not known: that is no damage."""
+    for one in findings:
+        if one.kind == "key_unknown":
+            key = one.values["key"]
+            raise UnknownKey(
+                f"{recording_id}: it is signed by the key {key}, which is not trusted here; nothing says that it is "
+                "damaged: name the institution's published keys with --keys keys.json / "
+                f"imesainiwa kwa ufunguo {key}, usioaminika hapa; hakuna kinachosema kuwa imeharibika: taja funguo "
+                "zilizochapishwa za taasisi kwa --keys keys.json"
+            )
+
+
 def read(folder: Path, keys: Collection[bytes]) -> Files:
-    """Raises RebuildError where the papers are not whole, or not signed by one of `keys`."""
+    """Raises RebuildError where the papers are not whole, or not signed by one of `keys` (UnknownKey)."""
     report = verify.verify(folder, keys, with_media=False)
+    check_signer(folder.name, report.findings)
     wrong = [finding.text() for finding in report.findings]
     if wrong:
         raise RebuildError(f"{folder.name}: {'; '.join(wrong)}")

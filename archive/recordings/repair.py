@@ -52,11 +52,12 @@ class Outcome:
 @dataclass(frozen=True, slots=True)
 class Order:
     """What a person ordered of one location's copy, file by file: nothing else is touched, there or elsewhere.
-    `repaired`, though another file is lost everywhere; `removed`: by its name, the SHA-256 of each unlisted file."""
+    `repaired`, though another file is lost everywhere; `removed`: by its name, the SHA-256 of each version of an
+    unlisted file."""
 
     location: str
     repaired: Collection[str] = ()
-    removed: Mapping[str, str] = field(default_factory=dict)
+    removed: Mapping[str, Collection[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,18 +280,19 @@ class Repair:
                 if name not in faults:
                     continue
                 why = Finding("on_air", {"name": name})
-            why = why or self._put_paper(location, name, due)
+            why = why or self.put_paper(location, name, due)
             result = Result.HELD if why else Result.REPAIRED
             yield Outcome(location, faults.get(name, behind), result, authority.location, why)
 
-    def remove(self, location: str, fault: Finding, sha256: str, ours: Collection[str]) -> Outcome:
+    def remove(self, location: str, fault: Finding, sha256s: Collection[str], ours: Collection[str]) -> Outcome:
         """Never what a ledger names (`ours`, see `named`), whatever was ordered; and no other bytes than those that
-        were."""
+        were, in whatever version."""
         name, store = str(fault.values["file"]), self.stores[location]
         if alike(name) in ours:
             return Outcome(location, fault, Result.HELD, why=Finding("named", {"file": name}))
         try:
-            if store.digest(self._key(name)).sha256 != sha256:
+            there = (store.digest(self._key(name)), *store.former(self._key(name)))
+            if not {one.sha256 for one in there} <= set(sha256s):
                 return Outcome(location, fault, Result.HELD, why=Finding("other_now", {"file": name}))
             store.delete(self._key(name))
             store.stat(self._key(name))
@@ -310,7 +312,7 @@ class Repair:
             return _refused(location, str(error))
         return None if is_right else _refused(location, "read again, it is not what was put there")
 
-    def _put_paper(self, location: str, name: str, size: int) -> Finding | None:
+    def put_paper(self, location: str, name: str, size: int) -> Finding | None:
         authority, store, key = self.judgement.authority, self.stores[location], self._key(name)
         assert authority is not None
         try:

@@ -40,6 +40,7 @@ from core.tables import Recording
 OPEN = ("asked", "planned", "ordered")
 REMOVED = "foreign files removed"
 LOST = "loss accepted"
+ASIDE = "papers set aside"
 FIRST_RETRY, LAST_RETRY = timedelta(seconds=10), timedelta(hours=1)
 
 
@@ -89,8 +90,11 @@ def order(
         "detail": reason, "repair": [one.file for one in plan.repaired], "papers": list(plan.papers),
         "remove": _hashed(plan, {one.file for one in plan.removed}), "lost": [one.file for one in plan.lost],
     }  # fmt: skip
+    if plan.aside:
+        told |= {"aside": _aside(plan), "ledgers": list(plan.ledgers)}
     custody.append(session, recording_id, "policy assignment", now, agent=by.name, **told)
-    counted = {name: len(told[name]) for name in ("repair", "remove", "lost")}
+    kinds: tuple[str, ...] = ("repair", "remove", "lost", "aside")
+    counted = {name: len(told[name]) for name in kinds if name in told}
     after = {"request": resolution.id, "location": resolution.location, "reason": reason, **counted}
     _audit(session, by, "recording.resolve", resolution, now, after)
     return resolution
@@ -148,8 +152,16 @@ def _hashed(plan: Plan, names: Iterable[str]) -> list[dict[str, Any]]:
     wanted = set(names)
     return [
         {"name": one.file, "sha256": one.sha256, "size_bytes": one.size_bytes}
+        | ({"former": list(one.former)} if one.former else {})
         for one in plan.removed
         if one.file in wanted
+    ]
+
+
+def _aside(plan: Plan) -> list[dict[str, Any]]:
+    return [
+        {"name": one.file, "kept": one.values["kept"], "sha256": one.sha256, "size_bytes": one.size_bytes}
+        for one in plan.aside
     ]
 
 
@@ -231,6 +243,8 @@ def note_carried(session: Session, turn: Turn, carried: Carried, recordings: Pat
     if carried.removed:
         removed = _hashed(plan, carried.removed)
         custody.append(session, recording.id, REMOVED, now, **about, files=len(removed), removed=removed)
+    if carried.aside:
+        custody.append(session, recording.id, ASIDE, now, **about, files=len(carried.aside), aside=_aside(plan))
     if carried.failed:
         custody.append(session, recording.id, "recovery", now, outcome="fail", **about, detail=carried.failed)
     if carried.lost:
@@ -238,7 +252,7 @@ def note_carried(session: Session, turn: Turn, carried: Carried, recordings: Pat
         custody.append(session, recording.id, LOST, now, **about, files=len(carried.lost), detail=carried.lost)
         gaps.settle(session, recordings, recording, None, now)
     checks.ask(session, now, recording.id)
-    counted = {name: len(getattr(carried, name)) for name in ("repaired", "removed", "lost", "failed")}
+    counted = {name: len(getattr(carried, name)) for name in ("repaired", "removed", "lost", "failed", "aside")}
     after = {"request": resolution.id, "location": turn.location, **counted}
     _audit(session, Actor(None, custody.PROGRAM), "recording.resolved", resolution, now, after)
     return True

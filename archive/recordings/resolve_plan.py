@@ -33,14 +33,20 @@ MOST = 500
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A file of a plan. `sha256` and `size_bytes` are as the ledger says; of what is to be removed, as it lies there.
-    `kind` and `values` are of the Finding that says what is wrong, or why it is left."""
+    """A file of a plan. `sha256` and `size_bytes` are as the ledger says; of what is to be removed, as it lies there,
+    and `former` the same of older versions beneath it, which go with it. `kind` and `values` are of the Finding that
+    says what is wrong, or why it is left."""
 
     file: str
     kind: str
     values: dict[str, Any]
     sha256: str = ""
     size_bytes: int = 0
+    former: tuple[dict[str, Any], ...] = ()
+
+    @property
+    def sha256s(self) -> set[str]:
+        return {self.sha256, *(str(one["sha256"]) for one in self.former)}
 
     @property
     def finding(self) -> Finding:
@@ -51,7 +57,8 @@ class Entry:
 class Plan:
     """`repaired`: there is a good copy elsewhere; `removed`: no ledger names it; `lost` everywhere, and so a gap;
     `left` as it is, with why. `papers` are put right too. `more`: files that found no place in this plan. `hold`: why
-    nothing can be ordered."""
+    nothing can be ordered for single files; `ledgers` are then what each place holds, and `aside` the papers that can
+    be set aside (contradiction.py)."""
 
     repaired: tuple[Entry, ...] = ()
     removed: tuple[Entry, ...] = ()
@@ -60,11 +67,13 @@ class Plan:
     papers: tuple[str, ...] = ()
     more: int = 0
     hold: Entry | None = None
+    aside: tuple[Entry, ...] = ()
+    ledgers: tuple[dict[str, Any], ...] = ()
 
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing that a person could order."""
-        return not (self.repaired or self.removed or self.lost or self.papers)
+        return not (self.repaired or self.removed or self.lost or self.papers or self.aside)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -72,9 +81,15 @@ class Plan:
 
 def read_plan(told: Mapping[str, Any]) -> Plan:
     lists = ("repaired", "removed", "lost", "left")
-    hold = told["hold"] and Entry(**told["hold"])
-    entries = {name: tuple(Entry(**one) for one in told[name]) for name in lists}
-    return Plan(**entries, papers=tuple(told["papers"]), more=told["more"], hold=hold)
+    hold = told["hold"] and _read_entry(told["hold"])
+    entries = {name: tuple(map(_read_entry, told[name])) for name in lists}
+    aside = tuple(map(_read_entry, told.get("aside", ())))
+    ledgers = tuple(told.get("ledgers", ()))
+    return Plan(**entries, papers=tuple(told["papers"]), more=told["more"], hold=hold, aside=aside, ledgers=ledgers)
+
+
+def _read_entry(told: Mapping[str, Any]) -> Entry:
+    return Entry(**{**told, "former": tuple(told.get("former", ()))})
 
 
 def make_plan(
@@ -83,11 +98,10 @@ def make_plan(
 ) -> Plan:  # fmt: skip
     """`lost`: what a person knows to be lost already. `is_on_hold`: a legal hold stands, so nothing is removed. Reads
     what is to be removed."""
-    found = examinations.get(location)
-    why = judgement.hold or (_away(location) if found is None else lost_at(judgement, found, MOST_FAULTY))
-    if why is not None or found is None:
-        assert why is not None
+    why = _why_nothing(stores, judgement, examinations, location)
+    if why is not None:
         return Plan(hold=Entry("", why.kind, why.values))
+    found = examinations[location]
     work = Repair(stores, judgement, examinations, scratch, on_air=False)
     sources = {name: work.sources(location, name) for name in found.faulty if name not in lost}
     mine = {name: _entry(judgement, fault) for name, fault in found.faulty.items()}
@@ -110,8 +124,21 @@ def make_plan(
     return _cut(plan, len(strange) - len(entries))
 
 
-def _away(location: str) -> Finding:
-    return Finding("away", {"location": location, "reason": "it is not among the locations now"})
+def not_lost(plan: Plan, unread: Collection[str]) -> Plan:
+    """What no place holds may lie at one of those that nobody read, as they are named no more."""
+    if not unread:
+        return plan
+    why = Finding("source_away", {"location": ", ".join(sorted(unread))})
+    left = tuple(replace(one, kind=why.kind, values=why.values) for one in plan.lost)
+    return replace(plan, lost=(), left=(*plan.left, *left))
+
+
+def _why_nothing(
+    stores: Mapping[str, Store], judgement: Judgement, examinations: Mapping[str, Examination], location: str
+) -> Finding | None:
+    if location not in stores:
+        return Finding("dropped", {"location": location})
+    return judgement.hold or lost_at(judgement, examinations[location], MOST_FAULTY)
 
 
 def _entry(judgement: Judgement, fault: Finding) -> Entry:
@@ -143,12 +170,17 @@ def _unlisted(
     if alike(name) in ours:
         return Entry(name, "named", {"file": name})
     try:
-        digest = store.digest(f"{judgement.recording_id}/{name}")
+        key = f"{judgement.recording_id}/{name}"
+        digest, former = store.digest(key), store.former(key)
     except (StoreError, ValueError) as error:
         return Entry(name, "refused", {"location": store.name, "reason": str(error)})
-    entry = Entry(name, fault.kind, fault.values, digest.sha256, digest.size_bytes)
-    if digest.sha256 in lacking:
-        return replace(entry, kind="bytes_of", values={"file": name, "other": lacking[digest.sha256]})
+    entry = Entry(
+        name, fault.kind, fault.values, digest.sha256, digest.size_bytes,
+        tuple({"sha256": one.sha256, "size_bytes": one.size_bytes} for one in former),
+    )  # fmt: skip
+    last = next((lacking[one] for one in entry.sha256s if one in lacking), None)
+    if last is not None:
+        return replace(entry, kind="bytes_of", values={"file": name, "other": last})
     return replace(entry, kind="legal_hold", values={"file": name}) if is_on_hold else entry
 
 
@@ -169,6 +201,7 @@ class Carried:
     removed: list[str] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
+    aside: list[str] = field(default_factory=list)
     trouble: str | None = None
 
 
@@ -197,13 +230,16 @@ def carry_out(
     plan: Plan, location: str, *, is_on_hold: bool = False,
 ) -> Carried:  # fmt: skip
     """Done again, it does what is left to do: a file of the plan that is right by now was repaired, one that is not
-    there any more was removed. The recording's papers are the caller's to lock."""
-    found = examinations.get(location)
-    why = judgement.hold or (_away(location) if found is None else lost_at(judgement, found, MOST_FAULTY))
-    if why is not None or found is None:
-        return Carried(trouble=None if why is None else why.text())
+    there any more was removed. An order for a location that is named no more is over: that may be for good. The
+    recording's papers are the caller's to lock."""
+    why = _why_nothing(stores, judgement, examinations, location)
+    if why is not None and why.kind == "dropped":
+        return Carried(failed=[why.text()])
+    if why is not None:
+        return Carried(trouble=why.text())
+    found = examinations[location]
     ours = named(judgement)
-    foreign = {one.file: one.sha256 for one in plan.removed if alike(one.file) not in ours}
+    foreign = {one.file: one.sha256s for one in plan.removed if alike(one.file) not in ours}
     order = Order(location, {one.file for one in plan.repaired}, {} if is_on_hold else foreign)
     lost = {one.file for one in plan.lost}
     outcomes = [

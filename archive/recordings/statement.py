@@ -16,6 +16,7 @@ from typing import Any
 from archive.recordings import verify
 from archive.recordings.about import About
 from archive.recordings.account import Account, Holding, account
+from archive.recordings.tables import RecordingCopy
 
 FORMAT = "mbashara-statement-1"
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -31,11 +32,20 @@ class StatementError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """Where the recording is, too. `state` and `checked_at` are as the copies' own records have them."""
+    """Where the recording is, too. `state` and `checked_at` are as the copies' own records have them; titles are what
+    people call the place, where it has one."""
 
     location: str
     state: str
     checked_at: str = ""
+    title_sw: str = ""
+    title_en: str = ""
+
+
+def copy_of(row: RecordingCopy, titles: Mapping[str, tuple[str, str]]) -> Copy:
+    """`titles`: by the location's name, in Swahili and English."""
+    checked_at = row.checked_at.isoformat(timespec="milliseconds") if row.checked_at else ""
+    return Copy(row.location, row.state, checked_at, *titles.get(row.location, ("", "")))
 
 
 def state(
@@ -73,7 +83,11 @@ def state(
             "last_at": str(signed[-1]["at"]) if signed else "",
         },
         "copies": [
-            {"location": one.location, "state": one.state, "checked_at": one.checked_at} for one in copies
+            {
+                "location": one.location, "title": {"sw": one.title_sw, "en": one.title_en}, "state": one.state,
+                "checked_at": one.checked_at,
+            }
+            for one in copies
         ],
     }  # fmt: skip
 

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from archive.recordings.account import SOUND_ONLY
+from archive.recordings.locations.config import LOCAL
 from archive.words import N_, translate
 from core.web import dates
 from core.web.i18n import Language
@@ -183,7 +184,7 @@ class _Teller:
     def copies(self) -> Table:
         rows = [
             (
-                one["location"],
+                self.place(one),
                 self.known(STATES, one["state"]),
                 self.moment(one["checked_at"]) if one["checked_at"] else "-",
             )
@@ -192,6 +193,11 @@ class _Teller:
         head = (self.say(N_("Place")), self.say(N_("State")), self.say(N_("Last read whole")))
         none = self.say(N_("No copies are named in this statement."))
         return Table(self.say(N_("Copies")), head, tuple(rows), none)
+
+    def place(self, copy: Mapping[str, Any]) -> str:
+        if copy["location"] == LOCAL:
+            return self.say(N_("On this machine"))
+        return self.pick(copy.get("title", {"sw": "", "en": ""}), copy["location"])
 
     def proof(self) -> tuple[tuple[str, str], ...]:
         files, signatures = self.statement["files"], self.statement["signatures"]

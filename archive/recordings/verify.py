@@ -199,6 +199,14 @@ TEXTS: dict[str, tuple[str, str]] = {
         "No good copy can be reached now, {location} does not answer: it is tried again later.",
     ),
     "away": ("Mahali {location} hapafikiki: {reason}", "The location {location} can't be reached: {reason}"),
+    "dropped": (
+        "Mahali {location} hapamo tena katika locations.toml: hakuna kingine kinachofanyika hapo.",
+        "The location {location} is not in locations.toml any more: nothing more is done there.",
+    ),
+    "set_aside": (
+        "{file}: itahifadhiwa hapo hapo kama ushahidi, {kept}.",
+        "{file}: it is kept there as evidence, {kept}.",
+    ),
     "location_lost": (
         "Mahali {location} pamepotea: faili {count} kati ya {files} zina hitilafu kwa pamoja; zinakiliwe upya.",
         "The location {location} is lost: {count} of {files} files are faulty at once; it must be copied anew.",

@@ -122,6 +122,7 @@ def resolve_copy(settings: Settings, arguments: Namespace) -> int:
 LISTS = {
     "repaired": "will be repaired / litatengenezwa", "removed": "will be removed / litaondolewa",
     "lost": "stays lost, a gap / limepotea, pengo", "left": "is left / linaachwa",
+    "aside": "will be set aside / litawekwa kando",
 }  # fmt: skip
 
 
@@ -145,11 +146,15 @@ def _plain(line: str) -> str:
 
 def _plan(number: int, plan: Plan) -> Iterator[str]:
     if plan.hold is not None:
-        yield plan.hold.finding.text()
+        yield f"{plan.hold.finding.text()} / {plan.hold.finding.text('sw')}"
+    if plan.ledgers:
+        yield from _ledgers(plan)
     for name, words in LISTS.items():
         for one in getattr(plan, name):
-            why = f"  {one.finding.text()}" if name == "left" else ""
+            why = f"  {one.finding.text()}" if name in ("left", "aside") else ""
             yield f"{words}:  {one.file}  {one.size_bytes}  {one.sha256}{why}"
+            for older in one.former:
+                yield f"    older version / toleo la awali:  {older['size_bytes']}  {older['sha256']}"
     yield from (f"{LISTS['repaired']}:  {name}" for name in plan.papers)
     if plan.more:
         yield f"{plan.more} more files are another plan's / faili {plan.more} zaidi ni za mpango mwingine"
@@ -159,13 +164,40 @@ def _plan(number: int, plan: Plan) -> Iterator[str]:
         yield f"to order exactly this / kuagiza hivi hasa: --order {number} --reason TEXT"
 
 
+def _ledgers(plan: Plan) -> Iterator[str]:
+    """What each place holds, and what a person can do."""
+    for one in plan.ledgers:
+        state = "signed / imesainiwa" if one["is_authentic"] else "not proven / haijathibitishwa"
+        state = f"away / haifikiki: {one['away']}" if one["away"] else state
+        signed = f"{one['signed_at'] or '-'}  {one['key'] or '-'}"
+        yield f"{one['location']}:  {state}  {signed}  {one['bytes']}  {one['head']}"
+    yield (
+        "check a copy of each place's folder by itself: mbashara recording verify FOLDER; the right one has the head "
+        "that statements and packages name, and a key that was published for that time / kagua nakala ya folda ya kila "
+        "mahali peke yake: mbashara recording verify FOLDA; iliyo sahihi ina kichwa kilichotajwa katika taarifa na "
+        "vifurushi, na ufunguo uliochapishwa kwa wakati huo"
+    )
+    if plan.aside:
+        yield (
+            "if it is the one here (local), order this: the other papers stay there as evidence / "
+            "ikiwa ni ya hapa (local), agiza hivi: nyaraka nyingine zitabaki huko kama ushahidi"
+        )
+    yield (
+        "if it is another place's: end the program, keep this machine's folder of the recording elsewhere as evidence, "
+        "and mbashara rebuild --from PLACE --keys keys.json into a new data folder / ikiwa ni ya mahali pengine: "
+        "simamisha programu, hifadhi folda ya rekodi ya mashine hii kwingine kama ushahidi, kisha mbashara rebuild "
+        "--from MAHALI --keys keys.json katika folda mpya ya data"
+    )
+
+
 def _outcome(outcome: dict[str, list[str]]) -> Iterator[str]:
     words = {
         "repaired": "repaired / limetengenezwa", "papers": "repaired / limetengenezwa",
         "removed": "removed / limeondolewa", "lost": "lost, a gap / limepotea, pengo", "failed": "left / limeachwa",
+        "aside": "set aside, and kept / limewekwa kando na kuhifadhiwa",
     }  # fmt: skip
     for name, told in words.items():
-        yield from (f"{told}:  {one}" for one in outcome[name])
+        yield from (f"{told}:  {one}" for one in outcome.get(name, ()))
 
 
 def _copies(session: Session, recording_id: str | None, locations: list[str]) -> list[RecordingCopy]:

@@ -18,10 +18,10 @@ from archive.recordings import about, bag, copies, custody, describe, rebuild, s
 from archive.recordings.about import About
 from archive.recordings.bag_errors import BagError, Fault
 from archive.recordings.bag_import import import_bag
+from archive.recordings.locations.config import LocationError, read_locations
 from archive.recordings.premis import write_premis
 from archive.recordings.rebuild import RebuildError
-from archive.recordings.statement import Copy, Statement, StatementError
-from archive.recordings.tables import RecordingCopy
+from archive.recordings.statement import Statement, StatementError, copy_of
 from archive.recordings.verify import CUSTODY_NAME
 from core import audit
 from core.channels import find_channel
@@ -190,7 +190,8 @@ def recording_statement(settings: Settings, arguments: Namespace) -> int:
         known, institution_id = _known(session, arguments.recording)
         signer = signing_keys.signer_of(session, institution_id, settings.signing_keys, now)
         check_ledger(session, settings, known.recording_id)
-        places = [_copy(one) for one in copies.of_recording(session, known.recording_id)]
+        titles = _titles(settings)
+        places = [copy_of(one, titles) for one in copies.of_recording(session, known.recording_id)]
         _note(session, "recording.statement", known.recording_id, institution_id, {"to": arguments.output})
     with _plain_words():
         stated = statement.state(settings.recordings / known.recording_id, known, now, BY.name, places)
@@ -200,9 +201,13 @@ def recording_statement(settings: Settings, arguments: Namespace) -> int:
     return 0
 
 
-def _copy(row: RecordingCopy) -> Copy:
-    checked_at = row.checked_at
-    return Copy(row.location, row.state, checked_at.isoformat(timespec="milliseconds") if checked_at else "")
+def _titles(settings: Settings) -> dict[str, tuple[str, str]]:
+    """What people call the places of copies; none where locations.toml can't be read: a statement does without."""
+    try:
+        found = read_locations(settings.locations, settings.recordings)
+    except LocationError:
+        return {}
+    return {one.name: (one.title_sw, one.title_en) for one in found}
 
 
 def _made(sealed: Statement, arguments: Namespace) -> bytes:

@@ -2,16 +2,18 @@
 
 import json
 from argparse import ArgumentParser, Namespace, _SubParsersAction
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from sqlalchemy.orm import Session
 
 from archive.recordings import copies, custody, rows
+from archive.recordings.locations.config import LOCAL, LocationError, read_locations
 from mbashara.cli.common import add_command, database, find_recording, with_json
 from mbashara.settings import Settings
 
 NEWEST = 20
+DROPPED = "not in locations.toml any more: nobody reads it / hapamo tena katika locations.toml: hakuna anayeisoma"
 
 
 def add_parser(recording: "_SubParsersAction[ArgumentParser]") -> None:
@@ -23,8 +25,12 @@ def add_parser(recording: "_SubParsersAction[ArgumentParser]") -> None:
 
 
 def recording_show(settings: Settings, arguments: Namespace) -> int:
+    try:
+        places = {LOCAL, *(one.name for one in read_locations(settings.locations, settings.recordings))}
+    except LocationError:  # `location list` says what is wrong
+        places = None
     with database(settings) as session:
-        told = _told(session, arguments.recording)
+        told = _told(session, arguments.recording, places)
     if arguments.json:
         print(json.dumps(told, ensure_ascii=False))
     else:
@@ -32,7 +38,8 @@ def recording_show(settings: Settings, arguments: Namespace) -> int:
     return 0
 
 
-def _told(session: Session, recording_id: str) -> dict[str, Any]:
+def _told(session: Session, recording_id: str, places: Collection[str] | None) -> dict[str, Any]:
+    """`places`: those that locations.toml names, None where it can't be read."""
     recording, broadcast, channel = find_recording(session, recording_id)
     return {
         "id": recording.id,
@@ -64,6 +71,7 @@ def _told(session: Session, recording_id: str) -> dict[str, Any]:
                 "checked_at": copy.checked_at and copy.checked_at.isoformat(),
                 "next_check_at": copy.next_check_at and copy.next_check_at.isoformat(),
                 "fault": copy.fault,
+                "is_named": None if places is None else copy.location in places,
             }
             for copy in copies.of_recording(session, recording_id)
         ],
@@ -83,6 +91,7 @@ def _lines(told: dict[str, Any]) -> Iterator[str]:
         yield f"gap              {gap['from_ms']} - {gap['to_ms']} ms: {gap['cause']}"
     for copy in told["copies"]:
         fault = f"  ! {copy['fault']}" if copy["fault"] else ""
+        fault += f"  ! {DROPPED}" if copy["is_named"] is False else ""
         yield f"copy             {copy['location']}: {copy['state']}, checked {copy['checked_at'] or '-'}{fault}"
     for event in told["events"]:
         yield f"event            {event['at']}  {event['kind']}  {event['outcome']}  {event['agent']}"

@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
-from archive.recordings import policy, resolve, statement_pdf
+from archive.recordings import overview, policy, resolve, statement, statement_pdf
 from archive.recordings.resolve_plan import Entry, Plan
 from archive.recordings.statement_pdf import render_pdf
 from archive.recordings.tables import RecordingCopy
@@ -172,6 +173,43 @@ def test_an_archivist_sees_what_is_not_safe(pages: Pages) -> None:
     pages.clock.forward(days=2)
     late = pages.signed_in(ROOT).get("/en/staff/archive").text
     assert "is faulty" not in late and "should have been read again more than a day ago" in late
+    safe, file = "/en/staff/recordings?shown=safe", pages.mail.parent / "locations.toml"
+    assert "Sitting beta" in pages.signed_in(ROOT).get(safe).text
+    file.rename(file.with_suffix(".away"))
+    late = pages.signed_in(ROOT).get("/en/staff/archive").text
+    assert "dodoma is no longer in locations.toml, and 2 copies are there" in late and "Only 1 copy is whole" in late
+    assert "copies at dodoma should" not in late and "Sitting beta" not in pages.signed_in(ROOT).get(safe).text
+    file.write_text("[[location]")
+    late = pages.signed_in(ROOT).get("/en/staff/archive").text
+    assert "(locations.toml) can" in late and "not TOML" in late and "Only 1 copy" not in late
+
+
+def test_what_contradicts_itself_is_shown_with_what_a_person_can_do(pages: Pages) -> None:
+    b = pages.world.b
+    admin, page = pages.signed_in(b.admin), f"/en/staff/recordings/{b.recording_id}/copies/dodoma"
+    with transaction(pages.engine) as session:
+        session.execute(update(Recording).where(Recording.id == b.recording_id).values(described_event_id=1))
+    admin.post(f"{page}/plan")
+    ledger = {
+        "location": "local", "away": None, "is_authentic": True, "bytes": 4000, "lines": 20, "head": "ab" * 32,
+        "signed_at": "2026-11-24T07:00:00.000+00:00", "key": "cd" * 8,
+    }  # fmt: skip
+    plan = Plan(
+        hold=Entry("", "diverged", {"location": "local", "other": "dodoma"}),
+        ledgers=(ledger, {**ledger, "location": "dodoma", "head": "ef" * 32}),
+        aside=(Entry("ledger.jsonl", "set_aside", {"file": "ledger.jsonl", "kept": ".aside/x"}, "0a" * 32, 7),),
+    )
+    with transaction(pages.engine) as session:
+        (turn,) = resolve.due(session, pages.clock.now)
+        resolve.note_plan(session, turn, plan)
+    for language, words in (("en", "Last signed 24 November 2026"), ("sw", "agiza hilo hapa chini")):
+        shown = admin.get(page.replace("/en/", f"/{language}/")).text
+        assert words in shown and "ab" * 32 in shown and "ef" * 32 in shown and ".aside/x" in shown
+    request = re.findall(r'name="request" value="(\d+)"', shown)[0]
+    assert admin.post(f"{page}/order", {"request": request, "reason": "ni ya mashine hii"}).status_code == 303
+    with transaction(pages.engine) as session:
+        told = overview.events(session, b.recording_id, limit=1)[0][1]
+    assert told["aside"][0] == {"name": "ledger.jsonl", "kept": ".aside/x", "sha256": "0a" * 32, "size_bytes": 7}
 
 
 def test_a_copy_is_put_in_order_as_it_was_shown(pages: Pages) -> None:

@@ -14,17 +14,31 @@ import pytest
 from sqlalchemy import Engine, func, select
 from sqlalchemy.orm import Session
 
-from archive.recordings import checks, describe, gaps, policy, rebuild, resolve, rows, signing_keys, verify
+from archive.recordings import (
+    checks,
+    describe,
+    fetch,
+    gaps,
+    policy,
+    rebuild,
+    resolve,
+    rows,
+    signatures,
+    signing_keys,
+    verify,
+)
 from archive.recordings.check import check_files
 from archive.recordings.checks import Due
 from archive.recordings.describe import describe_closed
+from archive.recordings.judge import PAPERS
 from archive.recordings.ledger import Ledger, make_fact
 from archive.recordings.locations.errors import Unreachable
 from archive.recordings.locations.folder import FolderStore
 from archive.recordings.policy_errors import BadReason, NotOpen
 from archive.recordings.resolve import Turn
+from archive.recordings.resolve_plan import read_plan
 from archive.recordings.tables import PreservationEvent, RecordingCopy
-from archive.recordings.verify import LEDGER_NAME, listed_files, read_chain
+from archive.recordings.verify import CUSTODY_NAME, LEDGER_NAME, SIGNATURES_NAME, listed_files, read_chain
 from core import institutions
 from core.database import open_engine
 from core.tables import Institution, Recording
@@ -256,6 +270,73 @@ def test_a_place_that_goes_away_while_copies_are_mended_is_not_called_faulty(her
     found = {one.location: one for one in checker.mend(Due(it, ["arusha", "local"], 0)).copies}
     assert found["arusha"].away is not None and "unplugged" in found["arusha"].away
     assert check(here, it) == {"arusha": ("whole", None), "local": ("whole", None)}
+
+
+def test_an_order_for_a_place_that_is_named_no_more_ends_and_says_so(here: Scene) -> None:
+    it = record(here)
+    stray = Path(here.settings.data) / "arusha" / it / "source/stray.txt"
+    stray.write_text("of someone else")
+    turn = ordered(here, it, planned(here, it, "arusha"))
+    left = Resolver(Fixity(here.settings, here.engine, {"local": here.stores["local"]}, {}))
+    came = left.carry_out(turn)
+    assert came is not None and (came.removed, came.trouble) == ([], None) and stray.exists()
+    with here.session() as session:
+        assert resolve.note_carried(session, turn, came, here.settings.recordings, NOW)
+        one = resolve.newest(session, it, "arusha")
+        assert one is not None and one.state == "done" and one.outcome is not None
+        assert "arusha is not in locations.toml any more" in one.outcome["failed"][0]
+    assert (events(here, it)[-1]["outcome"], events(here, it)[-1]["detail"]) == ("fail", came.failed)
+    with here.session() as session:
+        number = resolve.ask(session, here.institution_id, it, "arusha", by=here.asker, now=NOW).id
+    plan = left.plan(turn_of(here, number))
+    assert plan.is_empty and plan.hold is not None and "hapamo tena katika" in plan.hold.finding.text("sw")
+    (here.settings.recordings / it / "source/3.m4s").unlink()
+    with here.session() as session:
+        number = resolve.ask(session, here.institution_id, it, "local", by=here.asker, now=NOW).id
+    plan = left.plan(turn_of(here, number))
+    assert plan.is_empty and [one.file for one in plan.left] == ["source/3.m4s"], "arusha may hold it"
+
+
+def test_papers_that_contradict_those_here_are_set_aside_and_kept(here: Scene) -> None:
+    it = record(here)
+    local, arusha = here.settings.recordings / it, Path(here.settings.data) / "arusha" / it
+    lines = (arusha / LEDGER_NAME).read_bytes().splitlines(keepends=True)
+    (arusha / LEDGER_NAME).write_bytes(b"".join(lines[:-1]))
+    Ledger(arusha).append(make_fact("ended", BEGAN.timestamp() * 1000, duration_ms=1, size_bytes=1, reason="other"))
+    (arusha / SIGNATURES_NAME).unlink()
+    ledger, told = read_chain(arusha / LEDGER_NAME), read_chain(arusha / CUSTODY_NAME)
+    with here.session() as session:
+        signer = signing_keys.signer_of(session, here.institution_id, here.settings.signing_keys, NOW)
+    heads = signatures.Heads(ledger.size, ledger.head, told.size, told.head)
+    signatures.sign(arusha, it, heads, signer, NOW)
+    before = {name: (arusha / name).read_bytes() for name in PAPERS}
+    assert {state for state, fault in check(here, it).values()} == {"held"}
+    planned(here, it, "local")
+    with here.session() as session:
+        one = resolve.newest(session, it, "local")
+        assert one is not None and one.plan is not None and read_plan(one.plan).is_empty
+    number = planned(here, it, "arusha")
+    with here.session() as session:
+        one = resolve.newest(session, it, "arusha")
+        assert one is not None and one.plan is not None
+        plan = read_plan(one.plan)
+    assert plan.hold is not None and plan.hold.kind == "diverged" and not plan.removed
+    shown = {one["location"]: one for one in plan.ledgers}
+    assert shown["arusha"]["head"] == ledger.head != shown["local"]["head"] and shown["arusha"]["key"] == signer.id
+    turn = ordered(here, it, number)
+    assert Resolver(fixity(here)).carry_out(turn) is not None, "killed before it was noted"
+    carried(here, turn)
+    kept = {one.file: arusha.parent / str(one.values["kept"]) for one in plan.aside}
+    assert {name: path.read_bytes() for name, path in kept.items()} == before
+    done = next(one for one in events(here, it) if one["fact"] == resolve.ASIDE)
+    assert {one["name"]: one["sha256"] for one in done["aside"]} == {  # type: ignore[attr-defined]
+        name: hashlib.sha256(data).hexdigest() for name, data in before.items()
+    }
+    assert check(here, it) == {"arusha": ("whole", None), "local": ("whole", None)}
+    here.settle()
+    assert all(verify.verify(folder, keys_of(here)).is_whole for folder in (local, arusha))
+    assert (arusha / LEDGER_NAME).read_bytes() == (local / LEDGER_NAME).read_bytes()
+    assert set(fetch.recordings_at(here.stores["arusha"])) <= {one.name for one in here.settings.recordings.iterdir()}
 
 
 class Slow(FolderStore):

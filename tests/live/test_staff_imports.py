@@ -7,12 +7,15 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from archive.imports import jobs
+from archive.imports.kept import STAGING
 from archive.imports.tables import ImportJob
 from archive.imports.uploads import Depot
 from core.database import transaction
 from core.web.assets import Assets
 from core.web.site import Site
+from mbashara import imports
 from mbashara.api import uploads
+from mbashara.settings import Settings
 from mbashara.web import ROOMS, SiteDoor
 from tests.live.pages_kit import Pages
 
@@ -50,6 +53,27 @@ def test_a_file_is_sent_as_a_form_and_waits(pages: Pages, tmp_path: Path) -> Non
     assert admin.post(f"{PATH}/{job.id}/cancel").headers["location"].endswith("told=cancel")
     assert admin.post(f"{PATH}/{job.id}/cancel").headers["location"].endswith("told=nothing")
     assert newest(pages).state == "cancelled" and not (tmp_path / "imports" / job.id).exists()
+
+
+def test_who_cancels_in_the_last_moment_gets_no_recording_or_is_told_that_it_is_too_late(pages: Pages) -> None:
+    settings, admin = Settings(data=pages.mail.parent), pages.signed_in(pages.world.a.admin)
+    for is_late in (False, True):
+        pages.clock.forward(seconds=5)
+        admin.post(PATH, {"channel": pages.world.a.channel}, files=FILE)
+        job_id = newest(pages).id
+        with transaction(pages.engine) as session:
+            assert jobs.start(session, job_id) is not None
+        made, whole = settings.recordings / STAGING / job_id, settings.recordings / job_id
+        made.mkdir(parents=True)
+        if is_late:
+            assert imports.take_place(settings, pages.engine, job_id) and whole.is_dir()
+        told = admin.post(f"{PATH}/{job_id}/cancel").headers["location"]
+        assert told.endswith("told=nothing" if is_late else "told=cancel")
+        assert imports.take_place(settings, pages.engine, job_id) is is_late, "asked again after a kill: the same"
+        assert (whole.is_dir(), made.exists()) == (is_late, False)
+        with transaction(pages.engine) as session:
+            jobs.finish(session, job_id, None, pages.clock.now)
+        assert newest(pages).state == ("done" if is_late else "cancelled")
 
 
 def test_what_is_wrong_with_a_form_is_told_and_leaves_nothing(pages: Pages, tmp_path: Path) -> None:

@@ -16,6 +16,8 @@ from typing import Literal
 
 import pytest
 
+from archive.recordings.fixity import Examination
+from archive.recordings.judge import Judgement, judge
 from archive.recordings.locations.check import check_location
 from archive.recordings.locations.config import FolderLocation
 from archive.recordings.locations.errors import (
@@ -36,9 +38,13 @@ from archive.recordings.locations.many import File, put_many
 from archive.recordings.locations.s3 import LEARN_AFTER, S3Store
 from archive.recordings.locations.s3_client import Limits
 from archive.recordings.locations.store import Proof, Store
+from archive.recordings.repair import examine_all
+from archive.recordings.resolve_plan import Carried, Plan, carry_out, make_plan, read_plan
+from archive.recordings.verify import hash_file
 from mbashara.cli import main
 from mbashara.data import account
 from tests.live.store_kit import ADMIN, PARTNER, Answer, Asked, OldServer, Weed, credentials, old_server, refusal
+from tests.unit.recording_kit import ID, PUBLIC_KEY, make_recording
 from tests.up import data_folder
 
 PART = 5 << 20  # S3's smallest
@@ -340,6 +346,40 @@ def test_locked_and_held_objects_can_not_be_deleted(weed: Weed) -> None:
         assert store.retained_until("later") and not store.is_held("later")
         with pytest.raises(Missing):
             store.set_hold("nothing", True)
+
+
+def test_of_a_foreign_file_each_version_is_shown_before_it_is_removed(weed: Weed, tmp_path: Path) -> None:
+    """An order names them all, and removes none that it did not."""
+    weed.make_bucket("matoleo", object_lock=True)
+    made = make_recording(tmp_path / "local")
+    (tmp_path / "scratch").mkdir()
+    local = FolderStore("local", tmp_path / "local")
+    with closing(S3Store(weed.location("matoleo"))) as store:
+        for path in (one for one in made.rglob("*") if one.is_file()):
+            store.put_file(f"{ID}/{path.relative_to(made)}", path, hash_file(path))
+        stray, contents = f"{ID}/source/stray.txt", (b"first", b"second", b"third")
+        for data in contents[:2]:
+            store.put_bytes(stray, data, replace=True)
+        assert [one.sha256 for one in store.former(stray)] == [sha256(b"first")] and local.former(f"{ID}/x") == ()
+        stores: dict[str, Store] = {"local": local, "wingu": store}
+
+        def looked() -> tuple[Judgement, dict[str, Examination], Path, str]:
+            judgement = judge(stores, ID, {PUBLIC_KEY})
+            return judgement, examine_all(stores, judgement), tmp_path / "scratch", "wingu"
+
+        def carried(plan: Plan) -> Carried:
+            judgement, found, scratch, location = looked()
+            return carry_out(stores, judgement, found, scratch, plan, location)
+
+        plan = read_plan(json.loads(json.dumps(make_plan(stores, *looked()).to_json())))
+        (entry,) = plan.removed
+        assert entry.sha256s == {sha256(b"first"), sha256(b"second")} and entry.former[0]["size_bytes"] == 5
+        store.put_bytes(stray, contents[2], replace=True)
+        came = carried(plan)
+        assert came.removed == [] and len(came.failed) == 1 and store.digest(stray).sha256 == sha256(b"third")
+        assert len(store.former(stray)) == 2, "the two that were ordered away neither"
+        assert carried(make_plan(stores, *looked())).removed == ["source/stray.txt"]
+        assert store._versions(stray) == ()
 
 
 def test_a_lock_where_the_bucket_has_none_is_told(s3: S3Store, weed: Weed, bucket: str) -> None:

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import StreamingResponse
 from starlette.types import Message
 
-from archive.exports.stream import AT_ONCE, answer, wanted_range
+from archive.exports.stream import AT_ONCE, answer, plan_of, wanted_range
 from archive.recordings.bag import READ_BYTES
 from archive.recordings.bag_stream import PARTS, PLAN, Plan, Stretch
 
@@ -51,6 +51,14 @@ def test_who_takes_nothing_more_keeps_nobody_waiting(tmp_path: Path) -> None:
             assert len(await asyncio.wait_for(anext(begun[-1]), 2)) == READ_BYTES
 
     asyncio.run(scenario())
+
+
+def test_a_plan_is_read_once_for_all_its_ranges_and_again_when_it_is_another(tmp_path: Path) -> None:
+    lay(tmp_path)
+    path = tmp_path / f"a.tar{PLAN}"
+    assert plan_of(path) is plan_of(path)
+    path.write_text(Plan(1, "11", [Stretch(1)]).as_json())
+    assert plan_of(path).sha256 == "11"
 
 
 def test_whoever_breaks_off_leaves_no_file_open(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import pytest
 from archive.recordings.fetch import FETCHING, fetch
 from archive.recordings.locations.errors import Damaged, Missing
 from archive.recordings.locations.folder import FolderStore
+from archive.recordings.rebuild import UnknownKey
 from archive.recordings.verify import verify
 from tests.unit.recording_kit import ID, OTHER_ID, PUBLIC_KEY, make_recording
 
@@ -27,12 +28,12 @@ def test_what_no_trusted_key_signed_gets_neither_media_nor_a_name(tmp_path: Path
     (there.parent / "01jdx00000000000000000000c").mkdir()
     (there.parent / "01jdx00000000000000000000c" / "ledger.jsonl").write_bytes((there / "ledger.jsonl").read_bytes())
     store, here = FolderStore("b", there.parent), tmp_path / "here"
-    for recording_id, keys in (
-        (ID, {b"k" * 32}),
-        (OTHER_ID, {PUBLIC_KEY}),
-        ("01jdx00000000000000000000c", {PUBLIC_KEY}),
+    for recording_id, keys, refused in (
+        (ID, {b"k" * 32}, UnknownKey),
+        (OTHER_ID, {PUBLIC_KEY}, Damaged),
+        ("01jdx00000000000000000000c", {PUBLIC_KEY}, Damaged),
     ):
-        with pytest.raises(Damaged):
+        with pytest.raises(refused):
             fetch(store, recording_id, here, keys)
         assert not (here / recording_id).exists()
         assert names(here / f"{FETCHING}-{recording_id}") <= {"ledger.jsonl", "custody.jsonl", "signatures.jsonl"}

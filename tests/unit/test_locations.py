@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 
 from archive.recordings.locations.config import FolderLocation, LocationError, S3Location, read_locations
+from mbashara.places import Places
+from mbashara.settings import Settings
 
 SECRET = "siri-kubwa-1234567890"
 FOLDER = '[[location]]\nname = "pili"\nkind = "folder"\npath = "/mnt/pili"\n'
@@ -97,3 +99,24 @@ def test_credentials_in_an_open_file_are_refused(file: Path, tmp_path: Path) -> 
     file.chmod(0o604)
     with pytest.raises(LocationError, match=r"location wingu: .* \(chmod 600\)"):
         read_locations(file, tmp_path)
+
+
+def test_what_changes_in_the_file_counts_at_once_and_what_is_wrong_with_it_never(file: Path, tmp_path: Path) -> None:
+    places = Places(Settings(data=tmp_path))
+    stores, pace_days = places.stores, places.pace_days  # as everyone in the work process holds them
+    places.read()
+    assert list(stores) == ["local"]
+    file.write_text(FOLDER)
+    places.read()
+    pili = stores["pili"]
+    file.write_text(FOLDER + FOLDER)
+    places.read()
+    assert stores == {"local": stores["local"], "pili": pili} and "given twice" in places.trouble
+    file.write_text(FOLDER + "fixity_days = 7\n" + FOLDER.replace("pili", "tatu"))
+    places.read()
+    assert (list(stores), pace_days["pili"], places.trouble) == (["local", "pili", "tatu"], 7, "")
+    assert stores["pili"] is not pili
+    tatu = stores["tatu"]
+    file.write_text(FOLDER.replace("pili", "tatu"))
+    places.read()
+    assert stores == {"local": stores["local"], "tatu": tatu} and pace_days.keys() == stores.keys()

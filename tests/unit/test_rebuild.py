@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
+from archive.recordings import verify
 from archive.recordings.ledger import Ledger, make_fact
 from mbashara.cli import rebuild
 from mbashara.settings import Settings
-from tests.unit.recording_kit import ORIGIN_MS
+from tests.unit.recording_kit import ID, ORIGIN_MS, PUBLIC_KEY, make_recording
 
 IDS = [f"01jdx0000000000000000000{number:02}" for number in range(3)]
 HOSTILE: list[dict[str, Any]] = [
@@ -32,3 +33,24 @@ def test_one_hostile_folder_does_not_keep_the_others_back(tmp_path: Path, capsys
     assert rebuild._rebuild(settings, Namespace(location=None), set()) == 1
     shown = capsys.readouterr().out.splitlines()
     assert [line[2:28] for line in shown[:-1]] == IDS[::-1] and shown[-1].startswith("0 of 3")
+
+
+def test_who_gives_no_keys_is_not_told_that_something_is_damaged(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings, there = Settings(data=tmp_path / "new"), tmp_path / "there"
+    settings.recordings.mkdir(parents=True)
+    make_recording(there)
+    settings.locations.write_text(f'[[location]]\nname = "pili"\nkind = "folder"\npath = "{there}"\n')
+    assert rebuild._rebuild(settings, Namespace(location="pili"), set()) == 1
+    shown = capsys.readouterr().out
+    key = verify.key_id(PUBLIC_KEY)
+    assert f"{ID}: it is signed by the key {key}" in shown and "--keys" in shown and "holds is damaged" not in shown
+    assert f"ufunguo {key}" in shown
+    make_recording(settings.recordings)
+    assert rebuild._rebuild(settings, Namespace(location=None), set()) == 1
+    assert f"{ID}: it is signed by the key {key}" in capsys.readouterr().out
+    (there / ID / "signatures.jsonl").write_text("{}\n")
+    (settings.recordings / ID).rename(tmp_path / "away")
+    assert rebuild._rebuild(settings, Namespace(location="pili"), set()) == 1
+    assert "holds is damaged" in capsys.readouterr().out

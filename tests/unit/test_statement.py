@@ -57,6 +57,17 @@ def test_a_statement_is_exact_and_says_why(tmp_path: Path) -> None:
     assert [one["location"] for one in told["copies"]] == ["diski-2", "s3"]
 
 
+def test_places_are_called_as_people_call_them(tmp_path: Path) -> None:
+    kept = (Copy("local", "whole"), Copy("arusha", "whole", "", "Hifadhi ya Arusha", ""), Copy("s3", "copying"))
+    document = sealed(state(make_recording(tmp_path), from_files(tmp_path / ID), NOW, "Asha", kept), sign)
+    sw, en = ([row[0] for row in tell(document, one).tables[-1].rows] for one in (Language.SW, Language.EN))
+    assert sw == ["Kwenye mashine hii", "Hifadhi ya Arusha", "s3"]
+    assert en == ["On this machine", "Hifadhi ya Arusha", "s3"]
+    for one in document["statement"]["copies"]:  # as those were that were signed before places had titles in them
+        del one["title"]
+    assert [row[0] for row in tell(document, Language.SW).tables[-1].rows] == ["Kwenye mashine hii", "arusha", "s3"]
+
+
 def test_a_changed_word_or_another_key_is_found(tmp_path: Path) -> None:
     document = statement(make_recording(tmp_path))
     assert is_genuine(document) and is_genuine(json.loads(canonical(document)), {PUBLIC_KEY})

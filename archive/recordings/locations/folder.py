@@ -113,6 +113,9 @@ class FolderStore:
                 found[key] = Digest(one.size_bytes, one.sha256) if one.error is None else self._error(key, one.error)
         return [found[key] for key in keys]
 
+    def former(self, key: str) -> tuple[Digest, ...]:
+        return ()
+
     def list(self, prefix: str = "") -> Iterator[Stored]:
         with self._told(prefix), self._root() as root:
             yield from _walk(root, "", prefix)

@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from archive.recordings.locations.config import S3Location
 from archive.recordings.locations.errors import (
@@ -75,6 +75,15 @@ class _Wanted:
     lock: dict[str, Any]
 
 
+class _Version(NamedTuple):
+    """Of an object in a bucket that keeps versions; a delete marker has no body."""
+
+    id: str
+    modified: datetime
+    is_latest: bool
+    has_body: bool
+
+
 class S3Store:
     """Keeps no file open and nothing on disk. `now` is what retention counts from."""
 
@@ -111,17 +120,22 @@ class S3Store:
         )
 
     def open(self, key: str) -> Iterator[bytes]:
+        return self._read(key)
+
+    def _read(self, key: str, **of_version: Any) -> Iterator[bytes]:
         with self._told(key):
-            answer = self._client.get_object(**self._at(key))
+            answer = self._client.get_object(**self._at(key), **of_version)
             with contextlib.closing(answer["Body"]) as body:
                 yield from body.iter_chunks(CHUNK_BYTES)  # boto raises where it is shorter than announced
 
     def digest(self, key: str) -> Digest:
-        hasher, size = hashlib.sha256(), 0
-        for chunk in self.open(key):
-            hasher.update(chunk)
-            size += len(chunk)
-        return Digest(size, hasher.hexdigest())
+        return _hashed(self.open(key))
+
+    def former(self, key: str) -> tuple[Digest, ...]:
+        if not self._has_versions():
+            return ()
+        older = [one for one in self._versions(key) if one.has_body and not one.is_latest]
+        return tuple(_hashed(self._read(key, VersionId=one.id)) for one in older)
 
     def digests(self, keys: Sequence[str]) -> list[Digest | StoreError]:
         return [self._digest_or_error(key) for key in keys]
@@ -151,9 +165,9 @@ class S3Store:
         for version in reversed(self._versions(key)):
             try:
                 with self._told(key):
-                    self._client.delete_object(**self._at(key), VersionId=version)
+                    self._client.delete_object(**self._at(key), VersionId=version.id)
             except Refused:
-                if self._is_locked(key, version):
+                if self._is_locked(key, version.id):
                     raise Locked(self.name, key) from None
                 raise
 
@@ -337,17 +351,19 @@ class S3Store:
                 self._versioned = bool(self._client.get_bucket_versioning(Bucket=self._bucket).get("Status"))
         return bool(self._versioned)
 
-    def _versions(self, key: str) -> tuple[str, ...]:
+    def _versions(self, key: str) -> tuple[_Version, ...]:
         """Newest first."""
         at = self._at(key)
         pages = self._client.get_paginator("list_object_versions").paginate(Bucket=self._bucket, Prefix=at["Key"])
-        found: dict[str, datetime] = {}
+        found: dict[str, _Version] = {}
         with self._told(key):
             for page in pages:
-                for one in (*page.get("Versions", []), *page.get("DeleteMarkers", [])):
+                kept, gone = page.get("Versions", []), page.get("DeleteMarkers", [])
+                for one, has_body in (*((one, True) for one in kept), *((one, False) for one in gone)):
                     if one["Key"] == at["Key"]:
-                        found[one["VersionId"]] = one["LastModified"]
-        return tuple(sorted(found, key=lambda version: found[version], reverse=True))
+                        its = _Version(one["VersionId"], one["LastModified"], one["IsLatest"], has_body)
+                        found[its.id] = its
+        return tuple(sorted(found.values(), key=lambda one: (one.is_latest, one.modified), reverse=True))
 
     def _is_locked(self, key: str, version: str) -> bool:
         with contextlib.suppress(StoreError), self._told(key):
@@ -391,6 +407,14 @@ class S3Store:
             if "InvalidRequest" in error.detail:
                 raise Unsupported(self.name, f"{key}: the bucket {self._bucket} has no object lock") from error
             raise
+
+
+def _hashed(chunks: Iterator[bytes]) -> Digest:
+    hasher, size = hashlib.sha256(), 0
+    for chunk in chunks:
+        hasher.update(chunk)
+        size += len(chunk)
+    return Digest(size, hasher.hexdigest())
 
 
 def _checksum(head: "Head | PutObjectOutputTypeDef") -> str | None:

@@ -99,6 +99,11 @@ class Store(Protocol):
         """As `digest`, of many: each one's digest or what would have been raised, in their order."""
         ...
 
+    def former(self, key: str) -> tuple[Digest, ...]:
+        """Older versions that are kept beneath what is there, newest first, each read and hashed; most places keep
+        none. `delete` removes them too."""
+        ...
+
     def list(self, prefix: str = "") -> Iterator[Stored]:
         """All whose key begins so, each once, a page at a time, in an order of the store's own."""
         ...

@@ -1,0 +1,49 @@
+"""Where the work process keeps copies: the stores of the places that locations.toml names, as it says now.
+
+Read again every few seconds. Whoever copies, reads or mends holds the same two dictionaries, so what is written there
+counts from their next turn on; they look at copies of them, as a dictionary may change while they go through it.
+"""
+
+from dataclasses import dataclass, field
+
+import structlog
+
+from archive.recordings.locations.config import Location, LocationError, local, read_locations
+from archive.recordings.locations.opening import open_store
+from archive.recordings.locations.store import Store
+from mbashara.settings import Settings
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger("mbashara.places")
+
+
+@dataclass(slots=True)
+class Places:
+    """`local`, where all copies come from, is always among them. A store that is named no more is not closed: a turn
+    may be using it."""
+
+    settings: Settings
+    stores: dict[str, Store] = field(default_factory=dict)
+    pace_days: dict[str, float] = field(default_factory=dict)
+    trouble: str = ""
+    """Why the file can't be used; what it said before counts until it can."""
+    _known: dict[str, Location] = field(default_factory=dict)
+
+    def read(self) -> None:
+        here = local(self.settings.recordings)
+        try:
+            named = read_locations(self.settings.locations, self.settings.recordings)
+            self.trouble = ""
+        except LocationError as error:
+            if self.trouble != str(error):
+                log.error("locations can't be read: what they were before counts", reason=str(error))
+            self.trouble = str(error)
+            named = tuple(one for name, one in self._known.items() if name != here.name)
+        found = {one.name: one for one in (here, *named)}
+        for name, one in found.items():
+            if self._known.get(name) != one:
+                self.stores[name], self.pace_days[name] = open_store(one), one.fixity_days
+        for name in self._known.keys() - found.keys():
+            del self.stores[name], self.pace_days[name]
+        if self._known and found != self._known:
+            log.info("locations changed", now=list(found))
+        self._known = found
