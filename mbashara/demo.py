@@ -7,6 +7,8 @@ no font file.
 
 import asyncio
 import os
+import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -88,16 +90,30 @@ def ffmpeg_command(
     return [imageio_ffmpeg.get_ffmpeg_exe(), *options.split(), url]
 
 
-def instructions(http: str, rtmp: str) -> str:
+def command(settings: Settings) -> str:
+    """This program as it was called, on the same data: what its owner can type in another terminal."""
+    called = sys.argv[0] if Path(sys.argv[0]).name == "mbashara" else f"{sys.executable} -m mbashara"
+    if shutil.which("mbashara") == os.path.abspath(called):
+        called = "mbashara"
+    return called if settings.data == Path("data").absolute() else f"MBASHARA_DATA={settings.data} {called}"
+
+
+def instructions(http: str, rtmp: str, command: str) -> str:
     """What the demo's owner is told once it runs."""
     return "\n".join(
         [
-            f"Tazama / watch:   {http}/sw/live/{CHANNEL}   {http}/en/live/{CHANNEL}",
-            "Your own channel: mbashara channel add tbc1 --name-sw 'TBC 1' --name-en 'TBC 1'",
-            f"  OBS:    server {rtmp}   stream key: the primary key that it prints",
-            f"  ffmpeg: ffmpeg -re -i FILE -c:v libx264 -g 50 -c:a aac -f flv {rtmp}/KEY",
-            f"  watch:  {http}/sw/live/tbc1",
-            "The engineers' console: mbashara user add YOU@EXAMPLE --name 'Your Name'; open the link that it prints",
+            "",
+            f"Tazama / watch:  {http}/sw/live/{CHANNEL}   {http}/en/live/{CHANNEL}",
+            "",
+            "In another terminal, in this folder:",
+            f"Your own channel:       {command} channel add ikulu --name-sw Ikulu --name-en 'State House'",
+            f"  OBS:                  server {rtmp}, stream key: the primary key that it prints",
+            f"  ffmpeg:               ffmpeg -re -i FILE -c:v libx264 -g 50 -c:a aac -f flv {rtmp}/KEY",
+            f"  watch it:             {http}/sw/live/ikulu",
+            f"The engineers' console: {command} user add YOU@EXAMPLE --name 'Your Name'",
+            f"                        open the link that it prints, set a password, log in: {http}/sw/console",
+            "",
+            "Ctrl-C ends everything.",
         ]
     )
 
