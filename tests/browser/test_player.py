@@ -352,7 +352,7 @@ def test_a_channel_from_before_its_start_to_after_its_end(mbashara_up: Up, new_v
 
 
 def rename(up: Up, slug: str, name_sw: str, name_en: str) -> None:
-    told = command(up.data, "token", "add", "jina jipya", "--scope", "channel.edit", "--days", "1", "--json").stdout
+    told = command(up.data, "token", "add", "majina", "--scope", "channel.edit", "--days", "1", "--json").stdout
     headers = {"Authorization": f"Bearer {json.loads(told)['token']}", "If-Match": "*"}
     names = {"name_sw": name_sw, "name_en": name_en}
     httpx.patch(f"{up.http_url}/api/v1/channels/{slug}", json=names, headers=headers).raise_for_status()
