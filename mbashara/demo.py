@@ -91,11 +91,14 @@ def ffmpeg_command(
 
 
 def command(settings: Settings) -> str:
-    """This program as it was called, on the same data: what its owner can type in another terminal."""
+    """This program as it was called, with the same data and addresses: what its owner can type in another terminal."""
     called = sys.argv[0] if Path(sys.argv[0]).name == "mbashara" else f"{sys.executable} -m mbashara"
     if shutil.which("mbashara") == os.path.abspath(called):
         called = "mbashara"
-    return called if settings.data == Path("data").absolute() else f"MBASHARA_DATA={settings.data} {called}"
+    usual = Settings.model_construct(data=Path("data").absolute())
+    own = {name: str(getattr(settings, name)) for name in ("data", "http", "rtmp")}
+    told = [f"MBASHARA_{name.upper()}={value}" for name, value in own.items() if value != str(getattr(usual, name))]
+    return " ".join([*told, called])
 
 
 def instructions(http: str, rtmp: str, command: str) -> str:
