@@ -386,8 +386,8 @@ def test_native_playback_without_media_source(on_air: Channel, new_viewer: NewVi
 def test_sound_without_scripts(on_air: Channel, new_viewer: NewViewer) -> None:
     """Chromium plays HLS by itself since version 142."""
     viewer = new_viewer(java_script_enabled=False)
-    viewer.page.goto(on_air.page())
     audio = viewer.page.locator("audio[controls]")
+    until(lambda: bool(viewer.page.goto(on_air.page())) and audio.count() == 1, "not on the air", step_s=1)
     expect(audio).to_be_visible()
     expect(viewer.page.locator(".bar")).to_be_hidden()
     assert audio.get_attribute("src") == f"/live/{on_air.slug}/audio.m3u8"
