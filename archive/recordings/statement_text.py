@@ -174,7 +174,8 @@ class _Teller:
 
     def interruptions(self) -> Sequence[Mapping[str, str]]:
         """Without the end: a feed that goes stands in the ledger as lost, also where nothing is missing after it."""
-        events, on_air = self.statement["events"], self.statement["on_air"]
+        events: list[Mapping[str, str]] = self.statement["events"]
+        on_air = self.statement["on_air"]
         best = self.statement["best"]["gaps"]
         is_cut_off = any(gap["to_ms"] == on_air["ms"] and gap["cause"] != SOUND_ONLY for gap in best)
         is_end = on_air["is_over"] and events and events[-1]["what"] == "lost" and not is_cut_off

@@ -303,7 +303,7 @@ def test_a_rehearsal_takes_the_channel(tmp_path: Path) -> None:
 
 def test_a_new_name_is_told_on_the_air(tmp_path: Path) -> None:
     async def scenario(one: House) -> None:
-        assert one.state["name"] is None
+        assert not one.state["name"]
         one.play(await one.come(), 3)
         one.plan(None, name_sw="Ikulu", name_en="State House")
         assert (one.state["state"], one.state["name"]) == ("live", {"sw": "Ikulu", "en": "State House"})
