@@ -56,6 +56,7 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(STAMP)/run: $(VENV)/bin/python requirements.txt pyproject.toml
+	@echo "Setting up: some minutes, once."
 	$(BIN)/python -m pip install -q --require-hashes -r requirements.txt
 	$(BIN)/python -m pip install -q --no-deps --no-build-isolation -e .
 	@mkdir -p $(STAMP) && touch $@

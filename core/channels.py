@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Row, select
+from sqlalchemy import Row, select, update
 from sqlalchemy.orm import Session
 
 from core.database import insert
@@ -197,6 +197,9 @@ def set_names(session: Session, slug: str, *, name_sw: str, name_en: str) -> Non
         raise ChannelError(f"a name has 1 to {MAX_NAME} characters / jina lina herufi 1 hadi {MAX_NAME}")
     channel = _channel(session, slug)
     channel.name_sw, channel.name_en = names
+    # What a feed began by itself is called as its channel is, while it is on the air.
+    automatic = (Broadcast.channel_id == channel.id) & (Broadcast.state == "live") & Broadcast.created_by.is_(None)
+    session.execute(update(Broadcast).where(automatic).values(title_sw=names[0], title_en=names[1]))
 
 
 def set_life(session: Session, slug: str, *, auto_live: bool, reconnect_window_s: float | None) -> None:

@@ -78,7 +78,7 @@ class KeyOwner:
 @dataclass(frozen=True, slots=True)
 class ChannelEntry:
     """A channel as media needs it: known even while nobody publishes. `auto_live`: a feed that arrives goes on the
-    air by itself; `reconnect_window_s` None: the program's setting."""
+    air by itself; `reconnect_window_s` None: the program's setting; names are for players, dry runs have none."""
 
     slug: str
     id: int
@@ -86,6 +86,8 @@ class ChannelEntry:
     auto_live: bool = True
     reconnect_window_s: float | None = None
     plan: Plan | None = None
+    name_sw: str = ""
+    name_en: str = ""
 
 
 @dataclass(slots=True)
@@ -161,8 +163,9 @@ def _owner_from(saved: dict[str, Any]) -> KeyOwner:
 def _read_channels(session: Session, tests: list[Running]) -> tuple[ChannelEntry, ...]:
     plans = read_plans(session)
     settings = (Channel.auto_live, Channel.reconnect_window_s)
-    rows = session.execute(select(Channel.slug, Channel.id, Channel.institution_id, *settings).order_by(Channel.id))
-    real = tuple(ChannelEntry(*row, plan=plans.get(row.id)) for row in rows)
+    columns = select(Channel.slug, Channel.id, Channel.institution_id, *settings, Channel.name_sw, Channel.name_en)
+    rows = session.execute(columns.order_by(Channel.id))
+    real = tuple(ChannelEntry(*row[:5], plans.get(row.id), row.name_sw, row.name_en) for row in rows)
     return real + tuple(ChannelEntry(one.path, one.channel_id, one.institution_id, False, 0, one.plan) for one in tests)
 
 

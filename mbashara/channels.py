@@ -373,7 +373,7 @@ class Channels:
     def _tell(self, channel: Channel) -> None:
         broadcast = channel.broadcast
         begun = broadcast is not None and (broadcast.has_begun, broadcast.is_lost, broadcast.has_video)
-        brief = (broadcast, begun, channel.last, self._message(channel))
+        brief = (broadcast, begun, channel.last, self._message(channel), self._names(channel))
         if brief == channel.told:
             return
         channel.told = brief
@@ -385,7 +385,7 @@ class Channels:
     def _state(self, channel: Channel) -> dict[str, Any]:
         shown = channel.broadcast if channel.broadcast is not None and channel.broadcast.has_begun else channel.last
         message = self._message(channel)
-        said = {"message": None if message is None else asdict(message)}
+        said = {"message": None if message is None else asdict(message), "name": self._names(channel)}
         if shown is None or shown.cadence is None:
             nothing = {"broadcast": None, "recording": None, "audio_only": False, "started_at": None}
             return {"state": "offline", **nothing, **said}
@@ -408,6 +408,11 @@ class Channels:
         if plan is None or (plan.is_automatic and (channel.broadcast is None or channel.broadcast.identity != plan.id)):
             return None
         return plan.message
+
+    def _names(self, channel: Channel) -> dict[str, str] | None:
+        """By language; None where nobody has told us any."""
+        entry = self._entry(channel)
+        return {"sw": entry.name_sw, "en": entry.name_en} if entry.name_sw else None
 
     def feeds(self) -> list[tuple[Channel, Feed]]:
         return [(channel, feed) for channel in self.channels.values() for feed in channel.feeds.values()]

@@ -7,7 +7,9 @@ no font file.
 
 import asyncio
 import os
+import shutil
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -90,16 +92,33 @@ def ffmpeg_command(
     return [imageio_ffmpeg.get_ffmpeg_exe(), *options.split(), url]
 
 
-def instructions(http: str, rtmp: str) -> str:
+def command(settings: Settings) -> str:
+    """This program as it was called, with the same data and addresses: what its owner can type in another terminal."""
+    called = sys.argv[0] if Path(sys.argv[0]).name == "mbashara" else f"{sys.executable} -m mbashara"
+    if shutil.which("mbashara") == os.path.abspath(called):
+        called = "mbashara"
+    usual = Settings.model_construct(data=Path("data").absolute())
+    own = {name: str(getattr(settings, name)) for name in ("data", "http", "rtmp")}
+    told = [f"MBASHARA_{name.upper()}={value}" for name, value in own.items() if value != str(getattr(usual, name))]
+    return " ".join([*told, called])
+
+
+def instructions(http: str, rtmp: str, command: str) -> str:
     """What the demo's owner is told once it runs."""
     return "\n".join(
         [
-            f"Tazama / watch:   {http}/sw/live/{CHANNEL}   {http}/en/live/{CHANNEL}",
-            "Your own channel: mbashara channel add tbc1 --name-sw 'TBC 1' --name-en 'TBC 1'",
-            f"  OBS:    server {rtmp}   stream key: the primary key that it prints",
-            f"  ffmpeg: ffmpeg -re -i FILE -c:v libx264 -g 50 -c:a aac -f flv {rtmp}/KEY",
-            f"  watch:  {http}/sw/live/tbc1",
-            "The engineers' console: mbashara user add YOU@EXAMPLE --name 'Your Name'; open the link that it prints",
+            "",
+            f"Tazama / watch:  {http}/sw/live/{CHANNEL}   {http}/en/live/{CHANNEL}",
+            "",
+            "In another terminal, in this folder:",
+            f"Your own channel:       {command} channel add ikulu --name-sw Ikulu --name-en 'State House'",
+            f"  OBS:                  server {rtmp}, stream key: the primary key that it prints",
+            f"  ffmpeg:               ffmpeg -re -i FILE -c:v libx264 -g 50 -c:a aac -f flv {rtmp}/KEY",
+            f"  watch it:             {http}/sw/live/ikulu",
+            f"The engineers' console: {command} user add YOU@EXAMPLE --name 'Your Name'",
+            f"                        open the link that it prints, set a password, log in: {http}/sw/console",
+            "",
+            "Ctrl-C ends everything.",
         ]
     )
 

@@ -31,6 +31,8 @@ from player.playlist import MediaPlaylist
 
 KEYS_REFRESH_S = 2.0
 SAMPLE_S = 1.0
+STARTS_S = 10.0
+"""A database that starts beside us is not away yet."""
 PARAMETERS_FROM_SETTINGS = ("part_target_s", "target_duration_s", "window_s", "stall_timeout_s")
 
 log = structlog.get_logger("mbashara.media")
@@ -43,7 +45,8 @@ class Keys:
         self.book = KeyBook(settings.pepper_file.read_bytes(), settings.keys_file)
         self.book.load()
         self._engine = open_engine(settings.sqlalchemy_url, pool_size=1)
-        self._away = False
+        self._away = self._told_away = False
+        self._patient_until_s = time.monotonic() + STARTS_S
         self._refreshing: asyncio.Task[None] | None = None
 
     async def refresh(self) -> None:
@@ -64,13 +67,15 @@ class Keys:
             with transaction(self._engine) as session:
                 self.book.refresh(session)
         except (DatabaseAway, OSError) as error:
-            if not self._away:
-                log.warning("the database is away; known keys are honoured", reason=str(error))
             self._away = True
+            if not self._told_away and time.monotonic() > self._patient_until_s:
+                log.warning("the database is away; known keys are honoured", reason=str(error))
+                self._told_away = True
             return
-        if self._away:
+        if self._told_away:
             log.info("the database is back")
-        self._away = False
+        self._away = self._told_away = False
+        self._patient_until_s = 0.0
 
 
 class Application:

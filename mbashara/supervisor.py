@@ -220,7 +220,7 @@ async def _announce(settings: Settings, with_demo: bool) -> None:
     rtmp = f"rtmp://{settings.rtmp_address.reachable}/live"
     print(f"ready http={address} rtmp={rtmp}", flush=True)
     if with_demo:
-        print(demo.instructions(address, rtmp), flush=True)
+        print(demo.instructions(address, rtmp, demo.command(settings)), flush=True)
 
 
 def _is_healthy(settings: Settings, address: str) -> bool:

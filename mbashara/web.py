@@ -32,6 +32,7 @@ from archive.pages import desk as archive_desk
 from archive.pages import statement as statement_pages
 from archive.pages import watch as watch_pages
 from archive.recordings import closures, rows
+from core.broadcasts.queries import next_public
 from core.channels import ChannelName, channel_name, channels_on_air
 from core.database import DatabaseAway, open_engine, transaction
 from core.keys import derived_key
@@ -58,6 +59,7 @@ from mbashara.settings import Settings
 from mbashara.sign_on import open_provider
 from mbashara.web_metrics import metrics_text
 from player import pages as player_pages
+from player.files import read_state
 from portal import home
 
 ROOMS = {
@@ -76,10 +78,18 @@ class PageQueries:
     """What the player's pages ask of the database, each in a transaction of its own."""
 
     engine: Engine
+    live: Path
 
     def channel(self, slug: str) -> ChannelName | None:
         with transaction(self.engine) as session:
             return channel_name(session, slug)
+
+    def air(self, slug: str, since: datetime) -> player_pages.Air:
+        state = read_state(self.live / slug)
+        with transaction(self.engine) as session:
+            planned = next_public(session, slug, since)
+            planned_at = None if planned is None else planned.planned_start_at
+        return player_pages.Air(state["state"], state["recording"], planned_at)
 
     def recording(self, recording_id: str) -> player_pages.RecordingNames | player_pages.Closed | None:
         with transaction(self.engine) as session:
@@ -181,7 +191,7 @@ def page_routes(
         site.assets.route(),
         *brand.routes(),
         *home.routes(site, engine, studio.has_public_still),
-        *player_pages.routes(site, PageQueries(engine), studio.has_public_still),
+        *player_pages.routes(site, PageQueries(engine, studio.live), studio.has_public_still),
         *entrance.routes(site, office),
         *sign_on.routes(site, office),
         *account.routes(site, office),

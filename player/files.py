@@ -90,6 +90,15 @@ def write_state(folder: Path, state: Mapping[str, Any]) -> None:
     replace_file(str(folder / "state.json"), [json.dumps(state, separators=(",", ":")).encode()])
 
 
+def read_state(folder: Path) -> dict[str, Any]:
+    """As it was written last; offline where it never was."""
+    try:
+        state: dict[str, Any] = json.loads((folder / "state.json").read_text())
+    except (OSError, ValueError):
+        return {"state": "offline", "recording": None}
+    return state
+
+
 def withdraw(folder: Path) -> None:
     """Takes a channel's multivariant playlists away: there is nothing to watch, and nothing of before."""
     for name in ("index.m3u8", "audio.m3u8"):

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from http import HTTPStatus
 from typing import Protocol
@@ -17,6 +17,10 @@ from player.files import STILL_NAME
 from player.words import key_help, shell_words
 
 KEPT_S = 60
+LIVE_KEPT_S = 5
+"""It says whether the channel is on the air, to who has no scripts, and the channel may get a new name."""
+LATE = timedelta(hours=2)
+"""How long a broadcast that is late to begin is still told."""
 
 
 class ChannelNames(Protocol):
@@ -51,10 +55,30 @@ class Closed:
     en: str
 
 
+@dataclass(frozen=True, slots=True)
+class Air:
+    """What goes on on a channel: state.json's state, the recording's path once it has ended, and for when the next
+    broadcast is planned."""
+
+    state: str  # "offline" | "live" | "lost" | "ended"
+    recording: str | None = None  # "/recordings/ID/index.m3u8"
+    planned_at: datetime | None = None
+
+    @property
+    def is_on(self) -> bool:
+        return self.state in ("live", "lost")
+
+    @property
+    def recording_page(self) -> str:
+        """Without its language; empty while there is none."""
+        return f"/recordings/{self.recording.split('/')[2]}" if self.recording else ""
+
+
 class ChannelQuery(Protocol):
     """The door to the database. Called in a thread, so it may block; None: there is no such thing."""
 
     def channel(self, slug: str) -> ChannelNames | None: ...
+    def air(self, slug: str, since: datetime) -> Air: ...  # what is planned from then on
     def recording(self, recording_id: str) -> RecordingNames | Closed | None: ...
 
 
@@ -69,6 +93,7 @@ class Subject:
     began_at: datetime | None = None
     brand: Brand | None = None
     poster: str = ""
+    air: Air | None = None  # None: a recording
 
 
 Find = Callable[[View], Subject | Closed | None]
@@ -83,7 +108,8 @@ def routes(site: Site, channels: ChannelQuery, has_still: Callable[[str], bool])
             return None
         base, brand = f"/live/{names.slug}", None if names.institution is None else brand_of(names.institution)
         poster = f"{base}/{STILL_NAME}" if has_still(names.slug) else ""
-        return Subject("live", base, names.name_sw, names.name_en, brand=brand, poster=poster)
+        air = channels.air(names.slug, view.visit.now - LATE)
+        return Subject("live", base, names.name_sw, names.name_en, brand=brand, poster=poster, air=air)
 
     def find_recording(view: View) -> Subject | Closed | None:
         names = channels.recording(view.request.path_params["id"])
@@ -113,6 +139,7 @@ def _watch(find: Find, view: View) -> Page:
         "kind": subject.kind,
         "base": subject.base,
         "poster": subject.poster,
+        "air": subject.air,
         "name": name,
         "other_name": view.pick(subject.name_en, subject.name_sw),
         "kicker": kicker,
@@ -122,4 +149,4 @@ def _watch(find: Find, view: View) -> Page:
         "words": shell_words(gettext),
         "key_help": key_help(gettext),
     }
-    return Page("player/watch.html", facts, kept_s=KEPT_S)
+    return Page("player/watch.html", facts, kept_s=KEPT_S if subject.air is None else LIVE_KEPT_S)

@@ -93,7 +93,7 @@ class _Teller:
         on_air, best = self.statement["on_air"], self.statement["best"]
         title = self.pick(self.statement["title"], self.statement["recording"])
         tables = [self.gaps(self.say(N_("What is missing")), best["gaps"]), self.renditions()]
-        each = [one for one in self.statement["renditions"] if one["gaps"] and one["gaps"] != best["gaps"]]
+        each = [one for one in self.statement["renditions"] if spans(one["gaps"]) not in ([], spans(best["gaps"]))]
         tables += [self.gaps(self.say(N_("Missing in {name}"), name=one["name"]), one["gaps"]) for one in each]
         return Told(
             self.language, title, self.say(N_("Completeness statement")), self.verdict(), self.is_whole(),
@@ -173,10 +173,19 @@ class _Teller:
         head = (self.say(N_("Rendition")), self.say(N_("Kind")), self.say(N_("Held")), self.say(N_("Missing")))
         return Table(self.say(N_("Each rendition")), head, tuple(rows), self.say(N_("There is none.")))
 
+    def interruptions(self) -> Sequence[Mapping[str, str]]:
+        """Without the end: a feed that goes stands in the ledger as lost, also where nothing is missing after it."""
+        events: list[Mapping[str, str]] = self.statement["events"]
+        on_air = self.statement["on_air"]
+        best = self.statement["best"]["gaps"]
+        is_cut_off = any(gap["to_ms"] == on_air["ms"] and gap["cause"] != SOUND_ONLY for gap in best)
+        is_end = on_air["is_over"] and events and events[-1]["what"] == "lost" and not is_cut_off
+        return events[:-1] if is_end else events
+
     def events(self) -> Table:
         rows = [
             (clock(one["at"]), "; ".join(filter(None, (self.say(EVENTS[one["what"]]), self.cause(one["cause"])))))
-            for one in self.statement["events"]
+            for one in self.interruptions()
         ]
         head = (self.say(N_("Time")), self.say(N_("What happened")))
         return Table(self.say(N_("Interruptions")), head, tuple(rows), self.say(N_("There was none.")))
@@ -220,6 +229,10 @@ class _Teller:
             self.say(N_("Times are East Africa Time, on the 24-hour clock. Held and missing add up exactly.")),
             self.say(N_("The statement as signed data (JSON) is attached to this document.")),
         )
+
+
+def spans(gaps: Sequence[Mapping[str, Any]]) -> list[tuple[int, int]]:
+    return [(gap["from_ms"], gap["to_ms"]) for gap in gaps]
 
 
 def clock(at: str) -> str:

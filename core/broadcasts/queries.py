@@ -143,6 +143,16 @@ def list_broadcasts(
     return Page(found[:size], None if last is None else (begins_at(last), last.id))
 
 
+def next_public(session: Session, channel: str, since: datetime) -> Broadcast | None:
+    """What the public may expect next on a channel, if it is planned for `since` or later."""
+    planned = Broadcast.state.in_((State.SCHEDULED, State.REHEARSAL)) & (Broadcast.planned_start_at >= since)
+    public = (Broadcast.visibility == "public") & ~Broadcast.is_test
+    query = select(Broadcast).join(Channel, Channel.id == Broadcast.channel_id)
+    return session.scalar(
+        query.where(Channel.slug == channel, planned, public).order_by(Broadcast.planned_start_at).limit(1)
+    )
+
+
 def begins_at(broadcast: Broadcast) -> datetime:
     found = broadcast.started_at or broadcast.planned_start_at
     assert found is not None, "the table's check: one of them is there"

@@ -2,6 +2,7 @@
 import { Controls } from './controls.js';
 import { Feed } from './feed.js';
 import { Message } from './message.js';
+import { rename } from './name.js';
 import { HlsEngine } from './hls-engine.js';
 import { actionOf } from './keys.js';
 import { recall, remember } from './memory.js';
@@ -426,6 +427,7 @@ export class Player extends HTMLElement {
       this.onLiveNews(facts);
     }
     this.message.show(facts?.message);
+    rename(this, facts?.name);
     this.show();
   }
 

@@ -3,6 +3,7 @@
 Every test also fails on a script error, a breach of the page's policy and a request to another host (new_viewer).
 """
 
+import json
 import re
 import shutil
 import time
@@ -12,12 +13,13 @@ from dataclasses import dataclass, field
 from itertools import count
 from urllib.parse import urlsplit
 
+import httpx
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect, sync_playwright
 
 from tests.browser.axe import axe_violations
 from tests.conformance import encoder
-from tests.up import Up, until
+from tests.up import Up, command, until
 
 # no flag for autoplay: the player must do with what a viewer's browser allows
 ARGUMENTS = [
@@ -311,6 +313,10 @@ def test_a_channel_from_before_its_start_to_after_its_end(mbashara_up: Up, new_v
     swahili.page.goto(channel.page("sw"))
     english.page.goto(channel.page("en"))
     see(viewers, "before", "Matangazo bado hayajaanza", "The broadcast has not started yet")
+    plain = new_viewer(java_script_enabled=False)
+    plain.page.goto(channel.page("sw"))
+    expect(plain.page.locator("[data-plain]")).to_contain_text("hautambui yanapoanza")
+    expect(plain.page.locator("audio")).to_have_count(0)
     for viewer in viewers:
         viewer.press_main()
         viewer.wait(state="before", armed="yes")
@@ -320,12 +326,20 @@ def test_a_channel_from_before_its_start_to_after_its_end(mbashara_up: Up, new_v
     see([english], "retrying", "", "No connection")
     english.page.context.set_offline(False)
     play_on(viewers)
+    rename(mbashara_up, channel.slug, "Kicheza kipya", "New player")
     first.kill()
     first.wait()
+    for viewer, name in ((swahili, "Kicheza kipya"), (english, "New player")):
+        expect(viewer.page.locator("h1")).to_have_text(name, timeout=STATE_TIMEOUT_MS)
+        assert viewer.page.title().startswith(f"{name}: ")
     see(viewers, "lost", "Matangazo yamekatika kwa muda", "The feed is interrupted")
     with feed(channel):
         play_on(viewers, for_s=5)
     see(viewers, "ended", "Matangazo yamekwisha", "The broadcast has ended")
+    plain.page.reload()
+    expect(plain.page.locator("h1")).to_have_text("Kicheza kipya")
+    plain.page.get_by_role("link", name="Cheza rekodi").click()
+    expect(plain.page.locator("audio[src^='/recordings/']")).to_be_visible()
     for viewer in viewers:
         expect(viewer.page.locator("[data-panel=link]")).to_be_visible(timeout=STATE_TIMEOUT_MS)
         viewer.page.locator("[data-panel=recording]").click()
@@ -335,6 +349,13 @@ def test_a_channel_from_before_its_start_to_after_its_end(mbashara_up: Up, new_v
         viewer.wait(state="ended")
     with feed(channel):
         play_on(viewers)
+
+
+def rename(up: Up, slug: str, name_sw: str, name_en: str) -> None:
+    told = command(up.data, "token", "add", "majina", "--scope", "channel.edit", "--days", "1", "--json").stdout
+    headers = {"Authorization": f"Bearer {json.loads(told)['token']}", "If-Match": "*"}
+    names = {"name_sw": name_sw, "name_en": name_en}
+    httpx.patch(f"{up.http_url}/api/v1/channels/{slug}", json=names, headers=headers).raise_for_status()
 
 
 def see(viewers: list[Viewer], state: str, swahili: str, english: str) -> None:
@@ -365,8 +386,8 @@ def test_native_playback_without_media_source(on_air: Channel, new_viewer: NewVi
 def test_sound_without_scripts(on_air: Channel, new_viewer: NewViewer) -> None:
     """Chromium plays HLS by itself since version 142."""
     viewer = new_viewer(java_script_enabled=False)
-    viewer.page.goto(on_air.page())
     audio = viewer.page.locator("audio[controls]")
+    until(lambda: bool(viewer.page.goto(on_air.page())) and audio.count() == 1, "not on the air", step_s=1)
     expect(audio).to_be_visible()
     expect(viewer.page.locator(".bar")).to_be_hidden()
     assert audio.get_attribute("src") == f"/live/{on_air.slug}/audio.m3u8"

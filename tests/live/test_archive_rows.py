@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
-from archive.recordings import overview, policy, resolve, statement, statement_pdf
+from archive.recordings import overview, policy, resolve, statement_pdf
 from archive.recordings.resolve_plan import Entry, Plan
 from archive.recordings.statement_pdf import render_pdf
 from archive.recordings.tables import RecordingCopy

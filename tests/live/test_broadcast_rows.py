@@ -29,6 +29,7 @@ from core.channels import (
     revoke_key,
     rotate_key,
     set_life,
+    set_names,
 )
 from core.database import transaction
 from core.keys import KeyBook
@@ -472,3 +473,24 @@ def test_a_channels_life_is_in_the_book(session: Session, tmp_path: Path) -> Non
     entry = other.entry("bunge")
     assert entry is not None and (entry.auto_live, entry.reconnect_window_s) == (False, 12.5)
     assert entry.plan == Plan(broadcast.id, broadcast.id, "rehearsal")
+
+
+def test_a_new_name_is_in_the_book_and_is_that_of_a_feeds_own_broadcast(session: Session, tmp_path: Path) -> None:
+    broadcast = planned(session)
+    own = "01jdx00000000000000000000f"
+    tell(session, own, {**started(broadcast, own, NOW), "plan": own})
+    set_names(session, "bunge", name_sw="Bunge la Tanzania", name_en="Parliament of Tanzania")
+    book = KeyBook(PEPPER, tmp_path / "keys.json")
+    book.refresh(session)
+    entry = book.entry("bunge")
+    assert entry is not None and (entry.name_sw, entry.name_en) == ("Bunge la Tanzania", "Parliament of Tanzania")
+    titles = select(Broadcast.title_en).where(Broadcast.id.in_((own, broadcast.id))).order_by(Broadcast.title_en)
+    assert session.scalars(titles).all() == ["Budget Speech", "Parliament of Tanzania"]
+
+
+def test_the_public_expects_what_is_planned_for_everyone(session: Session) -> None:
+    at = channel(session)
+    planned(session, at, replace(BUDGET, visibility="unlisted", planned_start_at=NOW))
+    public, _ = planned(session, at), planned(session, at, replace(BUDGET, planned_start_at=NOW + timedelta(hours=2)))
+    assert queries.next_public(session, "bunge", NOW) == public
+    assert queries.next_public(session, "bunge", NOW + timedelta(hours=3)) is None

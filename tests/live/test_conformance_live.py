@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from urllib.parse import urljoin
 
@@ -24,6 +25,7 @@ from tests.up import Up, data_folder, running
 STEADY_S = 12.0
 THROUGH_FAULTS_S = float(os.environ.get("MBASHARA_CONFORMANCE_S", "40"))  # 120 for the long run
 SEGMENTS_BEFORE = 4  # whole segments before a test begins
+AT_ONCE_S = 0.5  # a part's time
 
 
 @dataclass(slots=True)
@@ -192,27 +194,33 @@ def test_a_directive_that_is_no_number_is_400(live: Live, query: str) -> None:
     assert httpx.get(f"{live.source_url}?{query}").status_code == 400
 
 
+def answered_at_once(ask: Callable[[], httpx.Response]) -> httpx.Response:
+    """Three times: what is held for media is held each time, a busy machine is slow in one. The time is the answer's
+    own, without those of the requests before it."""
+    answers = [ask() for _ in range(3)]
+    assert min(answer.elapsed.total_seconds() for answer in answers) < AT_ONCE_S
+    assert len({answer.status_code for answer in answers}) == 1
+    return answers[-1]
+
+
 def test_a_segment_too_far_ahead_is_400_at_once(live: Live) -> None:
-    started_s = time.monotonic()
-    assert live.get(msn=live.now().segments[-1].msn + 4).status_code == 400
-    assert time.monotonic() - started_s < 0.5
+    assert answered_at_once(lambda: live.get(msn=live.now().segments[-1].msn + 4)).status_code == 400
 
 
 def test_a_part_beyond_the_advance_limit_is_400_at_once(live: Live) -> None:
-    now = live.now()
-    msn, part = next_part(now)
-    limit = 3 / (now.part_target_s or 1)
-    started_s = time.monotonic()
-    assert live.get(msn=msn, part=part + int(limit) + 2).status_code == 400
-    assert time.monotonic() - started_s < 0.5
+    def ask() -> httpx.Response:
+        now = live.now()
+        msn, part = next_part(now)
+        limit = 3 / (now.part_target_s or 1)
+        return live.get(msn=msn, part=part + int(limit) + 2)
+
+    assert answered_at_once(ask).status_code == 400
 
 
 def test_a_stale_number_gets_the_current_playlist(live: Live) -> None:
     current = next_part(live.now())
-    started_s = time.monotonic()
-    answer = live.get(msn=0, part=0)
+    answer = answered_at_once(lambda: live.get(msn=0, part=0))
     assert answer.status_code == 200
-    assert time.monotonic() - started_s < 0.5
     assert next_part(conformance.parse(answer.text)) >= current
 
 
@@ -259,12 +267,8 @@ def test_the_hinted_part_is_held_until_it_is_whole(live: Live) -> None:
 
 def test_an_unknown_part_is_404_at_once(live: Live) -> None:
     msn, part = next_part(live.now())
-    started_s = time.monotonic()
-    assert live.get(f"{msn}.{part + 5}.m4s").status_code == 404
-    assert live.get(f"{msn + 3}.0.m4s").status_code == 404
-    assert live.get(f"{msn + 3}.m4s").status_code == 404
-    assert live.get("nothing.m4s").status_code == 404
-    assert time.monotonic() - started_s < 1
+    for uri in (f"{msn}.{part + 5}.m4s", f"{msn + 3}.0.m4s", f"{msn + 3}.m4s", "nothing.m4s"):
+        assert answered_at_once(partial(live.get, uri)).status_code == 404, uri
 
 
 def test_files_are_immutable_and_typed(live: Live) -> None:

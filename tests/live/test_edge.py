@@ -1,6 +1,7 @@
 """The edge's rules, asked of the real nginx: what is served, what is never served, and with which headers."""
 
 import gzip
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,6 +31,7 @@ FILES = {
     f"data/{BROADCAST}/original/1.m4s": b"whatever was sent",
 }
 LIVE = "/live/kingo"
+HTTP_DATE = "Fri, 15 Jan 2027 08:00:00 GMT"  # 1_800_000_000
 
 
 @pytest.fixture(scope="module")
@@ -107,6 +109,18 @@ def test_text_is_compressed(edge: str, path: str) -> None:
     assert headers["content-encoding"] == "gzip"
     assert headers["vary"] == "Accept-Encoding"
     assert gzip.decompress(body) in FILES.values()
+
+
+def test_a_new_state_is_never_taken_for_the_old_one(mbashara_up: Up, edge: str) -> None:
+    """Two that are as long, written in one second: "lost" and "live" when media comes back."""
+    path = mbashara_up.run / "live" / "kingo" / "state.json"
+    path.write_bytes(b'{"state":"lost"}' * 40)
+    os.utime(path, (1_800_000_000.1, 1_800_000_000.1))
+    known = get(f"{edge}{LIVE}/state.json")[2]
+    path.write_bytes(FILES["run/state.json"])
+    os.utime(path, (1_800_000_000.9, 1_800_000_000.9))
+    asked = {"If-None-Match": known.get("etag", '"x"'), "If-Modified-Since": known.get("last-modified", HTTP_DATE)}
+    assert get(f"{edge}{LIVE}/state.json", asked)[:2] == (200, FILES["run/state.json"])
 
 
 def test_ranges_of_segments_but_not_of_playlists(edge: str) -> None:

@@ -301,6 +301,16 @@ def test_a_rehearsal_takes_the_channel(tmp_path: Path) -> None:
     run(tmp_path, scenario, auto_live=True)
 
 
+def test_a_new_name_is_told_on_the_air(tmp_path: Path) -> None:
+    async def scenario(one: House) -> None:
+        assert not one.state["name"]
+        one.play(await one.come(), 3)
+        one.plan(None, name_sw="Ikulu", name_en="State House")
+        assert (one.state["state"], one.state["name"]) == ("live", {"sw": "Ikulu", "en": "State House"})
+
+    run(tmp_path, scenario, auto_live=True)
+
+
 def test_a_message_is_told_before_there_is_a_picture(tmp_path: Path) -> None:
     async def scenario(one: House) -> None:
         one.plan(replace(REHEARSAL, message=Message("Tunaanza saa 4", "We begin at 10", "info")))

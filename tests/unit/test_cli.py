@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mbashara import __version__
+from mbashara import __version__, demo
 from mbashara.cli import main, parser, read_settings
 from mbashara.cli.common import UserError
 from mbashara.cli.recordings import read_moment
@@ -52,6 +52,13 @@ def test_a_file_is_no_data_folder(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert main(["up", "--data", str(taken)]) == 2
     assert capsys.readouterr().err == f"mbashara: cannot use the data folder: File exists: {taken}\n"
     assert taken.read_text() == "mine"
+
+
+def test_the_demo_tells_commands_that_can_be_typed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", [".venv/bin/mbashara", "up"])
+    command = demo.command(Settings(data=Path("data"), http="127.0.0.1:81", rtmp="0.0.0.0:1935"))
+    assert command == "MBASHARA_HTTP=127.0.0.1:81 .venv/bin/mbashara"
+    assert f"{command} user add" in demo.instructions("http://127.0.0.1:81", "rtmp://127.0.0.1/live", command)
 
 
 def test_the_command_line_overrules_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -89,7 +89,7 @@ def test_saved_facts_are_hashes_and_owners_alone(book: KeyBook) -> None:
 
 def test_a_saved_book_keeps_plans_and_addresses(tmp_path: Path) -> None:
     plan = Plan("p", "a", "live", 1_700_000_000_000, Message("Subiri", "Wait", "warning"))
-    channels = (ChannelEntry("ikulu", 1, 7, False, 12.5, plan), ChannelEntry("bunge", 2, 8))
+    channels = (ChannelEntry("ikulu", 1, 7, False, 12.5, plan, "Ikulu", "State House"), ChannelEntry("bunge", 2, 8))
     owner = KeyOwner("ikulu", 1, 7, "primary", ("10.0.0.0/8",))
     KeyBook(PEPPER, tmp_path / "keys.json", channels, {"h": owner}).save()
     other = KeyBook(PEPPER, tmp_path / "keys.json")

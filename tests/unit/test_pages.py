@@ -18,8 +18,8 @@ from core.web.assets import Assets, AssetsMissing
 from core.web.headers import SecurityHeaders
 from core.web.i18n import Language
 from mbashara.web import error_pages
-from player.pages import RecordingNames, routes
-from tests.unit.site_kit import make_site
+from player.pages import LATE, Air, RecordingNames, routes
+from tests.unit.site_kit import NOW, make_site
 
 PLAYER_DIR = Path(player.__file__).parent
 RECORDING_ID = "01j0000000000000000000000a"
@@ -39,11 +39,22 @@ class Names:
     institution: Institution | None = None
 
 
+AIR = {
+    "ikulu": Air("live"),
+    "bado": Air("offline", planned_at=datetime(2026, 11, 30, 7, 0, tzinfo=UTC)),
+    "imekwisha": Air("ended", f"/recordings/{RECORDING_ID}/index.m3u8"),
+}
+
+
 class Channels:
     """One channel and one recording; their names carry what would break out of a page."""
 
     def channel(self, slug: str) -> Names | None:
-        return Names(slug, "Ikulu <b>", 'State "House"') if slug == "ikulu" else None
+        return Names(slug, "Ikulu <b>", 'State "House"') if slug in AIR else None
+
+    def air(self, slug: str, since: datetime) -> Air:
+        assert since == NOW - LATE
+        return AIR[slug]
 
     def recording(self, recording_id: str) -> RecordingNames | None:
         if recording_id != RECORDING_ID:
@@ -147,6 +158,13 @@ def test_names_cannot_break_out(client: TestClient) -> None:
 def test_plays_sound_without_scripts(client: TestClient, path: str, base: str) -> None:
     text = client.get(path).text
     assert f'<audio controls preload="none" src="{base}/audio.m3u8"' in text
+
+
+def test_says_without_scripts_what_cannot_be_played(client: TestClient) -> None:
+    before, after = client.get("/en/live/bado").text, client.get("/sw/live/imekwisha").text
+    assert "Next broadcast: Monday, 30 November, 10:00." in before and "does not notice" in before
+    assert f'href="/sw/recordings/{RECORDING_ID}">Cheza rekodi</a>' in after
+    assert "<audio" not in before + after
 
 
 def test_the_shell_gets_every_word_it_says(client: TestClient) -> None:

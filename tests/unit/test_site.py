@@ -172,6 +172,9 @@ class Names:
         owner = Institution(name_sw="Ikulu", name_en="State House", brand_colour="#1e5945", emblem="1-0a.png")
         return ChannelName(slug, IKULU.name_sw, IKULU.name_en, owner) if slug == "ikulu" else None
 
+    def air(self, slug: str, since: datetime) -> pages.Air:
+        return pages.Air("live")
+
     def recording(self, recording_id: str) -> None:
         return None
 

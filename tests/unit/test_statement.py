@@ -155,6 +155,15 @@ def test_only_what_is_whole_is_a_hundred_percent(tmp_path: Path) -> None:
     assert "not over" in tell(growing, Language.EN).verdict
 
 
+def test_the_end_of_a_feed_is_no_interruption(tmp_path: Path) -> None:
+    document = statement(make_recording(tmp_path, segments=4, lost=(2,)))
+    told, end = document["statement"], {"at": AT, "what": "lost", "cause": "feed lost"}
+    told["events"].append(end)
+    assert [len(table.rows) for table in tell(document, Language.EN).tables if table.title == "Interruptions"] == [2]
+    told["best"]["gaps"][-1]["to_ms"] = told["on_air"]["ms"]
+    assert [len(table.rows) for table in tell(document, Language.EN).tables if table.title == "Interruptions"] == [3]
+
+
 def test_a_day_of_gaps_and_strange_letters_still_fit(tmp_path: Path) -> None:
     document = statement(make_recording(tmp_path, segments=1200, lost=range(0, 1200, 2), recording=ID))
     document["statement"]["title"] = {"sw": "Żółw Ngũgĩ 漢字 \x07 “Bunge” – leo", "en": ""}
