@@ -3,15 +3,20 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 
 from psycopg.errors import UndefinedTable, UniqueViolation
-from sqlalchemy import Engine, create_engine, make_url, text
+from sqlalchemy import BindParameter, DateTime, Engine, bindparam, create_engine, make_url, text
 from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
 MIGRATION_LOCK = 0x6D6261736861  # any constant of our own: two programs that start at once migrate one after the other
+
+NOW: BindParameter[datetime] = bindparam("now", type_=DateTime(timezone=True))
+"""In a question that is asked again and again, with another `now` each time."""
+Moment = datetime | BindParameter[datetime]
 
 
 class DatabaseAway(Exception):

@@ -18,13 +18,13 @@ from archive.recordings.copies import Copied, Turn
 from archive.recordings.locations.config import LocationError, local, read_locations
 from archive.recordings.locations.opening import open_store
 from archive.recordings.locations.store import Store
-from core.database import DatabaseAway, transaction
+from core.database import transaction
 from mbashara import workflows
+from mbashara.bell import Bell, serve
 from mbashara.settings import Settings
 
-ROUND_S = 0.5
-FULL_ROUND = 20
-"""One round in so many looks for recordings that have no row at a location, and forgets old workflows."""
+FULL_S = 10.0
+"""A round in so many seconds looks for recordings that have no row at a location, and forgets old workflows."""
 MAX_TURNS = 2
 """Turns at once at one location, each with a few files in flight: one that hangs holds up no other."""
 DEAD_S = 60.0
@@ -54,22 +54,6 @@ class Copier:
     woken: threading.Event = field(default_factory=threading.Event)
     described: int = 0
     """The newest event of any broadcast's log of which it is known that the custody logs tell."""
-
-    def run(self, stopping: threading.Event) -> None:
-        away, rounds = False, 0
-        while not stopping.is_set():
-            try:
-                self.round(is_full=rounds % FULL_ROUND == 0)
-                away, rounds = False, rounds + 1
-            except DatabaseAway as error:
-                if not away:
-                    log.warning("database away", reason=str(error))
-                away = True
-            except Exception:
-                log.exception("a round of copying failed")
-                stopping.wait(ROUND_S)
-            self.woken.wait(ROUND_S)
-            self.woken.clear()
 
     def round(self, is_full: bool) -> None:
         now = datetime.now(UTC)
@@ -181,5 +165,6 @@ def prepare(settings: Settings, engine: Engine) -> Copier:
     return _copier
 
 
-def start(copier: Copier, stopping: threading.Event) -> None:
-    threading.Thread(target=copier.run, args=(stopping,), name="copier", daemon=True).start()
+def start(copier: Copier, bell: Bell, stopping: threading.Event) -> None:
+    copier.woken = bell.on(copies.is_due(list(copier.stores)))
+    serve("copier", copier.woken, copier.round, FULL_S, stopping)

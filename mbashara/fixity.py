@@ -1,6 +1,7 @@
 """Fixity in the work process: copies that are due are read again, and mended from each other, by durable workflows."""
 
 import threading
+import time
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,14 +18,16 @@ from archive.recordings.judge import Judgement, judge
 from archive.recordings.locations.config import LOCAL
 from archive.recordings.locations.store import Store
 from archive.recordings.repair import Cycle, examine_all, repair
-from core.database import DatabaseAway, open_engine, transaction
+from core.database import open_engine, transaction
 from core.tables import Recording
 from mbashara import workflows
+from mbashara.bell import Bell, serve
 from mbashara.settings import Settings
 
-ROUND_S = 2.0
+PACE_S = 2.0
+"""From one check's beginning to the next one's, at least."""
 FORGET_AFTER = timedelta(days=2)
-FORGET_ROUND = 300
+FORGET_S = 600.0
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("mbashara.fixity")
 
@@ -51,20 +54,13 @@ class Fixity:
     stores: dict[str, Store]
     pace_days: dict[str, float]
     running: threading.Event = field(default_factory=threading.Event)
+    began_s: float = -PACE_S
 
-    def run(self, stopping: threading.Event) -> None:
-        rounds = 0
-        while not stopping.wait(ROUND_S):
-            try:
-                if not self.running.is_set():
-                    self.start_due()
-                if rounds % FORGET_ROUND == 0:
-                    workflows.forget("fixity:", datetime.now(UTC) - FORGET_AFTER)
-                rounds += 1
-            except DatabaseAway:
-                continue  # the follower has said so
-            except Exception:
-                log.exception("a round of fixity failed")
+    def round(self, is_full: bool) -> None:
+        if not self.running.is_set() and time.monotonic() - self.began_s >= PACE_S:
+            self.start_due()
+        if is_full:
+            workflows.forget("fixity:", datetime.now(UTC) - FORGET_AFTER)
 
     def start_due(self) -> None:
         with transaction(self.engine) as session:
@@ -73,6 +69,7 @@ class Fixity:
             self._start(due)
 
     def _start(self, due: Due) -> None:
+        self.began_s = time.monotonic()
         self.running.set()
         try:
             workflows.begin(f"fixity:{due.recording_id}:{due.since_ms}", check_copies, asdict(due))
@@ -209,5 +206,5 @@ def prepare(settings: Settings, engine: Engine, stores: dict[str, Store], pace_d
     return _fixity
 
 
-def start(fixity: Fixity, stopping: threading.Event) -> None:
-    threading.Thread(target=fixity.run, args=(stopping,), name="fixity", daemon=True).start()
+def start(fixity: Fixity, bell: Bell, stopping: threading.Event) -> None:
+    serve("fixity", bell.on(checks.is_due(list(fixity.stores))), fixity.round, FORGET_S, stopping)

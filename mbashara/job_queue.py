@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from dbos import DBOS, Queue, SetWorkflowID
-from sqlalchemy import Engine, Row
+from sqlalchemy import Engine, Exists, Row
 from sqlalchemy.orm import Session
 
 from core.database import transaction
@@ -21,6 +21,7 @@ class JobQueue:
     engine: Engine
     at_once: int
     waiting: Callable[[Session], Sequence[Row[str, int]]]
+    is_waiting: Callable[[], Exists]
     workflow: Callable[[str], None]
     tidy: Callable[[], None]
     tidy_s: float

@@ -15,13 +15,13 @@ from archive.recordings import resolve, signatures
 from archive.recordings.repair import examine_all
 from archive.recordings.resolve import Turn
 from archive.recordings.resolve_plan import Carried, Plan, carry_out, examine_planned, make_plan, read_plan
-from core.database import DatabaseAway, transaction
+from core.database import transaction
 from mbashara import workflows
+from mbashara.bell import Bell, serve
 from mbashara.fixity import Fixity
 
-ROUND_S = 0.5
 FORGET_AFTER = timedelta(days=2)
-FORGET_ROUND = 1200
+FORGET_S = 600.0
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("mbashara.resolving")
 
@@ -33,19 +33,11 @@ class Resolver:
     fixity: Fixity
     running: threading.Event = field(default_factory=threading.Event)
 
-    def run(self, stopping: threading.Event) -> None:
-        rounds = 0
-        while not stopping.wait(ROUND_S):
-            try:
-                if not self.running.is_set():
-                    self.start_due()
-                if rounds % FORGET_ROUND == 0:
-                    workflows.forget("resolve:", datetime.now(UTC) - FORGET_AFTER)
-                rounds += 1
-            except DatabaseAway:
-                continue  # the follower has said so
-            except Exception:
-                log.exception("a round of orders failed")
+    def round(self, is_full: bool) -> None:
+        if not self.running.is_set():
+            self.start_due()
+        if is_full:
+            workflows.forget("resolve:", datetime.now(UTC) - FORGET_AFTER)
 
     def start_due(self) -> None:
         with transaction(self.fixity.engine) as session:
@@ -156,5 +148,5 @@ def prepare(fixity: Fixity) -> Resolver:
     return _resolver
 
 
-def start(resolver: Resolver, stopping: threading.Event) -> None:
-    threading.Thread(target=resolver.run, args=(stopping,), name="resolver", daemon=True).start()
+def start(resolver: Resolver, bell: Bell, stopping: threading.Event) -> None:
+    serve("resolver", bell.on(resolve.is_due()), resolver.round, FORGET_S, stopping)

@@ -7,12 +7,26 @@ twice.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, Select, and_, delete, select, tuple_, update
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    ColumnElement,
+    Row,
+    Select,
+    Text,
+    and_,
+    delete,
+    func,
+    literal,
+    select,
+    tuple_,
+    update,
+)
 from sqlalchemy.orm import Session
 
 from archive.imports import rows as imports
@@ -33,6 +47,18 @@ class LedgerError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """How far a ledger has been applied, and the hash of the last line there."""
+
+    size_bytes: int
+    head: str
+
+    def behind(self, lines: bytes) -> "Place":
+        """The place at the end of lines that follow."""
+        return Place(self.size_bytes + len(lines), hash_of(lines.splitlines()[-1])) if lines else self
+
+
+@dataclass(frozen=True, slots=True)
 class MissingSpan:
     started_ms: int
     ended_ms: int
@@ -50,10 +76,11 @@ def read_facts(data: bytes) -> Iterator[tuple[Fact, bytes]]:
         yield fact, line
 
 
-def applied_bytes(session: Session, recording_id: str) -> int:
+def applied(session: Session, recording_id: str) -> Place:
     """How much of the ledger is in the rows. Locks the recording's row, so that two workers take turns."""
-    query = select(Recording.ledger_bytes).where(Recording.id == recording_id).with_for_update()
-    return session.scalar(query) or 0
+    query = select(Recording.ledger_bytes, Recording.ledger_head).where(Recording.id == recording_id)
+    found = session.execute(query.with_for_update()).one_or_none()
+    return Place(0, GENESIS) if found is None else Place(*found)
 
 
 def apply(session: Session, recording_id: str, data: bytes) -> int:
@@ -76,6 +103,47 @@ def apply(session: Session, recording_id: str, data: bytes) -> int:
     advance = update(Recording).where(Recording.id == recording_id)
     session.execute(advance.values(ledger_bytes=Recording.ledger_bytes + taken, ledger_head=head))
     return taken
+
+
+def follow(place: Place, data: bytes) -> Place | None:
+    """Where lines behind `place` lead that list files, and so change nothing but how far the ledger has been applied;
+    None where one of them says more, or is not what may come there: `apply` takes those."""
+    taken, head = 0, place.head
+    try:
+        for fact, line in read_facts(data):
+            if fact["prev"] != head or _APPLY[fact["fact"]] is not _file:
+                return None
+            taken, head = taken + len(line), hash_of(line)
+    except (LedgerError, KeyError, TypeError):
+        return None
+    return Place(place.size_bytes + taken, head)
+
+
+def advance(session: Session, steps: Mapping[str, tuple[Place, Place]]) -> set[str]:
+    """Takes many recordings from place to place (`follow`) in one statement; those that were there, on the air, and
+    that nobody else holds: the others are left as they are."""
+    columns = list(zip(*((name, *_values(was), *_values(now)) for name, (was, now) in steps.items()), strict=True))
+    kinds = (Text, BigInteger, Text, BigInteger, Text)
+    given: list[ColumnElement[Any]] = [
+        literal(list(column), ARRAY(kind)) for column, kind in zip(columns, kinds, strict=True)
+    ]
+    step = func.unnest(*given).table_valued("id", "size", "head", "new_size", "new_head").render_derived("step")
+    free = select(Recording.id).join(step, step.c.id == Recording.id).with_for_update(of=Recording, skip_locked=True)
+    query = (
+        update(Recording)
+        .values(ledger_bytes=step.c.new_size, ledger_head=step.c.new_head)
+        .where(
+            Recording.id == step.c.id, Recording.ledger_bytes == step.c.size, Recording.ledger_head == step.c.head,
+            Recording.state == "recording", Recording.id.in_(free),
+        )
+        .returning(Recording.id)
+        .execution_options(synchronize_session=False)
+    )  # fmt: skip
+    return set(session.scalars(query))
+
+
+def _values(place: Place) -> tuple[int, str]:
+    return place.size_bytes, place.head
 
 
 def _started(session: Session, recording_id: str, fact: Fact) -> None:
@@ -206,9 +274,9 @@ def ended_recordings(session: Session) -> Sequence[str]:
     return session.scalars(select(Recording.id).where(is_open).order_by(Recording.id)).all()
 
 
-def ledger_positions(session: Session) -> dict[str, int]:
-    rows = session.execute(select(Recording.id, Recording.ledger_bytes))
-    return {row.id: row.ledger_bytes for row in rows}
+def ledger_places(session: Session) -> dict[str, Place]:
+    rows = session.execute(select(Recording.id, Recording.ledger_bytes, Recording.ledger_head))
+    return {row.id: Place(row.ledger_bytes, row.ledger_head) for row in rows}
 
 
 def close(

@@ -88,8 +88,29 @@ def test_a_torn_line_is_not_there_yet_at_any_byte(session: Session) -> None:
     line = ledger(rest[0], head=hash_of(whole))
     for end in range(0, len(line), 7):
         assert rows.apply(session, ID, line[:end]) == 0
-    assert rows.applied_bytes(session, ID) == len(whole)
+    assert rows.applied(session, ID).size_bytes == len(whole)
     assert rows.apply(session, ID, line) == len(line)
+
+
+FILES: list[dict[str, object]] = [
+    {"fact": "file", "at": f"2026-11-24T09:00:0{at}.000+00:00", "name": f"source/{at}.m4s"} for at in (2, 4)
+]
+
+
+def test_ledgers_that_list_files_advance_together(session: Session) -> None:
+    """None that is not where it is thought to be, and none that has more to tell."""
+    began = facts(*add(session))
+    tell(session, ID, *began[:2])
+    place = rows.applied(session, ID)
+    files = ledger(*FILES, head=place.head)
+    then = rows.follow(place, files + b'{"torn')
+    assert then == place.behind(files)
+    elsewhere = rows.Place(place.size_bytes, GENESIS)
+    assert rows.advance(session, {ID: (elsewhere, then), ID[::-1]: (place, then)}) == set()
+    assert rows.advance(session, {ID: (place, then), ID[::-1]: (place, then)}) == {ID}
+    assert rows.applied(session, ID) == then
+    for more in (ledger(FILES[0], began[3], head=then.head), ledger(FILES[0]), b"{}\n", b"[]\n", b"not json\n"):
+        assert rows.follow(then, more) is None
 
 
 def test_a_rendition_told_again_is_the_same_row(session: Session) -> None:
@@ -112,11 +133,11 @@ def test_what_makes_no_sense_is_told_and_nothing_is_written(
 ) -> None:
     first = facts(*add(session))[0]
     tell(session, ID, first)
-    before = rows.applied_bytes(session, ID)
+    before = rows.applied(session, ID).size_bytes
     lines = wrong if isinstance(wrong, bytes) else ledger(wrong, head=hash_of(ledger(first)))
     with pytest.raises(rows.LedgerError, match=why):
         rows.apply(session, ID, lines)
-    assert rows.applied_bytes(session, ID) == before
+    assert rows.applied(session, ID).size_bytes == before
 
 
 def test_a_ledger_cannot_name_another_institutions_channel(session: Session) -> None:
@@ -156,6 +177,7 @@ def test_a_follower_takes_a_growing_ledger_once(engine: Engine, tmp_path: Path) 
     """Two followers, as after a restart: each line is applied by one of them, and the end is told to be closed."""
     with transaction(engine) as session:
         told = facts(*add(session))
+    told[2:2] = FILES
     folder = tmp_path / ID
     folder.mkdir()
     closed: list[str] = []
@@ -172,7 +194,7 @@ def test_a_follower_takes_a_growing_ledger_once(engine: Engine, tmp_path: Path) 
             follower.follow_once()
             follower.follow_once()
             with transaction(engine) as session:
-                assert rows.applied_bytes(session, ID) == len(ledger(*told[: number + 1]))
+                assert rows.applied(session, ID).size_bytes == len(ledger(*told[: number + 1]))
         with transaction(engine) as session:
             assert len(rows.gaps(session, ID)) == 1
         assert closed == [ID]
