@@ -62,6 +62,11 @@ def insert(session: Session, row: object) -> bool:
     return True
 
 
+def snapshot(session: Session) -> str:
+    """What others have committed, as a mark: where it is the same as before, so is all that is read."""
+    return str(session.scalar(text("select cast(pg_current_snapshot() as text)")))
+
+
 def answers(engine: Engine) -> bool:
     try:
         with transaction(engine) as session:

@@ -1,6 +1,7 @@
 """The work process: ledgers become rows, and ended recordings are closed
 by a durable workflow (DBOS) that survives kill -9."""
 
+import gc
 import os
 import shutil
 import signal
@@ -256,7 +257,7 @@ def run(settings: Settings, stopping: threading.Event) -> None:
     resolver = resolving.prepare(checker)
     queue = imports.start(settings, _engine, stopping)
     orders = exports.start(settings, _engine, stopping)
-    DBOS(config=_dbos_config(settings))
+    workflows.calm(DBOS(config=_dbos_config(settings)))
     logs.adopt("dbos")
     DBOS.launch()
     follower.load()
@@ -333,6 +334,7 @@ def _dbos_config(settings: Settings) -> DBOSConfig:
         "log_level": "WARNING",
         # its notifier wakes this often even where nothing happens; nobody here waits for its events
         "notification_coalesce_sec": 1.0,
+        "scheduler_polling_interval_sec": 3600.0,  # nothing here is scheduled
     }
 
 
@@ -344,6 +346,8 @@ def _beat(path: Path) -> None:
 def main() -> int:
     settings = Settings()
     logs.configure("work", settings.log_level)
+    gc.freeze()  # what was imported is never garbage
+    gc.set_threshold(50_000, 20, 50)
     stopping = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopping.set())

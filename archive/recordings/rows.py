@@ -12,21 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import (
-    ARRAY,
-    BigInteger,
-    ColumnElement,
-    Row,
-    Select,
-    Text,
-    and_,
-    delete,
-    func,
-    literal,
-    select,
-    tuple_,
-    update,
-)
+from sqlalchemy import Row, Select, and_, delete, select, text, tuple_, update
 from sqlalchemy.orm import Session
 
 from archive.imports import rows as imports
@@ -119,31 +105,27 @@ def follow(place: Place, data: bytes) -> Place | None:
     return Place(place.size_bytes + taken, head)
 
 
+_ADVANCE = text("""
+    update recording set ledger_bytes = step.now_bytes, ledger_head = step.now_head
+    from unnest(cast(:ids as text[]), cast(:bytes as bigint[]), cast(:heads as text[]),
+        cast(:now_bytes as bigint[]), cast(:now_heads as text[])) as step (id, bytes, head, now_bytes, now_head)
+    where recording.id = step.id and recording.ledger_bytes = step.bytes and recording.ledger_head = step.head
+        and recording.state = 'recording'
+        and recording.id in (select id from recording where id = any(cast(:ids as text[])) for update skip locked)
+    returning recording.id
+""")
+
+
 def advance(session: Session, steps: Mapping[str, tuple[Place, Place]]) -> set[str]:
     """Takes many recordings from place to place (`follow`) in one statement; those that were there, on the air, and
     that nobody else holds: the others are left as they are."""
-    columns = list(zip(*((name, *_values(was), *_values(now)) for name, (was, now) in steps.items()), strict=True))
-    kinds = (Text, BigInteger, Text, BigInteger, Text)
-    given: list[ColumnElement[Any]] = [
-        literal(list(column), ARRAY(kind)) for column, kind in zip(columns, kinds, strict=True)
-    ]
-    step = func.unnest(*given).table_valued("id", "size", "head", "new_size", "new_head").render_derived("step")
-    free = select(Recording.id).join(step, step.c.id == Recording.id).with_for_update(of=Recording, skip_locked=True)
-    query = (
-        update(Recording)
-        .values(ledger_bytes=step.c.new_size, ledger_head=step.c.new_head)
-        .where(
-            Recording.id == step.c.id, Recording.ledger_bytes == step.c.size, Recording.ledger_head == step.c.head,
-            Recording.state == "recording", Recording.id.in_(free),
-        )
-        .returning(Recording.id)
-        .execution_options(synchronize_session=False)
-    )  # fmt: skip
-    return set(session.scalars(query))
-
-
-def _values(place: Place) -> tuple[int, str]:
-    return place.size_bytes, place.head
+    places = steps.values()
+    given = {
+        "ids": list(steps),
+        "bytes": [was.size_bytes for was, _ in places], "heads": [was.head for was, _ in places],
+        "now_bytes": [now.size_bytes for _, now in places], "now_heads": [now.head for _, now in places],
+    }  # fmt: skip
+    return set(session.scalars(_ADVANCE, given))
 
 
 def _started(session: Session, recording_id: str, fact: Fact) -> None:
