@@ -1,13 +1,14 @@
 """Ledgers become rows in a real PostgreSQL: whole lines alone, once each, and never under another institution."""
 
 import base64
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import psycopg
 import pytest
-from sqlalchemy import Engine, select, text
+from sqlalchemy import Engine, func, select, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -15,10 +16,12 @@ from archive.recordings import custody, rows, signing_keys
 from archive.recordings.ledger import GENESIS, hash_of
 from archive.recordings.signatures import Heads, ends_so, sign
 from archive.recordings.verify import CUSTODY_NAME
+from core import database
 from core.channels import ChannelError, ChannelKeys, add_channel, find_channel, list_channels, rotate_keys
 from core.database import DatabaseAway, migrate, open_engine, transaction
 from core.keys import KeyBook
-from core.tables import Broadcast, Recording, Rendition
+from core.tables import Broadcast, Institution, Recording, Rendition
+from mbashara.bell import POLL_S, Bell
 from mbashara.work import Follower
 from tests.live.ledger_kit import ledger, tell
 from tests.up import Up
@@ -205,6 +208,34 @@ def test_a_follower_takes_a_growing_ledger_once(engine: Engine, tmp_path: Path) 
             session.execute(text("truncate institution cascade"))
             for table in ("broadcast_event", "preservation_event"):
                 session.execute(text(f"alter table {table} enable trigger append_only"))
+
+
+def test_the_bell_rings_for_what_changes_and_after_a_lost_connection(mbashara_up: Up, engine: Engine) -> None:
+    stopping, folder = threading.Event(), mbashara_up.run / "postgres"
+    ours = open_engine(f"postgresql://postgres@/rows_test?host={folder}&application_name=bell", pool_size=1)
+    bell, far = Bell(ours), datetime(2999, 1, 1, tzinfo=UTC)
+    count, later = bell.on(select(func.count(Institution.id)).scalar_subquery()), bell.on(far < database.NOW)
+    bell.start(stopping)
+    try:
+        assert count.wait(5) and later.wait(5), "nobody knows what was missed"
+        count.clear()
+        later.clear()
+        assert not count.wait(2 * POLL_S)
+        with transaction(engine) as session:
+            made = Institution(slug="kengele", name_sw="Kengele", name_en="Bell")
+            session.add(made)
+        assert count.wait(3 * POLL_S) and not later.is_set()
+        with transaction(engine) as session:
+            session.delete(made)
+            session.execute(
+                text("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'bell'")
+            )
+        assert later.wait(5), "nor after that"
+    finally:
+        later.clear()
+        stopping.set()
+        assert later.wait(5), "whoever waits ends too"
+        ours.dispose()
 
 
 def test_a_lost_database_changes_nothing(tmp_path: Path) -> None:
