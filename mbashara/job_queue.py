@@ -44,7 +44,7 @@ class JobQueue:
         """The workflow's id is the attempt's: enqueued again after a restart it is the same one, not a second."""
         if self._queue is None:
             self._queue = DBOS.register_queue(
-                f"{self.kind}s", worker_concurrency=self.at_once, polling_interval_sec=0.5, on_conflict="always_update"
+                f"{self.kind}s", worker_concurrency=self.at_once, polling_interval_sec=2.0, on_conflict="always_update"
             )
         with SetWorkflowID(f"{self.kind}-{job_id}-{attempt}"):
             self._queue.enqueue(self.workflow, job_id)

@@ -13,7 +13,7 @@ T = TypeVar("T")
 def calm(dbos: DBOS) -> None:
     """Before it is launched. It asks its tables five times a second for delayed workflows and for those with a
     deadline, of which there are none here, and for those that it takes up after a start; it has no setting for that."""
-    dbos_commands._BACKGROUND_JOBS_INTERVAL_SEC = 4.0  # its lock is lost after five
+    dbos_commands._BACKGROUND_JOBS_INTERVAL_SEC = 3.0  # its lock is lost after five
     dbos._registry.get_internal_queue()._polling_interval_sec = 3.0
 
 
