@@ -5,9 +5,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from psycopg.errors import UndefinedTable, UniqueViolation
-from sqlalchemy import BindParameter, DateTime, Engine, bindparam, create_engine, make_url, text
+from sqlalchemy import (
+    BindParameter,
+    DateTime,
+    Engine,
+    Exists,
+    Select,
+    bindparam,
+    create_engine,
+    literal_column,
+    make_url,
+    text,
+)
 from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
@@ -17,6 +29,11 @@ MIGRATION_LOCK = 0x6D6261736861  # any constant of our own: two programs that st
 NOW: BindParameter[datetime] = bindparam("now", type_=DateTime(timezone=True))
 """In a question that is asked again and again, with another `now` each time."""
 Moment = datetime | BindParameter[datetime]
+
+
+def is_any(query: Select[*tuple[Any, ...]]) -> Exists:
+    """Whether it finds any row."""
+    return query.with_only_columns(literal_column("1"), maintain_column_froms=True).exists()
 
 
 class DatabaseAway(Exception):

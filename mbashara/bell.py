@@ -17,7 +17,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from core.database import DatabaseAway
 
 POLL_S = 0.5
-ALL_S = 10.0
+ALL_S = 30.0
 """So often everyone is rung for, come what may."""
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("mbashara.bell")

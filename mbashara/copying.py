@@ -24,7 +24,7 @@ from mbashara.bell import Bell, serve
 from mbashara.settings import Settings
 
 FULL_S = 10.0
-"""A round in so many seconds looks for recordings that have no row at a location, and forgets old workflows."""
+"""A round in so many seconds looks for recordings that have no row at a location."""
 MAX_TURNS = 2
 """Turns at once at one location, each with a few files in flight: one that hangs holds up no other."""
 DEAD_S = 60.0
@@ -34,6 +34,7 @@ MAX_RENAMED = 20
 """Recordings whose custody logs are told of their institution's new name in one such round: each is signed and its
 papers are copied again."""
 FORGET_AFTER = timedelta(hours=6)
+FORGET_S = 60.0
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("mbashara.copying")
 
@@ -52,6 +53,7 @@ class Copier:
     """Locations whose last turn failed: one turn at a time tries them."""
     begun: set[str] = field(default_factory=set)
     woken: threading.Event = field(default_factory=threading.Event)
+    forgot_s: float = -FORGET_S
     described: int = 0
     """The newest event of any broadcast's log of which it is known that the custody logs tell."""
 
@@ -69,7 +71,9 @@ class Copier:
                 self._start(name, turn)
         if is_full:
             self._give_up_dead()
+        if time.monotonic() - self.forgot_s >= FORGET_S:
             workflows.forget("copy:", now - FORGET_AFTER)
+            self.forgot_s = time.monotonic()
 
     def _start(self, name: str, turn: Turn) -> None:
         self.running[name] = time.monotonic()

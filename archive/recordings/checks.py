@@ -15,7 +15,7 @@ from archive.recordings.locations.config import LOCAL
 from archive.recordings.repair import Cycle, Result
 from archive.recordings.tables import RecordingCopy
 from archive.recordings.verify import LEDGER_NAME
-from core.database import NOW, Moment
+from core.database import NOW, Moment, is_any
 from core.tables import Recording
 
 AGAIN = timedelta(hours=6)
@@ -72,7 +72,7 @@ def due(session: Session, locations: Sequence[str], now: datetime) -> Due | None
 
 def is_due(locations: Sequence[str]) -> Exists:
     """A question for the bell."""
-    return _due(locations, NOW).exists()
+    return is_any(_due(locations, NOW))
 
 
 def _due(locations: Sequence[str], now: Moment) -> Select[RecordingCopy]:

@@ -23,7 +23,7 @@ from archive.recordings.locations.many import File, put_many
 from archive.recordings.locations.store import Store
 from archive.recordings.tables import RecordingCopy
 from archive.recordings.verify import CUSTODY_NAME, LEDGER_NAME, SIGNATURES_NAME
-from core.database import NOW, Moment
+from core.database import NOW, Moment, is_any
 from core.tables import Broadcast, Recording
 
 PAPERS = (LEDGER_NAME, CUSTODY_NAME, SIGNATURES_NAME)
@@ -166,7 +166,7 @@ def due(session: Session, locations: Sequence[str], now: datetime, limit: int) -
 
 def is_due(locations: Sequence[str]) -> Exists:
     """A question for the bell."""
-    return _due(locations, NOW).exists()
+    return is_any(_due(locations, NOW))
 
 
 def _due(locations: Sequence[str], now: Moment) -> Select[RecordingCopy, int, bool]:

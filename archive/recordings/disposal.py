@@ -46,7 +46,7 @@ from archive.recordings.tables import RecordingCopy
 from archive.recordings.verify import LEDGER_NAME, MADE_LATER, Chain, listed_files, read_chain
 from core import audit
 from core.audit import Actor
-from core.database import NOW, Moment, insert, transaction
+from core.database import NOW, Moment, insert, is_any, transaction
 from core.staff.permissions import Act, Scope, may
 from core.staff.sessions import memberships_of
 from core.staff.tables import UserAccount
@@ -233,7 +233,7 @@ def due(session: Session, now: datetime, limit: int = 20) -> list[Turn]:
 
 def is_due() -> Exists:
     """A question for the bell."""
-    return _due(NOW).exists()
+    return is_any(_due(NOW))
 
 
 def _due(now: Moment) -> Select[DisposalRequest]:

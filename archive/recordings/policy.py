@@ -31,7 +31,7 @@ from archive.recordings.policy_errors import (
 from archive.recordings.policy_tables import DisposalRequest, Embargo, Hold, RetentionPromise, RetentionRule
 from core import audit
 from core.audit import Actor
-from core.database import NOW, Moment
+from core.database import NOW, Moment, is_any
 from core.staff.permissions import Scope
 from core.tables import Broadcast, Channel, Institution, Recording
 
@@ -210,7 +210,7 @@ def lift_due(session: Session, now: datetime) -> Sequence[str]:
 
 def is_lift_due() -> Exists:
     """A question for the bell."""
-    return _lift_due(NOW).exists()
+    return is_any(_lift_due(NOW))
 
 
 def _lift_due(now: Moment) -> Select[Embargo]:

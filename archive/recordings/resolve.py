@@ -34,7 +34,7 @@ from archive.recordings.tables import LostFile, RecordingCopy, Resolution
 from archive.recordings.verify import Line
 from core import audit
 from core.audit import Actor
-from core.database import NOW, Moment
+from core.database import NOW, Moment, is_any
 from core.database import insert as insert_row
 from core.tables import Recording
 
@@ -179,7 +179,7 @@ def due(session: Session, now: datetime, limit: int = 20) -> list[Turn]:
 
 def is_due() -> Exists:
     """A question for the bell."""
-    return _due(NOW).exists()
+    return is_any(_due(NOW))
 
 
 def _due(now: Moment) -> Select[Resolution]:

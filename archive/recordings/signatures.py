@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from archive.recordings.ledger import GENESIS, Fact, Ledger, hash_of
 from archive.recordings.signing_keys import Signer
 from archive.recordings.verify import SIGNATURES_NAME, signed_text
-from core.database import NOW, Moment
+from core.database import NOW, Moment, is_any
 from core.tables import Recording
 
 
@@ -56,7 +56,7 @@ def due(session: Session, now: datetime, pace: timedelta) -> Sequence[Row[str, i
 
 def is_due(pace: timedelta) -> Exists:
     """A question for the bell."""
-    return _due(NOW, pace).exists()
+    return is_any(_due(NOW, pace))
 
 
 def _due(now: Moment, pace: timedelta) -> Select[str, int]:

@@ -20,7 +20,7 @@ from archive.recordings.locations.store import Store
 from archive.recordings.policy_tables import Hold, StoreHold
 from archive.recordings.tables import RecordingCopy
 from archive.recordings.verify import LEDGER_NAME
-from core.database import NOW, Moment
+from core.database import NOW, Moment, is_any
 
 WORKERS = 4
 FIRST_RETRY, LAST_RETRY = timedelta(seconds=5), timedelta(hours=1)
@@ -51,7 +51,7 @@ def due(session: Session, locations: Sequence[str], now: datetime, limit: int = 
 
 def is_due(locations: Sequence[str]) -> Exists:
     """A question for the bell."""
-    return _due(locations, NOW).exists()
+    return is_any(_due(locations, NOW))
 
 
 def _due(locations: Sequence[str], now: Moment) -> Select[RecordingCopy, StoreHold, bool]:

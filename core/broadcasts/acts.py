@@ -12,7 +12,7 @@ from core.broadcasts.errors import BadBroadcast, ChannelBusy, NotPossible, Overt
 from core.broadcasts.lifecycle import AT_THE_CHANNEL, SETTLE, UNDO, Act, State
 from core.broadcasts.plan import Message
 from core.broadcasts.queries import following, lock, note
-from core.database import NOW, Moment
+from core.database import NOW, Moment, is_any
 from core.ids import new_id
 from core.tables import Broadcast, Channel
 
@@ -67,7 +67,7 @@ def close_due(session: Session, now: datetime) -> int:
 
 def is_close_due() -> Exists:
     """A question for the bell of the work process."""
-    return _due(NOW).exists()
+    return is_any(_due(NOW))
 
 
 def _due(now: Moment) -> Select[Broadcast]:

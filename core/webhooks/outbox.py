@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import Exists, Row, Select, delete, func, select, update
 from sqlalchemy.orm import Session
 
-from core.database import NOW, Moment
+from core.database import NOW, Moment, is_any
 from core.ids import RANDOM_BYTES, new_id
 from core.webhooks.tables import TEST, Failure, State, WebhookDelivery, WebhookEndpoint
 
@@ -100,7 +100,7 @@ def due(session: Session, now: datetime, *, but: Collection[int] = (), endpoint_
 
 def is_due() -> Exists:
     """A question for the bell of the work process."""
-    return _due(NOW, (), None).exists()
+    return is_any(_due(NOW, (), None))
 
 
 def _due(now: Moment, but: Collection[int], endpoint_id: int | None) -> Select[*tuple[Any, ...]]:
