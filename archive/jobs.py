@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Generic, TypeVar
 
-from sqlalchemy import Row, select, update
+from sqlalchemy import Exists, Row, exists, select, update
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 WAITING, RUNNING = "waiting", "running"
@@ -34,6 +34,10 @@ class JobTable(Generic[J]):
         """Ids and attempts, the oldest first."""
         query = select(self._table.id, self._table.attempt).where(self._table.state == WAITING)
         return session.execute(query.order_by(self._table.id)).all()
+
+    def is_waiting(self) -> Exists:
+        """A question for the bell: whether there is one."""
+        return exists().where(self._table.state == WAITING)
 
     def note(self, session: Session, job_id: str, percent: int) -> bool:
         """How far it is. False: it is not wanted any more."""

@@ -3,15 +3,37 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from psycopg.errors import UndefinedTable, UniqueViolation
-from sqlalchemy import Engine, create_engine, make_url, text
+from sqlalchemy import (
+    BindParameter,
+    DateTime,
+    Engine,
+    Exists,
+    Select,
+    bindparam,
+    create_engine,
+    literal_column,
+    make_url,
+    text,
+)
 from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
 MIGRATION_LOCK = 0x6D6261736861  # any constant of our own: two programs that start at once migrate one after the other
+
+NOW: BindParameter[datetime] = bindparam("now", type_=DateTime(timezone=True))
+"""In a question that is asked again and again, with another `now` each time."""
+Moment = datetime | BindParameter[datetime]
+
+
+def is_any(query: Select[*tuple[Any, ...]]) -> Exists:
+    """Whether it finds any row."""
+    return query.with_only_columns(literal_column("1"), maintain_column_froms=True).exists()
 
 
 class DatabaseAway(Exception):
@@ -55,6 +77,11 @@ def insert(session: Session, row: object) -> bool:
             return False
         raise
     return True
+
+
+def snapshot(session: Session) -> str:
+    """What others have committed, as a mark: where it is the same as before, so is all that is read."""
+    return str(session.scalar(text("select concat(pg_current_snapshot(), pg_postmaster_start_time())")))
 
 
 def answers(engine: Engine) -> bool:

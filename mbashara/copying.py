@@ -15,15 +15,15 @@ from sqlalchemy.orm import Session
 
 from archive.recordings import copies, describe
 from archive.recordings.copies import Copied, Turn
-from core.database import DatabaseAway, transaction
+from core.database import transaction
 from mbashara import workflows
+from mbashara.bell import Bell, serve
 from mbashara.places import Places
 from mbashara.settings import Settings
 
-ROUND_S = 0.5
-FULL_ROUND = 20
-"""One round in so many reads locations.toml again, looks for recordings that have no row at a location, and forgets
-old workflows."""
+FULL_S = 10.0
+"""A round in so many seconds reads locations.toml again, looks for recordings that have no row at a location, and
+forgets old workflows."""
 MAX_TURNS = 2
 """Turns at once at one location, each with a few files in flight: one that hangs holds up no other."""
 DEAD_S = 60.0
@@ -33,6 +33,7 @@ MAX_RENAMED = 20
 """Recordings whose custody logs are told of their institution's new name in one such round: each is signed and its
 papers are copied again."""
 FORGET_AFTER = timedelta(hours=6)
+FORGET_S = 60.0
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("mbashara.copying")
 
@@ -50,24 +51,9 @@ class Copier:
     """Locations whose last turn failed: one turn at a time tries them."""
     begun: set[str] = field(default_factory=set)
     woken: threading.Event = field(default_factory=threading.Event)
+    forgot_s: float = -FORGET_S
     described: int = 0
     """The newest event of any broadcast's log of which it is known that the custody logs tell."""
-
-    def run(self, stopping: threading.Event) -> None:
-        away, rounds = False, 0
-        while not stopping.is_set():
-            try:
-                self.round(is_full=rounds % FULL_ROUND == 0)
-                away, rounds = False, rounds + 1
-            except DatabaseAway as error:
-                if not away:
-                    log.warning("database away", reason=str(error))
-                away = True
-            except Exception:
-                log.exception("a round of copying failed")
-                stopping.wait(ROUND_S)
-            self.woken.wait(ROUND_S)
-            self.woken.clear()
 
     def round(self, is_full: bool) -> None:
         now = datetime.now(UTC)
@@ -86,7 +72,9 @@ class Copier:
                 self._start(name, turn)
         if is_full:
             self._give_up_dead()
+        if time.monotonic() - self.forgot_s >= FORGET_S:
             workflows.forget("copy:", now - FORGET_AFTER)
+            self.forgot_s = time.monotonic()
 
     def _start(self, name: str, turn: Turn) -> None:
         self.running[name] = time.monotonic()
@@ -176,5 +164,6 @@ def prepare(settings: Settings, engine: Engine) -> Copier:
     return _copier
 
 
-def start(copier: Copier, stopping: threading.Event) -> None:
-    threading.Thread(target=copier.run, args=(stopping,), name="copier", daemon=True).start()
+def start(copier: Copier, bell: Bell, stopping: threading.Event) -> None:
+    copier.woken = bell.on(lambda: copies.is_due(list(copier.places.stores)))
+    serve("copier", copier.woken, copier.round, FULL_S, stopping)

@@ -27,6 +27,7 @@ from core.database import DatabaseAway, transaction
 from core.keys import hash_key, new_key
 from core.tables import Channel, DryRun
 from mbashara import probe
+from mbashara.bell import Bell
 from mbashara.demo import feed_clock, ffmpeg_command
 from mbashara.dry_run_checks import Checks
 from mbashara.media_processes import MediaProcesses
@@ -54,8 +55,9 @@ class Run:
 class DryRuns:
     """All of it in one thread with a loop of its own, since children die with the thread that started them."""
 
-    def __init__(self, settings: Settings, engine: Engine) -> None:
+    def __init__(self, settings: Settings, engine: Engine, bell: Bell) -> None:
         self._settings, self._engine = settings, engine
+        self._rung = bell.on(dry_runs.is_under_way)
         self._media = MediaProcesses(settings)
         self._pepper = settings.pepper_file.read_bytes()
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -66,13 +68,14 @@ class DryRuns:
 
     async def _serve(self, stopping: threading.Event) -> None:
         while not stopping.is_set():
+            self._rung.clear()
             try:
                 await self._follow()
             except DatabaseAway:
-                pass  # the follower has said so
+                pass  # the bell has said so
             except Exception:
                 log.exception("a round of dry runs failed")
-            await asyncio.to_thread(stopping.wait, 2 * LOOK_S)
+            await asyncio.to_thread(self._rung.wait)
         for task in self._tasks.values():
             task.cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)

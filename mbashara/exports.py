@@ -65,8 +65,9 @@ def start(settings: Settings, engine: Engine, stopping: threading.Event) -> JobQ
     global _settings, _engine, _stopping
     _settings, _engine, _stopping = settings, engine, stopping
     return JobQueue(
-        "export", engine, settings.exports, jobs.waiting, export_recording, lambda: tidy(settings, engine), TIDY_S
-    )
+        "export", engine, settings.exports, jobs.waiting, jobs.is_waiting, export_recording,
+        lambda: tidy(settings, engine), TIDY_S,
+    )  # fmt: skip
 
 
 def _context() -> tuple[Settings, Engine]:

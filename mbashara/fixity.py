@@ -19,10 +19,12 @@ from archive.recordings.locations.store import Store
 from archive.recordings.repair import Cycle, examine_all, repair
 from core.database import open_engine, transaction
 from core.tables import Recording
+from mbashara.bell import Bell, serve
 from mbashara.settings import Settings
-from mbashara.workflows import OneAtATime
+from mbashara.workflows import FORGET_PACE_S, OneAtATime
 
-ROUND_S = 2.0
+PACE_S = 2.0
+"""From one check's beginning to the next one's, at least."""
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("mbashara.fixity")
 
@@ -48,10 +50,10 @@ class Fixity:
     engine: Engine
     stores: dict[str, Store]
     pace_days: dict[str, float]
-    turns: OneAtATime = field(default_factory=lambda: OneAtATime("fixity:", ROUND_S))
+    turns: OneAtATime = field(default_factory=lambda: OneAtATime("fixity:", PACE_S))
 
-    def run(self, stopping: threading.Event) -> None:
-        self.turns.run("fixity", self.begin_due, stopping)
+    def round(self, is_full: bool) -> None:
+        self.turns.round(self.begin_due, is_full)
 
     def begin_due(self) -> None:
         with transaction(self.engine) as session:
@@ -188,5 +190,5 @@ def prepare(settings: Settings, engine: Engine, stores: dict[str, Store], pace_d
     return _fixity
 
 
-def start(fixity: Fixity, stopping: threading.Event) -> None:
-    threading.Thread(target=fixity.run, args=(stopping,), name="fixity", daemon=True).start()
+def start(fixity: Fixity, bell: Bell, stopping: threading.Event) -> None:
+    serve("fixity", bell.on(lambda: checks.is_due(list(fixity.stores))), fixity.round, FORGET_PACE_S, stopping)

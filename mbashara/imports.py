@@ -59,8 +59,10 @@ def start(settings: Settings, engine: Engine, stopping: threading.Event) -> JobQ
     """Before DBOS takes up its workflows."""
     global _settings, _engine, _stopping
     _settings, _engine, _stopping = settings, engine, stopping
-    at_once = settings.imports_at_once
-    return JobQueue("import", engine, at_once, jobs.waiting, import_file, lambda: tidy(settings, engine), TIDY_S)
+    return JobQueue(
+        "import", engine, settings.imports_at_once, jobs.waiting, jobs.is_waiting, import_file,
+        lambda: tidy(settings, engine), TIDY_S,
+    )  # fmt: skip
 
 
 def _context() -> tuple[Settings, Engine]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from dbos import DBOS, Queue, SetWorkflowID
-from sqlalchemy import Engine, Row
+from sqlalchemy import Engine, Exists, Row
 from sqlalchemy.orm import Session
 
 from core.database import transaction
@@ -21,6 +21,7 @@ class JobQueue:
     engine: Engine
     at_once: int
     waiting: Callable[[Session], Sequence[Row[str, int]]]
+    is_waiting: Callable[[], Exists]
     workflow: Callable[[str], None]
     tidy: Callable[[], None]
     tidy_s: float
@@ -43,7 +44,7 @@ class JobQueue:
         """The workflow's id is the attempt's: enqueued again after a restart it is the same one, not a second."""
         if self._queue is None:
             self._queue = DBOS.register_queue(
-                f"{self.kind}s", worker_concurrency=self.at_once, polling_interval_sec=0.5, on_conflict="always_update"
+                f"{self.kind}s", worker_concurrency=self.at_once, polling_interval_sec=2.0, on_conflict="always_update"
             )
         with SetWorkflowID(f"{self.kind}-{job_id}-{attempt}"):
             self._queue.enqueue(self.workflow, job_id)

@@ -14,7 +14,7 @@ import structlog
 import uvloop
 
 from archive.recordings.recorder import Recorder
-from core.database import DatabaseAway, open_engine, transaction
+from core.database import DatabaseAway, open_engine, snapshot, transaction
 from core.keys import KeyBook
 from core.media.hub import Hub
 from core.media.window import LiveWindow
@@ -47,6 +47,7 @@ class Keys:
         self._engine = open_engine(settings.sqlalchemy_url, pool_size=1)
         self._away = self._told_away = False
         self._patient_until_s = time.monotonic() + STARTS_S
+        self._seen = ""
         self._refreshing: asyncio.Task[None] | None = None
 
     async def refresh(self) -> None:
@@ -65,7 +66,10 @@ class Keys:
     def _refresh(self) -> None:
         try:
             with transaction(self._engine) as session:
-                self.book.refresh(session)
+                seen = snapshot(session)
+                if seen != self._seen:
+                    self.book.refresh(session)
+            self._seen = seen
         except (DatabaseAway, OSError) as error:
             self._away = True
             if not self._told_away and time.monotonic() > self._patient_until_s:

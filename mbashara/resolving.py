@@ -17,10 +17,9 @@ from archive.recordings.repair import examine_all
 from archive.recordings.resolve import Turn
 from archive.recordings.resolve_plan import Carried, Plan, carry_out, examine_planned, make_plan, not_lost, read_plan
 from core.database import transaction
+from mbashara.bell import Bell, serve
 from mbashara.fixity import Fixity, Known
-from mbashara.workflows import OneAtATime
-
-ROUND_S = 0.5
+from mbashara.workflows import FORGET_PACE_S, OneAtATime
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("mbashara.resolving")
 
@@ -30,10 +29,10 @@ class Resolver:
     """One in a process, with one turn at a time; the workflows find it as `_resolver` after a restart."""
 
     fixity: Fixity
-    turns: OneAtATime = field(default_factory=lambda: OneAtATime("resolve:", ROUND_S))
+    turns: OneAtATime = field(default_factory=lambda: OneAtATime("resolve:"))
 
-    def run(self, stopping: threading.Event) -> None:
-        self.turns.run("orders", self.begin_due, stopping)
+    def round(self, is_full: bool) -> None:
+        self.turns.round(self.begin_due, is_full)
 
     def begin_due(self) -> None:
         with transaction(self.fixity.engine) as session:
@@ -158,5 +157,5 @@ def prepare(fixity: Fixity) -> Resolver:
     return _resolver
 
 
-def start(resolver: Resolver, stopping: threading.Event) -> None:
-    threading.Thread(target=resolver.run, args=(stopping,), name="resolver", daemon=True).start()
+def start(resolver: Resolver, bell: Bell, stopping: threading.Event) -> None:
+    serve("resolver", bell.on(resolve.is_due), resolver.round, FORGET_PACE_S, stopping)

@@ -20,13 +20,13 @@ from archive.recordings.locations.store import Store
 from archive.recordings.store_holds import Applied
 from archive.recordings.tables import RecordingCopy
 from archive.recordings.verify import LEDGER_NAME, read_chain
-from core.database import DatabaseAway, transaction
+from core.database import transaction
 from mbashara import workflows
+from mbashara.bell import Bell, serve
 from mbashara.settings import Settings
 
-ROUND_S = 0.5
-FULL_ROUND = 600
-"""One round in so many looks at every file of what is closed, and forgets old workflows."""
+FULL_S = 300.0
+"""A round in so many seconds looks at every file of what is closed, and forgets old workflows."""
 FORGET_AFTER = timedelta(hours=6)
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("mbashara.rules")
@@ -42,30 +42,17 @@ class Keeper:
     running: set[str] = field(default_factory=set)
     closed: Closures | None = None
 
-    def run(self, stopping: threading.Event) -> None:
-        rounds, failing = 0, ""
-        while not stopping.is_set():
-            try:
-                self.round(is_full=rounds % FULL_ROUND == 0)
-                rounds, failing = rounds + 1, ""
-            except (DatabaseAway, OSError) as error:
-                if failing != str(error):
-                    log.warning("rules are not looked at", reason=str(error))
-                failing, self.closed = str(error), None
-            except Exception:
-                log.exception("a round of rules failed")
-                self.closed = None
-            stopping.wait(ROUND_S)
-
     def round(self, is_full: bool) -> None:
         now = datetime.now(UTC)
+        known, self.closed = None if is_full else self.closed, None  # after a round that failed every file is looked at
         with transaction(self.engine) as session:
             for recording_id in policy.lift_due(session, now):
                 log.info("embargo is over", recording=recording_id)
         with transaction(self.engine) as session:
-            self.closed = closures.show_all(session, self.settings.public, None if is_full else self.closed)
+            closed = closures.show_all(session, self.settings.public, known)
             disposals = disposal.due(session, now)
             told = store_holds.due(session, list(self.stores), now)
+        self.closed = closed
         for turn in disposals:
             self._start(f"dispose:{turn.request_id}:{turn.number}", dispose, asdict(turn))
         for one in told:
@@ -172,5 +159,6 @@ def prepare(settings: Settings, engine: Engine, stores: Mapping[str, Store]) -> 
     return _keeper
 
 
-def start(keeper: Keeper, stopping: threading.Event) -> None:
-    threading.Thread(target=keeper.run, args=(stopping,), name="rules", daemon=True).start()
+def start(keeper: Keeper, bell: Bell, stopping: threading.Event) -> None:
+    rung = bell.on(policy.is_lift_due, closures.mark, disposal.is_due, lambda: store_holds.is_due(list(keeper.stores)))
+    serve("rules", rung, keeper.round, FULL_S, stopping)

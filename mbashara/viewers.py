@@ -26,7 +26,7 @@ from player.audience import Audience, read_datagram
 FD_VARIABLE = "MBASHARA_VIEWERS_FD"
 HOST = LOOPBACK[""]
 MAX_DATAGRAM = 2048
-WAIT_S = 0.5
+WAIT_S = 5.0
 STALE_S = 10.0
 SALT_BYTES = 16
 

@@ -1,12 +1,13 @@
 """The work process: ledgers become rows, and ended recordings are closed
 by a durable workflow (DBOS) that survives kill -9."""
 
+import gc
 import os
 import shutil
 import signal
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +19,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import DataError, IntegrityError
 from sqlalchemy.orm import Session
 
-from archive.recordings import rows
+from archive.recordings import rows, signatures
 from archive.recordings.check import check_files
 from archive.recordings.describe import describe_closed
 from archive.recordings.verify import CUSTODY_NAME, LEDGER_NAME
@@ -39,9 +40,10 @@ from mbashara import (
     webhooks,
     workflows,
 )
+from mbashara.bell import Bell, when
 from mbashara.data import DataError as FolderError
 from mbashara.dry_run import DryRuns
-from mbashara.notary import Notary
+from mbashara.notary import PACE, Notary
 from mbashara.settings import Settings
 
 ROUND_S = 1.0
@@ -72,7 +74,7 @@ class Follower:
     recordings: Path
     engine: Engine
     close: Callable[[str], None]
-    _applied: dict[str, int] = field(default_factory=dict)
+    _applied: dict[str, rows.Place] = field(default_factory=dict)
     _broken: dict[str, int] = field(default_factory=dict)
     _closing: set[str] = field(default_factory=set)
     _rounds: int = 0
@@ -82,18 +84,17 @@ class Follower:
 
     def load(self) -> None:
         with transaction(self.engine) as session:
-            self._applied = rows.ledger_positions(session)
+            self._applied = rows.ledger_places(session)
 
     def follow_once(self) -> None:
         """One round. Raises DatabaseAway, having lost nothing."""
-        with transaction(self.engine) as session:
-            acts.close_due(session, datetime.now(UTC))
         is_full = self._rounds % FULL_ROUND == 0
         self._must_ask |= is_full
-        for recording_id, size_bytes in self._ledgers(is_full):
-            if size_bytes != self._applied.get(recording_id, 0) and size_bytes != self._broken.get(recording_id):
-                self._apply(recording_id, size_bytes)
-                self._must_ask = True
+        grown = {name: size_bytes for name, size_bytes in self._ledgers(is_full) if self._is_news(name, size_bytes)}
+        advanced = self._advance(grown)
+        for recording_id in [name for name in grown if name not in advanced]:
+            self._apply(recording_id, grown[recording_id])
+            self._must_ask = True
         if self._must_ask:
             self._close_ended()
             self._must_ask = False
@@ -117,7 +118,7 @@ class Follower:
         found, lively, quiet_before_s = [], [], time.time() - QUIET_S
         for name in self._lively:
             try:
-                status = os.stat(f"{self.recordings}/{name}/ledger.jsonl")
+                status = os.stat(f"{self.recordings}/{name}/{LEDGER_NAME}")
             except FileNotFoundError:
                 lively.append(name)
                 continue
@@ -126,6 +127,33 @@ class Follower:
                 lively.append(name)
         self._lively = lively
         return found
+
+    def _is_news(self, recording_id: str, size_bytes: int) -> bool:
+        applied = self._applied.get(recording_id)
+        return size_bytes not in (applied.size_bytes if applied else 0, self._broken.get(recording_id))
+
+    def _advance(self, grown: Iterable[str]) -> set[str]:
+        """Those whose ledgers list new files, and say nothing else, all at once: most of what there is on the air."""
+        places = {name: self._applied[name] for name in grown if name in self._applied}
+        steps = {name: (place, to) for name, place in places.items() if (to := self._follow(name, place)) is not None}
+        if not steps:
+            return set()
+        with transaction(self.engine) as session:
+            done = rows.advance(session, steps)
+        self._applied |= {name: steps[name][1] for name in done}
+        return done
+
+    def _follow(self, recording_id: str, place: rows.Place) -> rows.Place | None:
+        try:
+            data = self._read(recording_id, place.size_bytes)
+        except FileNotFoundError:
+            return None
+        return rows.follow(place, data) if 0 < len(data) < READ_BYTES else None
+
+    def _read(self, recording_id: str, begin: int) -> bytes:
+        with open(f"{self.recordings}/{recording_id}/{LEDGER_NAME}", "rb", buffering=0) as ledger:
+            os.fdatasync(ledger.fileno())  # or rows, and a signature, could know more than a power cut leaves
+            return os.pread(ledger.fileno(), READ_BYTES, begin)
 
     def _apply(self, recording_id: str, size_bytes: int) -> None:
         try:
@@ -147,14 +175,11 @@ class Follower:
 
     def _apply_some(self, recording_id: str) -> int:
         with transaction(self.engine) as session:
-            begin = rows.applied_bytes(session, recording_id)
-            self._check_origin(session, recording_id, begin)
-            with (self.recordings / recording_id / "ledger.jsonl").open("rb") as ledger:
-                os.fdatasync(ledger.fileno())  # or rows, and a signature, could know more than a power cut leaves
-                ledger.seek(begin)
-                data = ledger.read(READ_BYTES)
+            place = rows.applied(session, recording_id)
+            self._check_origin(session, recording_id, place.size_bytes)
+            data = self._read(recording_id, place.size_bytes)
             taken = rows.apply(session, recording_id, data)
-        self._applied[recording_id] = begin + taken
+        self._applied[recording_id] = place.behind(data[:taken])
         return len(data) if taken else 0
 
 
@@ -233,26 +258,41 @@ def run(settings: Settings, stopping: threading.Event) -> None:
     resolver = resolving.prepare(checker)
     queue = imports.start(settings, _engine, stopping)
     orders = exports.start(settings, _engine, stopping)
-    DBOS(config=_dbos_config(settings))
+    workflows.calm(DBOS(config=_dbos_config(settings)))
     logs.adopt("dbos")
     DBOS.launch()
     follower.load()
-    copying.start(copier, stopping)
-    fixity.start(checker, stopping)
-    rules.start(keeper, stopping)
-    resolving.start(resolver, stopping)
+    bell = Bell(open_engine(settings.sqlalchemy_url, pool_size=1))
+    copying.start(copier, bell, stopping)
+    fixity.start(checker, bell, stopping)
+    rules.start(keeper, bell, stopping)
+    resolving.start(resolver, bell, stopping)
     stamper.start(settings, _engine, stopping)
     counter = _count_viewers(settings, _engine, stopping)
     notary = Notary(settings, _engine)
-    threading.Thread(target=DryRuns(settings, _engine).run, args=(stopping,), name="dry-runs").start()
-    sender = webhooks.start(settings, stopping)
+    threading.Thread(target=DryRuns(settings, _engine, bell).run, args=(stopping,), name="dry-runs").start()
+    sender = webhooks.start(settings, bell, stopping)
+    rounds = (
+        counter.tell,
+        when(bell.on(acts.is_close_due), _close_due),
+        follower.follow_once,
+        when(bell.on(lambda: signatures.is_due(PACE)), notary.sign_due),
+        when(bell.on(queue.is_waiting), queue.follow_once),
+        when(bell.on(orders.is_waiting), orders.follow_once),
+    )
     try:
-        rounds = (counter.tell, follower.follow_once, notary.sign_due, queue.follow_once, orders.follow_once)
+        bell.start(stopping)
         _go_round(settings, rounds, stopping)
     finally:
         stopping.set()  # or its threads would keep a process that has failed
     sender.join(webhooks.STOP_S)
     DBOS.destroy(workflow_completion_timeout_sec=1)
+
+
+def _close_due() -> None:
+    _, engine = _context()
+    with transaction(engine) as session:
+        acts.close_due(session, datetime.now(UTC))
 
 
 def _go_round(settings: Settings, rounds: Sequence[Callable[[], None]], stopping: threading.Event) -> None:
@@ -295,6 +335,7 @@ def _dbos_config(settings: Settings) -> DBOSConfig:
         "log_level": "WARNING",
         # its notifier wakes this often even where nothing happens; nobody here waits for its events
         "notification_coalesce_sec": 1.0,
+        "scheduler_polling_interval_sec": 3600.0,  # nothing here is scheduled
     }
 
 
@@ -306,6 +347,8 @@ def _beat(path: Path) -> None:
 def main() -> int:
     settings = Settings()
     logs.configure("work", settings.log_level)
+    gc.freeze()  # what was imported is never garbage
+    gc.set_threshold(50_000, 20, 50)
     stopping = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopping.set())

@@ -2,6 +2,7 @@
 thread of the work process looks for what is due.
 """
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -11,6 +12,8 @@ from typing import TypeVar
 
 import structlog
 from dbos import DBOS, SetWorkflowID
+from dbos import _scheduler as dbos_scheduler
+from dbos import _workflow_commands as dbos_commands
 
 from core.database import DatabaseAway
 
@@ -34,32 +37,37 @@ def go_round(what: str, one_round: Callable[[], None], pause_s: float, stopping:
 
 @dataclass(slots=True)
 class OneAtATime:
-    """Workflows whose ids begin with `prefix`, one at a time in this process. Whose workflow ends clears `running`."""
+    """Workflows whose ids begin with `prefix`, one at a time in this process, and at least `pace_s` from one's
+    beginning to the next one's. Whose workflow ends clears `running`."""
 
     prefix: str
-    pause_s: float
+    pace_s: float = 0.0
     running: threading.Event = field(default_factory=threading.Event)
-    _forgot_s: float | None = None
+    _began_s: float = -math.inf
 
-    def run(self, what: str, begin_due: Callable[[], None], stopping: threading.Event) -> None:
-        """The thread. `begin_due` begins one where one is due."""
-
-        def one_round() -> None:
-            if not self.running.is_set():
-                begin_due()
-            if self._forgot_s is None or time.monotonic() - self._forgot_s > FORGET_PACE_S:
-                forget(self.prefix, datetime.now(UTC) - FORGET_AFTER)
-                self._forgot_s = time.monotonic()
-
-        go_round(what, one_round, self.pause_s, stopping)
+    def round(self, begin_due: Callable[[], None], is_full: bool) -> None:
+        """`begin_due` begins one where one is due. A full round forgets those that ended long ago."""
+        if not self.running.is_set() and time.monotonic() - self._began_s >= self.pace_s:
+            begin_due()
+        if is_full:
+            forget(self.prefix, datetime.now(UTC) - FORGET_AFTER)
 
     def begin(self, key: str, workflow: Callable[[T], None], argument: T) -> None:
+        self._began_s = time.monotonic()
         self.running.set()
         try:
             begin(f"{self.prefix}{key}", workflow, argument)
         except BaseException:
             self.running.clear()
             raise
+
+
+def calm(dbos: DBOS) -> None:
+    """Before it is launched. It asks its tables some times a second for delayed workflows, for deadlines and schedules,
+    of which there are none here, and for what it takes up after a start; it has no setting for that."""
+    dbos_commands._BACKGROUND_JOBS_INTERVAL_SEC = 3.0  # its lock is lost after five
+    dbos_scheduler._STARTUP_FAST_POLL_DURATION_SEC = 0.0
+    dbos._registry.get_internal_queue()._polling_interval_sec = 3.0
 
 
 def begin(workflow_id: str, workflow: Callable[[T], None], argument: T) -> None:

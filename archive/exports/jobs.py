@@ -39,6 +39,7 @@ File = Mapping[str, Any]
 
 _table = JobTable(ExportJob)
 find, waiting, note, postpone = _table.find, _table.waiting, _table.note, _table.postpone
+is_waiting = _table.is_waiting
 
 
 class State(StrEnum):

@@ -34,6 +34,7 @@ LEFT_WHOLE = frozenset({"done", "cancelled"})
 
 _table = JobTable(ImportJob)
 find, waiting, note, postpone = _table.find, _table.waiting, _table.note, _table.postpone
+is_waiting = _table.is_waiting
 
 
 class State(StrEnum):

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import Exists, Select, select, update
 from sqlalchemy.orm import Session
 
 from archive.recordings import custody, gaps
@@ -15,6 +15,7 @@ from archive.recordings.locations.config import LOCAL
 from archive.recordings.repair import Cycle, Result
 from archive.recordings.tables import RecordingCopy
 from archive.recordings.verify import LEDGER_NAME
+from core.database import NOW, Moment, is_any
 from core.tables import Recording
 
 AGAIN = timedelta(hours=6)
@@ -61,15 +62,24 @@ class CheckedAll:
 
 def due(session: Session, locations: Sequence[str], now: datetime) -> Due | None:
     """The recording that has waited longest, of those not on the air."""
-    waiting = select(RecordingCopy).where(
-        RecordingCopy.next_check_at <= now, RecordingCopy.location.in_(locations),
-        RecordingCopy.state.not_in(("copying", "disposed")),
-    )  # fmt: skip
+    waiting = _due(locations, now)
     first = session.scalars(waiting.order_by(RecordingCopy.next_check_at).limit(1)).first()
     if first is None or first.next_check_at is None:
         return None
     found = session.scalars(waiting.where(RecordingCopy.recording_id == first.recording_id)).all()
     return Due(first.recording_id, sorted(one.location for one in found), round(first.next_check_at.timestamp() * 1000))
+
+
+def is_due(locations: Sequence[str]) -> Exists:
+    """A question for the bell."""
+    return is_any(_due(locations, NOW))
+
+
+def _due(locations: Sequence[str], now: Moment) -> Select[RecordingCopy]:
+    return select(RecordingCopy).where(
+        RecordingCopy.next_check_at <= now, RecordingCopy.location.in_(locations),
+        RecordingCopy.state.not_in(("copying", "disposed")),
+    )  # fmt: skip
 
 
 def ask(session: Session, now: datetime, recording_id: str | None = None, location: str | None = None) -> int:

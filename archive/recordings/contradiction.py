@@ -11,13 +11,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from archive.recordings.judge import PAPERS, Judgement, Papers, Standing
+from archive.recordings.judge import Judgement, Papers, Standing
 from archive.recordings.locations.config import LOCAL
 from archive.recordings.locations.errors import Missing, StoreError
 from archive.recordings.locations.store import Store
 from archive.recordings.repair import Repair
 from archive.recordings.resolve_plan import Carried, Entry, Plan
-from archive.recordings.verify import LEDGER_NAME, Finding, key_id
+from archive.recordings.verify import LEDGER_NAME, PAPERS, Finding, key_id
 
 ASIDE = ".aside"
 """Below a location's root, beside the recordings: no check takes it for a recording's, no rebuild for a recording."""

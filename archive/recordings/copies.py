@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Row, and_, case, exists, func, literal, or_, select
+from sqlalchemy import Exists, Row, Select, and_, case, exists, func, literal, or_, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -23,6 +23,7 @@ from archive.recordings.locations.many import File, put_many
 from archive.recordings.locations.store import Store
 from archive.recordings.tables import RecordingCopy
 from archive.recordings.verify import LEDGER_NAME, PAPERS
+from core.database import NOW, Moment, is_any
 from core.tables import Broadcast, Recording
 
 READ_BYTES = 1 << 20
@@ -154,8 +155,21 @@ def want(session: Session, locations: Iterable[str], now: datetime) -> None:
 
 
 def due(session: Session, locations: Sequence[str], now: datetime, limit: int) -> list[Turn]:
-    """Turns to be made now, those that waited longest first. Papers go when they are signed to their end, and now and
-    then while the recording grows."""
+    """Turns to be made now, those that waited longest first."""
+    query = _due(locations, now).order_by(RecordingCopy.next_try_at).limit(limit)
+    return [
+        Turn(copy.recording_id, copy.location, copy.ledger_bytes, ledger_bytes, with_papers, copy.turns, copy.is_anew)
+        for copy, ledger_bytes, with_papers in session.execute(query)
+    ]
+
+
+def is_due(locations: Sequence[str]) -> Exists:
+    """A question for the bell."""
+    return is_any(_due(locations, NOW))
+
+
+def _due(locations: Sequence[str], now: Moment) -> Select[RecordingCopy, int, bool]:
+    """Papers go when they are signed to their end, and now and then while the recording grows."""
     is_sealed = and_(
         Recording.state != "recording",
         Recording.described_event_id > 0,
@@ -167,7 +181,7 @@ def due(session: Session, locations: Sequence[str], now: datetime, limit: int) -
         and_(RecordingCopy.papers_due, is_sealed),
         and_(Recording.state == "recording", Recording.signed_bytes > 0, stale),
     )
-    query = (
+    return (
         select(RecordingCopy, Recording.ledger_bytes, papers.label("papers"))
         .join(Recording, Recording.id == RecordingCopy.recording_id)
         .where(
@@ -178,13 +192,7 @@ def due(session: Session, locations: Sequence[str], now: datetime, limit: int) -
             or_(RecordingCopy.next_try_at <= now, RecordingCopy.next_try_at > now + 2 * LAST_RETRY),  # the clock jumped
             or_(RecordingCopy.ledger_bytes < Recording.ledger_bytes, papers),
         )
-        .order_by(RecordingCopy.next_try_at)
-        .limit(limit)
     )
-    return [
-        Turn(copy.recording_id, copy.location, copy.ledger_bytes, ledger_bytes, with_papers, copy.turns, copy.is_anew)
-        for copy, ledger_bytes, with_papers in session.execute(query)
-    ]
 
 
 def note(session: Session, turn: Turn, copied: Copied, now: datetime) -> None:

@@ -61,15 +61,18 @@ def write_file(session: Session, folder: Path, recording: Recording, keys: set[b
     """Brings custody.jsonl up to the rows; or the rows up to the file, where it goes on and that is signed by one of
     `keys` (the database was restored from an older day). Raises OSError, CustodyError."""
     path = folder / CUSTODY_NAME
-    whole = b"".join(line.encode() + b"\n" for line in lines(session, recording.id))
     if path.is_symlink():
         raise CustodyError(f"{CUSTODY_NAME} is a link")
     found = path.read_bytes() if path.exists() else b""
+    if not found and recording.custody_bytes == 0:
+        return
+    whole = b"".join(line.encode() + b"\n" for line in lines(session, recording.id))
     if found == whole:
         return
     if not whole.startswith(found):
-        if not found.startswith(whole) or not _adopt(session, folder, recording, found, len(whole), keys):
-            raise CustodyError(f"{CUSTODY_NAME} says other things than the database")
+        with session.begin_nested():  # all of it or nothing
+            if not found.startswith(whole) or not _adopt(session, folder, recording, found, len(whole), keys):
+                raise CustodyError(f"{CUSTODY_NAME} says other things than the database")
         return
     with path.open("ab") as file:
         file.write(whole[len(found) :])

@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, Row, select, update
+from sqlalchemy import Engine, Exists, Row, Select, select, update
 from sqlalchemy.orm import Session
 
 from archive.recordings import custody, policy
@@ -46,7 +46,7 @@ from archive.recordings.tables import RecordingCopy
 from archive.recordings.verify import LEDGER_NAME, MADE_LATER, Chain, listed_files, read_chain
 from core import audit
 from core.audit import Actor
-from core.database import insert, transaction
+from core.database import NOW, Moment, insert, is_any, transaction
 from core.staff.permissions import Act, Scope, may
 from core.staff.sessions import memberships_of
 from core.staff.tables import UserAccount
@@ -227,12 +227,18 @@ class Cleared:
 
 
 def due(session: Session, now: datetime, limit: int = 20) -> list[Turn]:
-    query = (
-        select(DisposalRequest)
-        .where(DisposalRequest.state.in_(("approved", "carrying")), DisposalRequest.next_try_at <= now)
-        .order_by(DisposalRequest.next_try_at)
-    )
-    return [Turn(one.id, one.recording_id, one.turns) for one in session.scalars(query.limit(limit))]
+    query = _due(now).order_by(DisposalRequest.next_try_at).limit(limit)
+    return [Turn(one.id, one.recording_id, one.turns) for one in session.scalars(query)]
+
+
+def is_due() -> Exists:
+    """A question for the bell."""
+    return is_any(_due(NOW))
+
+
+def _due(now: Moment) -> Select[DisposalRequest]:
+    wanted = DisposalRequest.state.in_(("approved", "carrying"))
+    return select(DisposalRequest).where(wanted, DisposalRequest.next_try_at <= now)
 
 
 def begin(session: Session, turn: Turn, now: datetime) -> bool:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, and_, exists, func, or_, select
+from sqlalchemy import Exists, Row, Select, and_, exists, func, or_, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -31,6 +31,7 @@ from archive.recordings.policy_errors import (
 from archive.recordings.policy_tables import DisposalRequest, Embargo, Hold, RetentionPromise, RetentionRule
 from core import audit
 from core.audit import Actor
+from core.database import NOW, Moment, is_any
 from core.staff.permissions import Scope
 from core.tables import Broadcast, Channel, Institution, Recording
 
@@ -197,15 +198,23 @@ def embargo_of(session: Session, recording_id: str) -> Embargo | None:
 
 def lift_due(session: Session, now: datetime) -> Sequence[str]:
     """Ends the embargoes whose time has come; the recordings they were on."""
-    query = select(Embargo).where(Embargo.lifted_at.is_(None), Embargo.until <= now).order_by(Embargo.recording_id)
     ended = []
-    for found in session.scalars(query).all():
+    for found in session.scalars(_lift_due(now).order_by(Embargo.recording_id)).all():
         recording = find(session, found.institution_id, found.recording_id, lock=True)
         embargo = embargo_of(session, found.recording_id)  # as it is under the lock
         if embargo is not None and embargo.until is not None and embargo.until <= now:
             _lift(session, recording, embargo, "its time has come", CLOCK, now)
             ended.append(recording.id)
     return ended
+
+
+def is_lift_due() -> Exists:
+    """A question for the bell."""
+    return is_any(_lift_due(NOW))
+
+
+def _lift_due(now: Moment) -> Select[Embargo]:
+    return select(Embargo).where(Embargo.lifted_at.is_(None), Embargo.until <= now)
 
 
 def _lift(session: Session, recording: Recording, embargo: Embargo, reason: str, by: Actor, now: datetime) -> None:

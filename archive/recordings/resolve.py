@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import delete, exists, select
+from sqlalchemy import Exists, Select, delete, exists, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -34,6 +34,7 @@ from archive.recordings.tables import LostFile, RecordingCopy, Resolution
 from archive.recordings.verify import Line
 from core import audit
 from core.audit import Actor
+from core.database import NOW, Moment, is_any
 from core.database import insert as insert_row
 from core.tables import Recording
 
@@ -185,13 +186,16 @@ class Turn:
 
 
 def due(session: Session, now: datetime, limit: int = 20) -> list[Turn]:
-    query = (
-        select(Resolution)
-        .where(Resolution.state.in_(("asked", "ordered")), Resolution.next_try_at <= now)
-        .order_by(Resolution.next_try_at)
-        .limit(limit)
-    )
-    return [_turn(one) for one in session.scalars(query)]
+    return [_turn(one) for one in session.scalars(_due(now).order_by(Resolution.next_try_at).limit(limit))]
+
+
+def is_due() -> Exists:
+    """A question for the bell."""
+    return is_any(_due(NOW))
+
+
+def _due(now: Moment) -> Select[Resolution]:
+    return select(Resolution).where(Resolution.state.in_(("asked", "ordered")), Resolution.next_try_at <= now)
 
 
 def _turn(one: Resolution) -> Turn:

@@ -7,12 +7,12 @@ twice.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, Select, and_, delete, select, tuple_, update
+from sqlalchemy import Row, Select, and_, delete, select, text, tuple_, update
 from sqlalchemy.orm import Session
 
 from archive.imports import rows as imports
@@ -33,6 +33,18 @@ class LedgerError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """How far a ledger has been applied, and the hash of the last line there."""
+
+    size_bytes: int
+    head: str
+
+    def behind(self, lines: bytes) -> "Place":
+        """The place at the end of lines that follow."""
+        return Place(self.size_bytes + len(lines), hash_of(lines.splitlines()[-1])) if lines else self
+
+
+@dataclass(frozen=True, slots=True)
 class MissingSpan:
     started_ms: int
     ended_ms: int
@@ -50,10 +62,11 @@ def read_facts(data: bytes) -> Iterator[tuple[Fact, bytes]]:
         yield fact, line
 
 
-def applied_bytes(session: Session, recording_id: str) -> int:
+def applied(session: Session, recording_id: str) -> Place:
     """How much of the ledger is in the rows. Locks the recording's row, so that two workers take turns."""
-    query = select(Recording.ledger_bytes).where(Recording.id == recording_id).with_for_update()
-    return session.scalar(query) or 0
+    query = select(Recording.ledger_bytes, Recording.ledger_head).where(Recording.id == recording_id)
+    found = session.execute(query.with_for_update()).one_or_none()
+    return Place(0, GENESIS) if found is None else Place(*found)
 
 
 def apply(session: Session, recording_id: str, data: bytes) -> int:
@@ -76,6 +89,43 @@ def apply(session: Session, recording_id: str, data: bytes) -> int:
     advance = update(Recording).where(Recording.id == recording_id)
     session.execute(advance.values(ledger_bytes=Recording.ledger_bytes + taken, ledger_head=head))
     return taken
+
+
+def follow(place: Place, data: bytes) -> Place | None:
+    """Where lines behind `place` lead that list files, and so change nothing but how far the ledger has been applied;
+    None where one of them says more, or is not what may come there: `apply` takes those."""
+    taken, head = 0, place.head
+    try:
+        for fact, line in read_facts(data):
+            if fact["prev"] != head or _APPLY[fact["fact"]] is not _file:
+                return None
+            taken, head = taken + len(line), hash_of(line)
+    except (LedgerError, KeyError, TypeError):
+        return None
+    return Place(place.size_bytes + taken, head)
+
+
+_ADVANCE = text("""
+    update recording set ledger_bytes = step.now_bytes, ledger_head = step.now_head
+    from unnest(cast(:ids as text[]), cast(:bytes as bigint[]), cast(:heads as text[]),
+        cast(:now_bytes as bigint[]), cast(:now_heads as text[])) as step (id, bytes, head, now_bytes, now_head)
+    where recording.id = step.id and recording.ledger_bytes = step.bytes and recording.ledger_head = step.head
+        and recording.state = 'recording'
+        and recording.id in (select id from recording where id = any(cast(:ids as text[])) for update skip locked)
+    returning recording.id
+""")
+
+
+def advance(session: Session, steps: Mapping[str, tuple[Place, Place]]) -> set[str]:
+    """Takes many recordings from place to place (`follow`) in one statement; those that were there, on the air, and
+    that nobody else holds: the others are left as they are."""
+    places = steps.values()
+    given = {
+        "ids": list(steps),
+        "bytes": [was.size_bytes for was, _ in places], "heads": [was.head for was, _ in places],
+        "now_bytes": [now.size_bytes for _, now in places], "now_heads": [now.head for _, now in places],
+    }  # fmt: skip
+    return set(session.scalars(_ADVANCE, given))
 
 
 def _started(session: Session, recording_id: str, fact: Fact) -> None:
@@ -206,9 +256,9 @@ def ended_recordings(session: Session) -> Sequence[str]:
     return session.scalars(select(Recording.id).where(is_open).order_by(Recording.id)).all()
 
 
-def ledger_positions(session: Session) -> dict[str, int]:
-    rows = session.execute(select(Recording.id, Recording.ledger_bytes))
-    return {row.id: row.ledger_bytes for row in rows}
+def ledger_places(session: Session) -> dict[str, Place]:
+    rows = session.execute(select(Recording.id, Recording.ledger_bytes, Recording.ledger_head))
+    return {row.id: Place(row.ledger_bytes, row.ledger_head) for row in rows}
 
 
 def close(

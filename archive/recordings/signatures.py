@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from sqlalchemy import Row, or_, select
+from sqlalchemy import ARRAY, Exists, Row, Select, Text, any_, literal, or_, select
 from sqlalchemy.orm import Session
 
 from archive.recordings.ledger import GENESIS, Fact, Ledger, hash_of
 from archive.recordings.signing_keys import Signer
 from archive.recordings.verify import SIGNATURES_NAME, signed_text
+from core.database import NOW, Moment, is_any
 from core.tables import Recording
 
 
@@ -50,25 +51,33 @@ def sign(folder: Path, recording_id: str, heads: Heads, signer: Signer, now: dat
 def due(session: Session, now: datetime, pace: timedelta) -> Sequence[Row[str, int]]:
     """Recordings (and their institutions) with a ledger or a custody log that has grown since the last signature: those
     on the air once in `pace`, ended ones at once."""
-    return session.execute(
-        select(Recording.id, Recording.institution_id).where(
-            or_(
-                Recording.signed_bytes < Recording.ledger_bytes,
-                Recording.signed_custody_bytes < Recording.custody_bytes,
-            ),
-            or_(
-                Recording.state != "recording",
-                Recording.signed_at.is_(None),
-                Recording.signed_at <= now - pace,
-                Recording.signed_at > now + pace,  # the clock jumped
-            ),
-        )
-    ).all()
+    return session.execute(_due(now, pace)).all()
 
 
-def lock_free(session: Session, recording_id: str) -> Recording | None:
-    """As `lock`; None where another holds it, or the recording is gone (a dry run's)."""
-    return session.get(Recording, recording_id, with_for_update={"skip_locked": True})
+def is_due(pace: timedelta) -> Exists:
+    """A question for the bell."""
+    return is_any(_due(NOW, pace))
+
+
+def _due(now: Moment, pace: timedelta) -> Select[str, int]:
+    return select(Recording.id, Recording.institution_id).where(
+        or_(
+            Recording.signed_bytes < Recording.ledger_bytes,
+            Recording.signed_custody_bytes < Recording.custody_bytes,
+        ),
+        or_(
+            Recording.state != "recording",
+            Recording.signed_at.is_(None),
+            Recording.signed_at <= now - pace,
+            Recording.signed_at > now + pace,  # the clock jumped
+        ),
+    )
+
+
+def lock_free(session: Session, recording_ids: Sequence[str]) -> Sequence[Recording]:
+    """As `lock`, without those that another holds, or that are gone (a dry run's)."""
+    query = select(Recording).where(Recording.id == any_(literal(recording_ids, ARRAY(Text))))
+    return session.scalars(query.with_for_update(skip_locked=True)).all()
 
 
 def ends_so(path: Path, size: int, head: str) -> bool:

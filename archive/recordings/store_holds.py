@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from sqlalchemy import and_, exists, or_, select
+from sqlalchemy import Exists, Select, and_, exists, or_, select
 from sqlalchemy.orm import Session
 
 from archive.recordings.locations.config import LOCAL
@@ -20,6 +20,7 @@ from archive.recordings.locations.store import Store
 from archive.recordings.policy_tables import Hold, StoreHold
 from archive.recordings.tables import RecordingCopy
 from archive.recordings.verify import LEDGER_NAME
+from core.database import NOW, Moment, is_any
 
 WORKERS = 4
 FIRST_RETRY, LAST_RETRY = timedelta(seconds=5), timedelta(hours=1)
@@ -45,6 +46,15 @@ class Applied:
 
 
 def due(session: Session, locations: Sequence[str], now: datetime, limit: int = 20) -> list[Turn]:
+    return [_turn(*row) for row in session.execute(_due(locations, now).limit(limit))]
+
+
+def is_due(locations: Sequence[str]) -> Exists:
+    """A question for the bell."""
+    return is_any(_due(locations, NOW))
+
+
+def _due(locations: Sequence[str], now: Moment) -> Select[RecordingCopy, StoreHold, bool]:
     is_held = exists().where(Hold.recording_id == RecordingCopy.recording_id, Hold.lifted_at.is_(None))
     is_behind = or_(
         StoreHold.recording_id.is_(None),
@@ -52,7 +62,7 @@ def due(session: Session, locations: Sequence[str], now: datetime, limit: int = 
         and_(StoreHold.is_supported, StoreHold.ledger_bytes != RecordingCopy.ledger_bytes),
     )
     of_copy = and_(StoreHold.recording_id == RecordingCopy.recording_id, StoreHold.location == RecordingCopy.location)
-    query = (
+    return (
         select(RecordingCopy, StoreHold, is_held.label("is_held"))
         .outerjoin(StoreHold, of_copy)
         .where(
@@ -64,9 +74,7 @@ def due(session: Session, locations: Sequence[str], now: datetime, limit: int = 
             ),
             or_(StoreHold.next_try_at.is_(None), StoreHold.next_try_at <= now),
         )
-        .limit(limit)
     )
-    return [_turn(*row) for row in session.execute(query)]
 
 
 def _turn(copy: RecordingCopy, told: StoreHold | None, is_held: bool) -> Turn:

@@ -5,13 +5,14 @@ from collections.abc import Callable
 from dataclasses import asdict
 from datetime import datetime
 
-from sqlalchemy import select
+from sqlalchemy import Exists, Select, select
 from sqlalchemy.orm import Session
 
 from core.broadcasts.errors import BadBroadcast, ChannelBusy, NotPossible, Overtaken, TooLate
 from core.broadcasts.lifecycle import AT_THE_CHANNEL, SETTLE, UNDO, Act, State
 from core.broadcasts.plan import Message
 from core.broadcasts.queries import following, lock, note
+from core.database import NOW, Moment, is_any
 from core.ids import new_id
 from core.tables import Broadcast, Channel
 
@@ -58,11 +59,19 @@ def send_message(
 
 def close_due(session: Session, now: datetime) -> int:
     """Carries out the ends whose time has come; media does the same on the air by its own copy. Returns how many."""
-    due = (Broadcast.state == State.LIVE) & (Broadcast.ends_at + SETTLE <= now)
-    found = session.scalars(select(Broadcast).where(due).with_for_update(skip_locked=True)).all()
+    found = session.scalars(_due(now).with_for_update(skip_locked=True)).all()
     for broadcast in found:
         close(session, broadcast, now, "end")
     return len(found)
+
+
+def is_close_due() -> Exists:
+    """A question for the bell of the work process."""
+    return is_any(_due(NOW))
+
+
+def _due(now: Moment) -> Select[Broadcast]:
+    return select(Broadcast).where(Broadcast.state == State.LIVE, Broadcast.ends_at + SETTLE <= now)
 
 
 def close(session: Session, broadcast: Broadcast, at: datetime, reason: str) -> None:

@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import func, select, text
+from sqlalchemy import Exists, exists, func, select, text
 from sqlalchemy.orm import Session
 
 from core.broadcasts.errors import BroadcastError
@@ -147,6 +147,11 @@ def _is_due(session: Session, channel_id: int, now: datetime) -> bool:
     soon = Broadcast.planned_start_at.between(now - LATE, now + DUE_WITHIN)
     due = (Broadcast.channel_id == channel_id) & (Broadcast.state == State.SCHEDULED) & soon
     return session.scalar(select(Broadcast.id).where(due).limit(1)) is not None
+
+
+def is_under_way() -> Exists:
+    """A question for the bell of the work process: whether there is one."""
+    return exists().where(DryRun.state != "ended")
 
 
 def all_under_way(session: Session) -> Sequence[DryRun]:

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Row, delete, func, select, update
+from sqlalchemy import Exists, Row, Select, delete, func, select, update
 from sqlalchemy.orm import Session
 
+from core.database import NOW, Moment, is_any
 from core.ids import RANDOM_BYTES, new_id
 from core.webhooks.tables import TEST, Failure, State, WebhookDelivery, WebhookEndpoint
 
@@ -93,6 +94,16 @@ def _add(
 def due(session: Session, now: datetime, *, but: Collection[int] = (), endpoint_id: int | None = None) -> Sequence[Due]:
     """The first of each endpoint's that wait, if its time has come: those behind it wait for it. `but`: endpoints that
     are being told something now."""
+    query = _due(now, but, endpoint_id).order_by(WebhookDelivery.next_at)
+    return [Due(*row) for row in session.execute(query)]
+
+
+def is_due() -> Exists:
+    """A question for the bell of the work process."""
+    return is_any(_due(NOW, (), None))
+
+
+def _due(now: Moment, but: Collection[int], endpoint_id: int | None) -> Select[*tuple[Any, ...]]:
     first = (
         select(func.min(WebhookDelivery.id).label("id"))
         .where(WebhookDelivery.state == State.WAITING)
@@ -102,7 +113,7 @@ def due(session: Session, now: datetime, *, but: Collection[int] = (), endpoint_
         first = first.where(WebhookDelivery.endpoint_id == endpoint_id)
     heads = first.subquery()
     delivery, endpoint = WebhookDelivery, WebhookEndpoint
-    query = (
+    return (
         select(
             delivery.id, delivery.endpoint_id, endpoint.url, delivery.message_id, delivery.body, endpoint.secret,
             endpoint.old_secret, endpoint.old_secret_until,
@@ -110,9 +121,7 @@ def due(session: Session, now: datetime, *, but: Collection[int] = (), endpoint_
         .join(heads, heads.c.id == delivery.id)
         .join(endpoint, endpoint.id == delivery.endpoint_id)
         .where(endpoint.off.is_(None), delivery.next_at <= now, delivery.endpoint_id.not_in(but))
-        .order_by(delivery.next_at)
     )  # fmt: skip
-    return [Due(*row) for row in session.execute(query)]
 
 
 def find(session: Session, endpoint: WebhookEndpoint, delivery_id: int) -> WebhookDelivery | None:

@@ -59,7 +59,7 @@ class Rules:
 
 @dataclass(slots=True)
 class Sender:
-    """`resolve` looks a name up: the addresses of a host and port."""
+    """`resolve` looks a name up: the addresses of a host and port. `pause` ends when something may be due."""
 
     engine: Engine
     pepper: bytes
@@ -67,6 +67,7 @@ class Sender:
     tls: ssl.SSLContext = field(default_factory=ssl.create_default_context)
     resolve: Resolve | None = None
     chance: Callable[[], float] = random.random
+    pause: Callable[[], Awaitable[None]] = lambda: asyncio.sleep(POLL_S)
     _names: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(MAX_AT_ONCE, "webhook-names"))
     _busy: dict[int, asyncio.Task[None]] = field(default_factory=dict)
     _lock: Connection | None = None
@@ -79,7 +80,7 @@ class Sender:
             try:
                 while not stopping():
                     await self._round(client)
-                    await asyncio.sleep(POLL_S)
+                    await self.pause()
             finally:
                 for task in self._busy.values():
                     task.cancel()

@@ -30,7 +30,6 @@ from archive.recordings import (
 from archive.recordings.check import check_files
 from archive.recordings.checks import Due
 from archive.recordings.describe import describe_closed
-from archive.recordings.judge import PAPERS
 from archive.recordings.ledger import Ledger, make_fact
 from archive.recordings.locations.errors import Unreachable
 from archive.recordings.locations.folder import FolderStore
@@ -38,7 +37,7 @@ from archive.recordings.policy_errors import BadReason, NotOpen
 from archive.recordings.resolve import Turn
 from archive.recordings.resolve_plan import read_plan
 from archive.recordings.tables import PreservationEvent, RecordingCopy
-from archive.recordings.verify import CUSTODY_NAME, LEDGER_NAME, SIGNATURES_NAME, listed_files, read_chain
+from archive.recordings.verify import CUSTODY_NAME, LEDGER_NAME, PAPERS, SIGNATURES_NAME, listed_files, read_chain
 from core import institutions
 from core.database import open_engine
 from core.tables import Institution, Recording

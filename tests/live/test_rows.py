@@ -1,13 +1,14 @@
 """Ledgers become rows in a real PostgreSQL: whole lines alone, once each, and never under another institution."""
 
 import base64
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import psycopg
 import pytest
-from sqlalchemy import Engine, select, text
+from sqlalchemy import Engine, func, select, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -15,10 +16,12 @@ from archive.recordings import custody, rows, signing_keys
 from archive.recordings.ledger import GENESIS, hash_of
 from archive.recordings.signatures import Heads, ends_so, sign
 from archive.recordings.verify import CUSTODY_NAME
+from core import database
 from core.channels import ChannelError, ChannelKeys, add_channel, find_channel, list_channels, rotate_keys
 from core.database import DatabaseAway, migrate, open_engine, transaction
 from core.keys import KeyBook
-from core.tables import Broadcast, Recording, Rendition
+from core.tables import Broadcast, Institution, Recording, Rendition
+from mbashara.bell import POLL_S, Bell
 from mbashara.work import Follower
 from tests.live.ledger_kit import ledger, tell
 from tests.up import Up
@@ -88,8 +91,29 @@ def test_a_torn_line_is_not_there_yet_at_any_byte(session: Session) -> None:
     line = ledger(rest[0], head=hash_of(whole))
     for end in range(0, len(line), 7):
         assert rows.apply(session, ID, line[:end]) == 0
-    assert rows.applied_bytes(session, ID) == len(whole)
+    assert rows.applied(session, ID).size_bytes == len(whole)
     assert rows.apply(session, ID, line) == len(line)
+
+
+FILES: list[dict[str, object]] = [
+    {"fact": "file", "at": f"2026-11-24T09:00:0{at}.000+00:00", "name": f"source/{at}.m4s"} for at in (2, 4)
+]
+
+
+def test_ledgers_that_list_files_advance_together(session: Session) -> None:
+    """None that is not where it is thought to be, and none that has more to tell."""
+    began = facts(*add(session))
+    tell(session, ID, *began[:2])
+    place = rows.applied(session, ID)
+    files = ledger(*FILES, head=place.head)
+    then = rows.follow(place, files + b'{"torn')
+    assert then == place.behind(files)
+    elsewhere = rows.Place(place.size_bytes, GENESIS)
+    assert rows.advance(session, {ID: (elsewhere, then), ID[::-1]: (place, then)}) == set()
+    assert rows.advance(session, {ID: (place, then), ID[::-1]: (place, then)}) == {ID}
+    assert rows.applied(session, ID) == then
+    for more in (ledger(FILES[0], began[3], head=then.head), ledger(FILES[0]), b"{}\n", b"[]\n", b"not json\n"):
+        assert rows.follow(then, more) is None
 
 
 def test_a_rendition_told_again_is_the_same_row(session: Session) -> None:
@@ -112,11 +136,11 @@ def test_what_makes_no_sense_is_told_and_nothing_is_written(
 ) -> None:
     first = facts(*add(session))[0]
     tell(session, ID, first)
-    before = rows.applied_bytes(session, ID)
+    before = rows.applied(session, ID).size_bytes
     lines = wrong if isinstance(wrong, bytes) else ledger(wrong, head=hash_of(ledger(first)))
     with pytest.raises(rows.LedgerError, match=why):
         rows.apply(session, ID, lines)
-    assert rows.applied_bytes(session, ID) == before
+    assert rows.applied(session, ID).size_bytes == before
 
 
 def test_a_ledger_cannot_name_another_institutions_channel(session: Session) -> None:
@@ -156,6 +180,7 @@ def test_a_follower_takes_a_growing_ledger_once(engine: Engine, tmp_path: Path) 
     """Two followers, as after a restart: each line is applied by one of them, and the end is told to be closed."""
     with transaction(engine) as session:
         told = facts(*add(session))
+    told[2:2] = FILES
     folder = tmp_path / ID
     folder.mkdir()
     closed: list[str] = []
@@ -172,7 +197,7 @@ def test_a_follower_takes_a_growing_ledger_once(engine: Engine, tmp_path: Path) 
             follower.follow_once()
             follower.follow_once()
             with transaction(engine) as session:
-                assert rows.applied_bytes(session, ID) == len(ledger(*told[: number + 1]))
+                assert rows.applied(session, ID).size_bytes == len(ledger(*told[: number + 1]))
         with transaction(engine) as session:
             assert len(rows.gaps(session, ID)) == 1
         assert closed == [ID]
@@ -183,6 +208,34 @@ def test_a_follower_takes_a_growing_ledger_once(engine: Engine, tmp_path: Path) 
             session.execute(text("truncate institution cascade"))
             for table in ("broadcast_event", "preservation_event"):
                 session.execute(text(f"alter table {table} enable trigger append_only"))
+
+
+def test_the_bell_rings_for_what_changes_and_after_a_lost_connection(mbashara_up: Up, engine: Engine) -> None:
+    stopping, folder = threading.Event(), mbashara_up.run / "postgres"
+    ours = open_engine(f"postgresql://postgres@/rows_test?host={folder}&application_name=bell", pool_size=1)
+    bell, far = Bell(ours), datetime(2999, 1, 1, tzinfo=UTC)
+    count, later = bell.on(select(func.count(Institution.id)).scalar_subquery), bell.on(lambda: far < database.NOW)
+    bell.start(stopping)
+    try:
+        assert count.wait(5) and later.wait(5), "nobody knows what was missed"
+        count.clear()
+        later.clear()
+        assert not count.wait(2 * POLL_S)
+        with transaction(engine) as session:
+            made = Institution(slug="kengele", name_sw="Kengele", name_en="Bell")
+            session.add(made)
+        assert count.wait(3 * POLL_S) and not later.is_set()
+        with transaction(engine) as session:
+            session.delete(made)
+            session.execute(
+                text("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'bell'")
+            )
+        assert later.wait(5), "nor after that"
+    finally:
+        later.clear()
+        stopping.set()
+        assert later.wait(5), "whoever waits ends too"
+        ours.dispose()
 
 
 def test_a_lost_database_changes_nothing(tmp_path: Path) -> None:
