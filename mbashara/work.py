@@ -152,8 +152,9 @@ class Follower:
 
     def _read(self, recording_id: str, begin: int) -> bytes:
         with open(f"{self.recordings}/{recording_id}/{LEDGER_NAME}", "rb", buffering=0) as ledger:
-            os.fdatasync(ledger.fileno())  # or rows, and a signature, could know more than a power cut leaves
-            return os.pread(ledger.fileno(), READ_BYTES, begin)
+            data = os.pread(ledger.fileno(), READ_BYTES, begin)
+            os.fdatasync(ledger.fileno())  # of what was read: else a signature could know more than a power cut leaves
+            return data
 
     def _apply(self, recording_id: str, size_bytes: int) -> None:
         try:
