@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from core.database import open_engine
+from archive.recordings import rows
+from archive.recordings.ledger import GENESIS
+from core.database import DatabaseAway, open_engine
 from mbashara.bell import Bell
 from mbashara.dry_run import DryRuns
 from mbashara.settings import Settings
@@ -31,6 +33,21 @@ def test_what_media_writes_while_a_ledger_is_read_is_not_read_before_it_is_on_th
     monkeypatch.setattr(os, "fdatasync", sync)
     read = Follower(tmp_path, engine, print)._read(ID, 0)
     assert [len(read)] == synced
+
+
+def test_a_ledger_that_the_disk_does_not_give_holds_up_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What comes out of a round but DatabaseAway ends the process, again after each restart."""
+    (tmp_path / ID / "ledger.jsonl").mkdir(parents=True)
+    (tmp_path / f"{ID[:-1]}b").touch()
+    monkeypatch.setattr(rows, "applied", lambda *_: rows.Place(0, GENESIS))
+    follower = Follower(tmp_path, open_engine("postgresql://nobody@/none?host=/nonexistent"), print)
+    for applied in ({}, {ID: rows.Place(0, GENESIS)}):
+        follower._applied = applied
+        with pytest.raises(DatabaseAway):  # of the question that comes last in a round
+            follower.follow_once()
+    assert not follower._broken, "it is tried again"
 
 
 def test_dry_runs_end_with_a_program_that_ends_while_they_begin_a_round(tmp_path: Path) -> None:
