@@ -102,6 +102,7 @@ class KeyBook:
     saved_at: Path
     channels: tuple[ChannelEntry, ...] = ()
     owners: dict[str, KeyOwner] = field(default_factory=dict)
+    _is_saved: bool = field(default=True, init=False, repr=False)
     _index: dict[str, ChannelEntry] = field(default_factory=dict, init=False, repr=False)
     _indexed: tuple[ChannelEntry, ...] = field(default=(), init=False, repr=False)
 
@@ -127,13 +128,15 @@ class KeyBook:
 
     def refresh(self, session: Session) -> bool:
         """Takes the database's keys; true if anything changed. Runs in a
-        thread; raises DatabaseAway and changes nothing."""
+        thread; raises DatabaseAway and changes nothing, or OSError where what is in force can't be saved yet."""
         tests = read_running(session)
         channels, owners = _read_channels(session, tests), _read_owners(session, tests)
         changed = (channels, owners) != (self.channels, self.owners)
         self.channels, self.owners = channels, owners
-        if changed or not self.saved_at.exists():
+        self._is_saved &= not changed
+        if not self._is_saved or not self.saved_at.exists():
             self.save()
+            self._is_saved = True
         return changed
 
     def save(self) -> None:

@@ -1,10 +1,13 @@
 """Stream keys: hashed with the pepper, and a book that outlives the database and torn files."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
+from sqlalchemy.orm import Session
 
+from core import keys
 from core.broadcasts.plan import Message, Plan
 from core.channels import ChannelError, check_addresses, check_slug
 from core.keys import KEY_PATTERN, ChannelEntry, KeyBook, KeyOwner, hash_key, new_key
@@ -134,3 +137,18 @@ def test_addresses_are_kept_as_networks(given: list[str], kept: list[str]) -> No
 def test_what_is_no_address(given: list[str]) -> None:
     with pytest.raises(ChannelError, match=" / "):
         check_addresses(given)
+
+
+def test_a_key_that_was_revoked_while_the_disk_was_full_is_saved_as_revoked_once_it_is_not(
+    book: KeyBook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, rows in (("read_running", []), ("_read_channels", ()), ("_read_owners", {})):
+        monkeypatch.setattr(keys, name, lambda *_, rows=rows: rows)
+    book.save()
+    in_the_way = book.saved_at.with_name(f"{book.saved_at.name}.{os.getpid()}")
+    in_the_way.mkdir()
+    with pytest.raises(OSError, match="directory"):
+        book.refresh(Session())
+    in_the_way.rmdir()
+    assert book.refresh(Session()) is False
+    assert json.loads(book.saved_at.read_text())["keys"] == {}
