@@ -84,6 +84,7 @@ def test_credentials_in_a_file_of_their_own(file: Path, tmp_path: Path) -> None:
         (S3.replace("kumbukumbu", "K") + KEYS, "location wingu: bucket: "),
         (S3 + 'lock_mode = "strict"\n' + KEYS, "location wingu: lock_mode: "),
         (S3 + 'ca_file = "/no/such.pem"\n' + KEYS, "location wingu: ca_file: there is no such file"),
+        (FOLDER.replace("/mnt/pili", "/mnt/\\u0000"), "location pili: path: a path from /"),
         (S3.replace("s3.example", "minio_1:9000") + KEYS, "location wingu: endpoint_url: a name of letters"),
     ],
 )  # fmt: skip

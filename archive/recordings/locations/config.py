@@ -44,7 +44,7 @@ class LocationError(Exception):
 
 
 def _is_absolute(path: Path) -> Path:
-    if not path.is_absolute():
+    if not path.is_absolute() or "\0" in str(path):
         raise ValueError("a path from / on / andika njia kuanzia /")
     return path
 
