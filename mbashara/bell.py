@@ -19,7 +19,8 @@ from core.database import DatabaseAway
 
 POLL_S = 0.5
 ALL_S = 30.0
-"""So often everyone is rung for, come what may, and the questions are put anew."""
+"""So often everyone is rung for, come what may, and the questions are put anew: one that has no answer, as it takes too
+long or is wrong, only makes everyone late."""
 Question = Callable[[], ColumnElement[Any]]
 """It may name NOW; of what else it names it has what there is when it is put."""
 
@@ -33,6 +34,7 @@ class Bell:
         self._engine = engine
         self._questions: list[tuple[threading.Event, Question]] = []
         self._away = False
+        self._all_s = -math.inf
 
     def on(self, *questions: Question) -> threading.Event:
         """Is set while the answer to one of the questions is true, and whenever one changes."""
@@ -54,23 +56,31 @@ class Bell:
                 self._away = True
             except Exception:
                 log.exception("the bell fell, and begins anew")
+            if time.monotonic() - self._all_s >= ALL_S:
+                self._ring_for_all()
             stopping.wait(POLL_S)
+        self._ring_for_all()
+
+    def _ring_for_all(self) -> None:
+        self._all_s = time.monotonic()
         for rung, _ in self._questions:
             rung.set()
 
     def _ring(self, connection: Connection, stopping: threading.Event) -> None:
         """Everyone at first: nobody knows what was missed."""
         known: list[Any] = [None] * len(self._questions)
-        all_s = -math.inf
+        asked = None
         while not stopping.is_set():
-            is_for_all = time.monotonic() - all_s >= ALL_S
-            if is_for_all:
-                asked, all_s = self._put(), time.monotonic()
+            is_for_all = asked is None or time.monotonic() - self._all_s >= ALL_S
+            if asked is None or is_for_all:
+                asked = self._put()
             given = {**asked.parameters, "now": datetime.now(UTC)}
             answers = list(connection.exec_driver_sql(asked.statement, given).one())
             self._away = False
+            if is_for_all:
+                self._ring_for_all()
             for (rung, _), answer, before in zip(self._questions, answers, known, strict=True):
-                if is_for_all or answer is True or answer != before:
+                if answer is True or answer != before:
                     rung.set()
             known = answers
             stopping.wait(POLL_S)

@@ -5,10 +5,12 @@ import threading
 from pathlib import Path
 
 import pytest
+from sqlalchemy import literal
 
 from archive.recordings import rows
 from archive.recordings.ledger import GENESIS
 from core.database import DatabaseAway, open_engine
+from mbashara import bell
 from mbashara.bell import Bell
 from mbashara.dry_run import DryRuns
 from mbashara.settings import Settings
@@ -48,6 +50,20 @@ def test_a_ledger_that_the_disk_does_not_give_holds_up_no_other(
         with pytest.raises(DatabaseAway):  # of the question that comes last in a round
             follower.follow_once()
     assert not follower._broken, "it is tried again"
+
+
+def test_a_question_that_has_no_answer_makes_everyone_late_and_no_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bell, "ALL_S", 0.2)
+    monkeypatch.setattr(bell, "POLL_S", 0.1)
+    stopping, ours = threading.Event(), Bell(open_engine("postgresql://nobody@/none?host=/nonexistent"))
+    rung = ours.on(lambda: literal(True))
+    ours.start(stopping)
+    try:
+        for _ in range(2):
+            assert rung.wait(2)
+            rung.clear()
+    finally:
+        stopping.set()
 
 
 def test_dry_runs_end_with_a_program_that_ends_while_they_begin_a_round(tmp_path: Path) -> None:
