@@ -70,9 +70,12 @@ def write_file(session: Session, folder: Path, recording: Recording, keys: set[b
     if found == whole:
         return
     if not whole.startswith(found):
-        with session.begin_nested():  # all of it or nothing
-            if not found.startswith(whole) or not _adopt(session, folder, recording, found, len(whole), keys):
-                raise CustodyError(f"{CUSTODY_NAME} says other things than the database")
+        try:
+            with session.begin_nested():  # all of it or nothing
+                if not found.startswith(whole) or not _adopt(session, folder, recording, found, len(whole), keys):
+                    raise CustodyError(f"{CUSTODY_NAME} says other things than the database")
+        except (ValueError, KeyError, TypeError) as error:  # of a damaged line
+            raise CustodyError(f"{CUSTODY_NAME} is longer than the database, and its signature is damaged") from error
         return
     with path.open("ab") as file:
         file.write(whole[len(found) :])

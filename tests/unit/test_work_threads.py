@@ -1,15 +1,19 @@
 """Moments between two lines of the work process at which something else happens."""
 
+import json
 import os
 import threading
 from pathlib import Path
 
 import pytest
 from sqlalchemy import literal
+from sqlalchemy.orm import Session
 
-from archive.recordings import rows
+from archive.recordings import custody, rows
+from archive.recordings.custody import CustodyError
 from archive.recordings.ledger import GENESIS
 from core.database import DatabaseAway, open_engine
+from core.tables import Recording
 from mbashara import bell
 from mbashara.bell import Bell
 from mbashara.dry_run import DryRuns
@@ -64,6 +68,18 @@ def test_a_question_that_has_no_answer_makes_everyone_late_and_no_later(monkeypa
             rung.clear()
     finally:
         stopping.set()
+
+
+@pytest.mark.parametrize("damaged", [{}, {"custody_bytes": 8, "key": "abc", "custody_head": "0"}])
+def test_a_damaged_signature_is_a_reason_not_to_sign_and_none_to_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damaged: dict[str, object]
+) -> None:
+    (tmp_path / "custody.jsonl").write_bytes(b'{"a":1}\n')
+    (tmp_path / "signatures.jsonl").write_text(json.dumps({"signature": "abc", **damaged}) + "\n")
+    monkeypatch.setattr(custody, "lines", lambda *_: [])
+    recording = Recording(id=ID, institution_id=1, custody_bytes=0, custody_head=GENESIS)
+    with pytest.raises(CustodyError, match="signature is damaged"):
+        custody.write_file(Session(), tmp_path, recording, set())
 
 
 def test_dry_runs_end_with_a_program_that_ends_while_they_begin_a_round(tmp_path: Path) -> None:
