@@ -3,8 +3,10 @@
 import errno
 import fcntl
 import hashlib
+import mmap
 import os
 import random
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -93,3 +95,12 @@ def test_what_can_not_be_read_past_memory_is_read_through_it(digests: Digests, t
         assert not fcntl.fcntl(file, fcntl.F_GETFL) & os.O_DIRECT
     finally:
         os.close(file)
+
+
+@each_kind
+def test_a_kernel_without_large_pages(tmp_path: Path, digests: Digests, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mmap, "MADV_HUGEPAGE", 9999)  # it says EINVAL then, as to any advice that it does not know
+    (tmp_path / "a").write_bytes(b"abc")
+    with (tmp_path / "a").open("rb") as file, ThreadPoolExecutor(1) as thread:  # each thread has a space of its own
+        (found,) = thread.submit(digests, [file.fileno()]).result()
+    assert (found.sha256, found.error) == (sha256(b"abc"), None)
