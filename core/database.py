@@ -81,7 +81,7 @@ def insert(session: Session, row: object) -> bool:
 
 def snapshot(session: Session) -> str:
     """What others have committed, as a mark: where it is the same as before, so is all that is read."""
-    return str(session.scalar(text("select cast(pg_current_snapshot() as text)")))
+    return str(session.scalar(text("select concat(pg_current_snapshot(), pg_postmaster_start_time())")))
 
 
 def answers(engine: Engine) -> bool:

@@ -57,11 +57,13 @@ class Bell:
 
     def _ring(self, connection: Connection, stopping: threading.Event) -> None:
         """Everyone at first: nobody knows what was missed."""
-        statement = select(*(question.label(f"a{number}") for number, (_, question) in enumerate(self._questions)))
+        labels = [question.label(f"a{number}") for number, (_, question) in enumerate(self._questions)]
+        asked = select(*labels).params(now=None).compile(self._engine).construct_expanded_state()
         known: list[Any] = [None] * len(self._questions)
         all_s = -math.inf
         while not stopping.is_set():
-            answers = list(connection.execute(statement, {"now": datetime.now(UTC)}).one())
+            given = {**asked.parameters, "now": datetime.now(UTC)}
+            answers = list(connection.exec_driver_sql(asked.statement, given).one())
             self._away, is_for_all = False, time.monotonic() - all_s >= ALL_S
             for (rung, _), answer, before in zip(self._questions, answers, known, strict=True):
                 if is_for_all or answer is True or answer != before:
