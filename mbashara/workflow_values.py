@@ -31,4 +31,4 @@ def read(text: str) -> Any:
 
 def distrust() -> None:
     """Before DBOS is launched. A serializer of ours would not do: a row says itself by which it is to be read."""
-    DefaultSerializer.deserialize = lambda self, text: read(text)  # type: ignore[method-assign]
+    DefaultSerializer.deserialize = lambda self, text: read(text)  # type: ignore[assignment,method-assign]
