@@ -12,7 +12,7 @@ libraries and certificates may lie anywhere; it writes in its own folders alone.
 import os
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -20,6 +20,7 @@ import structlog
 
 from core import cage
 from mbashara import logs
+from mbashara.data import FOLDERS
 from mbashara.settings import Settings
 
 WRITE_FILE = 1 << 1
@@ -43,21 +44,32 @@ def close(settings: Settings, own: Sequence[Path]) -> None:
 
 
 def _rules(settings: Settings, own: Sequence[Path]) -> int | None:
-    data = settings.data.resolve()
-    around = [one for one in cage.programs() if not data.is_relative_to(one[0])]
-    around += ((path, cage.READING) for path in _beside(data))
+    shut = _shut(settings)
+    around = [one for one in cage.programs() if not any(path.is_relative_to(one[0]) for path in shut)]
+    around += ((path, cage.READING) for path in _beside(shut))
     mine = [(str(path), cage.READING | cage.WRITING) for path in own]
     return cage.ruleset([*COMMON, *around, *mine], with_tcp=True)
 
 
-def _beside(data: Path) -> Iterator[str]:
-    """All that is neither the folder nor above it. No links: what they lead to is met by its own name, or is inside.
-    No other machine's files either: where that machine is away, so much as looking at them would wait for it."""
-    remote = _remote_mounts()
-    for above in data.parents:
-        with suppress(OSError), os.scandir(above) as entries:  # not one that the account may pass through, not list
+def _shut(settings: Settings) -> set[Path]:
+    """The data folder, and where links in it lead to that lies elsewhere: on another disk, in a folder for keys."""
+    data = settings.data.resolve()
+    inside = (Path(os.path.realpath(data / name)) for name in (*FOLDERS, "secrets/pepper"))
+    return {data, *(path for path in inside if not path.is_relative_to(data))}
+
+
+def _beside(shut: Collection[Path]) -> Iterator[str]:
+    """All that is neither such a folder nor above one. No links: what they lead to is met by its own name, or is
+    inside. No other machine's files either: where that machine is away, so much as looking at them would wait for
+    it."""
+    left_out = _remote_mounts() | {str(path) for path in shut}
+    above = {path for one in shut for path in one.parents}
+    for folder in above:
+        if any(folder.is_relative_to(path) for path in shut):
+            continue
+        with suppress(OSError), os.scandir(folder) as entries:  # not one that the account may pass through, not list
             for one in entries:
-                if not (one.is_symlink() or one.path in remote or data.is_relative_to(one.path)):
+                if not (one.is_symlink() or one.path in left_out or Path(one.path) in above):
                     yield one.path
 
 

@@ -16,6 +16,7 @@ from sqlalchemy import Engine
 
 from core import cage
 from core.database import migrate
+from mbashara import fence
 from mbashara.children import as_account
 from mbashara.data import DataError, account, open_lock, prepare, stepped_down, try_lock
 from mbashara.settings import Settings
@@ -61,6 +62,7 @@ def command(settings: Settings) -> list[str]:
         "listen_addresses": "",
         "unix_socket_directories": str(settings.run / "postgres"),
         "shared_buffers": "64MB",
+        "dynamic_shared_memory_type": "sysv",  # no files in /dev/shm, where others' lie too
         "logging_collector": "on",
         "log_directory": str(settings.data / "log" / "postgres"),
         "log_filename": "%a.log",  # a file a weekday, overwritten a week later: bounded
@@ -76,8 +78,12 @@ def command(settings: Settings) -> list[str]:
 
 
 def own(settings: Settings) -> list[Path]:
-    """What the server works on; shared memory is files too."""
-    return [settings.data / "postgres", settings.data / "log", settings.run / "postgres", Path("/dev/shm")]  # noqa: S108
+    """What the server works on."""
+    return [settings.data / "postgres", settings.data / "log", settings.run / "postgres"]
+
+
+def fenced(settings: Settings) -> list[str]:
+    return [*fence.entrance(own(settings)), *command(settings)]
 
 
 def wait_until_up(settings: Settings, timeout_s: float = START_TIMEOUT_S) -> None:
@@ -130,8 +136,9 @@ def running(settings: Settings) -> Iterator[None]:
 def _started(settings: Settings) -> Iterator[None]:
     initialise(settings)
     server = subprocess.Popen(
-        command(settings),
+        fenced(settings),
         cwd="/",
+        env={**os.environ, **settings.environment()},
         stderr=subprocess.DEVNULL,
         start_new_session=True,
         preexec_fn=partial(cage.die_with_parent, os.getpid(), STOP_SIGNAL),

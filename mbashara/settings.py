@@ -289,12 +289,12 @@ class Settings(BaseSettings):
     @property
     def levels_file(self) -> Path:
         """How loud each feed is, as the stills process measures."""
-        return self.run / "levels.json"
+        return self.stills / "levels.json"
 
     @property
     def levels_looked_file(self) -> Path:
         """Touched while someone looks at them."""
-        return self.run / "levels.looked"
+        return self.stills / "levels.looked"
 
     @property
     def heartbeat_file(self) -> Path:

@@ -152,7 +152,7 @@ def step_back(session_nice: int = 19) -> None:
 def main() -> int:
     settings = Settings()
     logs.configure("stills", settings.log_level)
-    fence.close(settings, [settings.run])
+    fence.close(settings, [settings.stills, settings.live])
     step_back(SESSION_NICE)
     stopping = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import structlog
 
-from mbashara import demo, edge, fence, postgres, probe, viewers
+from mbashara import demo, edge, postgres, probe, viewers
 from mbashara.children import Child, ChildSpec, kill_group, start_time
 from mbashara.data import DataError, account, check_space, locked, prepare
 from mbashara.settings import Address, Settings
@@ -113,10 +113,9 @@ def specs(settings: Settings, rtmp_fd: int, viewers_fd: int, with_demo: bool) ->
 
 
 def _postgres(settings: Settings) -> ChildSpec:
-    command = [*fence.entrance(postgres.own(settings)), *postgres.command(settings)]
     return ChildSpec(
         "postgres",
-        command,
+        postgres.fenced(settings),
         settings.environment(),
         owner=account(),
         stop_signal=postgres.STOP_SIGNAL,

@@ -38,6 +38,7 @@ from mbashara import (
     stamper,
     viewers,
     webhooks,
+    workflow_values,
     workflows,
 )
 from mbashara.bell import Bell, when
@@ -265,6 +266,7 @@ def run(settings: Settings, stopping: threading.Event) -> None:
     resolver = resolving.prepare(checker)
     queue = imports.start(settings, _engine, stopping)
     orders = exports.start(settings, _engine, stopping)
+    workflow_values.distrust()
     workflows.calm(DBOS(config=_dbos_config(settings)))
     logs.adopt("dbos")
     DBOS.launch()

@@ -7,10 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from core import cage
-from mbashara import data, fence
+from mbashara import DATA_VERSION, data, fence, postgres
 from mbashara.settings import Settings
 from tests.unit.test_cage import HAS_LANDLOCK
 
@@ -60,6 +61,36 @@ def test_what_is_not_its_own_is_out_of_reach(tmp_path: Path) -> None:
         "own None None None", "moved None", "other None None", "child works", f"thread {no}",
     ], child.stderr  # fmt: skip
     assert child.stderr.count("the keys are out of reach") == 1
+
+
+@pytest.mark.skipif(not HAS_LANDLOCK, reason="this kernel has no Landlock of version 6")
+def test_keys_that_lie_elsewhere_are_out_of_reach_too(tmp_path: Path) -> None:
+    """The folder of the keys is a link to one beside the data's."""
+    settings = Settings(data=tmp_path / "data", run_dir=tmp_path / "run")
+    (tmp_path / "keys/of ours").mkdir(parents=True)
+    (tmp_path / "keys/of others").write_text("x")
+    settings.data.mkdir()
+    (settings.data / "secrets").symlink_to(tmp_path / "keys/of ours")
+    (settings.data / "VERSION").write_text(f"{DATA_VERSION}\n")
+    data.prepare(settings)
+    words = [*fence.entrance([settings.recordings]), "/bin/cat", str(tmp_path / "keys/of others")]
+    owned = {**os.environ, **settings.environment(), "PYTHONPATH": os.getcwd()}
+    told = subprocess.run([*words, str(tmp_path / "keys/of ours/pepper")], env=owned, capture_output=True, text=True)
+    assert told.stdout == "x" and told.stderr.count("Permission denied") == 1, told.stderr
+
+
+@pytest.mark.skipif(not HAS_LANDLOCK, reason="this kernel has no Landlock of version 6")
+def test_a_database_that_runs_for_one_command_is_fenced(tmp_path: Path) -> None:
+    """Its superuser has it start programs, which write to nobody's memory and read no keys."""
+    settings = Settings(data=tmp_path / "data", run_dir=tmp_path / "run")
+    tries = f"cat {settings.pepper_file}; touch /dev/shm/{tmp_path.name} {settings.run}/nginx/x; echo tried"
+    with postgres.running(settings):
+        postgres.wait_until_up(settings)
+        with psycopg.connect(settings.sqlalchemy_url) as connection:
+            connection.execute("create temp table told (line text)")
+            connection.execute(f"copy told from program '({tries}) 2>&1'")
+            told = [line for (line,) in connection.execute("select line from told")]
+    assert [line.rpartition(": ")[2] for line in told] == [*["Permission denied"] * 3, "tried"]
 
 
 def test_a_kernel_that_has_none_is_told_of_and_no_hindrance(tmp_path: Path) -> None:

@@ -110,6 +110,7 @@ class Media:
 
 def test_levels_are_kept_while_their_feed_is_there(tmp_path: Path) -> None:
     settings, media = Settings(data=tmp_path, run_dir=tmp_path), Media({"primary": "a1", "backup": "torn"})
+    settings.stills.mkdir()
     made: list[bytes] = []
 
     def measured(sound: bytes) -> Sequence[Level] | None:
@@ -130,6 +131,7 @@ def test_levels_are_kept_while_their_feed_is_there(tmp_path: Path) -> None:
 
 def test_while_nobody_looks_sound_is_measured_once_a_minute(tmp_path: Path) -> None:
     settings, media, made = Settings(data=tmp_path, run_dir=tmp_path), Media({"primary": "a1"}), list[bytes]()
+    settings.stills.mkdir()
     levels = Levels(settings, media, lambda sound: made.append(sound))  # type: ignore[arg-type]
     for tag in ("a1", "a2", "a3"):
         media.sounds["primary"] = tag
