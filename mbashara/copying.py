@@ -51,12 +51,15 @@ class Copier:
     """Locations whose last turn failed: one turn at a time tries them."""
     begun: set[str] = field(default_factory=set)
     woken: threading.Event = field(default_factory=threading.Event)
+    is_news: bool = False
+    """A recording was closed since the last full round."""
     forgot_s: float = -FORGET_S
     described: int = 0
     """The newest event of any broadcast's log of which it is known that the custody logs tell."""
 
     def round(self, is_full: bool) -> None:
         now = datetime.now(UTC)
+        is_full, self.is_news = is_full or self.is_news, False
         if is_full:
             self.places.read()
         names = list(self.places.stores)
@@ -110,6 +113,12 @@ class Copier:
 
 
 _copier: Copier | None = None
+
+
+def tell_closed() -> None:
+    """The next round is a full one, and now."""
+    _context().is_news = True
+    _context().woken.set()
 
 
 def _context() -> Copier:

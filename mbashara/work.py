@@ -217,6 +217,7 @@ def write_recording(recording_id: str, found: Found) -> None:
     with transaction(engine) as session:
         rows.close(session, recording_id, found["duration_ms"], found["size_bytes"], missing)
         describe_closed(session, recording_id, datetime.now(UTC))
+    copying.tell_closed()
 
 
 @DBOS.step(retries_allowed=True, max_attempts=20)
