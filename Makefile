@@ -70,7 +70,7 @@ $(STAMP)/web: package-lock.json core/web/build.mjs $(shell find player/shell pla
 	npm run build
 	@mkdir -p $(STAMP) && touch $@
 
-$(NATIVE): core/native/sha256.c ## Without a C compiler all works, and checks of the archive take a third longer.
+$(NATIVE): core/native/sha256.c ## Without a C compiler all works, and checks of the archive take a fifth longer.
 	@$(CC) -O2 -std=gnu11 -Wall -Wextra -shared -fPIC -o $@.new $< && mv $@.new $@ \
 		|| echo "No C compiler: SHA-256 is left to Python, which is slower."
 
