@@ -65,7 +65,7 @@ $(STAMP)/test: $(STAMP)/run requirements-test.txt
 	$(BIN)/python -m pip install -q --require-hashes -r requirements-test.txt
 	@touch $@
 
-$(STAMP)/web: package-lock.json core/web/build.mjs $(shell find player/shell player/engine player/styles core/web/styles core/web/scripts ingest/console/styles ingest/console/scripts -type f)
+$(STAMP)/web: package-lock.json core/web/build.mjs $(shell find player/shell player/engine player/styles core/web/styles core/web/scripts ingest/console/styles ingest/console/scripts archive/styles archive/scripts archive/*/scripts -type f)
 	npm ci --ignore-scripts --no-audit --no-fund
 	npm run build
 	@mkdir -p $(STAMP) && touch $@

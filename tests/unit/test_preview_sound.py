@@ -137,18 +137,19 @@ def test_it_ends_in_the_very_moment_in_which_its_process_does(sent: list[SoundIt
 
     async def scenario() -> None:
         async def close() -> None:
-            ended.append(await bridge.close())
+            await bridge.close()
+            ended.set()
 
         def on_sound(_: Sound) -> None:
             tasks.append(asyncio.create_task(close()))
             raise SoundError("bytes that are none of ours")
 
-        ended: list[None] = []
+        ended = asyncio.Event()
         tasks: list[asyncio.Task[None]] = []
         bridge = SoundBridge(on_sound, pause_s=0.01)
         for item in sent:
             bridge.take(item)
-        await until(lambda: len(ended) > 0)
+        await ended.wait()
         assert bridge.process_id is None
 
     asyncio.run(asyncio.wait_for(scenario(), 10))
