@@ -11,6 +11,7 @@ import mmap
 import os
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -105,7 +106,8 @@ def _space() -> memoryview:
     space: memoryview | None = getattr(_spaces, "space", None)
     if space is None:
         area = mmap.mmap(-1, 2 * _SPACE_BYTES)
-        area.madvise(mmap.MADV_HUGEPAGE)
+        with suppress(OSError):  # a kernel that has none
+            area.madvise(mmap.MADV_HUGEPAGE)
         space = _spaces.space = memoryview(area)
     return space
 

@@ -3,8 +3,10 @@
 import errno
 import fcntl
 import hashlib
+import mmap
 import os
 import random
+import threading
 from pathlib import Path
 
 import pytest
@@ -93,3 +95,16 @@ def test_what_can_not_be_read_past_memory_is_read_through_it(digests: Digests, t
         assert not fcntl.fcntl(file, fcntl.F_GETFL) & os.O_DIRECT
     finally:
         os.close(file)
+
+
+def test_a_kernel_without_large_pages_is_no_hindrance(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    class Area(mmap.mmap):
+        def madvise(self, *_: int) -> None:
+            raise OSError(errno.EINVAL, "as madvise(2) says where the kernel has none")
+
+    monkeypatch.setattr(mmap, "mmap", Area)
+    monkeypatch.setattr("core.digest._spaces", threading.local())
+    path = tmp_path / "a"
+    path.write_bytes(b"abc")
+    with path.open("rb") as file:
+        assert [one.sha256 for one in digests([file.fileno()])] == [sha256(b"abc")]
