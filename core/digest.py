@@ -106,7 +106,7 @@ def _space() -> memoryview:
     space: memoryview | None = getattr(_spaces, "space", None)
     if space is None:
         area = mmap.mmap(-1, 2 * _SPACE_BYTES)
-        with suppress(OSError):  # a kernel that has none
+        with suppress(OSError):  # a kernel that was built without them
             area.madvise(mmap.MADV_HUGEPAGE)
         space = _spaces.space = memoryview(area)
     return space

@@ -67,8 +67,10 @@ class DryRuns:
         asyncio.run(self._serve(stopping))
 
     async def _serve(self, stopping: threading.Event) -> None:
-        while not stopping.is_set():
+        while True:
             self._rung.clear()
+            if stopping.is_set():  # not before: the bell rings a last time behind that
+                break
             try:
                 await self._follow()
             except DatabaseAway:

@@ -32,16 +32,17 @@ class Places:
         here = local(self.settings.recordings)
         try:
             named = read_locations(self.settings.locations, self.settings.recordings)
+            opened = {one.name: open_store(one) for one in (here, *named) if self._known.get(one.name) != one}
             self.trouble = ""
-        except LocationError as error:
+        except (LocationError, OSError, ValueError, RuntimeError) as error:  # what none of its checks foresaw, too
             if self.trouble != str(error):
                 log.error("locations can't be read: what they were before counts", reason=str(error))
             self.trouble = str(error)
             named = tuple(one for name, one in self._known.items() if name != here.name)
+            opened = {} if self._known else {here.name: open_store(here)}
         found = {one.name: one for one in (here, *named)}
-        for name, one in found.items():
-            if self._known.get(name) != one:
-                self.stores[name], self.pace_days[name] = open_store(one), one.fixity_days
+        for name, store in opened.items():
+            self.stores[name], self.pace_days[name] = store, found[name].fixity_days
         for name in self._known.keys() - found.keys():
             del self.stores[name], self.pace_days[name]
         if self._known and found != self._known:

@@ -77,6 +77,7 @@ class Follower:
     close: Callable[[str], None]
     _applied: dict[str, rows.Place] = field(default_factory=dict)
     _broken: dict[str, int] = field(default_factory=dict)
+    _unread: set[str] = field(default_factory=set)
     _closing: set[str] = field(default_factory=set)
     _rounds: int = 0
     _must_ask: bool = False
@@ -120,7 +121,7 @@ class Follower:
         for name in self._lively:
             try:
                 status = os.stat(f"{self.recordings}/{name}/{LEDGER_NAME}")
-            except FileNotFoundError:
+            except OSError:  # not there yet
                 lively.append(name)
                 continue
             found.append((name, status.st_size))
@@ -147,21 +148,27 @@ class Follower:
     def _follow(self, recording_id: str, place: rows.Place) -> rows.Place | None:
         try:
             data = self._read(recording_id, place.size_bytes)
-        except FileNotFoundError:
+        except OSError:  # `_apply` says so
             return None
         return rows.follow(place, data) if 0 < len(data) < READ_BYTES else None
 
     def _read(self, recording_id: str, begin: int) -> bytes:
         with open(f"{self.recordings}/{recording_id}/{LEDGER_NAME}", "rb", buffering=0) as ledger:
-            os.fdatasync(ledger.fileno())  # or rows, and a signature, could know more than a power cut leaves
-            return os.pread(ledger.fileno(), READ_BYTES, begin)
+            data = os.pread(ledger.fileno(), READ_BYTES, begin)
+            os.fdatasync(ledger.fileno())  # of what was read: else a signature could know more than a power cut leaves
+            return data
 
     def _apply(self, recording_id: str, size_bytes: int) -> None:
         try:
             while self._apply_some(recording_id) == READ_BYTES:
                 pass
+            self._unread.discard(recording_id)
         except FileNotFoundError:
             return  # a dry run's: gone meanwhile
+        except OSError as error:  # of the disk: one that can't be read is tried again, and holds up no other
+            if recording_id not in self._unread:
+                log.error("ledger not read", recording=recording_id, reason=str(error))
+            self._unread.add(recording_id)
         except (rows.LedgerError, IntegrityError, DataError, OverflowError, AttributeError) as error:
             log.error("ledger not applied", recording=recording_id, reason=str(error))
             self._broken[recording_id] = size_bytes

@@ -24,11 +24,11 @@ class _Reader(pickle.Unpickler):
         return found
 
 
-def read(_: DefaultSerializer, text: str) -> Any:
+def read(text: str) -> Any:
     """Raises UnpicklingError."""
     return _Reader(io.BytesIO(base64.b64decode(text))).load()
 
 
 def distrust() -> None:
     """Before DBOS is launched. A serializer of ours would not do: a row says itself by which it is to be read."""
-    setattr(DefaultSerializer, "deserialize", read)  # noqa: B010 mypy takes it for a method that is given anew
+    DefaultSerializer.deserialize = lambda self, text: read(text)  # type: ignore[assignment,method-assign]

@@ -26,6 +26,8 @@ PATH = "/console/stills/{slug}/{role}.jpg"
 ROLES = frozenset({"primary", "backup"})
 KEPT_S = 20.0
 """A right taken away is gone after so long."""
+UNKNOWN_S = 1.0
+"""A channel that is not known may be a new one: asked for again after so long."""
 MAX_KEPT = 2000
 HEADERS = {"content-type": "image/jpeg", "cache-control": "private, max-age=4"}
 
@@ -52,7 +54,7 @@ class Rights:
             self._scopes[cookies] = (now_s, place)
         if place is None:
             raise HTTPException(HTTPStatus.FORBIDDEN)
-        if now_s - self._owners_s >= KEPT_S:
+        if now_s - self._owners_s >= (KEPT_S if slug in self._owners else UNKNOWN_S):
             self._owners = await run_in_threadpool(self._read_owners)
             self._owners_s = now_s
         return slug in self._owners and place.covers(self._owners[slug])

@@ -19,7 +19,7 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect, 
 
 from tests.browser.axe import axe_violations
 from tests.conformance import encoder
-from tests.up import Up, command, until
+from tests.up import Up, command, get, until
 
 # no flag for autoplay: the player must do with what a viewer's browser allows
 ARGUMENTS = [
@@ -131,6 +131,8 @@ def on_air(mbashara_up: Up) -> Iterator[Channel]:
     """A channel that is on the air for as long as this module's tests run."""
     channel = add_channel(mbashara_up)
     with encoder.publishing(channel.address):
+        state = f"{mbashara_up.http_url}/live/{channel.slug}/state.json"
+        until(lambda: b'"live"' in get(state)[1], "not on the air")
         yield channel
 
 
@@ -386,8 +388,8 @@ def test_native_playback_without_media_source(on_air: Channel, new_viewer: NewVi
 def test_sound_without_scripts(on_air: Channel, new_viewer: NewViewer) -> None:
     """Chromium plays HLS by itself since version 142."""
     viewer = new_viewer(java_script_enabled=False)
+    viewer.page.goto(on_air.page())
     audio = viewer.page.locator("audio[controls]")
-    until(lambda: bool(viewer.page.goto(on_air.page())) and audio.count() == 1, "not on the air", step_s=1)
     expect(audio).to_be_visible()
     expect(viewer.page.locator(".bar")).to_be_hidden()
     assert audio.get_attribute("src") == f"/live/{on_air.slug}/audio.m3u8"

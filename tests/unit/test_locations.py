@@ -84,6 +84,7 @@ def test_credentials_in_a_file_of_their_own(file: Path, tmp_path: Path) -> None:
         (S3.replace("kumbukumbu", "K") + KEYS, "location wingu: bucket: "),
         (S3 + 'lock_mode = "strict"\n' + KEYS, "location wingu: lock_mode: "),
         (S3 + 'ca_file = "/no/such.pem"\n' + KEYS, "location wingu: ca_file: there is no such file"),
+        (S3.replace("s3.example", "minio_1:9000") + KEYS, "location wingu: endpoint_url: a name of letters"),
     ],
 )  # fmt: skip
 def test_a_refusal_is_one_line_that_names_the_place(file: Path, text: str, told: str) -> None:
@@ -120,3 +121,16 @@ def test_what_changes_in_the_file_counts_at_once_and_what_is_wrong_with_it_never
     file.write_text(FOLDER.replace("pili", "tatu"))
     places.read()
     assert stores == {"local": stores["local"], "tatu": tatu} and pace_days.keys() == stores.keys()
+
+
+@pytest.mark.parametrize("folder", ["/mnt/\\u0000", "{}/loop"])
+def test_a_folder_that_can_be_none_stops_no_other(file: Path, tmp_path: Path, folder: str) -> None:
+    """The copier reads the file first in its round: what raised there would end all copying."""
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    places = Places(Settings(data=tmp_path))
+    file.write_text(FOLDER.replace("/mnt/pili", folder.format(tmp_path)))
+    places.read()
+    assert places.stores["local"] and places.pace_days.keys() == places.stores.keys()
+    file.write_text(FOLDER)
+    places.read()
+    assert (list(places.stores), places.trouble) == (["local", "pili"], "")

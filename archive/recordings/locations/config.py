@@ -30,6 +30,7 @@ LOCAL = "local"
 Tier = Literal["hot", "cold"]
 _SLUG = r"^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$"
 _BUCKET = r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$"
+_HOST = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)")
 _PREFIX = re.compile(r"[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*")
 _SWAHILI = {
     "missing": "hakuna kilichoandikwa",
@@ -52,6 +53,8 @@ def _is_endpoint(text: str) -> str:
     parts = urlsplit(text)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment or parts.username:
         raise ValueError("not https://NAME / si https://JINA")
+    if ":" not in parts.hostname and not all(map(_HOST.fullmatch, parts.hostname.split("."))):
+        raise ValueError("a name of letters, digits, - and . / jina la herufi, tarakimu, - na .")
     return text.rstrip("/")
 
 
@@ -82,7 +85,7 @@ class FolderLocation(_Location):
 
     @property
     def place(self) -> tuple[str, ...]:
-        return ("", *self.path.resolve().parts)
+        return ("", *Path(os.path.realpath(self.path)).parts)
 
 
 class Credentials(BaseModel):
@@ -111,7 +114,7 @@ class S3Location(_Location):
 
     @model_validator(mode="after")
     def _can_be_checked(self) -> Self:
-        if self.ca_file is not None and not self.ca_file.is_file():
+        if self.ca_file is not None and not os.path.isfile(self.ca_file):  # nor one that we may not see
             raise ValueError("ca_file: there is no such file / hakuna faili hilo")
         return self
 
