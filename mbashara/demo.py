@@ -7,6 +7,7 @@ no font file.
 
 import asyncio
 import os
+import shlex
 import shutil
 import signal
 import sys
@@ -94,13 +95,17 @@ def ffmpeg_command(
 
 def command(settings: Settings) -> str:
     """This program as it was called, with the same data and addresses: what its owner can type in another terminal."""
-    called = sys.argv[0] if Path(sys.argv[0]).name == "mbashara" else f"{sys.executable} -m mbashara"
-    if shutil.which("mbashara") == os.path.abspath(called):
-        called = "mbashara"
+    called = [sys.argv[0]] if Path(sys.argv[0]).name == "mbashara" else [sys.executable, "-m", "mbashara"]
+    if shutil.which("mbashara") == os.path.abspath(called[0]):
+        called = ["mbashara"]
     usual = Settings.model_construct(data=Path("data").absolute())
     own = {name: str(getattr(settings, name)) for name in ("data", "http", "rtmp")}
-    told = [f"MBASHARA_{name.upper()}={value}" for name, value in own.items() if value != str(getattr(usual, name))]
-    return " ".join([*told, called])
+    told = [
+        f"MBASHARA_{name.upper()}={shlex.quote(value)}"
+        for name, value in own.items()
+        if value != str(getattr(usual, name))
+    ]
+    return " ".join([*told, shlex.join(called)])
 
 
 def instructions(http: str, rtmp: str, command: str) -> str:

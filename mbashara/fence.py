@@ -2,8 +2,9 @@
 database. They reach nothing in the data folder but what they work on: no keys, no letters, no other's files (Landlock).
 The database is one of them since whoever may ask it anything may have it read files.
 
-Whatever takes such a process over can't sign a recording. It reads the rest of the machine as before, since programs,
-libraries and certificates may lie anywhere; it writes in its own folders alone. What it starts inherits the fence.
+Whatever takes such a process over has no key to sign with; what media writes is signed by work, as ever. It reads the
+rest of the machine as before, since programs, libraries and certificates may lie anywhere; it writes in its own folders
+alone. What it starts inherits the fence.
 
     fence.close(settings, own)                           a process of ours, before it has a second thread
     python -m mbashara.fence OWN... -- COMMAND...        a program of others
@@ -27,6 +28,9 @@ WRITE_FILE = 1 << 1
 COMMON = (("/", cage.READ_DIR), ("/dev/null", cage.READING | WRITE_FILE), ("/proc", cage.READING | WRITE_FILE))
 """Names of files are nobody's secret, and Python looks for modules by them. By /proc a child steps back and says that
 it goes first; memory of processes outside is closed to whoever is fenced."""
+LURES = 1 << 6 | 1 << 10 | 1 << 11 | 1 << 12
+"""Devices, pipes and links are made nowhere: whoever is not fenced, and hands out what lies there, would follow a link
+to the keys."""
 REMOTE = re.compile(r"nfs|cifs|smb|ceph|9p|afs|gluster|lustre|fuse\.")
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("mbashara.fence")
@@ -47,7 +51,7 @@ def _rules(settings: Settings, own: Sequence[Path]) -> int | None:
     shut = _shut(settings)
     around = [one for one in cage.programs() if not any(path.is_relative_to(one[0]) for path in shut)]
     around += ((path, cage.READING) for path in _beside(shut))
-    mine = [(str(path), cage.READING | cage.WRITING) for path in own]
+    mine = [(str(path), (cage.READING | cage.WRITING) & ~LURES) for path in own]
     return cage.ruleset([*COMMON, *around, *mine], with_tcp=True)
 
 

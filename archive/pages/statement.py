@@ -4,7 +4,8 @@ nothing is signed: the page says what is wrong.
 """
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
 from http import HTTPStatus
@@ -74,16 +75,11 @@ class Made:
         version = (*heads, tuple(places), version_of(folder))
         made = self._found(key, version, recording, now)
         if made is None:
-            if not self._waiting.acquire(blocking=False):
-                raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE)
-            try:
-                with self._lock:
-                    made = self._found(key, version, recording, now) or _make(archive, recording, folder, places, now)
-                    self._kept[key] = _Kept(version, now, recording.state == "recording", made)
-                    if len(self._kept) > MAX_MADE:
-                        self._kept.popitem(last=False)
-            finally:
-                self._waiting.release()
+            with self._turn(self._lock):
+                made = self._found(key, version, recording, now) or _make(archive, recording, folder, places, now)
+                self._kept[key] = _Kept(version, now, recording.state == "recording", made)
+                if len(self._kept) > MAX_MADE:
+                    self._kept.popitem(last=False)
         if isinstance(made, Doubtful):
             raise Doubtful(made.doubts)
         return made
@@ -93,12 +89,26 @@ class Made:
         from archive.recordings.statement_pdf import render_pdf  # long to load, and seldom wanted
 
         key = (document["signature"]["signature"], language)
-        with self._printing:
+        made = self._papers.get(key)
+        if made is not None:
+            return made
+        with self._turn(self._printing):
             made = self._papers.get(key) or render_pdf(document, language)
             self._papers[key] = made
             if len(self._papers) > MAX_PAPERS:
                 self._papers.popitem(last=False)
         return made
+
+    @contextmanager
+    def _turn(self, lock: Lock) -> Iterator[None]:
+        """Raises HTTPException where too many wait: they would hold the threads that all pages need."""
+        if not self._waiting.acquire(blocking=False):
+            raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE)
+        try:
+            with lock:
+                yield
+        finally:
+            self._waiting.release()
 
     def _found(
         self, key: tuple[str, bool], version: object, recording: Recording, now: datetime

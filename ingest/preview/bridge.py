@@ -5,6 +5,7 @@ That process is killed with the last viewer, with us, and where it stands still.
 
 import asyncio
 import sys
+import time
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections import deque
 from collections.abc import Callable
@@ -22,6 +23,9 @@ COMMAND = (sys.executable, "-m", "ingest.preview.opus")
 MAX_PENDING = 100
 """AAC frames that wait: two seconds."""
 STUCK_S, PAUSE_S = 5.0, 2.0
+MOST_BYTES, BYTES_PER_S = 256 << 10, 64 << 10
+"""What such a process may say at once, and all the time: four times what sound is. More would
+keep the loop from the air."""
 
 SoundItem = Packet | AudioTrack
 
@@ -40,6 +44,7 @@ class SoundBridge:
         self._track: AudioTrack | None = None
         self._forward = Forward()
         self._working: asyncio.Task[None] | None = None
+        self._is_closed = False
 
     def take(self, item: SoundItem) -> None:
         if isinstance(item, AudioTrack):
@@ -53,12 +58,13 @@ class SoundBridge:
             self._working = asyncio.get_running_loop().create_task(self._work())
 
     async def close(self) -> None:
+        self._is_closed = True
         if self._working is not None:
             self._working.cancel()
             await asyncio.gather(self._working, return_exceptions=True)
 
     async def _work(self) -> None:
-        while True:
+        while not self._is_closed:  # a group whose child fails just now swallows its cancellation (Python 3.11)
             try:
                 await self._run_once()
             except Exception as error:  # the top of this task: the picture goes on
@@ -100,7 +106,11 @@ class SoundBridge:
 
     async def _read(self, child: Process) -> None:
         assert child.stdout is not None
-        reader = SoundReader()
+        reader, left, at_s = SoundReader(), float(MOST_BYTES), time.monotonic()
         while data := await child.stdout.read(1 << 16):
+            before_s, at_s = at_s, time.monotonic()
+            left = min(MOST_BYTES, left + (at_s - before_s) * BYTES_PER_S) - len(data)
+            if left < 0:
+                raise ChildProcessError("its process says more than sound would")
             self._on_sound(reader.feed(data))
         raise ChildProcessError("its process ended")

@@ -28,9 +28,9 @@ def test_a_picture_comes_with_the_broadcast_and_goes_with_it(mbashara_up: Up) ->
         for path in ("/_stills/picha.backup.jpg", "/console/stills/picha/backup.jpg", "/live/picha/backup.jpg"):
             assert get(f"{up.http_url}{path}")[0] in (403, 404), path
         # A stills process that dies hurts nobody, and pictures go on.
-        (up.run / "levels.looked").touch()  # staff look
+        (up.run / "stills" / "levels.looked").touch()  # staff look
         until(lambda: get(address)[1] != picture, "the picture stands still")
-        (up.run / "levels.looked").unlink()  # or it stays root's, and nobody else can say that they look
+        (up.run / "stills" / "levels.looked").unlink()  # or it stays root's, and nobody else can say that they look
         up.wait_restarted("stills", up.kill("stills"))
     until(lambda: get(address)[0] == 404, "a picture of what is over")
     until(lambda: not list(folder.glob("picha.*")), "pictures of feeds that have gone")

@@ -58,6 +58,8 @@ def test_the_demo_tells_commands_that_can_be_typed(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("sys.argv", [".venv/bin/mbashara", "up"])
     command = demo.command(Settings(data=Path("data"), http="127.0.0.1:81", rtmp="0.0.0.0:1935"))
     assert command == "MBASHARA_HTTP=127.0.0.1:81 .venv/bin/mbashara"
+    elsewhere = demo.command(Settings(data=Path("/mnt/my disk"), rtmp="0.0.0.0:1935"))
+    assert elsewhere == "MBASHARA_DATA='/mnt/my disk' .venv/bin/mbashara"
     assert f"{command} user add" in demo.instructions("http://127.0.0.1:81", "rtmp://127.0.0.1/live", command)
 
 

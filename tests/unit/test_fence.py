@@ -37,6 +37,9 @@ print("write", *(tried(path.touch) for path in writes))
 print("remove", tried((data / "secrets/pepper").unlink), tried(lambda: (data / "secrets").rename(data / "state/s")))
 print("own", *(tried(path.touch) for path in (settings.recordings / "a", settings.keys_file, settings.live / "a")))
 print("moved", tried(lambda: (settings.recordings / "a").rename(settings.recordings / "b")))
+lure, pepper = settings.recordings / "lure", data / "secrets/pepper"
+lures = (lambda: lure.symlink_to(pepper), lambda: os.mkfifo(lure), lambda: lure.hardlink_to(pepper))
+print("lures", *(tried(act) for act in lures))
 print("other", tried((data.parent / "beside").read_bytes), tried(lambda: __import__("wave")))
 line = [*cage.entrance(cage.Limits(1 << 30, 10)), "/bin/sh", "-c", "cat %s; echo works" % settings.keys_file]
 print("child", subprocess.run(line, capture_output=True, text=True).stdout.strip())
@@ -58,7 +61,8 @@ def test_what_is_not_its_own_is_out_of_reach(tmp_path: Path) -> None:
     no = "PermissionError"
     assert child.stdout.splitlines() == [
         f"read {no} {no} {no} {no} {no}", f"around {no} {no}", f"write {no} {no} {no}", f"remove {no} {no}",
-        "own None None None", "moved None", "other None None", "child works", f"thread {no}",
+        "own None None None", "moved None",
+        f"lures {no} {no} OSError", "other None None", "child works", f"thread {no}",
     ], child.stderr  # fmt: skip
     assert child.stderr.count("the keys are out of reach") == 1
 

@@ -13,6 +13,7 @@ import pytest
 
 from core.media import flv
 from core.media.packet import AudioTrack, Packet
+from ingest.preview import bridge as bridges
 from ingest.preview.bridge import SoundBridge, SoundItem
 from ingest.preview.sound import FLOOR_DB, Levels, OpusPacket, Sound, SoundError, SoundReader, write_sound
 from tests.unit.encoded_kit import ffmpeg
@@ -129,6 +130,47 @@ def test_it_ends_at_whatever_moment(steps: int, sent: list[SoundItem]) -> None:
         await bridge.close()
 
     asyncio.run(asyncio.wait_for(scenario(), 5))
+
+
+def test_it_ends_in_the_very_moment_in_which_its_process_does(sent: list[SoundItem]) -> None:
+    """Which asyncio's groups of Python 3.11 take for one and the same end."""
+
+    async def scenario() -> None:
+        async def close() -> None:
+            await bridge.close()
+            ended.set()
+
+        def on_sound(_: Sound) -> None:
+            tasks.append(asyncio.create_task(close()))
+            raise SoundError("bytes that are none of ours")
+
+        ended = asyncio.Event()
+        tasks: list[asyncio.Task[None]] = []
+        bridge = SoundBridge(on_sound, pause_s=0.01)
+        for item in sent:
+            bridge.take(item)
+        await ended.wait()
+        assert bridge.process_id is None
+
+    asyncio.run(asyncio.wait_for(scenario(), 10))
+
+
+def test_a_flood_ends_it(tmp_path: Path, sent: list[SoundItem], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that was taken over says more than sound would: the air is not to wait for what it says."""
+    flood = write_sound(Sound([OpusPacket(960, b"x")] * 5000, None))
+    (tmp_path / "flood").write_bytes(flood)
+    monkeypatch.setattr(bridges, "COMMAND", ("/bin/sh", "-c", f"while cat {tmp_path}/flood; do :; done"))
+
+    async def scenario() -> None:
+        told: list[Sound] = []
+        bridge = SoundBridge(told.append, pause_s=60)
+        bridge.take(sent[0])
+        await until(lambda: bridge.process_id is not None)
+        await until(lambda: bridge.process_id is None)
+        assert 0 < len(packets(told)) < 50_000
+        await bridge.close()
+
+    asyncio.run(asyncio.wait_for(scenario(), 10))
 
 
 def test_messages_are_read_however_they_are_cut() -> None:

@@ -3,15 +3,19 @@
 import base64
 import json
 import re
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from starlette.exceptions import HTTPException
 
+from archive.pages.statement import MAX_WAITING, Made
 from archive.recordings.about import from_files
 from archive.recordings.statement import Copy, StatementError, canonical, sealed, state
 from archive.recordings.statement_pdf import latin, render_pdf
@@ -135,6 +139,20 @@ def attached(pdf: bytes) -> bytes:
 
 
 AT = "2026-11-24T08:00:23.999+00:00"
+
+
+def test_paper_that_is_printed_waits_for_none_that_is_not(tmp_path: Path) -> None:
+    """Threads that wait for a printer are those of all pages: few may."""
+    made, document = Made(), statement(make_recording(tmp_path))
+    paper = made.on_paper(document, Language.SW)
+    with ExitStack() as printing:
+        for _ in range(MAX_WAITING):
+            printing.enter_context(made._turn(Lock()))
+        printing.enter_context(made._printing)
+        assert made.on_paper(document, Language.SW) is paper
+        with pytest.raises(HTTPException, match="503"):
+            made.on_paper(document, Language.EN)
+    assert made.on_paper(document, Language.EN) != paper
 
 
 def test_only_what_is_whole_is_a_hundred_percent(tmp_path: Path) -> None:
