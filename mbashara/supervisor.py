@@ -23,6 +23,11 @@ from mbashara.children import Child, ChildSpec, kill_group, start_time
 from mbashara.data import DataError, account, check_space, locked, prepare
 from mbashara.settings import Address, Settings
 
+TRUSTED = ("web", "work")
+NO_SECRETS = {
+    f"MBASHARA_{name}": "" for name in ("SMTP_URL", "OIDC_ISSUER", "OIDC_CLIENT_SECRET", "TIMESTAMP_PASSWORD")
+}  # fmt: skip
+"""For all others. Without a secret there is no issuer either, or the settings would miss it."""
 BACKLOG = 1024
 """Encoders that wait in the listening socket while media restarts."""
 OPEN_FILES = 65536
@@ -93,6 +98,8 @@ def specs(settings: Settings, rtmp_fd: int, viewers_fd: int, with_demo: bool) ->
 
     def ours(name: str, module: str, *pass_fds: int, **extra: str) -> ChildSpec:
         is_media = name.startswith("media")
+        if name not in TRUSTED:
+            extra |= NO_SECRETS
         return ChildSpec(
             name,
             [*python, module],
@@ -116,7 +123,7 @@ def _postgres(settings: Settings) -> ChildSpec:
     return ChildSpec(
         "postgres",
         postgres.fenced(settings),
-        settings.environment(),
+        {**settings.environment(), **NO_SECRETS},
         owner=account(),
         stop_signal=postgres.STOP_SIGNAL,
         stop_timeout_s=3.0,
@@ -126,7 +133,7 @@ def _postgres(settings: Settings) -> ChildSpec:
 def _edge(settings: Settings) -> ChildSpec:
     """nginx drops to an account by itself (its template says to which):
     only its master may bind port 80 or 443."""
-    return ChildSpec("edge", edge.command(settings), {}, prepare=partial(edge.write_configuration, settings))
+    return ChildSpec("edge", edge.command(settings), NO_SECRETS, prepare=partial(edge.write_configuration, settings))
 
 
 async def _stop_in_order(children: list[Child]) -> None:
