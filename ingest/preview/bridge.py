@@ -89,7 +89,7 @@ class SoundBridge:
             self.process_id = None
             with suppress(ProcessLookupError):
                 child.kill()
-            await child.wait()
+            await child.communicate()  # a pipe's worth at most; what is left in it would keep the pipe open
 
     async def _feed(self, child: Process) -> None:
         assert child.stdin is not None
