@@ -139,12 +139,13 @@ class Evening(NamedTuple):
 
 
 class Mended(NamedTuple):
-    """What `mbashara fixity run` said after faults, by location, and again once it had mended them; a file that is
-    damaged everywhere; and what a location that was emptied has after it was copied anew."""
+    """What `mbashara fixity run` said after faults, by location, and again once it had mended them, and where the
+    file of a `name` is damaged everywhere; and what a location that was emptied has after it was copied anew."""
 
     first: dict[str, dict[str, Any]]
     again: dict[str, dict[str, Any]]
     nowhere: dict[str, dict[str, Any]]
+    name: str
     anew: bool
     events: list[tuple[str, str]]
 
@@ -275,12 +276,13 @@ def mended(one: House, recording: str) -> Mended:
         server.execute("update recording set ledger_head = repeat('f', 64)")
     first = fixity(one)
     again = fixity(one)
-    kept = (here / "source/3.m4s").read_bytes()
+    last = max((here / "source").glob("*.m4s"), key=lambda path: int(path.stem))  # some before it may be gaps
+    kept, name = last.read_bytes(), f"source/{last.name}"
     for place in (here, arusha):
-        (place / "source/3.m4s").write_bytes(b"the same")
-    store.put_bytes(f"{recording}/source/3.m4s", b"the same", replace=True)
+        (place / name).write_bytes(b"the same")
+    store.put_bytes(f"{recording}/{name}", b"the same", replace=True)
     nowhere = fixity(one)
-    store.put_bytes(f"{recording}/source/3.m4s", kept, replace=True)
+    store.put_bytes(f"{recording}/{name}", kept, replace=True)
     store.close()
     events = [tuple(row) for row in one.rows("select kind, outcome from preservation_event order by id")]
     shutil.rmtree(arusha)
@@ -289,7 +291,7 @@ def mended(one: House, recording: str) -> Mended:
     assert told.returncode == 0, told
     until(one.are_whole, f"never whole again: {one.copies()}", 60)
     anew = verify(arusha).is_whole
-    return Mended(first, again, nowhere, anew, events)
+    return Mended(first, again, nowhere, name, anew, events)
 
 
 def fixity(one: House) -> dict[str, dict[str, Any]]:

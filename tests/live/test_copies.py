@@ -23,6 +23,6 @@ def check_mended(mended: kills_kit.Mended) -> None:
         ("local", "arusha", "wingu"), "whole"
     )
     assert {copy["fault"] for copy in mended.again.values()} == {None}
-    assert "3.m4s" in mended.nowhere["local"]["fault"] and mended.nowhere["wingu"]["state"] != "whole"
+    assert mended.name in mended.nowhere["local"]["fault"] and mended.nowhere["wingu"]["state"] != "whole"
     assert mended.anew
     assert mended.events.count(("recovery", "success")) == 4, "three files and a hash in the database"
