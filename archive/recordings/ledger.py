@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from archive.recordings.verify import CUSTODY_NAME, GENESIS, LEDGER_NAME
+from core.media.files import append_whole
 
 __all__ = ["CUSTODY_NAME", "GENESIS", "LEDGER_NAME", "Fact", "Ledger", "line_of", "make_fact", "read_facts"]
 
 Fact = dict[str, Any]
+_encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 TAIL_BYTES = 1 << 16
 """More than any line of ours has; others' are read back further."""
 
@@ -34,7 +36,7 @@ def make_fact(fact: str, unix_ms: float, **values: Any) -> Fact:
 
 def line_of(fact: Fact, previous: str) -> bytes:
     """The line of a fact that follows the line whose SHA-256 is `previous`, with its newline."""
-    return json.dumps({"prev": previous, **fact}, separators=(",", ":"), ensure_ascii=False).encode() + b"\n"
+    return _encode({"prev": previous, **fact}).encode() + b"\n"
 
 
 def hash_of(line: bytes) -> str:
@@ -48,9 +50,9 @@ class Ledger:
 
     def __init__(self, folder: Path, name: str = LEDGER_NAME) -> None:
         """Raises OSError."""
-        self._path = folder / name
+        self._path = str(folder / name)
         self._queued: list[bytes] = []
-        self.head = _mend(self._path)
+        self.head = _mend(folder / name)
 
     def append(self, fact: Fact) -> None:
         """Raises OSError when the disk refuses; the fact is not lost then."""
@@ -62,13 +64,7 @@ class Ledger:
     def flush(self) -> None:
         if not self._queued:
             return
-        data = b"".join(self._queued)
-        with self._path.open("ab", buffering=0) as file:
-            start = file.tell()
-            written = file.write(data)
-            if written != len(data):
-                os.truncate(self._path, start)
-                raise OSError(28, f"no space left for {self._path.name}")
+        append_whole(self._path, b"".join(self._queued))
         self._queued.clear()
 
 

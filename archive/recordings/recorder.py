@@ -19,7 +19,7 @@ import structlog
 
 from archive.recordings.ledger import Fact, Ledger, make_fact
 from core.media import hls
-from core.media.files import write_all
+from core.media.files import append_whole, write_all
 from core.media.packet import Buffer, Track
 from core.media.window import Cadence, Part, Segment, Storage
 
@@ -377,14 +377,9 @@ class RenditionRecorder:
         return header + "".join(hls.entries(earlier, self._recording.origin_ms, None))
 
     def _write_index(self) -> None:
-        path = self._folder / hls.PLAYLIST_NAME
         data = "".join(self._unwritten).encode()
         try:
-            with path.open("ab", buffering=0) as file:
-                start = file.tell()
-                if file.write(data) != len(data):
-                    os.truncate(path, start)
-                    raise OSError(28, "no space left for the index")
+            append_whole(f"{self._path}/{hls.PLAYLIST_NAME}", data)
         except OSError as error:
             self._recording.report(error, self._name)
             return

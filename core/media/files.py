@@ -21,6 +21,18 @@ def write_all(descriptor: int, pieces: Sequence[Buffer]) -> int:
     return size
 
 
+def append_whole(path: str, data: bytes) -> None:
+    """Appends all of it or nothing. Raises OSError (ENOSPC) where the disk takes only some."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    try:
+        written = os.write(descriptor, data)
+        if written < len(data):
+            os.ftruncate(descriptor, os.fstat(descriptor).st_size - written)
+            raise OSError(errno.ENOSPC, "no space left", path)
+    finally:
+        os.close(descriptor)
+
+
 def sync_file_system(folder: Path) -> None:
     """Returns when all that was written beside and below a folder is on the disk. Raises OSError."""
     descriptor = os.open(folder, os.O_RDONLY)
