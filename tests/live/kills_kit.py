@@ -274,19 +274,19 @@ def mended(one: House, recording: str) -> Mended:
     store.put_bytes(f"{recording}/source/2.m4s", b"cut", replace=True)
     with psycopg.connect(host=str(one.up.run / "postgres"), user="postgres", dbname="mbashara") as server:
         server.execute("update recording set ledger_head = repeat('f', 64)")
-    first = fixity(one)
-    again = fixity(one)
+    first = fixity(one, recording)
+    again = fixity(one, recording)
     last = max((here / "source").glob("*.m4s"), key=lambda path: int(path.stem))  # some before it may be gaps
     kept, name = last.read_bytes(), f"source/{last.name}"
     for place in (here, arusha):
         (place / name).write_bytes(b"the same")
     store.put_bytes(f"{recording}/{name}", b"the same", replace=True)
-    nowhere = fixity(one)
+    nowhere = fixity(one, recording)
     store.put_bytes(f"{recording}/{name}", kept, replace=True)
     store.close()
     events = [tuple(row) for row in one.rows("select kind, outcome from preservation_event order by id")]
     shutil.rmtree(arusha)
-    assert fixity(one)["arusha"]["state"] in ("faulty", "held")
+    assert fixity(one, recording)["arusha"]["state"] in ("faulty", "held")
     told = command(one.up.data, "fixity", "copy-anew", "arusha")
     assert told.returncode == 0, told
     until(one.are_whole, f"never whole again: {one.copies()}", 60)
@@ -294,9 +294,9 @@ def mended(one: House, recording: str) -> Mended:
     return Mended(first, again, nowhere, name, anew, events)
 
 
-def fixity(one: House) -> dict[str, dict[str, Any]]:
+def fixity(one: House, recording: str) -> dict[str, dict[str, Any]]:
     until(lambda: not one.rows("select 1 from recording_copy where papers_due and location <> 'local'"), "papers", 30)
-    told = command(one.up.data, "fixity", "run", "--json", locations_file=one.place / "locations.toml")
+    told = command(one.up.data, "fixity", "run", recording, "--json", locations_file=one.place / "locations.toml")
     return {copy["location"]: copy for copy in json.loads(told.stdout)}
 
 
