@@ -20,6 +20,8 @@ Told = dict[str, Any]
 
 OLD_STILL_S = 20.0
 """A picture is made anew each five seconds or so: an older one stands still, and is told so."""
+OLD_PUBLIC_STILL_S = 90.0
+"""Of those that viewers get, which are made once a minute while no staff look."""
 
 
 class Still(Enum):
@@ -89,13 +91,13 @@ class Studio:
 
     def has_public_still(self, slug: str) -> bool:
         """Whether there is one of what is on the channel's air now."""
-        return still_of(self.live / slug / "still.jpg") is Still.FRESH
+        return still_of(self.live / slug / "still.jpg", OLD_PUBLIC_STILL_S) is Still.FRESH
 
 
-def still_of(path: Path) -> Still:
+def still_of(path: Path, old_s: float = OLD_STILL_S) -> Still:
     """Of the file of a feed's picture."""
     try:
         age_s = time.time() - path.stat().st_mtime
     except OSError:
         return Still.NONE
-    return Still.OLD if age_s > OLD_STILL_S else Still.FRESH
+    return Still.OLD if age_s > old_s else Still.FRESH

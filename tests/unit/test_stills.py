@@ -10,14 +10,17 @@ from typing import Any
 import imageio_ffmpeg
 import pytest
 
+from core.database import open_engine
 from core.media import flv
 from core.media.packet import Packet, VideoTrack
 from core.web.i18n import Language
-from ingest.console import OLD_STILL_S, Answer, Still, still_of
+from ingest.console import OLD_STILL_S, Answer, Still, Studio, still_of
 from ingest.console.cards import Facts, FeedFacts
+from ingest.console.load import Load
 from ingest.console.queries import OnWall
+from mbashara.media_processes import MediaProcesses
 from mbashara.settings import Settings
-from mbashara.stills import Stills, step_back
+from mbashara.stills import RESTING_S, ROUND_S, Stills, step_back
 from tests.unit.site_kit import make_site
 from transcode.stills.decode import HEIGHT, WIDTH, decode
 from transcode.stills.keyframe import keyframe_file
@@ -133,6 +136,19 @@ def test_a_picture_that_stands_still_is_told_as_old(tmp_path: Path, age_s: float
     )
     html = site.macro(Language.SW, "ingest/console/card.html", "card")(card)
     assert ("<img" in html, "Picha ya zamani" in html) == (still is not Still.NONE, still is Still.OLD)
+
+
+def test_viewers_have_a_picture_also_while_no_staff_look(tmp_path: Path) -> None:
+    """It is made once a minute then: one that is almost due is still shown, one that is long due is not."""
+    engine, media = open_engine("postgresql:///nothing"), MediaProcesses(Settings(data=tmp_path))
+    studio = Studio(engine, media, b"", "", tmp_path, tmp_path, lambda: Load((), 0, 0, 0, 0, 0))
+    file = tmp_path / "ikulu" / "still.jpg"
+    file.parent.mkdir()
+    assert not studio.has_public_still("ikulu")
+    for age_s, is_shown in ((1, True), (RESTING_S + 2 * ROUND_S, True), (3 * RESTING_S, False)):
+        file.touch()
+        os.utime(file, (made_s := time.time() - age_s, made_s))
+        assert studio.has_public_still("ikulu") == is_shown
 
 
 @pytest.mark.skipif(not Path("/proc/self/autogroup").exists(), reason="this kernel does not weigh sessions")
