@@ -23,7 +23,7 @@ from core.webhooks.tables import Event, WebhookDelivery, WebhookEndpoint
 from tests.live.staff_kit import BY, PEPPER, added
 from tests.up import until
 
-RULES = Rules(timeout_s=2.0, first_wait_s=0.2, give_up_s=0.7, insecure=True)
+RULES = Rules(timeout_s=4.0, first_wait_s=0.2, give_up_s=0.7, insecure=True)
 
 
 @dataclass(frozen=True, slots=True)
