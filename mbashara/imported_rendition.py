@@ -1,9 +1,9 @@
 """One rendition of a file that is imported: a packager and its recorder. A broadcast's (rendition.py) has viewers."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from archive.recordings.recorder import Recording, RenditionRecorder
-from core.media.packet import Buffer, Kind, Track
+from core.media.packet import Kind, Track
 from core.media.window import Part, Segment
 from mbashara.listing import tell_rendition
 from player.playlist import Rendition as Listed
@@ -54,7 +54,7 @@ class ImportedRendition:
         self._track = track
         self._recorder.on_init(number, track, data)
 
-    def on_part(self, segment: Segment, part: Part, data: Sequence[Buffer]) -> None:
+    def on_part(self, segment: Segment, part: Part, data: bytes) -> None:
         self._recorder.on_part(segment, part, data)
 
     def on_complete(self, segment: Segment) -> None:

@@ -78,7 +78,7 @@ class Levels:
     def _write(self) -> None:
         self._written_s = time.monotonic()
         with suppress(OSError):  # the memory folder is full: levels are old then
-            replace_file(str(self._settings.levels_file), [json.dumps(self._measured).encode()])
+            replace_file(str(self._settings.levels_file), json.dumps(self._measured).encode())
 
 
 def is_looked_at(settings: Settings) -> bool:

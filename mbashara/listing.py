@@ -44,7 +44,7 @@ class Listing:
         self._written = listing
         live = _listed(shown, f"{self._broadcast}/")
         for name, render in MULTIVARIANTS:
-            replace_file(str(self._folder / name), [render(live).encode()])
+            replace_file(str(self._folder / name), render(live).encode())
         write_multivariants(recording, _listed(renditions, ""))
         for one in renditions:
             _announce(recording, one)

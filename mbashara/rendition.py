@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from archive.recordings.recorder import Recording, RenditionRecorder
-from core.media.packet import Buffer, Kind, Track
+from core.media.packet import Kind, Track
 from core.media.window import LiveWindow, Part, Segment, Storage
 from player.files import RenditionFiles
 from player.playlist import Rendition as Listed
@@ -66,7 +66,7 @@ class Rendition:
         self._recorder.on_init(number, track, data)
         self.window.on_init(number, track, data)
 
-    def on_part(self, segment: Segment, part: Part, data: Sequence[Buffer]) -> None:
+    def on_part(self, segment: Segment, part: Part, data: bytes) -> None:
         self.files.on_part(segment, part, data)
         self._recorder.on_part(segment, part, data)
         self.window.on_part(segment, part, data)

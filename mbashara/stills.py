@@ -78,10 +78,10 @@ class Stills:
         if picture is None:
             log.info("no picture of a keyframe", channel=name[0], role=name[1], bytes=len(keyframe.body))
             return
-        replace_file(str(self._settings.stills / f"{name[0]}.{name[1]}.jpg"), [picture])
+        replace_file(str(self._settings.stills / f"{name[0]}.{name[1]}.jpg"), picture)
         if _is_on_air(keyframe):
             public = self._public(name[0])
-            replace_file(str(public), [picture])
+            replace_file(str(public), picture)
             # Media takes it away when the broadcast ends: an end before it lay there is seen now, a later one does.
             if not _is_on_air(self._keyframe(name)):
                 public.unlink(missing_ok=True)

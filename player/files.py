@@ -3,13 +3,13 @@
 import contextlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from core.media.files import write_all
 from core.media.hls import PLAYLIST_NAME, part_name, segment_name
-from core.media.packet import Buffer, Track
+from core.media.packet import Track
 from core.media.window import LiveWindow, Part, Segment
 from player.playlist import MediaPlaylist
 
@@ -17,7 +17,7 @@ STILL_NAME = "still.jpg"
 """Beside a channel's playlists: a picture of what is on the air, some seconds old."""
 
 
-def replace_file(path: str, data: Sequence[Buffer]) -> None:
+def replace_file(path: str, data: bytes) -> None:
     """Writes a small file at once or not at all: whoever opens it sees the old or the new one."""
     fresh = path + ".new"
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
@@ -46,7 +46,7 @@ class RenditionFiles:
     def on_init(self, number: int, track: Track, data: bytes) -> None:
         """Initialization segments are files of the recording."""
 
-    def on_part(self, segment: Segment, part: Part, data: Sequence[Buffer]) -> None:
+    def on_part(self, segment: Segment, part: Part, data: bytes) -> None:
         if not part.gap:
             # Nobody asks for a part before the playlist or a hint names it, and hints wait for the window.
             replace_file(f"{self._folder}/{part_name(segment.msn, part.number)}", data)
@@ -68,7 +68,7 @@ class RenditionFiles:
         return b"".join(Path(self._folder, name).read_bytes() for name in names)
 
     def keep_in_memory(self, segment: Segment, data: bytes) -> None:
-        replace_file(f"{self._folder}/{segment_name(segment.msn)}", [data])
+        replace_file(f"{self._folder}/{segment_name(segment.msn)}", data)
 
     def drop_segment(self, segment: Segment) -> None:
         """The segment left the window: so does its copy in memory, if it had one."""
@@ -81,13 +81,13 @@ class RenditionFiles:
                     os.unlink(f"{self._folder}/{part_name(segment.msn, part.number)}")
 
     def _write_playlist(self, window: LiveWindow) -> None:
-        replace_file(f"{self._folder}/{PLAYLIST_NAME}", [self.playlist.full().encode()])
+        replace_file(f"{self._folder}/{PLAYLIST_NAME}", self.playlist.full().encode())
 
 
 def write_state(folder: Path, state: Mapping[str, Any]) -> None:
     """A channel's state.json, which players poll while nothing is on the air."""
     folder.mkdir(parents=True, exist_ok=True)
-    replace_file(str(folder / "state.json"), [json.dumps(state, separators=(",", ":")).encode()])
+    replace_file(str(folder / "state.json"), json.dumps(state, separators=(",", ":")).encode())
 
 
 def read_state(folder: Path) -> dict[str, Any]:

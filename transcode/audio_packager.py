@@ -1,7 +1,5 @@
 """The packager of AAC (packager.py)."""
 
-from collections.abc import Sequence
-
 from core.media import fmp4
 from core.media.packet import AudioTrack, Buffer, Packet, Track
 from core.media.window import Cadence, RenditionSink
@@ -88,7 +86,7 @@ class AudioPackager(Packager):
                 segment.start_ms = self.end_ms
         self._anchored = True
 
-    def _add_part(self, duration: int, independent: bool, gap: bool, data: Sequence[Buffer]) -> None:
+    def _add_part(self, duration: int, independent: bool, gap: bool, data: bytes) -> None:
         super()._add_part(duration, independent, gap, data)
         self._anchored &= not gap
 
@@ -148,7 +146,7 @@ class AudioPackager(Packager):
     def _flush(self) -> None:
         self._close_part()
 
-    def _fragment(self) -> tuple[list[Buffer], bool]:
+    def _fragment(self) -> tuple[bytes, bool]:
         data = fmp4.audio_fragment(self._sequence, self._part_start, self._frame, self._sizes, self._payloads)
         self._sizes, self._payloads = [], []
         return data, True

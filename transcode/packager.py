@@ -8,7 +8,6 @@ goes on with a gap.
 """
 
 from collections import deque
-from collections.abc import Sequence
 
 from core.media import fmp4
 from core.media.packet import Buffer, Packet, Track
@@ -172,8 +171,8 @@ class Packager:
         """Ends the open part, with what is pending in it."""
         raise NotImplementedError
 
-    def _fragment(self) -> tuple[list[Buffer], bool]:
-        """The open part's bytes in pieces, and whether it holds an independent frame. Empties it."""
+    def _fragment(self) -> tuple[bytes, bool]:
+        """The open part's bytes, and whether it holds an independent frame. Empties it."""
         raise NotImplementedError
 
     # Segments and parts.
@@ -204,10 +203,10 @@ class Packager:
         self._add_part(duration, independent, False, data)
         self._part_start = self._end
 
-    def _add_part(self, duration: int, independent: bool, gap: bool, data: Sequence[Buffer]) -> None:
+    def _add_part(self, duration: int, independent: bool, gap: bool, data: bytes) -> None:
         segment = self._segment
         assert segment is not None
-        part = Part(len(segment.parts), duration / self._timescale, independent, gap, segment.size, sum(map(len, data)))
+        part = Part(len(segment.parts), duration / self._timescale, independent, gap, segment.size, len(data))
         segment.parts.append(part)
         segment.size += part.size
         self._sink.on_part(segment, part, data)
@@ -220,7 +219,7 @@ class Packager:
         if not segment.parts:
             # Nothing fell into it. A segment without duration is not legal: the next one takes its place.
             self._segment = segment
-            self._add_part(1, False, True, ())
+            self._add_part(1, False, True, b"")
             self._segment = None
             self._end = self._part_start = self._end + 1
         segment.duration_s = segment.content_s
@@ -300,5 +299,5 @@ class Packager:
     def _gap_parts(self, until: int, exactly: bool) -> None:
         while (left := until - self._end) > 0 and (exactly or left >= self._part_ticks):
             step = min(self._part_ticks, left)
-            self._add_part(step, False, True, ())
+            self._add_part(step, False, True, b"")
             self._end = self._part_start = self._end + step

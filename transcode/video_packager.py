@@ -1,7 +1,7 @@
 """The packager of H.264 (packager.py)."""
 
 from core.media import fmp4
-from core.media.packet import Buffer, Packet, Track, VideoTrack
+from core.media.packet import Packet, Track, VideoTrack
 from core.media.window import Cadence, RenditionSink
 from transcode.packager import Packager
 from transcode.timeline import Cut, Timeline
@@ -134,7 +134,7 @@ class VideoPackager(Packager):
         super()._advance(cut, start)
         self._needs_key = needs_key
 
-    def _fragment(self) -> tuple[list[Buffer], bool]:
+    def _fragment(self) -> tuple[bytes, bool]:
         data = fmp4.video_fragment(self._sequence, self._part_start, self._samples, self._payloads)
         independent, self._has_key = self._has_key, False
         self._samples, self._payloads = [], []

@@ -12,7 +12,7 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import structlog
@@ -20,7 +20,7 @@ import structlog
 from archive.recordings.ledger import Fact, Ledger, make_fact
 from core.media import hls
 from core.media.files import append_whole, write_all
-from core.media.packet import Buffer, Track
+from core.media.packet import Track
 from core.media.window import Cadence, Part, Segment, Storage
 
 log = structlog.get_logger()
@@ -227,7 +227,7 @@ class RenditionRecorder:
     def on_init(self, number: int, track: Track, data: bytes) -> None:
         self._put(len(data), lambda: self._write_init(number, data))
 
-    def on_part(self, segment: Segment, part: Part, data: Sequence[Buffer]) -> None:
+    def on_part(self, segment: Segment, part: Part, data: bytes) -> None:
         if part.gap:
             return
         msn = segment.msn
@@ -268,18 +268,17 @@ class RenditionRecorder:
             return
         self._tell_file(hls.init_name(number), len(data), hashlib.sha256(data).hexdigest())
 
-    def _append(self, msn: int, data: Sequence[Buffer]) -> None:
+    def _append(self, msn: int, data: bytes) -> None:
         if msn == self._failed_msn:
             return
         try:
             if self._file is None or self._open_msn != msn:
                 self._file = os.open(self._partial(msn), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o644)
                 self._open_msn, self._open_bytes, self._digest = msn, 0, hashlib.sha256()
-            written = write_all(self._file, data)
-            self._recording.size += written
-            self._open_bytes += written
-            for piece in data:
-                self._digest.update(piece)
+            write_all(self._file, data)
+            self._recording.size += len(data)
+            self._open_bytes += len(data)
+            self._digest.update(data)
         except OSError as error:
             self._recording.report(error, self._name)
             self._fail(msn)

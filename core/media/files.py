@@ -1,24 +1,15 @@
-"""Writing what is in pieces to a file, whole or not at all; and to the disk itself."""
+"""Writing to a file, whole or not at all; and to the disk itself."""
 
 import ctypes
 import errno
 import os
-from collections.abc import Sequence
 from pathlib import Path
 
-from core.media.packet import Buffer
 
-IOV_MAX = 1024  # pieces in one call (Linux)
-
-
-def write_all(descriptor: int, pieces: Sequence[Buffer]) -> int:
-    """Writes all pieces and returns their size in bytes. Raises OSError (ENOSPC) where the disk takes only some."""
-    size = sum(map(len, pieces))
-    if len(pieces) > IOV_MAX:
-        pieces = [b"".join(pieces)]
-    if os.writev(descriptor, pieces) < size:
+def write_all(descriptor: int, data: bytes) -> None:
+    """Raises OSError (ENOSPC) where the disk takes only some."""
+    if os.write(descriptor, data) < len(data):
         raise OSError(errno.ENOSPC, "no space left")
-    return size
 
 
 def append_whole(path: str, data: bytes) -> None:

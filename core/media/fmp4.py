@@ -87,8 +87,8 @@ def _descriptor(tag: int, *parts: bytes) -> bytes:
     return bytes((tag, 0x80 | size >> 21 & 127, 0x80 | size >> 14 & 127, 0x80 | size >> 7 & 127, size & 127)) + body
 
 
-def video_fragment(sequence: int, decode_time: int, samples: Sequence[int], payloads: Sequence[Buffer]) -> list[Buffer]:
-    """One video fragment, in pieces to write in turn. `samples` is flat, four a sample: duration, size, flags,
+def video_fragment(sequence: int, decode_time: int, samples: Sequence[int], payloads: Sequence[Buffer]) -> bytes:
+    """One video fragment. `samples` is flat, four a sample: duration, size, flags,
     composition offset & 2^32-1."""
     count = len(payloads)
     table = struct.pack(f">{len(samples)}I", *samples)
@@ -97,8 +97,8 @@ def video_fragment(sequence: int, decode_time: int, samples: Sequence[int], payl
 
 def audio_fragment(
     sequence: int, decode_time: int, frame_samples: int, sizes: Sequence[int], payloads: Sequence[Buffer]
-) -> list[Buffer]:
-    """One audio fragment, in pieces like a video fragment: every sample lasts `frame_samples` and is a sync sample."""
+) -> bytes:
+    """One audio fragment: every sample lasts `frame_samples` and is a sync sample."""
     defaults = struct.pack(">II", frame_samples, KEY_SAMPLE)
     table = struct.pack(f">{len(sizes)}I", *sizes)
     return _fragment(sequence, decode_time, defaults, 0x020028, _AUDIO_TRUN_FLAGS, len(sizes), table, payloads)
@@ -107,8 +107,9 @@ def audio_fragment(
 def _fragment(
     sequence: int, decode_time: int, defaults: bytes, tfhd_flags: int, trun_flags: int, count: int, table: bytes,
     payloads: Sequence[Buffer],
-) -> list[Buffer]:  # fmt: skip
-    """Packs `moof` in few calls, as it is made for every part, and copies no payload.
+) -> bytes:  # fmt: skip
+    """Packs `moof` in few calls, as it is made for every part. Payloads are copied this once: whoever writes or hashes
+    a part then does it in one call, where a call for each packet costs more than the copy.
     tfhd_flags hold default-base-is-moof (CMAF 7.5.16)."""
     tfhd_bytes = 16 + len(defaults)
     trun_bytes = 20 + len(table)
@@ -122,7 +123,7 @@ def _fragment(
     times = struct.pack(
         ">I4sIQI4sIII", 20, b"tfdt", 0x01000000, decode_time, trun_bytes, b"trun", trun_flags, count, moof_bytes + 8
     )
-    return [b"".join((head, defaults, times, table, struct.pack(">I4s", media_bytes + 8, b"mdat"))), *payloads]
+    return b"".join((head, defaults, times, table, struct.pack(">I4s", media_bytes + 8, b"mdat"), *payloads))
 
 
 @dataclass(frozen=True, slots=True)

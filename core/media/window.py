@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import NamedTuple, Protocol
 
-from core.media.packet import Buffer, Kind, Track
+from core.media.packet import Kind, Track
 
 WAKE_S = 1.0
 
@@ -64,12 +64,12 @@ class Segment:
 class RenditionSink(Protocol):
     """What a packager tells. Called on the loop, in this order; must not block.
 
-    `on_part` gives the part's bytes in pieces (none for a gap), already counted in `segment`. After a group of calls
+    `on_part` gives the part's bytes (none for a gap), already counted in `segment`. After a group of calls
     that belong together comes one `commit`, the moment at which viewers may see them.
     """
 
     def on_init(self, number: int, track: Track, data: bytes) -> None: ...
-    def on_part(self, segment: Segment, part: Part, data: Sequence[Buffer]) -> None: ...
+    def on_part(self, segment: Segment, part: Part, data: bytes) -> None: ...
     def on_complete(self, segment: Segment) -> None: ...
     def on_end(self) -> None: ...
     def commit(self) -> None: ...
@@ -182,7 +182,7 @@ class LiveWindow:
     def on_init(self, number: int, track: Track, data: bytes) -> None:
         self.track = track
 
-    def on_part(self, segment: Segment, part: Part, data: Sequence[Buffer]) -> None:
+    def on_part(self, segment: Segment, part: Part, data: bytes) -> None:
         self.open = segment
 
     def on_complete(self, segment: Segment) -> None:

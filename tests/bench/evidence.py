@@ -101,7 +101,7 @@ async def _ending(place: Path, hours: float) -> tuple[float, float, int]:
         for msn in range(count):
             for rendition in renditions:
                 segment = Segment(msn, msn * SEGMENT_S * 1000, False, 0, 0, duration_s=SEGMENT_S, size=8)
-                rendition.on_part(segment, Part(0, SEGMENT_S, True, False, 0, 8), [msn.to_bytes(8, "big")])
+                rendition.on_part(segment, Part(0, SEGMENT_S, True, False, 0, 8), msn.to_bytes(8, "big"))
                 rendition.on_complete(segment)
             if msn % 100 == 0:
                 await recorder.written()

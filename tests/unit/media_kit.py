@@ -1,10 +1,9 @@
 """Synthetic packets and a sink that remembers: what unit tests of the packager and the playlists stand on."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from core.media.codecs import audio_track
-from core.media.packet import AudioTrack, Buffer, Kind, Packet, Track, VideoTrack
+from core.media.packet import AudioTrack, Kind, Packet, Track, VideoTrack
 from core.media.window import Part, Segment
 
 SPS_360P30 = bytes.fromhex("674d401eda0280bfe5c044000003000400000300f23c58ba80")
@@ -47,11 +46,11 @@ class Sink:
         assert number == len(self.inits)
         self.inits.append(track)
 
-    def on_part(self, segment: Segment, part: Part, data: Sequence[Buffer]) -> None:
-        assert part.size == sum(map(len, data))
+    def on_part(self, segment: Segment, part: Part, data: bytes) -> None:
+        assert part.size == len(data)
         assert part.gap == (not data)
         self.parts.append((segment.msn, part))
-        self.data += b"".join(data)
+        self.data += data
 
     def on_complete(self, segment: Segment) -> None:
         self.segments.append(segment)

@@ -368,7 +368,7 @@ def video_part(sequence: int, decode_time: int, is_key: bool, frames: int = 5, f
     for index in range(frames):
         flags = fmp4.KEY_SAMPLE if is_key and not index else fmp4.DELTA_SAMPLE
         samples += [frame_ticks, 10, flags, 0]
-    return b"".join(fmp4.video_fragment(sequence, decode_time, samples, [b"0123456789"] * frames))
+    return fmp4.video_fragment(sequence, decode_time, samples, [b"0123456789"] * frames)
 
 
 def segment_and_parts() -> tuple[conformance.Segment, dict[str, bytes]]:
