@@ -1,9 +1,10 @@
 """CPU and memory per 4 Mbit/s 720p stream: `mbashara up` (ladder off) beside nginx-rtmp making HLS.
 
-    python -m tests.bench.ingest_cpu [--streams 50] [--seconds 30] [--only nginx|mbashara] [--linearity]
+    python -m tests.bench.ingest_cpu [--streams 50] [--seconds 30] [--only nginx|mbashara] [--linearity] [--floor]
 
 Both servers are fed at once by two publishers of the same kind, so that whatever else the two shared cores do
-meets both alike; CPU time is read from /proc, where it counts only what each process tree itself used.
+meets both alike; CPU time is read from /proc, where it counts only what each process tree itself used. A third with
+--floor (floor.c): what the system's calls and SHA-256 cost alone.
 """
 
 import argparse
@@ -122,7 +123,7 @@ def _feed(url: str, keys: list[str], seconds: float, connected: Barrier) -> None
     sys.exit(report.late_max_s > _LATE_S)
 
 
-def run(streams: int, seconds: float, only: str | None, folder: Path) -> list[Cost]:
+def run(streams: int, seconds: float, only: str | None, folder: Path, *, floor: bool = False) -> list[Cost]:
     with ExitStack() as stack:
         sides = []
         if only != "mbashara":
@@ -131,6 +132,8 @@ def run(streams: int, seconds: float, only: str | None, folder: Path) -> list[Co
             settings = {"MBASHARA_LADDER": "off"}
             up = stack.enter_context(servers.mbashara(folder / "data", settings))
             sides.append(_mbashara_side(up, streams))
+        if floor:
+            sides.append(_floor_side(stack.enter_context(servers.floor(folder / "floor", streams)), streams))
         return measure(sides, seconds)
 
 
@@ -145,20 +148,26 @@ def _mbashara_side(server: servers.Mbashara, streams: int) -> Side:
     return Side("mbashara", server.rtmp_url, keys, ours, server.data / "recordings", server.run_dir)
 
 
+def _floor_side(server: servers.Floor, streams: int) -> Side:
+    keys = [f"s{index}" for index in range(streams)]
+    return Side("floor", server.rtmp_url, keys, lambda: procs.tree(server.pid), server.disk, server.memory)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.ingest_cpu")
     parser.add_argument("--streams", type=int, default=50)
     parser.add_argument("--seconds", type=float, default=30)
     parser.add_argument("--only", choices=("nginx", "mbashara"))
     parser.add_argument("--linearity", action="store_true", help="also 10, 25 and 100 streams")
+    parser.add_argument("--floor", action="store_true", help="also what no server can do without: floor.c")
     options = parser.parse_args()
     loads = sorted({10, 25, options.streams, 100}) if options.linearity else [options.streams]
     for streams in loads:
         with tempfile.TemporaryDirectory(prefix="mbashara-bench-") as folder:
-            costs = run(streams, options.seconds, options.only, Path(folder))
+            costs = run(streams, options.seconds, options.only, Path(folder), floor=options.floor)
         for cost in costs:
             print(cost, flush=True)
-        if len(costs) == 2:
+        if options.only is None:
             ratio = costs[1].cpu_percent_per_stream / costs[0].cpu_percent_per_stream
             print(f"ratio {ratio:.2f} (target: at most 0.8)")
 

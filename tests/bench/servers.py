@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from getpass import getuser
 from pathlib import Path
@@ -48,6 +48,14 @@ class NginxRtmp:
     pid: int
     rtmp_url: str
     folder: Path
+
+
+@dataclass(slots=True, frozen=True)
+class Floor:
+    pid: int
+    rtmp_url: str
+    disk: Path
+    memory: Path
 
 
 @dataclass(slots=True, frozen=True)
@@ -90,6 +98,28 @@ def nginx_rtmp(folder: Path) -> Iterator[NginxRtmp]:
     with _ended(process):
         _await_port(process, port)
         yield NginxRtmp(process.pid, f"rtmp://127.0.0.1:{port}/live", folder)
+
+
+@contextmanager
+def floor(folder: Path, streams: int) -> Iterator[Floor]:
+    """floor.c, built here."""
+    program, port = folder / "floor", free_port()
+    made = Floor(0, f"rtmp://127.0.0.1:{port}/live", folder / "disk", Path(f"/dev/shm/mbashara-floor-{port}"))
+    made.disk.mkdir(parents=True)
+    source = Path(__file__).with_name("floor.c")
+    try:
+        subprocess.run(["cc", "-O2", "-o", program, source, "-lcrypto"], check=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise Missing("floor.c can't be built (Debian: gcc libssl-dev)") from error
+    made.memory.mkdir()
+    command = [program, str(port), made.memory, made.disk, str(streams)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        with _ended(process):
+            _await_ready(process, "floor")
+            yield replace(made, pid=process.pid)
+    finally:
+        shutil.rmtree(made.memory, ignore_errors=True)
 
 
 @contextmanager
@@ -145,4 +175,4 @@ def _await_ready(process: subprocess.Popen[str], log: str) -> None:
     for line in process.stdout:  # ends when the supervisor does
         if line.startswith("ready"):
             return
-    raise Missing(f"mbashara up ended before it was ready, see {log}")
+    raise Missing(f"it ended before it was ready, see {log}")
