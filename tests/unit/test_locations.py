@@ -1,10 +1,13 @@
 """locations.toml: what it may say, and that every refusal is one line with file, location and field, and no secret."""
 
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
 
 from archive.recordings.locations.config import FolderLocation, LocationError, S3Location, read_locations
+from mbashara.cli.common import UserError
+from mbashara.cli.locations import location_forget
 from mbashara.places import Places
 from mbashara.settings import Settings
 
@@ -155,3 +158,17 @@ def test_a_folder_that_can_be_none_stops_no_other(file: Path, tmp_path: Path, fo
     file.write_text(FOLDER)
     places.read(10)
     assert (list(places.stores), places.trouble) == (["local", "pili"], "")
+
+
+def test_only_a_place_that_is_out_of_the_file_for_good_is_forgotten(file: Path, tmp_path: Path) -> None:
+    """The work process must have read so first: it would want copies there again."""
+    settings, asked = Settings(data=tmp_path), Namespace(name="pili", reason="imefungwa", even_so=True)
+    file.write_text(FOLDER)
+    with pytest.raises(UserError, match="pili is in use"):
+        location_forget(settings, asked)
+    file.write_text("")
+    with pytest.raises(UserError, match="was changed just now: ask again in 30 seconds"):
+        location_forget(settings, asked)
+    file.unlink()
+    with pytest.raises(UserError, match="there is no "):
+        location_forget(settings, asked)
