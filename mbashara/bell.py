@@ -22,7 +22,7 @@ ALL_S = 30.0
 """So often everyone is rung for, come what may, and the questions are put anew: one that has no answer, as it takes too
 long or is wrong, only makes everyone late."""
 Question = Callable[[], ColumnElement[Any]]
-"""It may name NOW; of what else it names it has what there is when it is put."""
+"""It may name NOW; of what else it names it has what there is when it is put, see `put_anew`."""
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("mbashara.bell")
 
@@ -35,12 +35,17 @@ class Bell:
         self._questions: list[tuple[threading.Event, Question]] = []
         self._away = False
         self._all_s = -math.inf
+        self._stale = threading.Event()
 
     def on(self, *questions: Question) -> threading.Event:
         """Is set while the answer to one of the questions is true, and whenever one changes."""
         rung = threading.Event()
         self._questions += [(rung, question) for question in questions]
         return rung
+
+    def put_anew(self) -> None:
+        """Something that questions name has changed: they are put anew, and everyone is rung for. From any thread."""
+        self._stale.set()
 
     def start(self, stopping: threading.Event) -> None:
         threading.Thread(target=self._run, args=(stopping,), name="bell", daemon=True).start()
@@ -71,8 +76,9 @@ class Bell:
         known: list[Any] = [None] * len(self._questions)
         asked = None
         while not stopping.is_set():
-            is_for_all = asked is None or time.monotonic() - self._all_s >= ALL_S
+            is_for_all = asked is None or self._stale.is_set() or time.monotonic() - self._all_s >= ALL_S
             if asked is None or is_for_all:
+                self._stale.clear()  # first: what changes from now on makes it stale again
                 asked = self._put()
             given = {**asked.parameters, "now": datetime.now(UTC)}
             answers = list(connection.exec_driver_sql(asked.statement, given).one())

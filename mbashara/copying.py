@@ -4,6 +4,7 @@ turn each. Who is killed in a turn takes it up again, and finds at the store wha
 
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -51,6 +52,8 @@ class Copier:
     """Locations whose last turn failed: one turn at a time tries them."""
     begun: set[str] = field(default_factory=set)
     woken: threading.Event = field(default_factory=threading.Event)
+    tell_changed: Callable[[], None] = lambda: None
+    """Is called when the places are others than before."""
     is_news: bool = False
     """A recording was closed since the last full round."""
     forgot_s: float = -FORGET_S
@@ -60,8 +63,8 @@ class Copier:
     def round(self, is_full: bool) -> None:
         now = datetime.now(UTC)
         is_full, self.is_news = is_full or self.is_news, False
-        if is_full:
-            self.places.read()
+        if is_full and self.places.read(time.monotonic()):
+            self.tell_changed()
         names = list(self.places.stores)
         with transaction(self.engine) as session:
             if is_full:
@@ -169,10 +172,11 @@ def prepare(settings: Settings, engine: Engine) -> Copier:
     no other work."""
     global _copier
     _copier = Copier(settings, engine, Places(settings))
-    _copier.places.read()
+    _copier.places.read(time.monotonic())
     return _copier
 
 
 def start(copier: Copier, bell: Bell, stopping: threading.Event) -> None:
+    copier.tell_changed = bell.put_anew
     copier.woken = bell.on(lambda: copies.is_due(list(copier.places.stores)))
     serve("copier", copier.woken, copier.round, FULL_S, stopping)

@@ -2,6 +2,9 @@
 
 Read again every few seconds. Whoever copies, reads or mends holds the same two dictionaries, so what is written there
 counts from their next turn on; they look at copies of them, as a dictionary may change while they go through it.
+
+A place goes only after two reads: an editor may save the file by emptying it first, and an order of that moment would
+be over. What is new in it, or changed, counts at once.
 """
 
 from dataclasses import dataclass, field
@@ -12,6 +15,10 @@ from archive.recordings.locations.config import Location, LocationError, local, 
 from archive.recordings.locations.opening import open_store
 from archive.recordings.locations.store import Store
 from mbashara.settings import Settings
+
+GONE_S = 1.0
+"""Between a read that names a place no more and the one by which it goes, at least: some reads follow each other at
+once."""
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("mbashara.places")
 
@@ -27,8 +34,11 @@ class Places:
     trouble: str = ""
     """Why the file can't be used; what it said before counts until it can."""
     _known: dict[str, Location] = field(default_factory=dict)
+    _missed_s: dict[str, float] = field(default_factory=dict)
+    """Places that are named no more, and since when that is known."""
 
-    def read(self) -> None:
+    def read(self, now_s: float) -> bool:
+        """At this moment of a clock that is never set back. Whether anything changed."""
         here = local(self.settings.recordings)
         try:
             named = read_locations(self.settings.locations, self.settings.recordings)
@@ -41,10 +51,14 @@ class Places:
             named = tuple(one for name, one in self._known.items() if name != here.name)
             opened = {} if self._known else {here.name: open_store(here)}
         found = {one.name: one for one in (here, *named)}
+        self._missed_s = {name: self._missed_s.get(name, now_s) for name in self._known if name not in found}
+        found |= {name: self._known[name] for name, at_s in self._missed_s.items() if now_s - at_s < GONE_S}
         for name, store in opened.items():
             self.stores[name], self.pace_days[name] = store, found[name].fixity_days
         for name in self._known.keys() - found.keys():
             del self.stores[name], self.pace_days[name]
-        if self._known and found != self._known:
+        is_changed = found != self._known
+        if self._known and is_changed:
             log.info("locations changed", now=list(found))
         self._known = found
+        return is_changed

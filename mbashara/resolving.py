@@ -10,8 +10,10 @@ from typing import Any
 import structlog
 from dbos import DBOS
 from dbos import error as dbos_error
+from sqlalchemy.orm import Session
 
-from archive.recordings import contradiction, resolve, signatures
+from archive.recordings import contradiction, custody, resolve, signatures
+from archive.recordings.contradiction import Catalogue
 from archive.recordings.judge import Judgement
 from archive.recordings.repair import examine_all
 from archive.recordings.resolve import Turn
@@ -47,12 +49,18 @@ class Resolver:
         found = examine_all(known.stores, judgement)
         with transaction(self.fixity.engine) as session:
             held = resolve.is_on_hold(session, turn.recording_id)
+            catalogue = self.catalogue(session, known)
         scratch, location = self.fixity.scratch(), turn.location
         plan = make_plan(known.stores, judgement, found, scratch, location, lost=known.lost, is_on_hold=held)
         plan = not_lost(plan, known.copied.keys() - known.stores.keys())
         if location not in known.stores or plan.hold is None:
             return plan
-        return contradiction.tell(plan, judgement, self.judge_others(known, location), known.stores[location])
+        return contradiction.tell(
+            plan, judgement, self.judge_others(known, location), known.stores[location], catalogue
+        )
+
+    def catalogue(self, session: Session, known: Known) -> Catalogue:
+        return Catalogue(known.ledger_bytes, known.ledger_head, custody.lines(session, known.recording_id))
 
     def judge_others(self, known: Known, location: str) -> Judgement:
         others = {name: store for name, store in known.stores.items() if name != location}
@@ -86,8 +94,9 @@ class Resolver:
             with transaction(engine) as session:
                 if signatures.lock(session, turn.recording_id).disposed_at is not None:
                     return Carried(failed=["the recording was destroyed by order"])
-                others = self.judge_others(known, turn.location)
-                return contradiction.set_aside(known.stores, others, self.fixity.scratch(), plan, turn.location)
+                others, catalogue = self.judge_others(known, turn.location), self.catalogue(session, known)
+                scratch = self.fixity.scratch()
+                return contradiction.set_aside(known.stores, others, scratch, plan, turn.location, catalogue)
         finally:
             engine.dispose()
 

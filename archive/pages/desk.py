@@ -14,6 +14,7 @@ from starlette.routing import BaseRoute
 
 from archive.pages import Archive
 from archive.pages.genuine import MAX_GAPS, Found, cause_in, find
+from archive.pages.missing import missing, waited_ms
 from archive.recordings import about, alarms, checks, closures, copies, overview, rows, signing_keys
 from archive.recordings.overview import Filter, Shown
 from archive.recordings.premis import write_premis
@@ -157,8 +158,6 @@ def _recording(archive: Archive, view: View) -> Page:
             "broadcast": broadcast,
             "channel": channel,
             "closure": closures.closure_of(session, recording.id),
-            "gaps": [(gap, cause_in(view, gap.cause)) for gap in gaps[:MAX_GAPS]],
-            "gap_count": len(gaps),
             "copies": kept,
             "renditions": rows.renditions(session, recording.id),
             "events": found[:EVENTS],
@@ -166,7 +165,11 @@ def _recording(archive: Archive, view: View) -> Page:
             "kind": kind,
         }
     report = archive.papers.report(archive.recordings / recording.id, keys, recording.state == "recording")
+    lacking = missing(gaps, report)
     more = {
+        "gaps": [(gap, cause_in(view, cause)) for gap, cause in lacking[:MAX_GAPS]],
+        "gap_count": len(lacking),
+        "waited_ms": waited_ms(report),
         "report": report,
         "faults": [] if report is None else [one.text(view.language) for one in report.findings],
         "is_whole": report is not None and report.is_whole,

@@ -22,6 +22,7 @@ from starlette.routing import BaseRoute, Route
 
 from archive.pages import Archive, checking
 from archive.pages.checking import Answer, Kind
+from archive.pages.missing import missing, waited_ms
 from archive.pages.upload import KEPT_BYTES, MAX_BYTES, Receiver, Sent
 from archive.recordings import closures, genuine, rows, signing_keys, verify
 from archive.recordings.statement_text import CAUSES
@@ -188,7 +189,7 @@ def _proof(archive: Archive, view: View, session: Session, recording_id: str) ->
     recording, broadcast, channel, institution = find_open(session, recording_id)
     keys = signing_keys.public_keys(session, institution.id)
     report = archive.papers.report(archive.recordings / recording_id, keys, recording.state == "recording")
-    gaps = rows.gaps(session, recording_id)
+    gaps = missing(rows.gaps(session, recording_id), report)
     is_whole = report is not None and report.is_whole and not any(one.kind == APART for one in report.findings)
     faults = [] if report is None or is_whole else [one.text(view.language) for one in report.findings]
     return {
@@ -196,9 +197,10 @@ def _proof(archive: Archive, view: View, session: Session, recording_id: str) ->
         "broadcast": broadcast,
         "channel": channel,
         "institution": institution,
-        "gaps": [(gap, cause_in(view, gap.cause)) for gap in gaps[:MAX_GAPS]],
+        "gaps": [(gap, cause_in(view, cause)) for gap, cause in gaps[:MAX_GAPS]],
         "gap_count": len(gaps),
-        "gap_ms": sum(gap.ended_ms - gap.started_ms for gap in gaps),
+        "gap_ms": sum(gap.ended_ms - gap.started_ms for gap, _ in gaps),
+        "waited_ms": waited_ms(report),
         "report": report,
         "is_whole": is_whole,
         "signed_at": report and report.signed_at and datetime.fromisoformat(report.signed_at),

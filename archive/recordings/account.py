@@ -2,6 +2,7 @@
 why the rest is not. Held and gaps always add up to the time on the air.
 
 All of it follows from the ledger: `file` facts are what there is, `absent` and `gap` facts say why there is nothing.
+An encoder that was lost and never came back ended the time on the air: until the broadcast's end it was waited for.
 Times are whole milliseconds on the broadcast's timeline; stretches are half-open, sorted and apart from each other.
 """
 
@@ -9,6 +10,8 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
+
+from archive.recordings.verify import Wait, waited_for
 
 Fact = dict[str, Any]
 
@@ -48,7 +51,7 @@ class Holding:
 @dataclass(frozen=True, slots=True)
 class Account:
     """On the air from `from_ms` to `to_ms`, on the timeline that begins at `origin_ms` of Unix time. `is_over` is False
-    while the recording grows."""
+    while the recording grows. `waited_ms`: how long nothing was on the air any more before the broadcast was ended."""
 
     origin_ms: int
     from_ms: int
@@ -58,6 +61,7 @@ class Account:
     renditions: tuple[Holding, ...]
     files: int
     size_bytes: int
+    waited_ms: int = 0
 
     @property
     def on_air_ms(self) -> int:
@@ -77,6 +81,7 @@ class _Told:
 
 def account(facts: Iterable[Fact], is_there: Callable[[Fact], bool] = lambda fact: True) -> Account:
     """`is_there` tells of a `file` fact whether the file can be had: from the folder, or from a copy."""
+    facts = list(facts)
     told: dict[str, _Told] = {}
     everywhere: list[Stretch] = []
     files: dict[str, Fact] = {}
@@ -101,7 +106,7 @@ def account(facts: Iterable[Fact], is_there: Callable[[Fact], bool] = lambda fac
                 is_over = False
     for fact in files.values():
         _place_file(told, fact, is_there)
-    return _sum_up(told, everywhere, origin_ms, duration_ms, is_over, files)
+    return _sum_up(told, everywhere, origin_ms, duration_ms, is_over, files, waited_for(facts))
 
 
 def _place_file(told: dict[str, _Told], fact: Fact, is_there: Callable[[Fact], bool]) -> None:
@@ -121,33 +126,39 @@ def _stretch(fact: Fact) -> Stretch:
 
 def _sum_up(
     told: dict[str, _Told], everywhere: list[Stretch], origin_ms: int, duration_ms: int, is_over: bool,
-    files: dict[str, Fact],
+    files: dict[str, Fact], wait: Wait | None,
 ) -> Account:  # fmt: skip
     timed = [one for each in told.values() for one in (*each.held, *each.missing, *each.absent, *each.gaps)]
     timed += everywhere
     from_ms = min((one.from_ms for one in timed), default=0)
     to_ms = max([duration_ms, from_ms, *(one.to_ms for one in timed)])
+    tail = Stretch(to_ms, to_ms)
+    if wait is not None:
+        tail, to_ms = Stretch(wait.lost_ms, wait.from_ms), wait.from_ms
     whole = Stretch(from_ms, to_ms)
     kinds = {name: each.kind or ("audio" if name.endswith("audio") else "video") for name, each in sorted(told.items())}
     leading = "video" if "video" in kinds.values() else "audio"
     leaders = {name: each for name, each in told.items() if kinds[name] == leading}
-    best = _hold(leaders, told, everywhere, whole, SOUND_ONLY)
-    each_alone = [(name, _hold({name: told[name]}, told, everywhere, whole, ELSEWHERE)) for name in kinds]
+    best = _hold(leaders, told, everywhere, whole, tail, SOUND_ONLY)
+    each_alone = [(name, _hold({name: told[name]}, told, everywhere, whole, tail, ELSEWHERE)) for name in kinds]
     return Account(
         origin_ms, from_ms, to_ms, is_over, Holding("", leading, *best),
         tuple(Holding(name, kinds[name], *held) for name, held in each_alone),
-        len(files), sum(int(fact["size"]) for fact in files.values()),
+        len(files), sum(int(fact["size"]) for fact in files.values()), wait.to_ms - wait.from_ms if wait else 0,
     )  # fmt: skip
 
 
 def _hold(
-    mine: dict[str, _Told], told: dict[str, _Told], everywhere: list[Stretch], whole: Stretch, otherwise: str
-) -> tuple[int, tuple[Stretch, ...]]:
-    """How long `mine` hold media together, and the gaps, each with the first cause that is told of it."""
+    mine: dict[str, _Told], told: dict[str, _Told], everywhere: list[Stretch], whole: Stretch, tail: Stretch,
+    otherwise: str,
+) -> tuple[int, tuple[Stretch, ...]]:  # fmt: skip
+    """How long `mine` hold media together, and the gaps, each with the first cause that is told of it. `tail`: between
+    the picture's end and that of all that came, where the feed is not lost for those that had something."""
     held = merged(one for each in mine.values() for one in each.held)
     others = merged(one for name, each in told.items() if name not in mine for one in each.held)
     reasons = (
         (one for each in mine.values() for one in each.missing),
+        (one._replace(cause=otherwise) for one in within([tail], others)),
         everywhere,
         (one for each in mine.values() for one in each.absent),
         (one for each in mine.values() for one in each.gaps),

@@ -196,11 +196,11 @@ def _due(locations: Sequence[str], now: Moment) -> Select[RecordingCopy, int, bo
 
 
 def note(session: Session, turn: Turn, copied: Copied, now: datetime) -> None:
-    """What came of a turn. Noted again, it changes nothing."""
+    """What came of a turn. Noted again, it changes nothing; nor does one at a place that was forgotten meanwhile."""
     now = custody.to_ms(now)
     recording = session.get_one(Recording, turn.recording_id, with_for_update=True)
-    copy = session.get_one(RecordingCopy, (turn.recording_id, turn.location), with_for_update=True)
-    if copy.turns != turn.number:
+    copy = session.get(RecordingCopy, (turn.recording_id, turn.location), with_for_update=True)
+    if copy is None or copy.turns != turn.number:
         return
     copy.turns += 1
     copy.fault, copy.next_try_at = copied.error, now

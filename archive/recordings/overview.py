@@ -81,11 +81,11 @@ def _wanted(wanted: Filter) -> list[ColumnElement[bool]]:
         found.append(Recording.started_at < wanted.until)
     match wanted.shown:
         case Shown.SAFE:
-            found += [~_has(RecordingCopy.state != "whole"), _whole(wanted.places) >= SAFE_COPIES]
+            found += [~_has(RecordingCopy.state != "whole"), whole_copies(wanted.places) >= SAFE_COPIES]
         case Shown.COPYING | Shown.FAULTY | Shown.HELD:
             found.append(_has(RecordingCopy.state == str(wanted.shown)))
         case Shown.FEW:
-            found += [Recording.state != "recording", _whole(wanted.places) < SAFE_COPIES]
+            found += [Recording.state != "recording", whole_copies(wanted.places) < SAFE_COPIES]
     return found
 
 
@@ -98,7 +98,7 @@ def _has(condition: ColumnElement[bool]) -> ColumnElement[bool]:
     return exists().where(RecordingCopy.recording_id == Recording.id, condition)
 
 
-def _whole(places: Collection[str] | None) -> ColumnElement[int]:
+def whole_copies(places: Collection[str] | None) -> ColumnElement[int]:
     mine = and_(RecordingCopy.recording_id == Recording.id, RecordingCopy.state == "whole")
     if places is not None:
         mine = and_(mine, RecordingCopy.location.in_(places))
@@ -169,7 +169,9 @@ def troubled(
                 _has(RecordingCopy.state.in_(("faulty", "held"))),
                 _has(and_(RecordingCopy.attempts > 0, RecordingCopy.fault.is_not(None))),
                 _has(RecordingCopy.next_check_at < now - OVERDUE_BY),
-                and_(Recording.ended_at < now - SOON, Recording.disposed_at.is_(None), _whole(places) < SAFE_COPIES),
+                and_(
+                    Recording.ended_at < now - SOON, Recording.disposed_at.is_(None), whole_copies(places) < SAFE_COPIES
+                ),
                 and_(
                     or_(
                         Recording.signed_bytes < Recording.ledger_bytes,

@@ -131,3 +131,14 @@ class OrderStands(PolicyError):
 
 class NothingToOrder(PolicyError):
     message = N_("There is nothing in this plan that could be ordered.")
+
+
+class NoCopies(PolicyError):
+    message = N_("There are no copies at {location}.")
+
+
+class LeavesTooFew(PolicyError):
+    message = N_(
+        "{count} recordings have fewer than two whole copies without those at {location}, or wait to be destroyed "
+        "there. Copy them elsewhere first, or say --even-so."
+    )

@@ -72,6 +72,7 @@ def state(
         "made_at": now.astimezone(UTC).isoformat(timespec="milliseconds"),
         "made_by": made_by,
         "on_air": _on_air(found),
+        "waited": _waited(found),
         "best": _holding(found, found.best),
         "renditions": [_holding(found, one) for one in found.renditions],
         "events": _events(found, ledger.lines),
@@ -113,6 +114,15 @@ def _on_air(found: Account) -> Statement:
         "to": _moment(found, found.to_ms),
         "ms": found.on_air_ms,
         "is_over": found.is_over,
+    }
+
+
+def _waited(found: Account) -> Statement:
+    """For an encoder that did not come back: the time on the air was over. `ms` 0: there was no such wait."""
+    return {
+        "from": _moment(found, found.to_ms),
+        "to": _moment(found, found.to_ms + found.waited_ms),
+        "ms": found.waited_ms,
     }
 
 

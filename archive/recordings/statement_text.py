@@ -7,6 +7,7 @@ from typing import Any
 
 from archive.recordings.account import SOUND_ONLY
 from archive.recordings.locations.config import LOCAL
+from archive.recordings.verify import PICTURE_MS
 from archive.words import N_, translate
 from core.web import dates
 from core.web.i18n import Language
@@ -30,8 +31,6 @@ EVENTS = {
 KINDS = {"video": N_("picture"), "audio": N_("sound")}
 
 
-PICTURE_MS = 40
-"""How long a picture lasts at 25 a second."""
 STATES = {
     "copying": N_("being copied"),
     "whole": N_("whole"),
@@ -107,13 +106,32 @@ class _Teller:
                 (self.say(N_("Time on the air")), length(on_air["ms"])),
                 (self.say(N_("Held")), f"{length(best['held_ms'])} ({self.percent()})"),
                 (self.say(N_("Missing")), length(best["gap_ms"])),
+                *self.wait(),
                 (self.say(N_("Statement made")), self.moment(self.statement["made_at"])),
                 (self.say(N_("Made by")), self.statement["made_by"]),
             ),
             self.bar(), (*tables, self.events(), self.copies()), self.say(N_("Proof")), self.proof(), self.notes(),
         )  # fmt: skip
 
+    def waited(self) -> Mapping[str, Any]:
+        """Statements that were signed before there was such a thing say nothing of it."""
+        return self.statement.get("waited") or {"ms": 0}
+
+    def wait(self) -> Sequence[tuple[str, str]]:
+        waited = self.waited()
+        if not waited["ms"]:
+            return ()
+        told = self.say(N_("{time}, until {end}"), time=length(waited["ms"]), end=self.moment(waited["to"]))
+        return ((self.say(N_("Waited for the encoder")), told),)
+
     def verdict(self) -> str:
+        waited = self.waited()
+        if not waited["ms"]:
+            return self.held()
+        text = N_("The encoder did not come back: it was waited for {time}, and nothing was on the air in that time.")
+        return f"{self.held()} {self.say(text, time=length(waited['ms']))}"
+
+    def held(self) -> str:
         best, on_air = self.statement["best"], self.statement["on_air"]
         if not on_air["is_over"]:
             return self.say(N_("The broadcast is not over. This is what was held when the statement was made."))
@@ -180,6 +198,7 @@ class _Teller:
         best = self.statement["best"]["gaps"]
         is_cut_off = any(gap["to_ms"] == on_air["ms"] and gap["cause"] != SOUND_ONLY for gap in best)
         is_end = on_air["is_over"] and events and events[-1]["what"] == "lost" and not is_cut_off
+        is_end = is_end and not self.waited()["ms"]
         return events[:-1] if is_end else events
 
     def events(self) -> Table:
@@ -187,6 +206,9 @@ class _Teller:
             (clock(one["at"]), "; ".join(filter(None, (self.say(EVENTS[one["what"]]), self.cause(one["cause"])))))
             for one in self.interruptions()
         ]
+        if waited := self.waited()["ms"]:
+            never = self.say(N_("end: the encoder did not come back; waited {time}"), time=length(waited))
+            rows.append((clock(self.waited()["to"]), never))
         head = (self.say(N_("Time")), self.say(N_("What happened")))
         return Table(self.say(N_("Interruptions")), head, tuple(rows), self.say(N_("There was none.")))
 

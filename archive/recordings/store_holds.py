@@ -119,7 +119,9 @@ def apply(store: Store, recordings: Path, turn: Turn) -> Applied:
 
 def note(session: Session, turn: Turn, applied: Applied, now: datetime) -> None:
     """Noted again, it changes nothing."""
-    copy = session.get_one(RecordingCopy, (turn.recording_id, turn.location), with_for_update=True)
+    copy = session.get(RecordingCopy, (turn.recording_id, turn.location), with_for_update=True)
+    if copy is None:  # the place was forgotten
+        return
     told = session.get(StoreHold, (turn.recording_id, turn.location), with_for_update=True, populate_existing=True)
     if told is None:
         told = StoreHold(

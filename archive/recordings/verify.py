@@ -12,6 +12,9 @@ What it relies on, so that anyone can write it anew:
 * A line with `"fact":"file"` names a file of the recording, its size and its SHA-256. The last such line of a name
   counts, unless it is not signed and an earlier one is; one with `recovered` was hashed when a killed process came
   back, not when the file was written.
+* A line with `"fact":"gap"` names a time without media; without `rendition`, of all of them. One with `"is_back":false`
+  and the cause "feed lost" tells of an encoder that never came back: `waited_for` says from when on nothing was on the
+  air any more, so that it can't be missing.
 * `custody.jsonl`, chained in the same way, has what was done with the recording afterwards.
 * `signatures.jsonl`, chained in the same way, has Ed25519 signatures (RFC 8032) of the institution over `signed_text`:
   the heads of both files as they were, with their sizes in bytes. Each signs the `prev` of its own line too, so the
@@ -236,6 +239,11 @@ NOTES = frozenset({"torn", "unsigned_tail", "no_end"})
 APART = "custody_apart"
 """Of a ledger that was downloaded: the custody log names people, so the site does not hand it out. No fault."""
 
+NO_MEDIA = "no media"
+"""The cause of a stretch that a rendition lacks since nothing came that it could have had."""
+PICTURE_MS = 40
+"""How long a picture lasts at 25 a second: so much longer the sound may go on."""
+
 MADE_LATER = frozenset(PAPERS)
 PENDING_SUFFIXES = (".partial", ".new")
 
@@ -291,9 +299,21 @@ class Chain(NamedTuple):
         return self.hashes[low] if low < len(self.ends) and self.ends[low] == size else None
 
 
+class Wait(NamedTuple):
+    """For an encoder that did not come back, in milliseconds of the broadcast's timeline. `lost_ms` is where the feed
+    was told as lost, `picture_ms` where its picture ended (of a broadcast of sound: the sound). Until `from_ms`
+    something still came, be it sound alone."""
+
+    lost_ms: int
+    picture_ms: int
+    from_ms: int
+    to_ms: int
+
+
 class Report(NamedTuple):
     """What a check found. `signed_at` and `key` are the last good signature's; `recovered` files were hashed late.
-    `disposed`: the custody log's line of the order by which the media were destroyed."""
+    `disposed`: the custody log's line of the order by which the media were destroyed. `waited`: see `waited_for`; no
+    time of it is among `gaps`."""
 
     recording: str
     findings: list[Finding]
@@ -310,6 +330,7 @@ class Report(NamedTuple):
     on_air: bool
     head: str
     disposed: Line | None = None
+    waited: Wait | None = None
 
     @property
     def is_whole(self) -> bool:
@@ -423,7 +444,7 @@ def verify(
         size_bytes=sum(int(line["size"]) for line in files.values()),
         media_checked=with_media,
         recovered=sum(bool(line.get("recovered")) for line in files.values()),
-        gaps=[line for line in ledger.lines if line.get("fact") == "gap"],
+        gaps=list(gaps_of(ledger.lines)),
         signatures=len(signed),
         timestamps=sum(is_good for _, is_good in stamps(signatures)),
         signed_at=last["at"] if last else None,
@@ -432,6 +453,7 @@ def verify(
         on_air=on_air,
         head=ledger.head,
         disposed=disposal_of(custody),
+        waited=waited_for(ledger.lines),
     )
 
 
@@ -475,6 +497,54 @@ def disposal_of(custody: Chain, signed_bytes: int = MOST) -> Line | None:
         if is_order and end <= signed_bytes:
             return line
     return None
+
+
+def waited_for(lines: Iterable[Line]) -> Wait | None:
+    """How long an encoder was waited for that never came back, until the broadcast was ended. Nothing was on the air
+    then. None where anything says otherwise: where the program itself was away in that time, where the feed brought
+    nothing but was there, where there was no end. The wait begins behind everything that came, kept or not."""
+    lost_ms: int | None = None
+    gap: tuple[int, int] | None = None
+    kinds, ends = dict[str, str](), dict[str, int]()
+    came_ms, ended_ms = 0, MOST
+    for line in lines:
+        fact, from_ms, to_ms = line.get("fact"), _whole(line.get("from_ms")), _whole(line.get("to_ms"), 0)
+        name = str(line.get("rendition") or line.get("name"))
+        if fact == "lost":
+            lost_ms, gap = _whole(line.get("at_ms")), None
+        elif fact == "gap" and "rendition" not in line:
+            is_wait = line.get("is_back") is False and line.get("cause") == "feed lost" and from_ms == lost_ms
+            gap = (from_ms, to_ms) if is_wait and from_ms is not None else None
+            lost_ms = None
+        elif fact == "resumed":
+            lost_ms, gap, ended_ms = None, None, MOST
+        elif fact == "ended":
+            ended_ms = _whole(line.get("duration_ms"), MOST)
+        elif fact == "rendition":
+            kinds[name] = str(line.get("kind"))
+        elif fact in ("file", "gap") or (fact == "absent" and line.get("cause") != NO_MEDIA):
+            came_ms = max(came_ms, to_ms)
+            ends[name] = max(ends.get(name, 0), to_ms if fact == "file" else 0)
+    if gap is None or max(came_ms, gap[0]) >= gap[1] or ended_ms > gap[1] + PICTURE_MS:
+        return None
+    pictures = [end for name, end in ends.items() if kinds.get(name) == "video"]
+    picture_ms = max(gap[0], max(pictures) if pictures else came_ms)
+    return Wait(gap[0], picture_ms, max(came_ms, gap[0]), max(ended_ms, gap[1]))
+
+
+def _whole(value: object, otherwise: Any = None) -> Any:
+    return value if type(value) is int else otherwise
+
+
+def gaps_of(lines: Sequence[Line]) -> Iterator[Line]:
+    """The `gap` facts, without what of the last one was a wait: where sound went on without a picture, that is left."""
+    wait = waited_for(lines)
+    for line in lines:
+        if line.get("fact") == "gap":
+            if wait is None or "rendition" in line or line.get("from_ms") != wait.lost_ms:
+                yield line
+            elif wait.from_ms - wait.picture_ms > PICTURE_MS:
+                yield {**line, "to_ms": wait.from_ms}
 
 
 def _numbers(ledger: Chain) -> Iterator[Finding]:
@@ -799,6 +869,11 @@ def summary(report: Report, language: str, are_stamps_checked: bool = False) -> 
             yield "The authorities' own signatures in time stamps are not checked here: openssl ts -verify does it."
         if report.key and report.key_published is None:
             yield "Compare the key's name with the institution's published list, or give it by --keys."
+        if report.waited is not None:
+            yield (
+                f"The encoder did not come back: it was waited for {_seconds(report.waited)} s until the end, "
+                "and nothing was on the air then."
+            )
         if report.recovered:
             yield f"{report.recovered} files were hashed when a killed process came back, not when they were written."
         if report.disposed is not None:
@@ -816,6 +891,11 @@ def summary(report: Report, language: str, are_stamps_checked: bool = False) -> 
         yield "Sahihi za mamlaka katika mihuri ya wakati hazikaguliwi hapa: tumia openssl ts -verify."
     if report.key and report.key_published is None:
         yield "Linganisha jina la ufunguo na orodha iliyochapishwa na taasisi, au itoe kwa --keys."
+    if report.waited is not None:
+        yield (
+            f"Kisimbaji (encoder) hakikurudi: kilisubiriwa sekunde {_seconds(report.waited)} hadi mwisho, "
+            "na hakuna kilichokuwa hewani wakati huo."
+        )
     if report.recovered:
         yield f"Faili {report.recovered} zilipigwa muhuri programu iliporudi baada ya kukatika, si zilipoandikwa."
     if report.disposed is not None:
@@ -826,6 +906,10 @@ def summary(report: Report, language: str, are_stamps_checked: bool = False) -> 
         yield "LEJA NI KAMILI. Faili zenyewe hazikusomwa."
     else:
         yield "SI KAMA ILIVYOKUWA."
+
+
+def _seconds(wait: Wait) -> str:
+    return f"{(wait.to_ms - wait.from_ms) / 1000:.3f}"
 
 
 def _destroyed(report: Report, english: bool) -> Iterator[str]:

@@ -179,14 +179,15 @@ def _ledgers(plan: Plan) -> Iterator[str]:
     )
     if plan.aside:
         yield (
-            "if it is the one here (local), order this: the other papers stay there as evidence / "
-            "ikiwa ni ya hapa (local), agiza hivi: nyaraka nyingine zitabaki huko kama ushahidi"
+            "if it is not the one at this place, order this: its papers stay there as evidence / "
+            "ikiwa si ya mahali hapa, agiza hivi: nyaraka zake zitabaki hapo kama ushahidi"
         )
     yield (
-        "if it is another place's: end the program, keep this machine's folder of the recording elsewhere as evidence, "
-        "and mbashara rebuild --from PLACE --keys keys.json into a new data folder / ikiwa ni ya mahali pengine: "
-        "simamisha programu, hifadhi folda ya rekodi ya mashine hii kwingine kama ushahidi, kisha mbashara rebuild "
-        "--from MAHALI --keys keys.json katika folda mpya ya data"
+        "if papers can be set aside nowhere (see the other place's plan too): end the program, keep this machine's "
+        "folder of the recording elsewhere as evidence, and mbashara rebuild --from PLACE --keys keys.json into a new "
+        "data folder / nyaraka zisipoweza kuwekwa kando popote (tazama pia mpango wa mahali pengine): simamisha "
+        "programu, hifadhi folda ya rekodi ya mashine hii kwingine kama ushahidi, kisha mbashara rebuild --from "
+        "MAHALI --keys keys.json katika folda mpya ya data"
     )
 
 

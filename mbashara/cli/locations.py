@@ -6,15 +6,21 @@ import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from archive.recordings import retired
 from archive.recordings.locations.check import Checked, check_location
-from archive.recordings.locations.config import FolderLocation, Location, read_locations
+from archive.recordings.locations.config import LOCAL, FolderLocation, Location, read_locations
 from archive.recordings.locations.errors import StoreError
 from archive.recordings.locations.opening import open_store
-from mbashara.cli.common import UserError, add_command, print_list, with_json
+from mbashara.cli.common import UserError, add_command, database, print_list, with_json
+from mbashara.cli.policy import by
 from mbashara.data import account
 from mbashara.settings import Settings
+
+SETTLED_S = 30.0
+"""So long after locations.toml was written the work process may still want copies at a place that is gone from it."""
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -31,6 +37,13 @@ def add_parsers(areas: "_SubParsersAction[ArgumentParser]") -> None:
     )
     check.add_argument("names", metavar="NAME", nargs="*", help="only these (default: all)")
     with_json(check)
+    forget = add_command(
+        location.add_parser("forget", help="forget the copies at a place that is no longer in locations.toml"),
+        location_forget,
+    )
+    forget.add_argument("name", metavar="NAME")
+    forget.add_argument("--reason", required=True, metavar="TEXT", help="why, for the custody logs")
+    forget.add_argument("--even-so", action="store_true", help="also where too few whole copies are left")
 
 
 def location_list(settings: Settings, arguments: Namespace) -> int:
@@ -54,6 +67,33 @@ def location_check(settings: Settings, arguments: Namespace) -> int:
         for one in told:
             _print(one)
     return 2 if any(one["error"] for one in told) else 0
+
+
+def location_forget(settings: Settings, arguments: Namespace) -> int:
+    """What lies there is left as it is."""
+    name, now = arguments.name, datetime.now(UTC)
+    places = {LOCAL, *(one.name for one in read_locations(settings.locations, settings.recordings))}
+    if name in places:
+        raise UserError(
+            f"{name} is in use: take it out of {settings.locations} first / "
+            f"{name} panatumika: paondoe kwanza katika {settings.locations}"
+        )
+    try:
+        age_s = now.timestamp() - settings.locations.stat().st_mtime
+    except FileNotFoundError:
+        raise UserError(f"there is no {settings.locations} / hakuna {settings.locations}") from None
+    if 0 <= age_s < SETTLED_S:
+        raise UserError(
+            f"{settings.locations} was changed just now: ask again in {SETTLED_S - age_s:.0f} seconds / "
+            f"{settings.locations} limebadilishwa sasa hivi: jaribu tena baada ya sekunde {SETTLED_S - age_s:.0f}"
+        )
+    with database(settings) as session:
+        found = retired.forget(session, name, places, arguments.reason, even_so=arguments.even_so, by=by(), now=now)
+    print(
+        f"{found.copies} copies at {name} are forgotten; what lies there is left as it is / "
+        f"nakala {found.copies} za {name} zimesahauliwa; kilichopo hapo kimeachwa kilivyo"
+    )
+    return 0
 
 
 def _chosen(settings: Settings, names: list[str]) -> list[Location]:

@@ -1,7 +1,8 @@
 """How fast a recording is copied to S3, beside the aws client with the same files and the same server (SeaweedFS).
 
 Ours puts a file only where nothing else lies, hashes it, and has the server say what arrived; aws does none of this.
-What aws takes to start is not counted against it.
+What aws takes to start is not counted against it, nor against us that a client is made: the work process has one for
+each place.
 """
 
 import hashlib
@@ -47,7 +48,7 @@ def run(segments: int, rounds: int) -> tuple[list[str], float]:
         ours, theirs = list[float](), list[float]()
         for number in range(rounds):  # in turns: what else the machine does meets both
             theirs.append(_best_s(lambda to: _aws(aws, server, files.folder, to), f"aws-{number}", 1) - start_s)
-            ours.append(_best_s(lambda to: _ours(server, files, to), f"ours-{number}", 1))
+            ours.append(_ours_s(server, files, f"ours-{number}"))
     ratio = min(theirs) / min(ours)
     megabytes = files.size_bytes / 1e6
     what = f"{len(files.files)} files, {megabytes:.0f} MB"
@@ -72,7 +73,7 @@ def run_large(megabytes: int, rounds: int) -> tuple[list[str], float]:
         ours, theirs = list[float](), list[float]()
         for number in range(rounds):
             theirs.append(_best_s(lambda to: _aws(aws, server, path, to), f"aws-large-{number}", 1) - start_s)
-            ours.append(_best_s(lambda to: _ours(server, files, to), f"ours-large-{number}", 1))
+            ours.append(_ours_s(server, files, f"ours-large-{number}"))
     ratio = min(theirs) / min(ours)
     what = f"one file of {len(data) / 1e6:.0f} MB"
     rates = f"aws {len(data) / 1e6 / min(theirs):.0f} MB/s, mbashara {len(data) / 1e6 / min(ours):.0f} MB/s"
@@ -115,8 +116,10 @@ def _aws(aws: Path, server: Weed, source: Path, to: str) -> None:
     subprocess.run([*command, str(source), f"s3://{_BUCKET}/{to}/"], env=environment, check=True)
 
 
-def _ours(server: Weed, files: Files, to: str) -> None:
+def _ours_s(server: Weed, files: Files, to: str) -> float:
     with closing(S3Store(server.location(_BUCKET, ADMIN, prefix=to))) as store:
+        start = time.perf_counter()
         for _file, put in put_many(store, files.files):
             if isinstance(put, StoreError):
                 raise put
+        return time.perf_counter() - start

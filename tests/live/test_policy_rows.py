@@ -1,17 +1,30 @@
 """The archive's rules on rows in a real PostgreSQL and files in real folders: who may do what when, and what is left of
 a recording that was destroyed, whoever was killed on the way."""
 
+import json
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
+from pathlib import Path
 
 import pytest
 from sqlalchemy import select, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from archive.recordings import checks, closures, copies, disposal, policy, rebuild, signing_keys, store_holds, verify
+from archive.recordings import (
+    checks,
+    closures,
+    copies,
+    disposal,
+    policy,
+    rebuild,
+    retired,
+    signing_keys,
+    store_holds,
+    verify,
+)
 from archive.recordings.disposal import Cleared
 from archive.recordings.locations.errors import Locked
 from archive.recordings.locations.s3 import S3Store
@@ -25,7 +38,9 @@ from archive.recordings.policy_errors import (
     HoldIsLifted,
     HoldStands,
     KeptForEver,
+    LeavesTooFew,
     NeedsAccount,
+    NoCopies,
     NoRight,
     NoSuchRecording,
     NotEmbargoed,
@@ -35,8 +50,8 @@ from archive.recordings.policy_errors import (
     RetentionStands,
     SamePerson,
 )
-from archive.recordings.policy_tables import RetentionPromise
-from archive.recordings.tables import PreservationEvent
+from archive.recordings.policy_tables import RetentionPromise, StoreHold
+from archive.recordings.tables import PreservationEvent, RecordingCopy
 from core import audit
 from core.audit import Actor
 from core.database import transaction
@@ -421,3 +436,39 @@ def test_rules_come_back_with_the_catalogue(here: Scene, mbashara_up: Up) -> Non
         assert promised.until == BEGAN.replace(year=2021, day=28, second=10)
         assert destroyed.disposed_at == NOW and closures.closure_of(session, held) is not None
         policy.place_hold(session, owner, held, "nyingine", by=CLI, now=NOW)
+
+
+def test_a_place_that_is_named_no_more_is_forgotten_and_not_where_it_is_needed(here: Scene) -> None:
+    safe, short = here.record(), here.record()
+    with here.session() as session:
+        for it in (safe, short):
+            of_it = {"recording_id": it, "institution_id": here.institution_id, "location": "mwanza"}
+            session.add(RecordingCopy(**of_it, state="whole", files=6, papers_due=False, next_try_at=NOW))
+            session.add(StoreHold(**of_it, is_supported=True, next_try_at=NOW))
+        session.get_one(RecordingCopy, (short, "arusha")).state = "faulty"
+
+    def forget(name: str, reason: str, even_so: bool) -> retired.Forgotten:
+        with here.session() as session:
+            return retired.forget(session, name, here.stores, reason, even_so=even_so, by=CLI, now=NOW)
+
+    for name, reason, refused in (("mwanza", "imefungwa", LeavesTooFew), ("mwanza", " ", BadReason)):
+        with pytest.raises(refused):
+            forget(name, reason, False)
+    with pytest.raises(NoCopies):
+        forget("tanga", "imefungwa", True)
+    assert forget("mwanza", "imefungwa", True) == retired.Forgotten(2, 1)
+    with here.session() as session:
+        for table in (RecordingCopy, StoreHold):
+            assert not session.scalars(select(table).where(table.location == "mwanza")).all()
+        places = session.scalars(select(RecordingCopy.location).where(RecordingCopy.recording_id == safe))
+        assert set(places) == set(here.stores)
+        entry = session.scalars(select(AuditEntry).order_by(AuditEntry.id.desc()).limit(1)).one()
+        assert (entry.act, entry.subject, entry.actor) == ("location.forget", "location:mwanza", CLI.name)
+        late = copies.Turn(safe, "mwanza", 0, 10, False, 0)
+        copies.note(session, late, copies.Copied(10, 1, 6, 6, 0, False), NOW)  # the work process was at it
+        session.get_one(RecordingCopy, (short, "arusha")).state = "whole"
+    here.settle()
+    for it in (safe, short):
+        told = (Path(here.settings.data) / "arusha" / it / "custody.jsonl").read_text().splitlines()
+        assert {"rule": "place", "act": "forgotten", "location": "mwanza"}.items() <= json.loads(told[-1]).items()
+        assert verify.verify(here.settings.recordings / it).is_whole

@@ -35,7 +35,7 @@ from archive.recordings.locations.errors import Unreachable
 from archive.recordings.locations.folder import FolderStore
 from archive.recordings.policy_errors import BadReason, NotOpen
 from archive.recordings.resolve import Turn
-from archive.recordings.resolve_plan import read_plan
+from archive.recordings.resolve_plan import Plan, read_plan
 from archive.recordings.tables import PreservationEvent, RecordingCopy
 from archive.recordings.verify import CUSTODY_NAME, LEDGER_NAME, PAPERS, SIGNATURES_NAME, listed_files, read_chain
 from core import institutions
@@ -296,29 +296,67 @@ def test_an_order_for_a_place_that_is_named_no_more_ends_and_says_so(here: Scene
     assert plan.is_empty and [one.file for one in plan.left] == ["source/3.m4s"], "arusha may hold it"
 
 
-def test_papers_that_contradict_those_here_are_set_aside_and_kept(here: Scene) -> None:
-    it = record(here)
-    local, arusha = here.settings.recordings / it, Path(here.settings.data) / "arusha" / it
-    lines = (arusha / LEDGER_NAME).read_bytes().splitlines(keepends=True)
-    (arusha / LEDGER_NAME).write_bytes(b"".join(lines[:-1]))
-    Ledger(arusha).append(make_fact("ended", BEGAN.timestamp() * 1000, duration_ms=1, size_bytes=1, reason="other"))
-    (arusha / SIGNATURES_NAME).unlink()
-    ledger, told = read_chain(arusha / LEDGER_NAME), read_chain(arusha / CUSTODY_NAME)
+def contradict(here: Scene, folder: Path) -> tuple[verify.Chain, signing_keys.Signer]:
+    """Gives the papers in a folder another end, signed by the institution."""
+    lines = (folder / LEDGER_NAME).read_bytes().splitlines(keepends=True)
+    (folder / LEDGER_NAME).write_bytes(b"".join(lines[:-1]))
+    Ledger(folder).append(make_fact("ended", BEGAN.timestamp() * 1000, duration_ms=1, size_bytes=1, reason="other"))
+    (folder / SIGNATURES_NAME).unlink()
+    ledger, told = read_chain(folder / LEDGER_NAME), read_chain(folder / CUSTODY_NAME)
     with here.session() as session:
         signer = signing_keys.signer_of(session, here.institution_id, here.settings.signing_keys, NOW)
     heads = signatures.Heads(ledger.size, ledger.head, told.size, told.head)
-    signatures.sign(arusha, it, heads, signer, NOW)
+    signatures.sign(folder, folder.name, heads, signer, NOW)
+    return ledger, signer
+
+
+def plan_for(here: Scene, it: str, location: str) -> tuple[int, Plan]:
+    number = planned(here, it, location)
+    with here.session() as session:
+        one = resolve.newest(session, it, location)
+        assert one is not None and one.plan is not None
+        return number, read_plan(one.plan)
+
+
+def test_papers_here_that_contradict_others_are_set_aside_where_the_database_is_of_the_others(here: Scene) -> None:
+    it = record(here)
+    local, arusha = here.settings.recordings / it, Path(here.settings.data) / "arusha" / it
+    right, custody = (arusha / LEDGER_NAME).read_bytes(), (arusha / CUSTODY_NAME).read_bytes()
+    contradict(here, local)
+    before = {name: (local / name).read_bytes() for name in PAPERS}
+    assert {state for state, _ in check(here, it).values()} == {"held"}
+    assert not plan_for(here, it, "arusha")[1].aside, "the database was not read from what is here"
+    with here.session() as session:  # as it is after it was put back to an older day
+        known = session.get_one(Recording, it)
+        known.ledger_bytes -= 1
+    assert not plan_for(here, it, "local")[1].aside, "nor from what is there"
+    with here.session() as session:
+        session.get_one(Recording, it).ledger_bytes += 1
+    number, plan = plan_for(here, it, "local")
+    turn = ordered(here, it, number)
+    assert Resolver(fixity(here)).carry_out(turn) is not None, "killed before it was noted"
+    carried(here, turn)
+    kept = {one.file: local.parent / str(one.values["kept"]) for one in plan.aside}
+    assert {name: path.read_bytes() for name, path in kept.items()} == before
+    assert check(here, it) == {"arusha": ("whole", None), "local": ("whole", None)}
+    here.settle()
+    assert all(verify.verify(folder, keys_of(here)).is_whole for folder in (local, arusha))
+    assert (local / LEDGER_NAME).read_bytes() == right
+    told = (local / CUSTODY_NAME).read_bytes()
+    assert told.startswith(custody) and told.count(b'"papers set aside"') == 1
+
+
+def test_papers_that_contradict_those_here_are_set_aside_and_kept(here: Scene) -> None:
+    it = record(here)
+    local, arusha = here.settings.recordings / it, Path(here.settings.data) / "arusha" / it
+    ledger, signer = contradict(here, arusha)
     before = {name: (arusha / name).read_bytes() for name in PAPERS}
     assert {state for state, fault in check(here, it).values()} == {"held"}
     planned(here, it, "local")
     with here.session() as session:
         one = resolve.newest(session, it, "local")
         assert one is not None and one.plan is not None and read_plan(one.plan).is_empty
-    number = planned(here, it, "arusha")
-    with here.session() as session:
-        one = resolve.newest(session, it, "arusha")
-        assert one is not None and one.plan is not None
-        plan = read_plan(one.plan)
+    number, plan = plan_for(here, it, "arusha")
     assert plan.hold is not None and plan.hold.kind == "diverged" and not plan.removed
     shown = {one["location"]: one for one in plan.ledgers}
     assert shown["arusha"]["head"] == ledger.head != shown["local"]["head"] and shown["arusha"]["key"] == signer.id

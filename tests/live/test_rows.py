@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from sqlalchemy import Engine, func, select, text
+from sqlalchemy import Engine, exists, func, select, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -215,6 +215,8 @@ def test_the_bell_rings_for_what_changes_and_after_a_lost_connection(mbashara_up
     ours = open_engine(f"postgresql://postgres@/rows_test?host={folder}&application_name=bell", pool_size=1)
     bell, far = Bell(ours), datetime(2999, 1, 1, tzinfo=UTC)
     count, later = bell.on(select(func.count(Institution.id)).scalar_subquery), bell.on(lambda: far < database.NOW)
+    names = ["nyingine"]
+    named = bell.on(lambda: exists().where(Institution.slug.in_(names)))
     bell.start(stopping)
     try:
         assert count.wait(5) and later.wait(5), "nobody knows what was missed"
@@ -225,6 +227,14 @@ def test_the_bell_rings_for_what_changes_and_after_a_lost_connection(mbashara_up
             made = Institution(slug="kengele", name_sw="Kengele", name_en="Bell")
             session.add(made)
         assert count.wait(3 * POLL_S) and not later.is_set()
+        named.clear()
+        names[:] = ["kengele"]
+        assert not named.wait(2 * POLL_S)
+        bell.put_anew()
+        assert named.wait(3 * POLL_S) and later.wait(POLL_S), "everyone: nobody knows whom it concerns"
+        named.clear()
+        later.clear()
+        assert named.wait(3 * POLL_S) and not later.is_set(), "from now on it is the new question"
         with transaction(engine) as session:
             session.delete(made)
             session.execute(

@@ -43,14 +43,14 @@ def make_recording(
             ledger.append(make_fact("lost", now_ms - segment_ms, at_ms=span["from_ms"], cause="feed lost"))
         for name in RENDITIONS:
             if msn in lost:
-                ledger.append(make_fact("absent", now_ms, rendition=name, **span, cause="feed lost"))
+                ledger.append(make_fact("absent", now_ms, rendition=name, **span, cause="no media"))
             elif name == "480p" and msn == segments - 1:
                 ledger.append(make_fact("absent", now_ms, rendition=name, **span, cause="disk full"))
             else:
                 _add(ledger, place, name, f"{msn}.m4s", chance.randbytes(900 + msn), now_ms, **span)
         if msn in lost:
-            told = {"from_ms": span["from_ms"], "to_ms": span["to_ms"], "cause": "feed lost", "is_back": True}
-            ledger.append(make_fact("gap", now_ms, **told))
+            told = {"from_ms": span["from_ms"], "to_ms": span["to_ms"], "cause": "feed lost"}
+            ledger.append(make_fact("gap", now_ms, **told, is_back=msn + 1 < segments))
     end_ms = segments * segment_ms
     for name in RENDITIONS if is_over else ():
         _add(ledger, place, name, "index.m3u8", b"#EXTM3U\n", ORIGIN_MS + end_ms)

@@ -3,11 +3,13 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from archive.recordings.account import ELSEWHERE, MISSING, SOUND_ONLY, UNTOLD, Account, Holding, Stretch, account
 from archive.recordings.ledger import read_facts
+from archive.recordings.verify import gaps_of, waited_for
 from tests.unit.recording_kit import make_recording
 
 END_MS = 60
@@ -34,8 +36,10 @@ facts = st.lists(
                   spans(), renditions, causes),
         st.builds(lambda span, name, cause: {"fact": "gap", "rendition": name, "cause": cause, **span},
                   spans(), renditions, causes),
-        st.builds(lambda span, cause: {"fact": "gap", "cause": cause, **span}, spans(), causes),
+        st.builds(lambda span, cause, back: {"fact": "gap", "cause": cause, "is_back": back, **span},
+                  spans(), causes, st.booleans()),
         st.builds(lambda at: {"fact": "ended", "duration_ms": at}, moments),
+        st.builds(lambda at: {"fact": "lost", "at_ms": at, "cause": "feed lost"}, moments),
         st.just({"fact": "resumed"}),
     ),
     max_size=25,
@@ -61,6 +65,10 @@ def test_held_and_gaps_are_the_time_on_the_air(told: list[dict[str, Any]], gone:
             for moment in range(fact["from_ms"], fact["to_ms"])
         }
         assert held.isdisjoint(lacking) and held | set(lacking) == set(range(found.from_ms, found.to_ms))
+    told_ms = max((one.get(name, 0) for one in told for name in ("to_ms", "duration_ms")), default=0)
+    assert found.waited_ms == 0 or found.to_ms + found.waited_ms == told_ms, (
+        "between media and wait nothing is left out"
+    )
 
 
 def of(found: Account, name: str) -> Holding:
@@ -77,12 +85,62 @@ def test_each_gap_has_the_cause_that_was_told(tmp_path: Path) -> None:
 
 
 def test_what_nobody_told_is_a_gap_too() -> None:
-    def file(rendition: str, first: int, last: int) -> dict[str, Any]:
-        return {"fact": "file", "rendition": rendition, "name": f"{rendition}/{first}", "size": 1,
-                "from_ms": first, "to_ms": last}  # fmt: skip
-
     told = [file("source", 0, 10), file("480p", 4, 10), file("source-audio", 0, 15)]
     found = account([*told, {"fact": "ended", "duration_ms": 20}])
     assert found.best.gaps == (Stretch(10, 15, SOUND_ONLY), Stretch(15, 20, UNTOLD))
     assert of(found, "480p").gaps == (Stretch(0, 4, ELSEWHERE), Stretch(10, 15, ELSEWHERE), Stretch(15, 20, UNTOLD))
     assert not account(told).is_over
+
+
+def file(rendition: str, first: int, last: int) -> dict[str, Any]:
+    return {
+        "fact": "file",
+        "rendition": rendition,
+        "name": f"{rendition}/{first}",
+        "size": 1,
+        "from_ms": first,
+        "to_ms": last,
+    }
+
+
+def never_back(**others: Any) -> dict[str, Any]:
+    return {"fact": "gap", "from_ms": 1000, "to_ms": 9000, "cause": "feed lost", "is_back": False, **others}
+
+
+LOST = {"fact": "lost", "at_ms": 1000, "cause": "stalled"}
+FILLED = [{"fact": "absent", "rendition": "source", "from_ms": 1000, "to_ms": 9000, "cause": "no media"}]
+ENDED = {"fact": "ended", "duration_ms": 9000}
+KINDS = [{"fact": "rendition", "name": "source", "kind": "video"}]
+SOUND = [*KINDS, file("source", 0, 1000), file("source-audio", 0, 1030)]
+
+
+@pytest.mark.parametrize(
+    ("facts", "to_ms", "gaps"),
+    [
+        ([*SOUND, LOST, *FILLED, never_back(), ENDED], 1030, [(1000, 1030, SOUND_ONLY)]),
+        ([*SOUND, LOST, never_back(is_back=True), file("source", 9000, 9500), ENDED], 9500,
+         [(1000, 9000, "feed lost")]),
+        ([*SOUND, LOST, never_back(cause="stalled"), ENDED], 9000, [(1000, 9000, "stalled")]),
+        ([*SOUND, LOST, never_back(cause="process ended"), ENDED], 9000, [(1000, 9000, "process ended")]),
+        ([*SOUND, LOST, {"fact": "resumed"}, never_back(), ENDED], 9000, [(1000, 9000, "feed lost")]),
+        ([*SOUND, never_back(), ENDED], 9000, [(1000, 9000, "feed lost")]),
+        ([*SOUND, LOST, never_back(), {**ENDED, "duration_ms": 9500}], 9500,
+         [(1000, 9000, "feed lost"), (9000, 9500, UNTOLD)]),
+        ([*SOUND, LOST, never_back()], 9000, [(1000, 9000, "feed lost")]),
+        ([*SOUND, LOST, file("source-audio", 4000, 5000), never_back(), ENDED], 5000,
+         [(1000, 1030, SOUND_ONLY), (1030, 4000, "feed lost"), (4000, 5000, SOUND_ONLY)]),
+        ([*SOUND, LOST, {**FILLED[0], "to_ms": 3000, "cause": "disk full"}, never_back(), ENDED], 3000,
+         [(1000, 1030, SOUND_ONLY), (1030, 3000, "feed lost")]),
+    ],
+    ids=["wait", "back", "stalled", "program away", "program away meanwhile", "not lost before", "longer than told",
+         "no end", "sound came back", "what came was not kept"],
+)  # fmt: skip
+def test_what_comes_after_a_feed_that_is_not_back_is_no_loss_and_all_else_is(
+    facts: list[dict[str, Any]], to_ms: int, gaps: list[tuple[int, int, str]]
+) -> None:
+    found = account(facts)
+    assert (found.to_ms, [tuple(gap) for gap in found.best.gaps]) == (to_ms, gaps)
+    wait = waited_for(facts)
+    assert found.waited_ms == (9000 - to_ms if wait else 0)
+    reported = [(one["from_ms"], one["to_ms"]) for one in gaps_of(facts)]
+    assert reported == ([(1000, 9000)] if wait is None else [] if to_ms == 1030 else [(1000, to_ms)]), "as verify.py"

@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
+from archive.recordings.account import SOUND_ONLY, account
 from archive.recordings.recorder import Recorder
+from archive.recordings.verify import PICTURE_MS, gaps_of
 from core.broadcasts.plan import Message, Plan
 from core.keys import ChannelEntry, KeyBook, KeyOwner, Role, hash_key
 from core.media import flv
@@ -189,6 +191,27 @@ def test_a_planned_broadcast_is_not_over_because_its_encoder_is(tmp_path: Path, 
     facts = [json.loads(line) for line in (tmp_path / f"recordings/{FIRST}/ledger.jsonl").open()]
     told = [(fact["fact"], fact.get("is_back")) for fact in facts if fact["fact"] not in LISTINGS]
     assert told == [("started", None), ("lost", None), ("gap", True), ("lost", None), ("gap", False), ("ended", None)]
+
+
+def test_what_is_only_waited_for_is_not_missing_and_what_came_between_is(tmp_path: Path) -> None:
+    async def scenario(one: House) -> None:
+        for away_s in (20, 31):
+            feed = await one.come()
+            one.play(feed, 4)
+            feed.on_end(FeedEnd(False, "test"))
+            for _ in range(away_s):
+                one.pass_s(1)
+                await asyncio.sleep(0)
+        await one.ended()
+
+    run(tmp_path, scenario, auto_live=True)
+    (ledger,) = (tmp_path / "recordings").glob("*/ledger.jsonl")
+    facts = [json.loads(line) for line in ledger.open()]
+    found = account(facts)
+    away, *rest = found.best.gaps
+    assert (away.cause, round(away.length_ms / 1000), round(found.waited_ms / 1000)) == ("feed lost", 20, 31)
+    assert [gap.cause for gap in rest] == [SOUND_ONLY] and rest[0].length_ms <= PICTURE_MS
+    assert [gap["to_ms"] for gap in gaps_of(facts)] == [away.to_ms]
 
 
 def test_a_planned_broadcast_whose_feed_never_showed_a_picture_waits(tmp_path: Path) -> None:

@@ -1,10 +1,13 @@
 """locations.toml: what it may say, and that every refusal is one line with file, location and field, and no secret."""
 
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
 
 from archive.recordings.locations.config import FolderLocation, LocationError, S3Location, read_locations
+from mbashara.cli.common import UserError
+from mbashara.cli.locations import location_forget
 from mbashara.places import Places
 from mbashara.settings import Settings
 
@@ -106,22 +109,42 @@ def test_credentials_in_an_open_file_are_refused(file: Path, tmp_path: Path) -> 
 def test_what_changes_in_the_file_counts_at_once_and_what_is_wrong_with_it_never(file: Path, tmp_path: Path) -> None:
     places = Places(Settings(data=tmp_path))
     stores, pace_days = places.stores, places.pace_days  # as everyone in the work process holds them
-    places.read()
+    assert places.read(0)
     assert list(stores) == ["local"]
     file.write_text(FOLDER)
-    places.read()
+    assert places.read(10) and not places.read(20)
     pili = stores["pili"]
     file.write_text(FOLDER + FOLDER)
-    places.read()
+    assert not places.read(30)
     assert stores == {"local": stores["local"], "pili": pili} and "given twice" in places.trouble
     file.write_text(FOLDER + "fixity_days = 7\n" + FOLDER.replace("pili", "tatu"))
-    places.read()
+    assert places.read(40)
     assert (list(stores), pace_days["pili"], places.trouble) == (["local", "pili", "tatu"], 7, "")
     assert stores["pili"] is not pili
-    tatu = stores["tatu"]
+
+
+@pytest.mark.parametrize("emptied", ["", None, "# [[location]]\n", "[[locat"])
+def test_a_place_goes_after_two_reads_only(file: Path, tmp_path: Path, emptied: str | None) -> None:
+    """An editor empties the file before it writes it, or has none of that name for a moment."""
+    places = Places(Settings(data=tmp_path))
+    file.write_text(FOLDER)
+    places.read(0)
+    for at_s in (10.0, 30.0):
+        if emptied is None:
+            file.unlink()
+        else:
+            file.write_text(emptied)
+        assert not places.read(at_s) and not places.read(at_s + 0.5), "two reads at once are one"
+        file.write_text(FOLDER)
+        file.chmod(0o600)
+        assert not places.read(at_s + 10)
+    pili = places.stores["pili"]
     file.write_text(FOLDER.replace("pili", "tatu"))
-    places.read()
-    assert stores == {"local": stores["local"], "tatu": tatu} and pace_days.keys() == stores.keys()
+    assert places.read(60) and places.stores["pili"] is pili, "what is new counts at once"
+    tatu = places.stores["tatu"]
+    assert places.read(70)
+    assert places.stores == {"local": places.stores["local"], "tatu": tatu}
+    assert places.pace_days.keys() == places.stores.keys()
 
 
 @pytest.mark.parametrize("folder", ["/mnt/\\u0000", "{}/loop"])
@@ -130,8 +153,22 @@ def test_a_folder_that_can_be_none_stops_no_other(file: Path, tmp_path: Path, fo
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     places = Places(Settings(data=tmp_path))
     file.write_text(FOLDER.replace("/mnt/pili", folder.format(tmp_path)))
-    places.read()
+    places.read(0)
     assert places.stores["local"] and places.pace_days.keys() == places.stores.keys()
     file.write_text(FOLDER)
-    places.read()
+    places.read(10)
     assert (list(places.stores), places.trouble) == (["local", "pili"], "")
+
+
+def test_only_a_place_that_is_out_of_the_file_for_good_is_forgotten(file: Path, tmp_path: Path) -> None:
+    """The work process must have read so first: it would want copies there again."""
+    settings, asked = Settings(data=tmp_path), Namespace(name="pili", reason="imefungwa", even_so=True)
+    file.write_text(FOLDER)
+    with pytest.raises(UserError, match="pili is in use"):
+        location_forget(settings, asked)
+    file.write_text("")
+    with pytest.raises(UserError, match="was changed just now: ask again in 30 seconds"):
+        location_forget(settings, asked)
+    file.unlink()
+    with pytest.raises(UserError, match="there is no "):
+        location_forget(settings, asked)

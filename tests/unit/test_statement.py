@@ -20,6 +20,7 @@ from archive.recordings.about import from_files
 from archive.recordings.statement import Copy, StatementError, canonical, sealed, state
 from archive.recordings.statement_pdf import latin, render_pdf
 from archive.recordings.statement_text import length, tell
+from archive.recordings.verify import summary, verify
 from archive.words import LOCALE
 from core.web.assets import Assets
 from core.web.i18n import Language, catalogue
@@ -59,6 +60,27 @@ def test_a_statement_is_exact_and_says_why(tmp_path: Path) -> None:
     assert [one["what"] for one in told["events"]] == ["lost", "back"] * 2
     assert told["signatures"] == {"number": 1, "time_stamps": 0, "last_at": "2026-11-28T08:01:30.000+00:00"}
     assert [one["location"] for one in told["copies"]] == ["diski-2", "s3"]
+
+
+def test_a_wait_for_an_encoder_that_never_came_back_is_told_and_is_no_loss(tmp_path: Path) -> None:
+    folder = make_recording(tmp_path, lost=(2, 5))
+    document = statement(folder)
+    stated, told = document["statement"], tell(document, Language.EN)
+    assert (stated["on_air"]["ms"], stated["best"]["gap_ms"], stated["waited"]["ms"]) == (20_000, 4000, 4000)
+    assert (stated["on_air"]["to"], stated["waited"]["from"]) == ("2026-11-28T08:00:20.000+00:00",) * 2
+    assert "0:00:04.000 are missing" in told.verdict and told.verdict.endswith(
+        "The encoder did not come back: it was waited for 0:00:04.000, and nothing was on the air in that time."
+    )
+    assert dict(told.facts)["Waited for the encoder"].startswith("0:00:04.000, until ")
+    events = [what for _, what in next(one for one in told.tables if one.title == "Interruptions").rows]
+    assert events[-1] == "end: the encoder did not come back; waited 0:00:04.000" and len(events) == 4
+    report = verify(folder)
+    assert report.waited == (20_000, 20_000, 20_000, 24_000)
+    assert [(gap["from_ms"], gap["to_ms"]) for gap in report.gaps] == [(8000, 12_000)]
+    words = "\n".join(summary(report, "en"))
+    assert "1 gaps" in words and "did not come back: it was waited for 4.000 s until the end" in words
+    del stated["waited"]  # as those were that were signed before
+    assert "waited" not in tell(document, Language.EN).verdict
 
 
 def test_places_are_called_as_people_call_them(tmp_path: Path) -> None:

@@ -1,0 +1,69 @@
+"""A place that is named no more, forgotten: the rows of the copies there go, and each recording's custody log tells of
+it. What lies there is left as it is, a legal hold that its store knows of too: nobody here reaches it.
+
+The caller owns the transaction, and has seen that the place is named no more. Errors are PolicyErrors; nothing was
+changed then.
+"""
+
+from collections import Counter
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import delete, exists, or_, select, update
+from sqlalchemy.orm import Session
+
+from archive.recordings import custody
+from archive.recordings.alarms import SAFE_COPIES
+from archive.recordings.custody import to_ms
+from archive.recordings.overview import whole_copies
+from archive.recordings.policy import check_reason
+from archive.recordings.policy_errors import LeavesTooFew, NoCopies
+from archive.recordings.policy_tables import DisposalRequest, StoreHold
+from archive.recordings.tables import RecordingCopy, Resolution
+from core import audit
+from core.audit import Actor
+from core.tables import Recording
+
+
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    copies: int
+    too_few: int
+    """Recordings that are left with fewer whole copies than one must have, or whose disposal waited for the place."""
+
+
+def forget(
+    session: Session, location: str, places: Collection[str], reason: str, *, even_so: bool, by: Actor, now: datetime
+) -> Forgotten:
+    """`places`: those that are named, and where a whole copy counts. Raises BadReason, NoCopies, LeavesTooFew."""
+    now, reason = to_ms(now), check_reason(reason)
+    at_it = select(Recording.id).join(RecordingCopy, RecordingCopy.recording_id == Recording.id)
+    at_it = at_it.where(RecordingCopy.location == location)
+    ids = session.scalars(at_it.order_by(Recording.id).with_for_update(of=Recording)).all()
+    if not ids:
+        raise NoCopies(location=location)
+    waits = exists().where(
+        DisposalRequest.recording_id == Recording.id, DisposalRequest.state.in_(("approved", "carrying"))
+    )
+    has_something = RecordingCopy.state.in_(("whole", "faulty", "held"))
+    is_needed = or_(has_something & (whole_copies(places) < SAFE_COPIES), waits)
+    too_few = len(session.scalars(at_it.where(is_needed)).all())
+    if too_few and not even_so:
+        raise LeavesTooFew(count=too_few, location=location)
+    gone = session.scalars(delete(RecordingCopy).where(RecordingCopy.location == location).returning(RecordingCopy))
+    counted = Counter[int]()
+    for copy in gone.all():
+        told: dict[str, Any] = {"rule": "place", "act": "forgotten", "location": location, "detail": reason}
+        told |= {"state": copy.state, "files": copy.files, "size_bytes": copy.size_bytes}
+        custody.append(session, copy.recording_id, "policy assignment", now, agent=by.name, **told)
+        counted[copy.institution_id] += 1
+    session.execute(delete(StoreHold).where(StoreHold.location == location))
+    is_open = Resolution.state.in_(("asked", "planned", "ordered"))
+    session.execute(update(Resolution).where(Resolution.location == location, is_open).values(state="withdrawn"))
+    for institution_id, copies in sorted(counted.items()):
+        after = {"copies": copies, "reason": reason, "even_so": even_so}
+        subject = f"location:{location}"
+        audit.append(session, by, "location.forget", subject, now=now, institution_id=institution_id, after=after)
+    return Forgotten(len(ids), too_few)
