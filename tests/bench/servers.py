@@ -112,7 +112,7 @@ def floor(folder: Path, streams: int) -> Iterator[Floor]:
     except (OSError, subprocess.CalledProcessError) as error:
         raise Missing("floor.c can't be built (Debian: gcc libssl-dev)") from error
     made.memory.mkdir()
-    command = [program, str(port), made.memory, made.disk, str(streams)]
+    command = [str(program), str(port), str(made.memory), str(made.disk), str(streams)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         with _ended(process):
