@@ -284,7 +284,7 @@ class Settings(BaseSettings):
     @property
     def viewers_file(self) -> Path:
         """How many watch each channel now, as the work process counts."""
-        return self.run / "viewers.json"
+        return self.run / "work" / "viewers.json"
 
     @property
     def levels_file(self) -> Path:
@@ -299,7 +299,7 @@ class Settings(BaseSettings):
     @property
     def heartbeat_file(self) -> Path:
         """Touched by the work process at every round."""
-        return self.run / "work.heartbeat"
+        return self.run / "work" / "heartbeat"
 
     def socket(self, name: str) -> Path:
         """The Unix socket of `web` or of `media-N`."""
