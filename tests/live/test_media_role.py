@@ -12,7 +12,7 @@ from mbashara.settings import Settings
 from tests.up import Up
 
 DENIED = (
-    "select * from user_account", "select * from webhook", "select * from channel c, recording r", "table audit_entry",
+    "select * from user_account", "select * from webhook_endpoint", "select * from channel c, recording r", "table audit_entry",
     "select title_sw from broadcast", "select * from dbos.workflow_status", "select rolpassword from pg_authid",
     "update channel set slug = 'x'", "delete from stream_key", "insert into institution (slug) values ('x')",
     "create table loot (line text)", "create temp table loot (line text)", "select lo_from_bytea(0, 'x')",
