@@ -12,9 +12,10 @@ from mbashara.settings import Settings
 from tests.up import Up
 
 DENIED = (
-    "select * from user_account", "select * from webhook_endpoint", "select * from channel c, recording r", "table audit_entry",
-    "select title_sw from broadcast", "select * from dbos.workflow_status", "select rolpassword from pg_authid",
-    "update channel set slug = 'x'", "delete from stream_key", "insert into institution (slug) values ('x')",
+    "select * from user_account", "select * from webhook_endpoint", "select * from channel c, recording r",
+    "table audit_entry", "select title_sw from broadcast", "select * from dbos.workflow_status",
+    "select rolpassword from pg_authid", "update channel set slug = 'x'", "delete from stream_key",
+    "insert into institution (slug) values ('x')",
     "create table loot (line text)", "create temp table loot (line text)", "select lo_from_bytea(0, 'x')",
     "copy channel (slug) from '/etc/passwd'", "copy channel (slug) to '/tmp/x'", "copy channel (slug) to program 'id'",
     "select pg_read_file('/etc/passwd')", "select lo_import('/etc/passwd')", "set role postgres",
