@@ -44,6 +44,10 @@ class Up:
     def run(self) -> Path:
         return Settings(data=self.data).run
 
+    def database_url(self, name: str = "mbashara") -> str:
+        """Of its embedded server, as the superuser."""
+        return Settings(data=self.data).sqlalchemy_url.replace("/mbashara?", f"/{name}?")
+
     def channel_add(self, slug: str, *more: str) -> Keys:
         names = ["--name-sw", f"Chaneli {slug}", "--name-en", f"Channel {slug}"]
         told = json.loads(command(self.data, "channel", "add", slug, *names, "--json", *more).stdout)

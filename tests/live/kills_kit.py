@@ -47,7 +47,7 @@ class House:
         return self.place / "arusha"
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
-        with psycopg.connect(host=str(self.up.run / "postgres"), user="postgres", dbname="mbashara") as server:
+        with psycopg.connect(self.up.database_url()) as server:
             return server.execute(query).fetchall()
 
     def copies(self) -> dict[str, tuple[Any, ...]]:
@@ -242,12 +242,11 @@ def holes(folder: Path) -> list[str]:
 
 def rebuilt(one: House, recording: str) -> tuple[list[str], list[str]]:
     """The recording's rows, and those of a catalogue made again from its files in an empty database."""
-    folder, recordings = str(one.up.run / "postgres"), one.up.data / "recordings"
+    recordings = one.up.data / "recordings"
     keys = signing_keys.public_halves(one.up.data / "secrets/signing")
-    with psycopg.connect(host=folder, user="postgres", dbname="postgres", autocommit=True) as server:
+    with psycopg.connect(one.up.database_url("postgres"), autocommit=True) as server:
         server.execute("create database rebuilt")
-        url = f"postgresql://postgres@/{{}}?host={folder}"
-        mine, empty = open_engine(url.format("mbashara")), open_engine(url.format("rebuilt"))
+        mine, empty = open_engine(one.up.database_url()), open_engine(one.up.database_url("rebuilt"))
         try:
             migrate(empty)
             with transaction(mine) as session:
@@ -272,7 +271,7 @@ def mended(one: House, recording: str) -> Mended:
     (arusha / "source/1.m4s").unlink()
     store = open_store(one.server.location(BUCKET))
     store.put_bytes(f"{recording}/source/2.m4s", b"cut", replace=True)
-    with psycopg.connect(host=str(one.up.run / "postgres"), user="postgres", dbname="mbashara") as server:
+    with psycopg.connect(one.up.database_url()) as server:
         server.execute("update recording set ledger_head = repeat('f', 64)")
     first = fixity(one, recording)
     again = fixity(one, recording)

@@ -31,7 +31,7 @@ def recording(mbashara_up: Up) -> str:
     """Closed and signed by the work process. It was on the air in 2020, and is kept for a year."""
     assert mbashara_up.channel_add("zuio", "--institution", "zuio")
     assert command(mbashara_up.data, "retention", "set", "zuio", "1").returncode == 0
-    with psycopg.connect(host=str(mbashara_up.run / "postgres"), user="postgres", dbname="mbashara") as server:
+    with psycopg.connect(mbashara_up.database_url()) as server:
         (ids,) = server.execute("select id, institution_id from channel where slug = 'zuio'").fetchall()
     made = lay(mbashara_up.data / "laid", new_id(), *ids, slug="zuio")
     (made / "index.m3u8").write_text("#EXTM3U\n")
@@ -57,7 +57,7 @@ def _give(folder: Path) -> None:
 
 
 def _row(up: Up, recording: str) -> tuple[object, ...]:
-    with psycopg.connect(host=str(up.run / "postgres"), user="postgres", dbname="mbashara") as server:
+    with psycopg.connect(up.database_url()) as server:
         query = "select state, signed_custody_bytes = custody_bytes and custody_bytes > 0 from recording where id = %s"
         return server.execute(query, [recording]).fetchone() or ()
 
@@ -149,7 +149,7 @@ def test_staff_watch_what_is_closed_and_nobody_else(mbashara_up: Up, recording: 
         told = httpx.get(up.http_url + f"{media}/{SEGMENT}", cookies=stranger, trust_env=False)
         assert (told.status_code, told.content) == (303, b""), "logged out"
     assert get(f"{up.http_url}/_recordings/{recording}/{SEGMENT}")[0] == 404
-    with psycopg.connect(host=str(up.run / "postgres"), user="postgres", dbname="mbashara") as server:
+    with psycopg.connect(up.database_url()) as server:
         found = server.execute("select actor, subject from audit_entry where act = 'recording.watch'").fetchall()
     assert found == [(PEOPLE[0], f"recording:{recording}")], "once, not for each file"
 

@@ -43,7 +43,7 @@ def row_of(up: Up, recording_id: str) -> dict[str, Any]:
 
 
 def job_of(up: Up, job_id: str) -> dict[str, Any]:
-    with psycopg.connect(host=str(up.run / "postgres"), user="postgres", dbname="mbashara") as server:
+    with psycopg.connect(up.database_url()) as server:
         found = server.execute("select to_jsonb(import_job) from import_job where id = %s", (job_id,)).fetchone()
     assert found is not None
     return dict(found[0])
@@ -109,7 +109,7 @@ def test_what_is_none_is_told_in_words(mbashara_up: Up, channel: str, tmp_path: 
     before = {one["id"] for one in mbashara_up.recordings()}
     done = command(mbashara_up.data, "recording", "import", str(tmp_path / "mbaya"), "--channel", channel, "--wait")
     assert done.returncode == 1 and "0:00:02 of 0:00:04" in done.stdout and "Faili hili si zima" in done.stdout
-    with psycopg.connect(host=str(mbashara_up.run / "postgres"), user="postgres", dbname="mbashara") as server:
+    with psycopg.connect(mbashara_up.database_url()) as server:
         rows = server.execute("select name, trouble from import_job where state = 'failed'").fetchall()
     assert dict(rows) == expected
     assert {one["id"] for one in mbashara_up.recordings()} == before

@@ -38,7 +38,7 @@ def token(mbashara_up: Up, tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def query(up: Up, sql: str) -> list[Any]:
-    with psycopg.connect(host=str(up.run / "postgres"), user="postgres", dbname="mbashara") as server:
+    with psycopg.connect(up.database_url()) as server:
         return server.execute(sql).fetchall()
 
 

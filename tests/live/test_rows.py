@@ -34,10 +34,9 @@ ID = "01jdx00000000000000000000a"
 @pytest.fixture(scope="module")
 def engine(mbashara_up: Up) -> Iterator[Engine]:
     """A database of its own in the shared program's server."""
-    folder = str(mbashara_up.run / "postgres")
-    with psycopg.connect(host=folder, user="postgres", dbname="postgres", autocommit=True) as server:
+    with psycopg.connect(mbashara_up.database_url("postgres"), autocommit=True) as server:
         server.execute("create database rows_test")
-        engine = open_engine(f"postgresql://postgres@/rows_test?host={folder}")
+        engine = open_engine(mbashara_up.database_url("rows_test"))
         migrate(engine)
         yield engine
         engine.dispose()
@@ -211,8 +210,8 @@ def test_a_follower_takes_a_growing_ledger_once(engine: Engine, tmp_path: Path) 
 
 
 def test_the_bell_rings_for_what_changes_and_after_a_lost_connection(mbashara_up: Up, engine: Engine) -> None:
-    stopping, folder = threading.Event(), mbashara_up.run / "postgres"
-    ours = open_engine(f"postgresql://postgres@/rows_test?host={folder}&application_name=bell", pool_size=1)
+    stopping = threading.Event()
+    ours = open_engine(f"{mbashara_up.database_url('rows_test')}&application_name=bell", pool_size=1)
     bell, far = Bell(ours), datetime(2999, 1, 1, tzinfo=UTC)
     count, later = bell.on(select(func.count(Institution.id)).scalar_subquery), bell.on(lambda: far < database.NOW)
     names = ["nyingine"]

@@ -70,7 +70,7 @@ def test_a_killed_child_comes_back_alone(mbashara_up: Up, name: str) -> None:
 def test_the_keys_are_out_of_reach_of_who_meets_strangers_first(mbashara_up: Up) -> None:
     said = [json.loads(line) for line in mbashara_up.log.read_text().splitlines() if "keys are out of reach" in line]
     assert {one["process"] for one in said} == {"media-0", "stills", "postgres"}
-    with psycopg.connect(host=str(mbashara_up.run / "postgres"), user="postgres", dbname="mbashara") as server:
+    with psycopg.connect(mbashara_up.database_url()) as server:
         for path in (mbashara_up.data / "secrets" / "pepper", *mbashara_up.data.glob("secrets/signing/*.pem")):
             with server.transaction(), pytest.raises(psycopg.errors.InsufficientPrivilege):
                 server.execute("select pg_read_binary_file(%s)", [str(path)])
