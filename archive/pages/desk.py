@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from archive.pages import Archive
+from archive.pages import Archive, noted
 from archive.pages.genuine import MAX_GAPS, Found, cause_in, find
 from archive.recordings import about, alarms, checks, closures, copies, overview, rows, signing_keys
 from archive.recordings.overview import Filter, Shown
@@ -78,6 +78,7 @@ def _overview(archive: Archive, view: View) -> Page:
         "places": [(one, counted.get(one.name), one.free_bytes()) for one in places],
         "forgotten": {name: one for name, one in counted.items() if name not in named},
         "names": _names(archive, view),
+        "tell": noted.teller(view.language, _names(archive, view)),
         "late": now - alarms.OVERDUE_BY,
     }
     return Page("archive/pages/overview.html", facts)
@@ -85,7 +86,7 @@ def _overview(archive: Archive, view: View) -> Page:
 
 def _names(archive: Archive, view: View, seen: Iterable[RecordingCopy] = ()) -> dict[str, str]:
     """What people call the places; of the others where copies were `seen` it is said that they are none any more."""
-    names = {one.name: view.pick(one.title_sw, one.title_en) or one.name for one in archive.places()}
+    names = archive.titles(view.pick)
     if not archive.places_trouble():
         gone = view.words.gettext(N_("no place any more"))
         names = {copy.location: f"{copy.location} ({gone})" for copy in seen} | names
@@ -166,12 +167,14 @@ def _recording(archive: Archive, view: View) -> Page:
             "kind": kind,
         }
     report = archive.papers.report(archive.recordings / recording.id, keys, recording.state == "recording")
+    names = _names(archive, view, kept)
     more = {
         "report": report,
         "faults": [] if report is None else [one.text(view.language) for one in report.findings],
         "is_whole": report is not None and report.is_whole,
         "signed_at": report and report.signed_at and datetime.fromisoformat(report.signed_at),
-        "names": _names(archive, view, kept),
+        "names": names,
+        "tell": noted.teller(view.language, names),
         "copy_words": copy_words(view),
         "may_check": view.may(Act.RECORDING_EDIT, recording.institution_id),
         "told": asked.get("told", ""),
