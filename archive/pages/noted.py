@@ -7,6 +7,7 @@ it was written from, which say what it is in both languages, and its values are 
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cache, partial
 from string import Formatter
 from typing import Any, TypeVar
@@ -17,6 +18,7 @@ from archive.recordings.locations.errors import StoreError
 from archive.recordings.policy_errors import PolicyError
 from archive.recordings.verify import TEXTS, Finding
 from archive.words import N_, translate
+from core.web.dates import day, seconds
 from core.web.i18n import Language
 
 E = TypeVar("E", bound=Exception)
@@ -54,6 +56,8 @@ def _filled(words: str, values: Mapping[str, Any], language: Language, places: M
     told = dict(values)
     for name in told.keys() & {"location", "other"}:
         told[name] = ", ".join(_place(one, language, places) for one in str(told[name]).split(", "))
+    for name in told.keys() & {"time", "at", "retired_at"}:
+        told[name] = _moment(str(told[name]), language)
     if "reason" in told:
         told["reason"] = tell(str(told["reason"]), language, places)
     said = words.format(**told)
@@ -62,6 +66,15 @@ def _filled(words: str, values: Mapping[str, Any], language: Language, places: M
 
 def _place(name: str, language: Language, places: Mapping[str, str]) -> str:
     return translate(THIS_MACHINE, language) if name == LOCAL else places.get(name, name)
+
+
+def _moment(text: str, language: Language) -> str:
+    """To the second, on the dial: it is proof. `text` itself where it is no moment."""
+    try:
+        when = datetime.fromisoformat(text)
+    except ValueError:
+        return text
+    return text if when.tzinfo is None else f"{day(when, language)}, {seconds(when)}"
 
 
 Found = tuple[Sentence, Mapping[str, str]]

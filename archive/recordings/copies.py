@@ -177,7 +177,7 @@ def count_here(session: Session, recordings: Path, limit: int = 5) -> int:
 
 
 def _sizes(folder: Path) -> dict[str, int]:
-    """Of each file that the ledger names. Raises OSError, ValueError; KeyError, TypeError on lines that are none of ours."""
+    """Of each file that the ledger names. Raises OSError, ValueError; KeyError, TypeError for others' lines."""
     return {str(fact["name"]): int(fact["size"]) for fact in read_facts(folder) if fact["fact"] == "file"}
 
 
@@ -230,10 +230,13 @@ def note(session: Session, turn: Turn, copied: Copied, now: datetime) -> None:
     if copy.turns != turn.number:
         return
     copy.turns += 1
-    copy.fault, copy.next_try_at = copied.error, now
+    copy.next_try_at = now
     if copied.error is None:
+        if copy.attempts or copy.state == "copying":  # else it is what a check found, and that stands
+            copy.fault = None
         copy.attempts = 0
     else:
+        copy.fault = copied.error
         copy.next_try_at = now + min(LAST_RETRY, FIRST_RETRY * 2 ** min(copy.attempts, 12))
         copy.attempts += 1
     if copied.end > turn.begin:

@@ -116,7 +116,7 @@ NEWS = [("state.json", b"live", b"lost"), (f"{BROADCAST}/source/index.m3u8", b"1
 
 @pytest.mark.parametrize(("name", "old", "new"), NEWS, ids=["state", "media playlist"])
 def test_news_are_never_taken_for_the_old(mbashara_up: Up, edge: str, name: str, old: bytes, new: bytes) -> None:
-    """Two that are as long, written in one second: "lost" and "live" when media comes back, playlists of short parts."""
+    """Two that are as long, written in one second: "lost" and "live" when media is back, playlists of short parts."""
     path = mbashara_up.run / "live" / "kingo" / name
     known = FILES[f"run/{name}"]
     path.write_bytes(known.replace(old, new))

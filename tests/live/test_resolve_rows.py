@@ -174,6 +174,7 @@ def test_a_held_copy_is_put_in_order_exactly_as_a_person_ordered(here: Scene) ->
     assert figures(here, it, "local") == figures(here, it, "arusha") == (7, 36 + len(INDEX) + 15)
     states = check(here, it)
     assert states["local"][0] == "faulty" and (local / "source/1.m4s").read_bytes() == b"broken", "one lost holds all"
+    assert "source/3.m4s" in str(states["arusha"][1]), "told also after its papers were copied there"
     number = planned(here, it, "local")
     assert plan_of(here, it, "local") == {
         "repaired": ["source/1.m4s"], "removed": ["source/stray.txt"], "lost": ["source/3.m4s"], "left": [],

@@ -15,7 +15,11 @@ from core.web.i18n import Language
 PLACES = {"dodoma": "Dodoma, ghorofa ya pili"}
 TIME = "2026-11-28 19:41:00.000+03:00"
 VALUES = {"time": TIME, "location": "local", "file": "source 1. (x)/1.m4s", "other": "dodoma", "reason": "EIO. (5)"}
-IN_SWAHILI = VALUES | {"location": "mashine hii", "other": "Dodoma, ghorofa ya pili"}
+IN_SWAHILI = VALUES | {
+    "time": "28 Novemba 2026, 19:41:00",
+    "location": "mashine hii",
+    "other": "Dodoma, ghorofa ya pili",
+}
 
 
 def findings() -> Iterator[tuple[str, str, str]]:
@@ -34,6 +38,7 @@ def _capital(text: str) -> str:
 AWAY = str(Unreachable("dodoma", "[Errno 2] /mnt"))
 AWAY_SW = "Dodoma, ghorofa ya pili: haifikiki: [Errno 2] /mnt"
 MISSING = Finding("missing", {"file": "a. b.m4s", "time": TIME})
+MISSING_SW = "Faili a. b.m4s halipo (28 Novemba 2026, 19:41:00)."
 LOST = Finding("no_good_copy", {"file": "a. b.m4s"})
 REFUSED = Finding("refused", {"location": "local", "reason": AWAY}).text()
 SEVERAL = Finding("source_away", {"location": "local, dodoma"}).text()
@@ -41,7 +46,7 @@ CASES = [
     *findings(),
     ("a store that is away", AWAY, AWAY_SW),
     ("why there is no good copy", REFUSED, f"Mashine hii haikubali: {AWAY_SW}"),
-    ("why it is not mended", f"{MISSING.text()} {LOST.text()}", f"{MISSING.text('sw')} {LOST.text('sw')}"),
+    ("why it is not mended", f"{MISSING.text()} {LOST.text()}", f"{MISSING_SW} {LOST.text('sw')}"),
     ("several places", SEVERAL,
      "Nakala nzuri haipatikani sasa, mashine hii, Dodoma, ghorofa ya pili haijibu: itajaribiwa tena."),
     ("copying", copies.NOT_COPIED.format(count=3), "Faili 3 hazikuweza kunakiliwa kama leja inavyosema"),
@@ -61,4 +66,4 @@ def test_what_was_noted_is_told_in_swahili(noted: str, told: str) -> None:
 
 def test_in_english_places_have_their_names_and_nothing_is_said_twice() -> None:
     assert tell(AWAY, Language.EN, {"dodoma": "Dodoma"}) == "Dodoma: it can't be reached: [Errno 2] /mnt"
-    assert tell(MISSING.text(), Language.EN, PLACES) == MISSING.text()
+    assert tell(MISSING.text(), Language.EN, PLACES) == "The file a. b.m4s is missing (28 November 2026, 19:41:00)."
