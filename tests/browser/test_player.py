@@ -377,7 +377,7 @@ def rename(up: Up, slug: str, name_sw: str, name_en: str) -> None:
 
 
 def bearer(up: Up, scope: str) -> dict[str, str]:
-    told = command(up.data, "token", "add", "majina", "--scope", scope, "--days", "1", "--json").stdout
+    told = command(up.data, "token", "add", f"player-{next(numbers)}", "--scope", scope, "--days", "1", "--json").stdout
     return {"Authorization": f"Bearer {json.loads(told)['token']}"}
 
 
