@@ -106,6 +106,12 @@ def check(here: Scene, it: str) -> dict[str, tuple[str, str | None]]:
         return {one.location: (one.state, one.fault) for one in copies}
 
 
+def figures(here: Scene, it: str, location: str) -> tuple[int, int]:
+    with here.session() as session:
+        copy = session.get_one(RecordingCopy, (it, location))
+        return copy.files, copy.size_bytes
+
+
 def planned(here: Scene, it: str, location: str) -> int:
     """The number of the plan that the work process makes."""
     with here.session() as session:
@@ -165,8 +171,10 @@ def test_a_held_copy_is_put_in_order_exactly_as_a_person_ordered(here: Scene) ->
         (place / "source/3.m4s").write_bytes(os.urandom(6))
     (local / "source/1.m4s").write_bytes(b"broken")
     (local / "source/stray.txt").write_text("of someone else")
+    assert figures(here, it, "local") == figures(here, it, "arusha") == (7, 36 + len(INDEX) + 15)
     states = check(here, it)
     assert states["local"][0] == "faulty" and (local / "source/1.m4s").read_bytes() == b"broken", "one lost holds all"
+    assert "source/3.m4s" in str(states["arusha"][1]), "told also after its papers were copied there"
     number = planned(here, it, "local")
     assert plan_of(here, it, "local") == {
         "repaired": ["source/1.m4s"], "removed": ["source/stray.txt"], "lost": ["source/3.m4s"], "left": [],
