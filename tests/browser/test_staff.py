@@ -17,7 +17,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.browser.axe import axe_violations
 from tests.conformance.engines import ARGUMENTS, CHROMIUM
-from tests.up import ROOT, Up, environment
+from tests.up import COMMAND_TIMEOUT_S, ROOT, Up, environment
 
 PASSWORD = "maembe saba mezani"
 PHONE, DESKTOP = {"width": 360, "height": 740}, {"width": 1280, "height": 900}
@@ -66,7 +66,13 @@ def add_person(up: Up, email: str) -> str:
     """An admin of the platform with the password; returns the address."""
     line = [sys.executable, "-m", "mbashara", "user", "add", email, "--name", "Asha Juma", "--password-stdin"]
     subprocess.run(
-        [*line, "--data", str(up.data)], input=PASSWORD, env=environment(), text=True, check=True, timeout=90, cwd=ROOT
+        [*line, "--data", str(up.data)],
+        input=PASSWORD,
+        env=environment(),
+        text=True,
+        check=True,
+        timeout=COMMAND_TIMEOUT_S,
+        cwd=ROOT,
     )
     return email
 
