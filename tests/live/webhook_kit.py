@@ -23,7 +23,7 @@ from core.webhooks.tables import Event, WebhookDelivery, WebhookEndpoint
 from tests.live.staff_kit import BY, PEPPER, added
 from tests.up import until
 
-RULES = Rules(timeout_s=4.0, first_wait_s=0.2, give_up_s=0.7, insecure=True)
+RULES = Rules(timeout_s=30.0, first_wait_s=0.2, give_up_s=0.7, insecure=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +63,8 @@ class Receiver:
     def of(self, path: str) -> list[Got]:
         return [one for one in self.got if one.path == path]
 
-    def wait(self, path: str, many: int, timeout_s: float = 20) -> list[Got]:
-        until(lambda: len(self.of(path)) >= many, f"{path} got {len(self.of(path))} of {many}", timeout_s)
+    def wait(self, path: str, many: int) -> list[Got]:
+        until(lambda: len(self.of(path)) >= many, f"{path} got {len(self.of(path))} of {many}")
         return self.of(path)
 
     def take(self, got: Got) -> int:
@@ -116,7 +116,7 @@ def sending(engine: Engine, rules: Rules = RULES) -> Iterator[Sender]:
         yield sender
     finally:
         stopping.set()
-        thread.join(20)
+        thread.join(60)
     assert not thread.is_alive()
 
 
