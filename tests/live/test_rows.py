@@ -217,24 +217,24 @@ def test_the_bell_rings_for_what_changes_and_after_a_lost_connection(mbashara_up
     count, later = bell.on(select(func.count(Institution.id)).scalar_subquery), bell.on(lambda: far < database.NOW)
     bell.start(stopping)
     try:
-        assert count.wait(5) and later.wait(5), "nobody knows what was missed"
+        assert count.wait(60) and later.wait(60), "nobody knows what was missed"
         count.clear()
         later.clear()
         assert not count.wait(2 * POLL_S)
         with transaction(engine) as session:
             made = Institution(slug="kengele", name_sw="Kengele", name_en="Bell")
             session.add(made)
-        assert count.wait(3 * POLL_S) and not later.is_set()
+        assert count.wait(60) and not later.is_set(), "rung for all alike, as is done twice a minute"
         with transaction(engine) as session:
             session.delete(made)
             session.execute(
                 text("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'bell'")
             )
-        assert later.wait(5), "nor after that"
+        assert later.wait(60), "nor after that"
     finally:
         later.clear()
         stopping.set()
-        assert later.wait(5), "whoever waits ends too"
+        assert later.wait(60), "whoever waits ends too"
         ours.dispose()
 
 
