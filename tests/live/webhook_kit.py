@@ -13,6 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from sqlalchemy import Engine, select
+from sqlalchemy.orm import Session
 from standardwebhooks import Webhook
 
 from core.database import transaction
@@ -131,14 +132,14 @@ class Hook:
     secret: str
 
     def send(self, many: int = 1) -> list[str]:
-        """Test messages, each in a transaction of its own; their ids."""
-        return [self._send() for _ in range(many)]
-
-    def _send(self) -> str:
+        """Test messages, at once: none is on its way before all are there. Their ids."""
         with transaction(self.engine) as session:
-            sent = endpoints.send_test(session, self.row(session), by=BY, now=datetime.now(UTC))
-            assert sent is not None
-            return sent.message_id
+            return [self._send(session) for _ in range(many)]
+
+    def _send(self, session: Session) -> str:
+        sent = endpoints.send_test(session, self.row(session), by=BY, now=datetime.now(UTC))
+        assert sent is not None
+        return sent.message_id
 
     def row(self, session: Any) -> WebhookEndpoint:
         found: WebhookEndpoint = session.get_one(WebhookEndpoint, self.id)
