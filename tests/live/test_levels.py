@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import httpx
 import pytest
@@ -83,19 +84,31 @@ def test_levels_of_feeds_are_on_the_wall_on_the_air_or_held(mbashara_up: Up) -> 
         engineer(up) as client,
     ):
         cards: list[str] = []
-        until(lambda: peaks_of(look(client, "sikio", cards)) == PEAKS, "not the tone's level on the wall", 45)
+        until(lambda: peaks_of(look(client, "sikio", cards)) == PEAKS, "not the tone's level on the wall")
         card = cards[-1]
         assert "Hakuna sauti" in card and "sikio.primary.left" not in card
 
         events = re.search(r'data-events="([^"]+)"', client.get("/sw/console").text)
         assert events
-        told = numbers_of(client, events[1], "sikio")
+        told: dict[str, dict[str, str]] = {}
+
+        def is_told() -> bool:
+            told.update(numbers_of(client, events[1], "sikio"))
+            return "right.rms" in told.get("backup", {})
+
+        until(is_told, "not in the pulse")
         assert float(told["backup"]["right.rms"]) == pytest.approx(-21, abs=1) and "right.rms" not in told["primary"]
 
         asked = ["token", "add", "sikio", "--scope", "health.read", "--days", "1", "--json"]
         plain = json.loads(command(up.data, *asked).stdout)["token"]
-        answer = json.loads(get(f"{up.http_url}/api/v1/feeds", {"authorization": f"Bearer {plain}"})[1])
-        levels = {one["role"]: one["levels"] for one in answer["items"] if one["channel"] == "sikio"}
+        levels: dict[str, Any] = {}
+
+        def is_answered() -> bool:
+            answer = json.loads(get(f"{up.http_url}/api/v1/feeds", {"authorization": f"Bearer {plain}"})[1])
+            levels.update({one["role"]: one["levels"] for one in answer["items"] if one["channel"] == "sikio"})
+            return levels["backup"] is not None
+
+        until(is_answered, "not in the API")
         assert levels["primary"] is None
         assert [side["rms_dbfs"] for side in levels["backup"]["sides"]] == [
             pytest.approx(rms, abs=1) for rms in (-9, -21)
