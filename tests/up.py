@@ -25,6 +25,7 @@ from mbashara.settings import Settings
 START_TIMEOUT_S = 240
 STOP_TIMEOUT_S = 60
 WAIT_TIMEOUT_S = 60
+IDLE_TIMEOUT_S = 300  # for stills and levels: their process gets what nobody else wants
 COMMAND_TIMEOUT_S = 300
 ROOT = Path(__file__).parent.parent
 

@@ -13,7 +13,7 @@ import pytest
 
 from tests.conformance.encoder import stop
 from tests.live.media_files import FFMPEG
-from tests.up import COMMAND_TIMEOUT_S, ROOT, Up, command, environment, get, until
+from tests.up import COMMAND_TIMEOUT_S, IDLE_TIMEOUT_S, ROOT, Up, command, environment, get, until
 
 EMAIL, PASSWORD = "sikio@ega.example", "maembe saba mezani kwetu"
 PICTURE = "-re -f lavfi -i testsrc2=size=320x180:rate=25"
@@ -84,7 +84,9 @@ def test_levels_of_feeds_are_on_the_wall_on_the_air_or_held(mbashara_up: Up) -> 
         engineer(up) as client,
     ):
         cards: list[str] = []
-        until(lambda: peaks_of(look(client, "sikio", cards)) == PEAKS, "not the tone's level on the wall")
+        until(
+            lambda: peaks_of(look(client, "sikio", cards)) == PEAKS, "not the tone's level on the wall", IDLE_TIMEOUT_S
+        )
         card = cards[-1]
         assert "Hakuna sauti" in card and "sikio.primary.left" not in card
 
@@ -96,7 +98,7 @@ def test_levels_of_feeds_are_on_the_wall_on_the_air_or_held(mbashara_up: Up) -> 
             told.update(numbers_of(client, events[1], "sikio"))
             return "right.rms" in told.get("backup", {})
 
-        until(is_told, "not in the pulse")
+        until(is_told, "not in the pulse", IDLE_TIMEOUT_S)
         assert float(told["backup"]["right.rms"]) == pytest.approx(-21, abs=1) and "right.rms" not in told["primary"]
 
         asked = ["token", "add", "sikio", "--scope", "health.read", "--days", "1", "--json"]
@@ -108,7 +110,7 @@ def test_levels_of_feeds_are_on_the_wall_on_the_air_or_held(mbashara_up: Up) -> 
             levels.update({one["role"]: one["levels"] for one in answer["items"] if one["channel"] == "sikio"})
             return levels["backup"] is not None
 
-        until(is_answered, "not in the API")
+        until(is_answered, "not in the API", IDLE_TIMEOUT_S)
         assert levels["primary"] is None
         assert [side["rms_dbfs"] for side in levels["backup"]["sides"]] == [
             pytest.approx(rms, abs=1) for rms in (-9, -21)
