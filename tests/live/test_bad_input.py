@@ -86,7 +86,7 @@ def good(mbashara_up: Up, film: Path) -> Iterator[Watch]:
     watch.stopped.set()
     thread.join()
     encoder.terminate()
-    encoder.wait(10)
+    encoder.wait(60)
 
 
 def log_since(up: Up, before: int) -> Callable[[str], bool]:
@@ -123,7 +123,7 @@ def test_nonsense_is_ended_with_a_reason(good: Watch, data: bytes, reason: str) 
     with connect(good.up) as sock:
         sock.sendall(data)
         said = read_to_end(sock)
-    until(lambda: logged(reason), f"no reason in the log; said {said[-200:]!r}", timeout_s=5)
+    until(lambda: logged(reason), f"no reason in the log; said {said[-200:]!r}")
 
 
 def test_a_truncated_handshake_is_ended_with_a_reason(good: Watch) -> None:
@@ -133,13 +133,13 @@ def test_a_truncated_handshake_is_ended_with_a_reason(good: Watch) -> None:
             sock.sendall(C0_C1_C2[:size])
             sock.shutdown(socket.SHUT_WR)
             read_to_end(sock)
-    until(lambda: logged("the peer closed the connection"), "no reason in the log", timeout_s=5)
+    until(lambda: logged("the peer closed the connection"), "no reason in the log")
 
 
 def test_slow_senders_and_a_thousand_idle_connections(good: Watch, key: str) -> None:
     """All are ended by the server, and an encoder gets in between them."""
     logged = log_since(good.up, good.up.log.stat().st_size)
-    slow, began_s = connect(good.up), time.monotonic()
+    slow = connect(good.up)
     ended: list[socket.socket] = []
     for first in range(0, 1000, 250):  # the kernel's backlog, not ours, is what a faster crowd would meet
         crowd = [connect(good.up) for _ in range(250)]
@@ -151,6 +151,7 @@ def test_slow_senders_and_a_thousand_idle_connections(good: Watch, key: str) -> 
         for sock in crowd[100:]:
             sock.close()
     with slow:
+        began_s = time.monotonic()
         try:
             for byte in C0_C1_C2[:20]:
                 slow.sendall(bytes([byte]))
@@ -159,7 +160,7 @@ def test_slow_senders_and_a_thousand_idle_connections(good: Watch, key: str) -> 
                     break
         except OSError:
             pass
-        assert read_to_end(slow) == b"" and time.monotonic() - began_s < 30
+        assert read_to_end(slow) == b"" and time.monotonic() - began_s < 60
     for sock in ended:
         with sock:
             assert read_to_end(sock) == b""
@@ -195,7 +196,12 @@ def test_garbage_h264_in_sound_framing_harms_nobody_else(good: Watch, short_film
             if not is_head((type_id, at_ms, body)) and len(body) > 5 and at_ms < 3000
         ]
         encoder.send_in_real_time(noise, start_s)
-        assert encoder.refusal or state(good.up, "bad-input-noise")["state"] == "live"
+
+        def is_decided() -> bool:
+            encoder.look()
+            return bool(encoder.refusal) or state(good.up, "bad-input-noise")["state"] == "live"
+
+        until(is_decided, "neither taken nor refused")
 
 
 def jump(up: Up, slug: str, key: str, film: list[Tag], jump_ms: int) -> None:
@@ -216,7 +222,7 @@ def test_timestamps_that_jump_a_day_are_marked(good: Watch, short_film: list[Tag
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(40)
+        thread.join(120)
     for slug in jumps:
         assert "#EXT-X-DISCONTINUITY\n" in playlist(good.up, slug)
 
