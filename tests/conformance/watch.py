@@ -66,7 +66,7 @@ def rendition_urls(multivariant_url: str, text: str) -> dict[str, tuple[str, boo
 async def watch(multivariant_url: str, seconds: float) -> Watched:
     """Collect for `seconds`, or until the broadcast ends."""
     seen = Watched()
-    async with httpx.AsyncClient(timeout=30, limits=httpx.Limits(max_connections=None)) as client:
+    async with httpx.AsyncClient(timeout=60, limits=httpx.Limits(max_connections=None)) as client:
         seen.multivariant = (await client.get(multivariant_url)).raise_for_status().text
         for name, (url, is_video) in rendition_urls(multivariant_url, seen.multivariant).items():
             seen.renditions[name] = Rendition(url, is_video)

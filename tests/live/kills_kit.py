@@ -26,7 +26,7 @@ from tests.live import media_files
 from tests.live.catalogue_kit import rows_of
 from tests.live.store_kit import ADMIN, Weed, credentials, weed
 from tests.live.tsa_kit import running_tsa
-from tests.up import Up, command, data_folder, running, until
+from tests.up import COMMAND_TIMEOUT_S, Up, command, data_folder, running, until
 
 BUCKET = "kumbukumbu"
 FRAME_MS = {"source": 40, "source-audio": 24}
@@ -289,13 +289,13 @@ def mended(one: House, recording: str) -> Mended:
     assert fixity(one, recording)["arusha"]["state"] in ("faulty", "held")
     told = command(one.up.data, "fixity", "copy-anew", "arusha")
     assert told.returncode == 0, told
-    until(one.are_whole, f"never whole again: {one.copies()}", 60)
+    until(one.are_whole, "never whole again", COMMAND_TIMEOUT_S)
     anew = verify(arusha).is_whole
     return Mended(first, again, nowhere, name, anew, events)
 
 
 def fixity(one: House, recording: str) -> dict[str, dict[str, Any]]:
-    until(lambda: not one.rows("select 1 from recording_copy where papers_due and location <> 'local'"), "papers", 30)
+    until(lambda: not one.rows("select 1 from recording_copy where papers_due and location <> 'local'"), "papers")
     told = command(one.up.data, "fixity", "run", recording, "--json", locations_file=one.place / "locations.toml")
     return {copy["location"]: copy for copy in json.loads(told.stdout)}
 
@@ -306,17 +306,17 @@ def run(path: Path, rounds: int, seed: int) -> Evening:
         try:
             encoder = Encoder(path, f"{one.up.rtmp_url}/{one.up.channel_add('ikulu').primary_key}")
             try:
-                until(lambda: bool(one.rows("select id from recording")), "never on the air", 30)
-                until(lambda: sum(files for _, _, files, *_ in one.copies().values()) > 4, "not copied while live", 30)
+                until(lambda: bool(one.rows("select id from recording")), "never on the air")
+                until(lambda: sum(files for _, _, files, *_ in one.copies().values()) > 4, "not copied while live")
                 (recording,) = one.rows("select id from recording")[0]
                 lag = {name: found[3] for name, found in one.copies().items()}
                 killed = kill_at_random(one, rounds, random.Random(seed))
                 time.sleep(3)
             finally:
                 encoder.stop()
-            until(lambda: bool(one.rows(STAMPED)), "no time stamp of the end", 60)
+            until(lambda: bool(one.rows(STAMPED)), "no time stamp of the end", COMMAND_TIMEOUT_S)
             log = one.up.log
-            until(one.are_whole, f"never whole: {one.copies()} {log.read_text()[-3000:]}", 120)
+            until(one.are_whole, f"never whole: {one.copies()} {log.read_text()[-3000:]}", COMMAND_TIMEOUT_S)
             report, wrong = check(one, recording)
             before, after = rebuilt(one, recording)
             ca = {"timestamp_ca_file": one.place / "tsa/ca.pem"}
