@@ -125,7 +125,7 @@ def makers(job_id: str) -> list[psutil.Process]:
 
 
 def test_killed_again_and_again_it_is_made_once(mbashara_up: Up, channel: str, tmp_path: Path) -> None:
-    file = import_kit.make(tmp_path / "ndefu.avi", "-c:v mpeg4 -q:v 5 -c:a mp3", 30)
+    file = import_kit.make(tmp_path / "ndefu.avi", "-c:v mpeg4 -q:v 5 -c:a mp3", 20)
     line = [sys.executable, "-m", "mbashara", "recording", "import", str(file), "--channel", channel, "--json"]
     job_id = json.loads(
         subprocess.run(
@@ -146,7 +146,7 @@ def test_killed_again_and_again_it_is_made_once(mbashara_up: Up, channel: str, t
     until(lambda: job_of(mbashara_up, job_id)["state"] == "done", "never made", timeout_s=COMMAND_TIMEOUT_S)
     until(lambda: row_of(mbashara_up, job_id).get("state") == "complete", "never complete")
     checked = check_files(mbashara_up.data / "recordings" / job_id)
-    assert not checked.missing and abs(checked.duration_ms - 30_000) <= 100
+    assert not checked.missing and abs(checked.duration_ms - 20_000) <= 100
     assert [fact["fact"] for fact in facts_of(mbashara_up, job_id)].count("started") == 1
     assert not staging.exists()
     mbashara_up.wait_healthy()
