@@ -1,5 +1,6 @@
 """A whole `mbashara up` for tests: real processes, PostgreSQL, nginx, on free ports, in a folder of its own."""
 
+import atexit
 import json
 import os
 import shutil
@@ -14,11 +15,12 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-import psycopg
-
+from mbashara import postgres
+from mbashara.data import prepare
 from mbashara.settings import Settings
 
 # Limits of what hangs, for a machine that is slow and does much else too: no test is to show how quick it is.
@@ -139,6 +141,15 @@ def data_folder() -> Iterator[Path]:
 @contextmanager
 def running(data: Path, *arguments: str, **settings: object) -> Iterator[Up]:
     """`mbashara up` on a folder, ready; stopped at the end if the test has not."""
+    if not (data / "postgres").exists():
+        _lay_cluster(data)
+    with started(data, *arguments, **settings) as up:
+        yield up
+
+
+@contextmanager
+def started(data: Path, *arguments: str, **settings: object) -> Iterator[Up]:
+    """The same, but on a new folder it has to make its database by itself."""
     addresses = ["--http", "127.0.0.1:0", "--rtmp", "127.0.0.1:0"]
     line = [sys.executable, "-m", "mbashara", "up", "--data", str(data), *addresses, *arguments]
     log = data.parent / "up.log"
@@ -151,7 +162,6 @@ def running(data: Path, *arguments: str, **settings: object) -> Iterator[Up]:
     try:
         up.http_url, up.rtmp_url = _read_ready(up)
         watchdog.cancel()
-        _spare_the_disk(up)
         yield up
     finally:
         watchdog.cancel()
@@ -159,12 +169,28 @@ def running(data: Path, *arguments: str, **settings: object) -> Iterator[Up]:
             up.stop()
 
 
-def _spare_the_disk(up: Up) -> None:
-    """Its database waits for no disk: that is against power cuts, which no test makes, and hundreds of tests commit."""
-    where = str(up.run / "postgres")
-    with psycopg.connect(host=where, user="postgres", dbname="postgres", autocommit=True) as server:
-        server.execute("alter system set fsync = off")
-        server.execute("select pg_reload_conf()")
+def _lay_cluster(data: Path) -> None:
+    """What `up` would make first, but for a database that waits for no disk: that is against power cuts, which no test
+    makes, and hundreds of tests commit."""
+    prepare(Settings(data=data))
+    (data / "postgres").rmdir()
+    subprocess.run(["cp", "-a", _cluster(), data / "postgres"], check=True)
+
+
+@cache
+def _cluster() -> Path:
+    """Empty, made once in a run."""
+    parent = Path(tempfile.mkdtemp(prefix="mbashara-test-"))
+    parent.chmod(0o755)
+    settings = Settings(data=parent / "data")
+    for path in (parent, settings.run):
+        atexit.register(shutil.rmtree, path, ignore_errors=True)
+    prepare(settings)
+    postgres.initialise(settings)
+    made = settings.data / "postgres"
+    with (made / "postgresql.auto.conf").open("a") as file:
+        file.write("fsync = off\n")
+    return made
 
 
 def _kill_later(process: subprocess.Popen[str]) -> threading.Timer:

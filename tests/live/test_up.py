@@ -18,7 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from core.workers import channel_worker
 from tests.live import media_files
 from tests.unit.test_cage import HAS_LANDLOCK
-from tests.up import Up, command, data_folder, get, running, until
+from tests.up import Up, command, data_folder, get, running, started, until
 
 CHILDREN = ("postgres", "media-0", "web", "work", "stills", "edge")
 
@@ -108,7 +108,7 @@ def test_a_stop_leaves_no_process_and_keeps_the_data(number: signal.Signals) -> 
 
 def test_a_killed_supervisor_takes_its_children_along_and_can_start_again() -> None:
     with data_folder() as data:
-        with running(data) as up:
+        with started(data) as up:
             processes = family(up)
             os.kill(up.process.pid, signal.SIGKILL)
             up.process.wait()
