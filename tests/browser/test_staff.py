@@ -113,8 +113,12 @@ def test_a_persons_first_day(mbashara_up: Up, new_page: NewPage) -> None:
     assert page.locator("main code").inner_text() == secret, "the phone has it already"
     expect(page.locator("img.qr")).to_be_visible()
     phone = pyotp.TOTP(secret)
-    page.locator("#code").fill(phone.at(time.time() - 30))
-    submit(page)
+    for _ in range(3):  # it grows too old on the way, if a half-minute ends then
+        page.locator("#code").fill(phone.at(time.time() - 30))
+        with page.expect_navigation():
+            submit(page)
+        if page.locator(".codes").count():
+            break
     codes = page.locator(".codes code").all_inner_texts()
     assert len(codes) == 10
     assert axe_violations(page) == []
