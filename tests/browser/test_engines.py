@@ -32,8 +32,8 @@ def on_air(up: Up, slug: str) -> tuple[str, str]:
 
 
 def source_of(url: str) -> conformance.MediaPlaylist:
-    text = httpx.get(url).raise_for_status().text
-    return conformance.parse(httpx.get(rendition_urls(url, text)["source"][0]).raise_for_status().text)
+    text = httpx.get(url, timeout=60).raise_for_status().text
+    return conformance.parse(httpx.get(rendition_urls(url, text)["source"][0], timeout=60).raise_for_status().text)
 
 
 def wait_until_live(url: str, segments: int = 3) -> None:

@@ -358,7 +358,8 @@ def rename(up: Up, slug: str, name_sw: str, name_en: str) -> None:
     told = command(up.data, "token", "add", "majina", "--scope", "channel.edit", "--days", "1", "--json").stdout
     headers = {"Authorization": f"Bearer {json.loads(told)['token']}", "If-Match": "*"}
     names = {"name_sw": name_sw, "name_en": name_en, "reconnect_window_s": 300.0}
-    httpx.patch(f"{up.http_url}/api/v1/channels/{slug}", json=names, headers=headers).raise_for_status()
+    changed = httpx.patch(f"{up.http_url}/api/v1/channels/{slug}", json=names, headers=headers, timeout=60)
+    changed.raise_for_status()
 
 
 def see(viewers: list[Viewer], state: str, swahili: str, english: str) -> None:

@@ -30,6 +30,9 @@ WAIT_S = 120.0
 QUIET_S = 4.0  # two segments, before and after a fault
 
 
+fetch = partial(httpx.get, timeout=60)
+
+
 @dataclass(slots=True)
 class Live:
     """A channel that is on the air."""
@@ -40,7 +43,7 @@ class Live:
     data: Path
 
     def urls(self) -> dict[str, str]:
-        text = httpx.get(self.multivariant_url).raise_for_status().text
+        text = fetch(self.multivariant_url).raise_for_status().text
         return {name: url for name, (url, _) in rendition_urls(self.multivariant_url, text).items()}
 
     @property
@@ -48,12 +51,12 @@ class Live:
         return self.urls()["source"]
 
     def now(self) -> conformance.MediaPlaylist:
-        return conformance.parse(httpx.get(self.source_url).raise_for_status().text)
+        return conformance.parse(fetch(self.source_url).raise_for_status().text)
 
     def get(self, uri: str = "", **directives: int | str) -> httpx.Response:
         """The source's playlist with _HLS_ directives, or a file beside it."""
         params = {f"_HLS_{name}": str(value) for name, value in directives.items()}
-        return httpx.get(urljoin(self.source_url, uri), params=params, timeout=40)
+        return fetch(urljoin(self.source_url, uri), params=params)
 
 
 def wait_for(what: Callable[[], bool], within_s: float, why: str) -> None:
@@ -126,7 +129,7 @@ def troubled() -> Iterator[Troubled]:
                 faults = pool.submit(_make_trouble, channel, first[0].msn)
                 seen = asyncio.run(watch(channel.multivariant_url, 600, faults.done))
                 faults.result()
-                yield Troubled(seen, {one.msn: httpx.get(urljoin(url, one.uri)).status_code for one in first})
+                yield Troubled(seen, {one.msn: fetch(urljoin(url, one.uri)).status_code for one in first})
             finally:
                 encoder.stop(channel.encoder)
 
@@ -167,7 +170,7 @@ def _make_trouble(channel: Live, first_msn: int) -> None:
 
 def is_gap_now(channel: Live, rendition: str) -> bool:
     """Its newest part."""
-    now = conformance.parse(httpx.get(channel.urls()[rendition]).raise_for_status().text)
+    now = conformance.parse(fetch(channel.urls()[rendition]).raise_for_status().text)
     return (now.open.parts or now.segments[-1].parts)[-1].is_gap
 
 
@@ -206,7 +209,7 @@ def test_a_part_without_its_segment_is_400(live: Live) -> None:
 
 @pytest.mark.parametrize("query", ["_HLS_msn=x", "_HLS_msn=-1", "_HLS_msn=1.5", "_HLS_msn=1&_HLS_part=x", "_HLS_msn="])
 def test_a_directive_that_is_no_number_is_400(live: Live, query: str) -> None:
-    assert httpx.get(f"{live.source_url}?{query}").status_code == 400
+    assert fetch(f"{live.source_url}?{query}").status_code == 400
 
 
 def answered_at_once(ask: Callable[[], httpx.Response]) -> httpx.Response:
@@ -315,15 +318,15 @@ def max_age_s(answer: httpx.Response) -> int:
 
 def test_playlists_are_typed_and_gzipped(live: Live) -> None:
     for url in (live.multivariant_url, live.source_url, f"{live.source_url}?_HLS_msn=0"):
-        answer = httpx.get(url, headers={"accept-encoding": "gzip"})
+        answer = fetch(url, headers={"accept-encoding": "gzip"})
         assert answer.headers["content-type"].split(";")[0] == "application/vnd.apple.mpegurl"
         assert answer.headers["content-encoding"] == "gzip"
-        assert httpx.get(url, headers={"accept-encoding": "identity"}).text.startswith("#EXTM3U\n")
+        assert fetch(url, headers={"accept-encoding": "identity"}).text.startswith("#EXTM3U\n")
 
 
 def test_playlists_give_no_byte_ranges(live: Live) -> None:
     for url in (live.source_url, f"{live.source_url}?_HLS_msn=0"):
-        answer = httpx.get(url, headers={"range": "bytes=0-9", "accept-encoding": "identity"})
+        answer = fetch(url, headers={"range": "bytes=0-9", "accept-encoding": "identity"})
         assert answer.status_code == 200
         assert answer.headers.get("accept-ranges", "none") == "none"
 
@@ -348,7 +351,7 @@ def test_any_origin_may_read_and_sees_age_and_date(live: Live, path: str) -> Non
         "init": urljoin(live.source_url, segment.map_uri or ""),
         "refusal": f"{live.source_url}?_HLS_part=0",
     }[path]
-    answer = httpx.get(url, headers={"origin": "https://taasisi.example"})
+    answer = fetch(url, headers={"origin": "https://taasisi.example"})
     assert answer.headers["access-control-allow-origin"] == "*"
     exposed = {name.strip().lower() for name in answer.headers["access-control-expose-headers"].split(",")}
     assert exposed >= {"age", "date"}
@@ -358,7 +361,7 @@ def test_any_origin_may_read_and_sees_age_and_date(live: Live, path: str) -> Non
 def test_no_redirects(live: Live) -> None:
     segment = live.now().segments[-1]
     for url in (live.multivariant_url, live.source_url, urljoin(live.source_url, segment.uri)):
-        assert httpx.get(url, follow_redirects=False).status_code == 200
+        assert fetch(url, follow_redirects=False).status_code == 200
 
 
 # --- time ---
@@ -381,8 +384,8 @@ def test_directives_are_ignored_after_the_end_and_segments_stay(mbashara_up: Up)
     channel = go_live(mbashara_up, "mwisho")
     url, first = channel.source_url, channel.now().segments[0]
     encoder.stop(channel.encoder)
-    wait_for(lambda: "#EXT-X-ENDLIST" in httpx.get(url).text, WAIT_S, "ENDLIST")
-    ended = httpx.get(url).text
+    wait_for(lambda: "#EXT-X-ENDLIST" in fetch(url).text, WAIT_S, "ENDLIST")
+    ended = fetch(url).text
     last = conformance.parse(ended).segments[-1].msn
     assert conformance.check_media_playlist(ended) == []
     for query in (
@@ -391,7 +394,7 @@ def test_directives_are_ignored_after_the_end_and_segments_stay(mbashara_up: Up)
         "_HLS_msn=0&_HLS_part=99",
         "_HLS_skip=YES",
     ):
-        answer = answered_at_once(partial(httpx.get, f"{url}?{query}", timeout=60))
+        answer = answered_at_once(partial(fetch, f"{url}?{query}"))
         assert (answer.status_code, answer.text) == (200, ended), query
-    assert httpx.get(urljoin(url, first.uri)).status_code == 200
+    assert fetch(urljoin(url, first.uri)).status_code == 200
     assert strict.rejected([ended]) == []

@@ -148,7 +148,7 @@ def test_staff_watch_what_is_closed_and_nobody_else(mbashara_up: Up, recording: 
         cookies = dict(asha.cookies)
         asha.post("/sw/staff/logout", data={"csrf": re.findall(r'name="csrf" value="([0-9a-f]+)"', page)[0]})
     for stranger in ({}, cookies):
-        told = httpx.get(up.http_url + f"{media}/{SEGMENT}", cookies=stranger, trust_env=False)
+        told = httpx.get(up.http_url + f"{media}/{SEGMENT}", cookies=stranger, trust_env=False, timeout=60)
         assert (told.status_code, told.content) == (303, b""), "logged out"
     assert get(f"{up.http_url}/_recordings/{recording}/{SEGMENT}")[0] == 404
     with psycopg.connect(host=str(up.run / "postgres"), user="postgres", dbname="mbashara") as server:

@@ -281,7 +281,7 @@ def attempt(made: Hook, sender: Sender) -> Outcome:
         due = outbox.due(session, datetime.now(UTC), endpoint_id=made.id)[0]
 
     async def once() -> Outcome:
-        async with httpx.AsyncClient(verify=sender.tls, trust_env=False) as client:
+        async with httpx.AsyncClient(verify=sender.tls, trust_env=False, timeout=60) as client:
             return await sender.attempt(client, due)
 
     return asyncio.run(once())
