@@ -50,7 +50,9 @@ def test_a_feed_goes_on_the_air_and_ends_clean(mbashara_up: Up, film: Path, ffmp
     until(lambda: state(mbashara_up, slug)["state"] == "ended", "did not end")
     ledger = mbashara_up.data / "recordings" / str(told["broadcast"]) / "ledger.jsonl"
     until(lambda: '"fact":"ended"' in ledger.read_text(), "the end is not on record")
-    assert '"fact":"lost"' not in ledger.read_text(), "FCUnpublish was understood: a broken connection is waited for"
+    assert '"reason":"feed ended"' in ledger.read_text(), (
+        "FCUnpublish was understood: a broken connection is waited for"
+    )
     assert "#EXT-X-ENDLIST" in playlist(mbashara_up, slug)
 
 
