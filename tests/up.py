@@ -19,6 +19,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from mbashara import postgres
 from mbashara.data import prepare
 from mbashara.settings import Settings
@@ -74,6 +76,18 @@ class Up:
         process_id = self.process_id(name)
         os.kill(process_id, number)
         return process_id
+
+    @contextmanager
+    def kept_away(self, name: str) -> Iterator[int]:
+        """A child that is killed, and that nobody starts again meanwhile; its process id of before."""
+        self.process.send_signal(signal.SIGSTOP)
+        try:
+            old = psutil.Process(self.kill(name))
+            until(lambda: old.status() == psutil.STATUS_ZOMBIE, f"{name} survives")
+            yield old.pid
+        finally:
+            self.process.send_signal(signal.SIGCONT)
+        self.wait_restarted(name, old.pid)
 
     def wait_restarted(self, name: str, old_process_id: int) -> None:
         until(lambda: self.process_id(name) not in (0, old_process_id), f"{name} did not come back")

@@ -1,8 +1,6 @@
 """Dry runs for real: the server's own ffmpeg, RTMP, ladder, edge and disk; and that nothing of it stays."""
 
-import os
 import secrets
-import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -116,13 +114,8 @@ def test_a_killed_process_leaves_nothing_running(mbashara_up: Up) -> None:
         identity = begin(engine, "uliouawa")
         until(lambda: "recording" in good(look(engine, identity)), "never began")
         child = encoders(up)[0]
-        os.kill(up.process.pid, signal.SIGSTOP)  # a new work process would end what the killed one has left
-        try:
-            old = up.kill("work")
-            until(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE, "ffmpeg goes on", 20, 0.02)
-        finally:
-            os.kill(up.process.pid, signal.SIGCONT)
-        up.wait_restarted("work", old)
+        with up.kept_away("work"):  # a new one would end what the killed one has left
+            until(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE, "ffmpeg goes on")
         until(lambda: look(engine, identity).reason == Reason.RESTART, "not ended")
         wait_gone(up, engine, look(engine, identity))
     up.wait_healthy()

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from core import emblems
-from mbashara.settings import Settings
 from tests.up import Up, get
 
 BROADCAST = "01jdx0000000000000000edge0"
@@ -144,12 +143,9 @@ def test_an_unknown_query_is_no_reason_to_wait(edge: str) -> None:
 
 
 def test_media_away_is_told_with_cors(mbashara_up: Up, edge: str) -> None:
-    door = Settings(data=mbashara_up.data).socket("media-0")
-    away = door.rename(door.with_suffix(".away"))
-    try:
+    with mbashara_up.kept_away("media-0"):
         status, _, headers = get(f"{edge}{LIVE}/{BROADCAST}/source/9.9.m4s")
-    finally:
-        away.rename(door)
+    mbashara_up.wait_healthy()
     assert (status, headers["cache-control"]) == (502, "public, max-age=1")
     assert_cors(headers)
 
