@@ -7,7 +7,9 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 import psutil
@@ -30,19 +32,20 @@ CONNECT = C0_C1_C2 + command_chunk(command("connect", 1, {"app": "live", "tcUrl"
 
 @dataclass
 class Watch:
-    """Looks five times a second at the good feed's playlist and at the media process's memory."""
+    """Looks five times a second at the good feed's playlist and at the media process's memory. `made_s`: when media
+    wrote each part, however late it is looked at."""
 
     up: Up
     process: psutil.Process
     memory_bytes: list[int] = field(default_factory=list)
-    pauses_s: list[float] = field(default_factory=list)
-    seen: set[str] = field(default_factory=set)
+    made_s: dict[str, float] = field(default_factory=dict)
     strange: list[dict[str, object]] = field(default_factory=list)
     text: str = ""
     stopped: threading.Event = field(default_factory=threading.Event)
 
     def run(self) -> None:
-        first, newest_s = state(self.up, GOOD), time.monotonic()
+        first = state(self.up, GOOD)
+        folder = self.up.run / "live" / GOOD / str(first["broadcast"]) / "source"
         while not self.stopped.wait(0.2):
             now = state(self.up, GOOD)
             if (now.get("state"), now.get("broadcast")) != ("live", first["broadcast"]):
@@ -50,10 +53,12 @@ class Watch:
             self.memory_bytes.append(self.process.memory_info().rss)
             self.text = playlist(self.up, GOOD)
             parts = set(re.findall(r'#EXT-X-PART:.*URI="([^"]+)"', self.text))
-            if parts - self.seen:
-                self.pauses_s.append(time.monotonic() - newest_s)
-                newest_s = time.monotonic()
-            self.seen |= parts
+            for part in parts - self.made_s.keys():
+                with suppress(FileNotFoundError):  # it left the window just now
+                    self.made_s[part] = (folder / part).stat().st_mtime
+
+    def pauses_s(self) -> list[float]:
+        return [after - before for before, after in pairwise(sorted(self.made_s.values()))]
 
 
 @pytest.fixture(scope="module")
@@ -232,5 +237,5 @@ def test_the_good_feed_noticed_nothing(good: Watch) -> None:
     until(lambda: len(good.memory_bytes) > looked + 2, "nobody watches any more")
     assert good.process.is_running() and not good.strange
     assert "#EXT-X-GAP" not in good.text and "#EXT-X-DISCONTINUITY\n" not in good.text
-    assert len(good.seen) > 5 and max(good.pauses_s) < MAX_PART_PAUSE_S
+    assert len(good.made_s) > 5 and max(good.pauses_s()) < MAX_PART_PAUSE_S
     assert max(good.memory_bytes) - good.memory_bytes[0] < MAX_GROWTH_BYTES
