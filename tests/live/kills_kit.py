@@ -29,6 +29,7 @@ from tests.live.tsa_kit import running_tsa
 from tests.up import COMMAND_TIMEOUT_S, Up, command, data_folder, running, until
 
 BUCKET = "kumbukumbu"
+NEAR_MS = 8000
 FRAME_MS = {"source": 40, "source-audio": 24}
 STAMPED = "select 1 from recording where state = 'complete' and stamped_bytes = ledger_bytes"
 KILLED = ("media-0", "work", "postgres", "weed")
@@ -309,7 +310,13 @@ def run(path: Path, rounds: int, seed: int) -> Evening:
                 until(lambda: bool(one.rows("select id from recording")), "never on the air")
                 until(lambda: sum(files for _, _, files, *_ in one.copies().values()) > 4, "not copied while live")
                 (recording,) = one.rows("select id from recording")[0]
-                lag = {name: found[3] for name, found in one.copies().items()}
+                lag: dict[str, int | None] = {}
+
+                def is_near() -> bool:
+                    lag.update({name: found[3] for name, found in one.copies().items()})
+                    return any(lag_ms is not None and 0 <= lag_ms < NEAR_MS for lag_ms in lag.values())
+
+                until(is_near, "copies stay far behind the air")
                 killed = kill_at_random(one, rounds, random.Random(seed))
                 time.sleep(3)
             finally:
