@@ -103,7 +103,9 @@ def house() -> Iterator[House]:
         authority.ca.chmod(0o644)
         (place / "tsa").chmod(0o755)
         stamped = {"timestamp_url": authority.url, "timestamp_ca_file": authority.ca}
-        with running(data, locations_file=place / "locations.toml", ladder=False, **stamped) as up:
+        with running(
+            data, locations_file=place / "locations.toml", ladder=False, reconnect_window_s=60, **stamped
+        ) as up:
             yield House(up, place, server)
 
 
