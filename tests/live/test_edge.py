@@ -148,12 +148,11 @@ def test_an_unknown_query_is_no_reason_to_wait(edge: str) -> None:
 
 
 def test_media_away_is_told_with_cors(mbashara_up: Up, edge: str) -> None:
-    old = mbashara_up.kill("media-0")
-    status, _, headers = get(f"{edge}{LIVE}/{BROADCAST}/source/9.9.m4s")
+    with mbashara_up.kept_away("media-0"):
+        status, _, headers = get(f"{edge}{LIVE}/{BROADCAST}/source/9.9.m4s")
+    mbashara_up.wait_healthy()
     assert (status, headers["cache-control"]) == (502, "public, max-age=1")
     assert_cors(headers)
-    mbashara_up.wait_restarted("media-0", old)
-    mbashara_up.wait_healthy()
 
 
 def test_pages_tell_no_version_and_allow_no_third_party(edge: str) -> None:

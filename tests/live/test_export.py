@@ -92,7 +92,7 @@ def test_ctrl_c_leaves_no_file(up: Up, tmp_path: Path) -> None:
         child.send_signal(signal.SIGINT)
         with os.fdopen(ours) as told:
             last = told.read().splitlines()[-1]
-        assert child.wait(20) == 130
+        assert child.wait(60) == 130
     finally:
         child.kill()
     assert "hakuna faili lililobaki" in last
