@@ -158,20 +158,34 @@ def _make_trouble(channel: Live, first_msn: int) -> None:
     time.sleep(3)
     channel.encoder = encoder.start(channel.publish_url)
     wait_for(lambda: channel.now().segments[-1].discontinuity > 0, WAIT_S, "the new encoder is on the air")
-    wait_for(lambda: not is_gap_now(channel, "144p"), WAIT_S, "and the ladder")
+    wait_for(lambda: not is_gap_now(rung(channel)), WAIT_S, "and the ladder")
     time.sleep(QUIET_S)
+    wait_for(lambda: bool(transcoders(channel.data)), WAIT_S, "a transcoder is running")
+    msn, part = newest_part(rung(channel))
     for pid in transcoders(channel.data):
         os.kill(pid, signal.SIGKILL)
-    wait_for(lambda: is_gap_now(channel, "144p"), WAIT_S, "the dead ladder leaves a gap")
-    wait_for(lambda: not is_gap_now(channel, "144p"), WAIT_S, "the rungs came back")
+    wait_for(lambda: has_gap_after(rung(channel), msn, part), WAIT_S, "the dead ladder leaves a gap")
+    wait_for(lambda: not is_gap_now(rung(channel)), WAIT_S, "the rungs came back")
     wait_for(lambda: channel.now().media_sequence > first_msn, WAIT_S, "the first segment left the window")
     time.sleep(max(QUIET_S, began_s + THROUGH_FAULTS_S - time.monotonic()))
 
 
-def is_gap_now(channel: Live, rendition: str) -> bool:
-    """Its newest part."""
-    now = conformance.parse(fetch(channel.urls()[rendition]).raise_for_status().text)
+def rung(channel: Live) -> conformance.MediaPlaylist:
+    return conformance.parse(fetch(channel.urls()["144p"]).raise_for_status().text)
+
+
+def newest_part(now: conformance.MediaPlaylist) -> tuple[int, int]:
+    segment = now.open if now.open.parts else now.segments[-1]
+    return segment.msn, len(segment.parts) - 1
+
+
+def is_gap_now(now: conformance.MediaPlaylist) -> bool:
     return (now.open.parts or now.segments[-1].parts)[-1].is_gap
+
+
+def has_gap_after(now: conformance.MediaPlaylist, msn: int, part: int) -> bool:
+    listed = ((one.msn, number, each) for one in now.listed for number, each in enumerate(one.parts))
+    return any(each.is_gap for at_msn, at_part, each in listed if (at_msn, at_part) > (msn, part))
 
 
 def transcoders(data: Path) -> list[int]:
