@@ -40,6 +40,8 @@ LATE_SOUND_MS = 60
 QUIET_TICKS = 3
 MAX_BREAKS = 20
 BREAKS_PER_MS = 60_000
+FROZEN_MS = 10_000
+"""Between two ticks: the process stood still, or the machine did, and nobody would have answered an encoder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +102,8 @@ class Broadcast:
         self._leader: Rendition | None = None
         self._gap_from_ms: float | None = None
         self._gap_cause = ""
+        self._has_come = False
+        self._looked_ms = self._unix_ms()
         self._last_packet_ms = self._unix_ms()
         self._breaks: list[float] = []
         self._followers: tuple[Packager, ...] = ()
@@ -116,16 +120,25 @@ class Broadcast:
     def attach(self, feed: Feed) -> None:
         """This feed is on the air from its first keyframe on."""
         self._intake = Intake(feed)
+        self.note_feed()
 
-    def detach(self) -> None:
-        """No feed: a gap begins, until another comes or the broadcast ends."""
+    def note_feed(self) -> None:
+        """In a gap: its encoder did come, though this alone puts nothing on the air. So the gap is no mere wait."""
+        self._has_come = True
+
+    def detach(self, *, is_refused: bool = False) -> None:
+        """No feed: a gap begins, until another comes or the broadcast ends. `is_refused`: it was we who ended it."""
+        self._let_go()
+        self._stop_transcoder()
+        if self._leader is not None:
+            self._begin_gap("feed lost")
+        self._has_come |= is_refused
+
+    def _let_go(self) -> None:
         intake, self._intake = self._intake, None
         if intake is not None and not intake.on_air:
             with contextlib.suppress(FeedError):
                 self._put_on_air(intake)  # it was short, but it was there
-        self._stop_transcoder()
-        if self._leader is not None:
-            self._begin_gap("feed lost")
 
     def take(self, feed: Feed, item: Item) -> None:
         """An item of the feed on the air; of others nothing. Raises FeedError."""
@@ -374,10 +387,12 @@ class Broadcast:
 
     def tick(self) -> bool:
         """Called some times a second. True where what the multivariant playlists say has changed."""
-        leader = self._leader
+        leader, now_ms = self._leader, self._unix_ms()
+        is_frozen, self._looked_ms = now_ms - self._looked_ms > FROZEN_MS, now_ms
         if leader is None or self.ended:
             return False
-        now_ms = self._unix_ms()
+        if is_frozen and self._gap_from_ms is not None:
+            self._gap_cause = "process ended"
         if self._gap_from_ms is None and self._is_stalled(now_ms):
             self._begin_gap("stalled")
         if self._gap_from_ms is not None:
@@ -424,10 +439,11 @@ class Broadcast:
     def _begin_gap(self, cause: str) -> None:
         if self._gap_from_ms is None and self._leader is not None:
             self._gap_from_ms, self._gap_cause = self._leader.packager.end_ms, cause
+            self._has_come = False
             assert self._recording is not None
             self._recording.fact("lost", at_ms=round(self._gap_from_ms), cause=cause)
             log.warning("no media", channel=self.channel, broadcast=self.identity, cause=cause)
-        elif cause == "feed lost":
+        elif cause == "feed lost" and self._gap_cause == "stalled":
             self._gap_cause = cause
 
     def _end_gap(self, at_ms: float, is_back: bool = True) -> None:
@@ -437,7 +453,8 @@ class Broadcast:
         assert self._recording is not None
         if at_ms > from_ms:
             told = {"from_ms": round(from_ms), "to_ms": round(at_ms), "cause": self._gap_cause, "is_back": is_back}
-            self._recording.fact("gap", **told)
+            is_wait = not is_back and not self._has_come and self._gap_cause == "feed lost"
+            self._recording.fact("gap", **told, **({"waited": True} if is_wait else {}))
 
     def _fill_followers(self) -> None:
         """A rendition that has nothing says so, once it is certain that nothing comes: a rung lags behind by nature."""
@@ -481,6 +498,8 @@ class Broadcast:
 
     async def end(self, reason: str) -> None:
         """ENDLIST everywhere, and the recording whole."""
+        if self._leader is not None:
+            self._let_go()
         self._intake = None
         self._stop_transcoder()
         if self._tasks:
