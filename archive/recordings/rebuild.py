@@ -214,7 +214,7 @@ def _add_copies(session: Session, files: Files) -> None:
     made: dict[str, RecordingCopy] = {}
     for line in files.custody.lines:
         location = line.get("location")
-        if retired.is_told_by(line):
+        if location is not None and retired.is_told_by(line):
             made.pop(location, None)
         if location is None or line["fact"] not in ("replication", "fixity check"):
             continue
