@@ -17,6 +17,7 @@ from starlette.exceptions import HTTPException
 
 from archive.pages.statement import MAX_WAITING, Made
 from archive.recordings.about import from_files
+from archive.recordings.ledger import Ledger
 from archive.recordings.statement import Copy, StatementError, canonical, sealed, state
 from archive.recordings.statement_pdf import latin, render_pdf
 from archive.recordings.statement_text import length, tell
@@ -81,6 +82,20 @@ def test_a_wait_for_an_encoder_that_never_came_back_is_told_and_is_no_loss(tmp_p
     assert "1 gaps" in words and "did not come back: it was waited for 4.000 s until the end" in words
     del stated["waited"]  # as those were that were signed before
     assert "waited" not in tell(document, Language.EN).verdict
+
+
+def test_an_end_by_a_program_that_was_away_is_told(tmp_path: Path) -> None:
+    """The process was killed and not back in time: what was lost before it stands there too."""
+    folder = make_recording(tmp_path, lost=(), is_over=False)
+    for fact in ({"fact": "lost", "at_ms": 24_000, "cause": "feed lost"},
+                 {"fact": "ended", "duration_ms": 24_000, "size_bytes": 1, "reason": "process ended"}):  # fmt: skip
+        Ledger(folder).append({"at": NOW.isoformat(), **fact})
+    told = tell(statement(folder), Language.EN)
+    events = [what for _, what in next(one for one in told.tables if one.title == "Interruptions").rows]
+    assert events == [
+        "feed lost; the feed from the encoder was lost",
+        "end; the program was stopped and started again",
+    ]
 
 
 def test_places_are_called_as_people_call_them(tmp_path: Path) -> None:
