@@ -41,7 +41,7 @@ QUIET_TICKS = 3
 MAX_BREAKS = 20
 BREAKS_PER_MS = 60_000
 FROZEN_MS = 10_000
-"""Between two ticks: the process stood still, or the machine did, and nobody would have answered an encoder."""
+"""Between two ticks: the process stood still, or the machine, and an encoder had no answer; or the clock was set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,7 @@ class Broadcast:
         self._leader: Rendition | None = None
         self._gap_from_ms: float | None = None
         self._gap_cause = ""
-        self._has_come = False
+        self._may_have_come = False
         self._looked_ms = self._unix_ms()
         self._last_packet_ms = self._unix_ms()
         self._breaks: list[float] = []
@@ -124,7 +124,7 @@ class Broadcast:
 
     def note_feed(self) -> None:
         """In a gap: its encoder did come, though this alone puts nothing on the air. So the gap is no mere wait."""
-        self._has_come = True
+        self._may_have_come = True
 
     def detach(self, *, is_refused: bool = False) -> None:
         """No feed: a gap begins, until another comes or the broadcast ends. `is_refused`: it was we who ended it."""
@@ -132,7 +132,7 @@ class Broadcast:
         self._stop_transcoder()
         if self._leader is not None:
             self._begin_gap("feed lost")
-        self._has_come |= is_refused
+        self._may_have_come |= is_refused
 
     def _let_go(self) -> None:
         intake, self._intake = self._intake, None
@@ -391,10 +391,9 @@ class Broadcast:
         is_frozen, self._looked_ms = now_ms - self._looked_ms > FROZEN_MS, now_ms
         if leader is None or self.ended:
             return False
-        if is_frozen and self._gap_from_ms is not None:
-            self._gap_cause = "process ended"
         if self._gap_from_ms is None and self._is_stalled(now_ms):
             self._begin_gap("stalled")
+        self._may_have_come |= is_frozen
         if self._gap_from_ms is not None:
             leader.packager.fill_gap(self._silent_until_ms(now_ms) - self.origin_ms)
         self._refresh_reports()
@@ -439,7 +438,7 @@ class Broadcast:
     def _begin_gap(self, cause: str) -> None:
         if self._gap_from_ms is None and self._leader is not None:
             self._gap_from_ms, self._gap_cause = self._leader.packager.end_ms, cause
-            self._has_come = False
+            self._may_have_come = False
             assert self._recording is not None
             self._recording.fact("lost", at_ms=round(self._gap_from_ms), cause=cause)
             log.warning("no media", channel=self.channel, broadcast=self.identity, cause=cause)
@@ -453,7 +452,7 @@ class Broadcast:
         assert self._recording is not None
         if at_ms > from_ms:
             told = {"from_ms": round(from_ms), "to_ms": round(at_ms), "cause": self._gap_cause, "is_back": is_back}
-            is_wait = not is_back and not self._has_come and self._gap_cause == "feed lost"
+            is_wait = not is_back and not self._may_have_come and self._gap_cause == "feed lost"
             self._recording.fact("gap", **told, **({"waited": True} if is_wait else {}))
 
     def _fill_followers(self) -> None:
