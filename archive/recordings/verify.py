@@ -937,7 +937,8 @@ def _destroyed(report: Report, english: bool) -> Iterator[str]:
 
 def as_json(report: Report) -> dict[str, Any]:
     found = [{"kind": one.kind, **one.values, "text": one.text()} for one in report.findings]
-    return {**report._asdict(), "findings": found, "is_whole": report.is_whole}
+    waited = report.waited._asdict() if report.waited else None
+    return {**report._asdict(), "findings": found, "waited": waited, "is_whole": report.is_whole}
 
 
 def look_for(folder: Path, files: Iterable[str], language: str) -> int:

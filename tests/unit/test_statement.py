@@ -21,7 +21,7 @@ from archive.recordings.ledger import Ledger
 from archive.recordings.statement import Copy, StatementError, canonical, sealed, state
 from archive.recordings.statement_pdf import latin, render_pdf
 from archive.recordings.statement_text import length, tell
-from archive.recordings.verify import summary, verify
+from archive.recordings.verify import as_json, summary, verify
 from archive.words import LOCALE
 from core.web.assets import Assets
 from core.web.i18n import Language, catalogue
@@ -77,6 +77,7 @@ def test_a_wait_for_an_encoder_that_never_came_back_is_told_and_is_no_loss(tmp_p
     assert events[-1] == "end: the encoder did not come back; waited 0:00:04.000" and len(events) == 4
     report = verify(folder)
     assert report.waited == (20_000, 20_000, 20_000, 24_000)
+    assert as_json(report)["waited"]["from_ms"] == 20_000, "by name"
     assert [(gap["from_ms"], gap["to_ms"]) for gap in report.gaps] == [(8000, 12_000)]
     words = "\n".join(summary(report, "en"))
     assert "1 gaps" in words and "did not come back: it was waited for 4.000 s until the end" in words
