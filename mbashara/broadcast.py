@@ -120,25 +120,27 @@ class Broadcast:
     def attach(self, feed: Feed) -> None:
         """This feed is on the air from its first keyframe on."""
         self._intake = Intake(feed)
-        self.note_feed()
 
     def note_feed(self) -> None:
-        """In a gap: its encoder did come, though this alone puts nothing on the air. So the gap is no mere wait."""
+        """In a gap: its encoder did come, though nothing of it is on the air. So the gap is no mere wait."""
         self._may_have_come = True
 
     def detach(self, *, is_refused: bool = False) -> None:
         """No feed: a gap begins, until another comes or the broadcast ends. `is_refused`: it was we who ended it."""
-        self._let_go()
+        is_shown = self._let_go()
         self._stop_transcoder()
         if self._leader is not None:
             self._begin_gap("feed lost")
-        self._may_have_come |= is_refused
+        if is_refused or not is_shown:
+            self.note_feed()
 
-    def _let_go(self) -> None:
+    def _let_go(self) -> bool:
+        """False where there was a feed, and nothing of it can be shown."""
         intake, self._intake = self._intake, None
         if intake is not None and not intake.on_air:
             with contextlib.suppress(FeedError):
                 self._put_on_air(intake)  # it was short, but it was there
+        return intake is None or intake.on_air
 
     def take(self, feed: Feed, item: Item) -> None:
         """An item of the feed on the air; of others nothing. Raises FeedError."""
@@ -497,8 +499,8 @@ class Broadcast:
 
     async def end(self, reason: str) -> None:
         """ENDLIST everywhere, and the recording whole."""
-        if self._leader is not None:
-            self._let_go()
+        if self._leader is not None and not self._let_go():
+            self.note_feed()
         self._intake = None
         self._stop_transcoder()
         if self._tasks:

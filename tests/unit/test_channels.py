@@ -287,6 +287,37 @@ def test_what_an_encoder_may_have_sent_meanwhile_is_missing(
     assert gap["to_ms"] - gap["from_ms"] > 9000
 
 
+def test_the_wait_begins_behind_sound_that_came_without_a_picture(tmp_path: Path) -> None:
+    async def scenario(one: House) -> None:
+        one.plan(LIVE)
+        feed = await one.come()
+        one.play(feed, 4)
+        feed.on_end(FeedEnd(False, "test"))
+        for _ in range(10):
+            one.pass_s(1)
+        sound_alone = await one.come()
+        sound_alone.tracks = {Kind.AUDIO: aac_48k()}
+        for number in range(6 * 48000 // 1024):
+            assert sound_alone.on_item is not None
+            sound_alone.on_item(sound_alone, sound(number * 1024 // 48))
+            one.now_ms += 1024 / 48
+            if number % 40 == 0:
+                one.tick()
+        sound_alone.on_end(FeedEnd(False, "test"))
+        for _ in range(10):
+            one.pass_s(1)
+        one.plan(replace(LIVE, ends_at_unix_ms=round(START_MS + one.now_ms)))
+        one.pass_s(3)
+        await one.ended()
+
+    run(tmp_path, scenario)
+    facts = [json.loads(line) for line in (tmp_path / f"recordings/{FIRST}/ledger.jsonl").open()]
+    found, heard_ms = account(facts), max(one.get("to_ms", 0) for one in facts if one["fact"] == "file")
+    assert 19_000 < heard_ms == found.to_ms and found.waited_ms == facts[-1]["duration_ms"] - heard_ms > 9000
+    (gap,) = gaps_of(facts)
+    assert (gap["cause"], gap["to_ms"]) == ("feed lost", heard_ms)
+
+
 def test_what_has_just_come_back_at_the_end_is_kept(tmp_path: Path) -> None:
     async def scenario(one: House) -> None:
         one.plan(LIVE)
