@@ -138,8 +138,10 @@ class Broadcast:
         """False where there was a feed, and nothing of it can be shown."""
         intake, self._intake = self._intake, None
         if intake is not None and not intake.on_air:
-            with contextlib.suppress(FeedError):
+            try:
                 self._put_on_air(intake)  # it was short, but it was there
+            except FeedError:
+                return False
         return intake is None or intake.on_air
 
     def take(self, feed: Feed, item: Item) -> None:
