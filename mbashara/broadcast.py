@@ -40,6 +40,8 @@ LATE_SOUND_MS = 60
 QUIET_TICKS = 3
 MAX_BREAKS = 20
 BREAKS_PER_MS = 60_000
+FROZEN_MS = 10_000
+"""Between two ticks: the process stood still, or the machine, and an encoder had no answer; or the clock was set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +102,8 @@ class Broadcast:
         self._leader: Rendition | None = None
         self._gap_from_ms: float | None = None
         self._gap_cause = ""
+        self._may_have_come = False
+        self._looked_ms = self._unix_ms()
         self._last_packet_ms = self._unix_ms()
         self._breaks: list[float] = []
         self._followers: tuple[Packager, ...] = ()
@@ -117,15 +121,28 @@ class Broadcast:
         """This feed is on the air from its first keyframe on."""
         self._intake = Intake(feed)
 
-    def detach(self) -> None:
-        """No feed: a gap begins, until another comes or the broadcast ends."""
-        intake, self._intake = self._intake, None
-        if intake is not None and not intake.on_air:
-            with contextlib.suppress(FeedError):
-                self._put_on_air(intake)  # it was short, but it was there
+    def note_feed(self) -> None:
+        """In a gap: its encoder did come, though nothing of it is on the air. So the gap is no mere wait."""
+        self._may_have_come = True
+
+    def detach(self, *, is_refused: bool = False) -> None:
+        """No feed: a gap begins, until another comes or the broadcast ends. `is_refused`: it was we who ended it."""
+        is_shown = self._let_go()
         self._stop_transcoder()
         if self._leader is not None:
             self._begin_gap("feed lost")
+        if is_refused or not is_shown:
+            self.note_feed()
+
+    def _let_go(self) -> bool:
+        """False where there was a feed, and nothing of it can be shown."""
+        intake, self._intake = self._intake, None
+        if intake is not None and not intake.on_air:
+            try:
+                self._put_on_air(intake)  # it was short, but it was there
+            except FeedError:
+                return False
+        return intake is None or intake.on_air
 
     def take(self, feed: Feed, item: Item) -> None:
         """An item of the feed on the air; of others nothing. Raises FeedError."""
@@ -374,12 +391,13 @@ class Broadcast:
 
     def tick(self) -> bool:
         """Called some times a second. True where what the multivariant playlists say has changed."""
-        leader = self._leader
+        leader, now_ms = self._leader, self._unix_ms()
+        is_frozen, self._looked_ms = now_ms - self._looked_ms > FROZEN_MS, now_ms
         if leader is None or self.ended:
             return False
-        now_ms = self._unix_ms()
         if self._gap_from_ms is None and self._is_stalled(now_ms):
             self._begin_gap("stalled")
+        self._may_have_come |= is_frozen
         if self._gap_from_ms is not None:
             leader.packager.fill_gap(self._silent_until_ms(now_ms) - self.origin_ms)
         self._refresh_reports()
@@ -424,10 +442,11 @@ class Broadcast:
     def _begin_gap(self, cause: str) -> None:
         if self._gap_from_ms is None and self._leader is not None:
             self._gap_from_ms, self._gap_cause = self._leader.packager.end_ms, cause
+            self._may_have_come = False
             assert self._recording is not None
             self._recording.fact("lost", at_ms=round(self._gap_from_ms), cause=cause)
             log.warning("no media", channel=self.channel, broadcast=self.identity, cause=cause)
-        elif cause == "feed lost":
+        elif cause == "feed lost" and self._gap_cause == "stalled":
             self._gap_cause = cause
 
     def _end_gap(self, at_ms: float, is_back: bool = True) -> None:
@@ -437,7 +456,8 @@ class Broadcast:
         assert self._recording is not None
         if at_ms > from_ms:
             told = {"from_ms": round(from_ms), "to_ms": round(at_ms), "cause": self._gap_cause, "is_back": is_back}
-            self._recording.fact("gap", **told)
+            is_wait = not is_back and not self._may_have_come and self._gap_cause == "feed lost"
+            self._recording.fact("gap", **told, **({"waited": True} if is_wait else {}))
 
     def _fill_followers(self) -> None:
         """A rendition that has nothing says so, once it is certain that nothing comes: a rung lags behind by nature."""
@@ -481,6 +501,8 @@ class Broadcast:
 
     async def end(self, reason: str) -> None:
         """ENDLIST everywhere, and the recording whole."""
+        if self._leader is not None and not self._let_go():
+            self.note_feed()
         self._intake = None
         self._stop_transcoder()
         if self._tasks:

@@ -126,6 +126,7 @@ class Channels:
             return Refusal("NetStream.Publish.Denied", "This stream key is wrong or was revoked.")
         if not owner.allows(address):
             log.warning("publisher refused", channel=owner.channel, peer=request.peer, reason="address not allowed")
+            self._note_refused(owner)
             return Refusal("NetStream.Publish.Denied", "This stream key is not allowed from this address.")
         lives_in = channel_worker(owner.channel, self._workers)
         if lives_in != self._worker:
@@ -138,6 +139,7 @@ class Channels:
             log.warning(
                 "publisher refused", channel=owner.channel, role=owner.role, peer=request.peer, reason="key in use"
             )
+            self._note_refused(owner)
             return Refusal("NetStream.Publish.BadName", "This stream key is in use by another encoder.")
         limits = Limits(gop_over_s=self._parameters.target_duration_s)
         feed = Feed(secrets.token_hex(4), owner.role, self._end_feed, limits)
@@ -156,6 +158,12 @@ class Channels:
             channel.eager.add(feed.identity)
         self._step(channel)
         return feed
+
+    def _note_refused(self, owner: KeyOwner) -> None:
+        """An encoder with a key came and was turned away: nobody may say later that none did."""
+        channel = self.channels.get(owner.channel)
+        if channel is not None and channel.broadcast is not None:
+            channel.broadcast.note_feed()
 
     def _may_begin(self, channel: Channel) -> bool:
         """Whether a feed that arrives now may begin a broadcast by itself."""
@@ -219,7 +227,7 @@ class Channels:
         broadcast = channel.broadcast
         if broadcast is None:
             return
-        broadcast.detach()
+        broadcast.detach(is_refused=end.is_refused)
         if channel.feeds:
             self._put_on_air(channel)
         elif channel.plan_id is None and (end.clean or not broadcast.has_begun):

@@ -97,8 +97,9 @@ def _are_of_the_rows(papers: Papers, catalogue: Catalogue) -> bool:
 def set_aside(
     stores: Mapping[str, Store], others: Judgement, scratch: Path, plan: Plan, location: str, catalogue: Catalogue
 ) -> Carried:
-    """Keeps all of them first, then puts the others' in their place. Done again, it does what is left to do. The
-    recording's papers are the caller's to lock."""
+    """Keeps all of them first, then puts the others' in their place, the ledger last: whoever signs here does not until
+    it is the one that the rows are of. Done again, it does what is left to do. The recording's papers are the caller's
+    to lock."""
     if location not in stores:
         return Carried(failed=[Finding("dropped", {"location": location}).text()])
     if not _stands(others, location, catalogue):
@@ -113,7 +114,7 @@ def set_aside(
     except StoreError as error:
         return Carried(trouble=str(error))
     work = Repair(stores, others, {}, scratch, on_air=False)
-    for name in PAPERS:
+    for name in reversed(PAPERS):
         why = work.put_paper(location, name, authority.authentic_size(name))
         if why is not None:
             return Carried(trouble=why.text())

@@ -38,6 +38,8 @@ MAX_LAG_MS = 2**31 - 1
 """As much as the column holds: an old recording may get a new location years later."""
 NOT_COPIED = N_("{count} files could not be copied as the ledger says")
 NO_PLACE = N_("no location {location} any more")
+TURNS_SINCE_S = 1_760_000_000
+"""Unix time, so that the column holds them for decades."""
 FIRST_RETRY, LAST_RETRY = timedelta(seconds=2), timedelta(minutes=10)
 
 
@@ -128,7 +130,8 @@ def _put_papers(store: Store, folder: Path, recording_id: str) -> str | None:
 
 def want(session: Session, locations: Iterable[str], now: datetime) -> None:
     """A row for each recording at each location (here: once it has ended); dry runs are kept nowhere, and of what was
-    destroyed by order the papers alone."""
+    destroyed by order the papers alone. Turns are counted from the time on: none of a copy that was forgotten before is
+    taken for one of a new copy at the same place."""
     is_disposed = Recording.disposed_at.is_not(None)
     for location in locations:
         is_here = location == LOCAL
@@ -139,6 +142,7 @@ def want(session: Session, locations: Iterable[str], now: datetime) -> None:
                 case((is_disposed, "disposed"), else_="whole" if is_here else "copying"), literal(now),
                 case((is_disposed, None), else_=now + FIRST_CHECK),
                 case((is_disposed, Recording.ledger_bytes), else_=0), literal(not is_here),
+                literal(round(now.timestamp()) - TURNS_SINCE_S),
             )
             .join(Broadcast, Broadcast.id == Recording.broadcast_id)
             .where(lacks, ~Broadcast.is_test)
@@ -154,6 +158,7 @@ def want(session: Session, locations: Iterable[str], now: datetime) -> None:
             "next_check_at",
             "ledger_bytes",
             "papers_due",
+            "turns",
         ]
         session.execute(insert(RecordingCopy).from_select(names, lacking).on_conflict_do_nothing())
 

@@ -6,7 +6,7 @@ changed then.
 """
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -25,6 +25,8 @@ from archive.recordings.tables import RecordingCopy, Resolution
 from core import audit
 from core.audit import Actor
 from core.tables import Recording
+
+RULE, FORGOTTEN = "policy assignment", {"rule": "place", "act": "forgotten"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,15 +57,20 @@ def forget(
     gone = session.scalars(delete(RecordingCopy).where(RecordingCopy.location == location).returning(RecordingCopy))
     counted = Counter[int]()
     for copy in gone.all():
-        told: dict[str, Any] = {"rule": "place", "act": "forgotten", "location": location, "detail": reason}
+        told: dict[str, Any] = {**FORGOTTEN, "location": location, "detail": reason}
         told |= {"state": copy.state, "files": copy.files, "size_bytes": copy.size_bytes}
-        custody.append(session, copy.recording_id, "policy assignment", now, agent=by.name, **told)
+        custody.append(session, copy.recording_id, RULE, now, agent=by.name, **told)
         counted[copy.institution_id] += 1
     session.execute(delete(StoreHold).where(StoreHold.location == location))
-    is_open = Resolution.state.in_(("asked", "planned", "ordered"))
+    is_open = Resolution.state.in_(("asked", "planned"))  # what is ordered ends by itself, and says what came of it
     session.execute(update(Resolution).where(Resolution.location == location, is_open).values(state="withdrawn"))
     for institution_id, copies in sorted(counted.items()):
         after = {"copies": copies, "reason": reason, "even_so": even_so}
         subject = f"location:{location}"
         audit.append(session, by, "location.forget", subject, now=now, institution_id=institution_id, after=after)
     return Forgotten(len(ids), too_few)
+
+
+def is_told_by(line: Mapping[str, Any]) -> bool:
+    """Whether a line of a custody log says that the copy at its location was forgotten."""
+    return line["fact"] == RULE and line.items() >= FORGOTTEN.items()

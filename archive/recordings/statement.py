@@ -19,6 +19,7 @@ from archive.recordings.account import Account, Holding, account
 from archive.recordings.tables import RecordingCopy
 
 FORMAT = "mbashara-statement-1"
+AWAY = "process ended"
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 Statement = dict[str, Any]
@@ -147,7 +148,8 @@ def _holding(found: Account, one: Holding) -> Statement:
 
 
 def _events(found: Account, facts: Sequence[Mapping[str, Any]]) -> list[Statement]:
-    """Feeds lost and back, and restarts, as they came."""
+    """Feeds lost and back, and restarts, as they came; and the end, where the program was away before and nobody knows
+    what an encoder sent to it in vain."""
     told: list[Statement] = []
     for fact in facts:
         match fact.get("fact"):
@@ -157,6 +159,8 @@ def _events(found: Account, facts: Sequence[Mapping[str, Any]]) -> list[Statemen
                 told.append({"at": _moment(found, round(fact["to_ms"])), "what": "back", "cause": ""})
             case "resumed":
                 told.append({"at": str(fact["at"]), "what": "resumed", "cause": ""})
+            case "ended" if fact.get("reason") == AWAY:
+                told.append({"at": _moment(found, round(fact["duration_ms"])), "what": "ended", "cause": AWAY})
     return told
 
 

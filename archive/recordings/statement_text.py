@@ -28,6 +28,7 @@ EVENTS = {
     "lost": N_("feed lost"),
     "back": N_("feed back"),
     "resumed": N_("recording taken up after a restart"),
+    "ended": N_("end"),
 }
 KINDS = {"video": N_("picture"), "audio": N_("sound")}
 

@@ -12,9 +12,10 @@ What it relies on, so that anyone can write it anew:
 * A line with `"fact":"file"` names a file of the recording, its size and its SHA-256. The last such line of a name
   counts, unless it is not signed and an earlier one is; one with `recovered` was hashed when a killed process came
   back, not when the file was written.
-* A line with `"fact":"gap"` names a time without media; without `rendition`, of all of them. One with `"is_back":false`
-  and the cause "feed lost" tells of an encoder that never came back: `waited_for` says from when on nothing was on the
-  air any more, so that it can't be missing.
+* A line with `"fact":"gap"` names a time without media; without `rendition`, of all of them. One with `"waited":true`
+  tells of an encoder that was lost and never came back: `waited_for` says from when on nothing was on the air any more,
+  so that it can't be missing. Without that word it is missing: a feed came that could not be shown or was turned away,
+  the program stood still, or it is of the time when programs did not tell.
 * `custody.jsonl`, chained in the same way, has what was done with the recording afterwards.
 * `signatures.jsonl`, chained in the same way, has Ed25519 signatures (RFC 8032) of the institution over `signed_text`:
   the heads of both files as they were, with their sizes in bytes. Each signs the `prev` of its own line too, so the
@@ -501,21 +502,23 @@ def disposal_of(custody: Chain, signed_bytes: int = MOST) -> Line | None:
 
 def waited_for(lines: Iterable[Line]) -> Wait | None:
     """How long an encoder was waited for that never came back, until the broadcast was ended. Nothing was on the air
-    then. None where anything says otherwise: where the program itself was away in that time, where the feed brought
-    nothing but was there, where there was no end. The wait begins behind everything that came, kept or not."""
+    then. None where anything says otherwise, or nothing says so: where the program itself was away in that time, where
+    a feed was there, where there was no end. The wait begins behind everything that came, kept or not, and behind every
+    other gap."""
     lost_ms: int | None = None
     gap: tuple[int, int] | None = None
     kinds, ends = dict[str, str](), dict[str, int]()
-    came_ms, ended_ms = 0, MOST
+    came_ms, told_ms, ended_ms = 0, 0, MOST
     for line in lines:
         fact, from_ms, to_ms = line.get("fact"), _whole(line.get("from_ms")), _whole(line.get("to_ms"), 0)
         name = str(line.get("rendition") or line.get("name"))
         if fact == "lost":
             lost_ms, gap = _whole(line.get("at_ms")), None
         elif fact == "gap" and "rendition" not in line:
-            is_wait = line.get("is_back") is False and line.get("cause") == "feed lost" and from_ms == lost_ms
-            gap = (from_ms, to_ms) if is_wait and from_ms is not None else None
-            lost_ms = None
+            is_wait = line.get("waited") is True and line.get("is_back") is False and line.get("cause") == "feed lost"
+            is_wait = is_wait and from_ms is not None and from_ms == lost_ms
+            gap = (from_ms, to_ms) if is_wait else None
+            lost_ms, came_ms, told_ms = None, max(came_ms, told_ms), to_ms
         elif fact == "resumed":
             lost_ms, gap, ended_ms = None, None, MOST
         elif fact == "ended":
@@ -934,7 +937,8 @@ def _destroyed(report: Report, english: bool) -> Iterator[str]:
 
 def as_json(report: Report) -> dict[str, Any]:
     found = [{"kind": one.kind, **one.values, "text": one.text()} for one in report.findings]
-    return {**report._asdict(), "findings": found, "is_whole": report.is_whole}
+    waited = report.waited._asdict() if report.waited else None
+    return {**report._asdict(), "findings": found, "waited": waited, "is_whole": report.is_whole}
 
 
 def look_for(folder: Path, files: Iterable[str], language: str) -> int:

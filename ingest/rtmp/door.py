@@ -33,10 +33,12 @@ class HandOff:
 
 @dataclass(frozen=True, slots=True)
 class FeedEnd:
-    """`clean`: the publisher took leave, as opposed to a connection that broke or was ended."""
+    """`clean`: the publisher took leave, as opposed to a connection that broke or was ended. `is_refused`: it was ended
+    here, by what is not taken or by a fault of ours."""
 
     clean: bool
     reason: str
+    is_refused: bool = False
 
 
 class FeedSink(Protocol):

@@ -264,7 +264,7 @@ class Peer(asyncio.BufferedProtocol):
             self._receive(data)
         except Exception:
             self._log.exception("feed failed")
-            self.abort("an error of ours")
+            self.abort("an error of ours", is_refused=True)
 
     @property
     def evictable(self) -> bool:
@@ -280,12 +280,12 @@ class Peer(asyncio.BufferedProtocol):
         elif now_s >= self._deadline_s and not self._admitting:
             self._fail("nothing arrived for too long" if self._sink else "did not publish in time")
 
-    def abort(self, reason: str) -> None:
+    def abort(self, reason: str, *, is_refused: bool = False) -> None:
         """Ends it at once, without a last word."""
         if not self._over:
             self._log.info("rtmp connection aborted", reason=reason)
         self._over = True
-        self._end_feed(FeedEnd(False, reason))
+        self._end_feed(FeedEnd(False, reason, is_refused))
         self._server.leave(self)
         self._transport.abort()
 
@@ -316,7 +316,7 @@ class Peer(asyncio.BufferedProtocol):
                 elif isinstance(event, PublishEnded):
                     self._end(event.command, clean=True)
         except FeedError as error:
-            self._fail(str(error))
+            self._fail(str(error), is_refused=True)
         else:
             self._flush()
             if self._connection.state is State.ENDED:
@@ -402,18 +402,18 @@ class Peer(asyncio.BufferedProtocol):
         self._transport.abort()  # sends nothing: the other worker's descriptor keeps the TCP connection open
         return True
 
-    def _fail(self, reason: str) -> None:
+    def _fail(self, reason: str, *, is_refused: bool = False) -> None:
         if self._connection.state is not State.ENDED:
             self._connection.fail_publish(reason)
-        self._end(reason)
+        self._end(reason, is_refused=is_refused)
 
-    def _end(self, reason: str, *, clean: bool = False) -> None:
+    def _end(self, reason: str, *, clean: bool = False, is_refused: bool = False) -> None:
         """The three steps of the module's docstring."""
         if self._over:
             return
         self._log.info("rtmp connection ended", reason=reason)
         self._over = True
-        self._end_feed(FeedEnd(clean, reason))
+        self._end_feed(FeedEnd(clean, reason, is_refused))
         self._flush()
         self._deadline_s = self._server.clock() + self._server.limits.linger_s
         if not self._transport.can_write_eof():  # TLS

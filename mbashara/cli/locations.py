@@ -79,7 +79,7 @@ def location_forget(settings: Settings, arguments: Namespace) -> int:
             f"{name} panatumika: paondoe kwanza katika {settings.locations}"
         )
     try:
-        age_s = now.timestamp() - settings.locations.stat().st_mtime
+        age_s = now.timestamp() - settings.locations.stat().st_ctime  # a file that was moved here may be old
     except FileNotFoundError:
         raise UserError(f"there is no {settings.locations} / hakuna {settings.locations}") from None
     if 0 <= age_s < SETTLED_S:

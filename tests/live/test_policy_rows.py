@@ -17,6 +17,7 @@ from archive.recordings import (
     checks,
     closures,
     copies,
+    custody,
     disposal,
     policy,
     rebuild,
@@ -422,6 +423,11 @@ def test_rules_come_back_with_the_catalogue(here: Scene, mbashara_up: Up) -> Non
     with here.session() as session:
         policy.place_hold(session, here.institution_id, held, "kesi", by=here.asker, now=NOW)
         policy.place_embargo(session, here.institution_id, held, "bado", NOW + YEAR, by=here.asker, now=NOW)
+        for place in ("mwanza", "arusha"):
+            custody.append(session, held, "replication", NOW, location=place, files=6, size_bytes=6)
+        of_it = {"recording_id": held, "institution_id": here.institution_id, "location": "mwanza"}
+        session.add(RecordingCopy(**of_it, state="whole", files=6, next_try_at=NOW))
+        retired.forget(session, "mwanza", here.stores, "imefungwa", even_so=False, by=CLI, now=NOW)
     here.settle()
     keys = signing_keys.public_halves(here.settings.signing_keys)
     with database(mbashara_up, "policy_rebuilt") as empty, Session(empty) as session:
@@ -433,6 +439,8 @@ def test_rules_come_back_with_the_catalogue(here: Scene, mbashara_up: Up) -> Non
         assert [hold.reason for hold in standing.holds] == ["kesi"] and standing.embargo is not None
         assert standing.embargo.until == NOW + YEAR and standing.kept.until is None, "no rule came with the files"
         promised = session.get_one(RetentionPromise, held)
+        kept = session.scalars(select(RecordingCopy.location).where(RecordingCopy.recording_id == held)).all()
+        assert "arusha" in kept and "mwanza" not in kept
         assert promised.until == BEGAN.replace(year=2021, day=28, second=10)
         assert destroyed.disposed_at == NOW and closures.closure_of(session, held) is not None
         policy.place_hold(session, owner, held, "nyingine", by=CLI, now=NOW)
@@ -467,6 +475,10 @@ def test_a_place_that_is_named_no_more_is_forgotten_and_not_where_it_is_needed(h
         late = copies.Turn(safe, "mwanza", 0, 10, False, 0)
         copies.note(session, late, copies.Copied(10, 1, 6, 6, 0, False), NOW)  # the work process was at it
         session.get_one(RecordingCopy, (short, "arusha")).state = "whole"
+        copies.want(session, ["mwanza"], NOW)
+        copies.note(session, late, copies.Copied(10, 1, 6, 6, 0, False), NOW)
+        assert session.get_one(RecordingCopy, (safe, "mwanza")).files == 0, "it was another copy's turn"
+        retired.forget(session, "mwanza", here.stores, "haikufunguliwa", even_so=False, by=CLI, now=NOW)
     here.settle()
     for it in (safe, short):
         told = (Path(here.settings.data) / "arusha" / it / "custody.jsonl").read_text().splitlines()

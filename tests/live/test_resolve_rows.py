@@ -33,6 +33,7 @@ from archive.recordings.describe import describe_closed
 from archive.recordings.ledger import Ledger, make_fact
 from archive.recordings.locations.errors import Unreachable
 from archive.recordings.locations.folder import FolderStore
+from archive.recordings.locations.store import Put
 from archive.recordings.policy_errors import BadReason, NotOpen
 from archive.recordings.resolve import Turn
 from archive.recordings.resolve_plan import Plan, read_plan
@@ -42,6 +43,7 @@ from core import institutions
 from core.database import open_engine
 from core.tables import Institution, Recording
 from mbashara.fixity import Fixity
+from mbashara.notary import Notary
 from mbashara.resolving import Resolver
 from tests.live.policy_kit import BEGAN, NOW, Scene, lay, new_id, scene
 from tests.live.staff_kit import database
@@ -326,6 +328,22 @@ def plan_for(here: Scene, it: str, location: str) -> tuple[int, Plan]:
         return number, read_plan(one.plan)
 
 
+class Killed(BaseException):
+    """As by -9: nothing is caught, nothing is undone."""
+
+
+class Dying(FolderStore):
+    def __init__(self, folder: Path, puts: int) -> None:
+        super().__init__("local", folder)
+        self.left = puts
+
+    def put_bytes(self, key: str, data: bytes, *, replace: bool = False, lock: bool = True) -> Put:
+        if not self.left:
+            raise Killed
+        self.left -= 1
+        return super().put_bytes(key, data, replace=replace, lock=lock)
+
+
 def test_papers_here_that_contradict_others_are_set_aside_where_the_database_is_of_the_others(here: Scene) -> None:
     it = record(here)
     local, arusha = here.settings.recordings / it, Path(here.settings.data) / "arusha" / it
@@ -342,6 +360,13 @@ def test_papers_here_that_contradict_others_are_set_aside_where_the_database_is_
         session.get_one(Recording, it).ledger_bytes += 1
     number, plan = plan_for(here, it, "local")
     turn = ordered(here, it, number)
+    for puts in (1, 3, 1, 2):  # in turns: what is kept already is not kept again
+        dying = replace(fixity(here), stores={**here.stores, "local": Dying(here.settings.recordings, puts)})
+        with pytest.raises(Killed):
+            Resolver(dying).carry_out(turn)
+        Notary(here.settings, here.engine).sign_due()
+        signed = (local / SIGNATURES_NAME).read_bytes()
+        assert signed in (before[SIGNATURES_NAME], (arusha / SIGNATURES_NAME).read_bytes()), "nobody signs half of it"
     assert Resolver(fixity(here)).carry_out(turn) is not None, "killed before it was noted"
     carried(here, turn)
     kept = {one.file: local.parent / str(one.values["kept"]) for one in plan.aside}

@@ -19,6 +19,8 @@ ORIGIN_MS = 1_795_852_800_000
 KEY = Ed25519PrivateKey.from_private_bytes(b"k" * 32)
 PUBLIC_KEY = KEY.public_key().public_bytes_raw()
 RENDITIONS = {"source": "video", "480p": "video", "source-audio": "audio"}
+NEVER_BACK = {"is_back": False, "waited": True}
+"""What media says of a gap in which it waited for an encoder, to the end."""
 
 
 def make_recording(
@@ -50,7 +52,7 @@ def make_recording(
                 _add(ledger, place, name, f"{msn}.m4s", chance.randbytes(900 + msn), now_ms, **span)
         if msn in lost:
             told = {"from_ms": span["from_ms"], "to_ms": span["to_ms"], "cause": "feed lost"}
-            ledger.append(make_fact("gap", now_ms, **told, is_back=msn + 1 < segments))
+            ledger.append(make_fact("gap", now_ms, **told, **({"is_back": True} if msn + 1 < segments else NEVER_BACK)))
     end_ms = segments * segment_ms
     for name in RENDITIONS if is_over else ():
         _add(ledger, place, name, "index.m3u8", b"#EXTM3U\n", ORIGIN_MS + end_ms)

@@ -17,10 +17,11 @@ from starlette.exceptions import HTTPException
 
 from archive.pages.statement import MAX_WAITING, Made
 from archive.recordings.about import from_files
+from archive.recordings.ledger import Ledger
 from archive.recordings.statement import Copy, StatementError, canonical, sealed, state
 from archive.recordings.statement_pdf import latin, render_pdf
 from archive.recordings.statement_text import length, tell
-from archive.recordings.verify import summary, verify
+from archive.recordings.verify import as_json, summary, verify
 from archive.words import LOCALE
 from core.web.assets import Assets
 from core.web.i18n import Language, catalogue
@@ -76,11 +77,26 @@ def test_a_wait_for_an_encoder_that_never_came_back_is_told_and_is_no_loss(tmp_p
     assert events[-1] == "end: the encoder did not come back; waited 0:00:04.000" and len(events) == 4
     report = verify(folder)
     assert report.waited == (20_000, 20_000, 20_000, 24_000)
+    assert as_json(report)["waited"]["from_ms"] == 20_000, "by name"
     assert [(gap["from_ms"], gap["to_ms"]) for gap in report.gaps] == [(8000, 12_000)]
     words = "\n".join(summary(report, "en"))
     assert "1 gaps" in words and "did not come back: it was waited for 4.000 s until the end" in words
     del stated["waited"]  # as those were that were signed before
     assert "waited" not in tell(document, Language.EN).verdict
+
+
+def test_an_end_by_a_program_that_was_away_is_told(tmp_path: Path) -> None:
+    """The process was killed and not back in time: what was lost before it stands there too."""
+    folder = make_recording(tmp_path, lost=(), is_over=False)
+    for fact in ({"fact": "lost", "at_ms": 24_000, "cause": "feed lost"},
+                 {"fact": "ended", "duration_ms": 24_000, "size_bytes": 1, "reason": "process ended"}):  # fmt: skip
+        Ledger(folder).append({"at": NOW.isoformat(), **fact})
+    told = tell(statement(folder), Language.EN)
+    events = [what for _, what in next(one for one in told.tables if one.title == "Interruptions").rows]
+    assert events == [
+        "feed lost; the feed from the encoder was lost",
+        "end; the program was stopped and started again",
+    ]
 
 
 def test_places_are_called_as_people_call_them(tmp_path: Path) -> None:

@@ -116,7 +116,7 @@ async def test_a_feed_that_the_sink_gives_up_is_told_why() -> None:
         assert await encoder.answer() == Refused("NetStream.Failed", "the codec is not one we take")
         await encoder.read_to_end()
         encoder.writer.close()
-    assert sink.ends == [FeedEnd(False, "the codec is not one we take")] and len(sink.messages) == 2
+    assert sink.ends == [FeedEnd(False, "the codec is not one we take", is_refused=True)] and len(sink.messages) == 2
 
 
 @on_uvloop
