@@ -218,9 +218,12 @@ def _write_state(path: Path, children: list[Child]) -> None:
         for child in children
     }
     temporary = path.with_suffix(".new")
-    temporary.write_text(json.dumps({"supervisor": os.getpid(), "children": state}))
-    temporary.chmod(0o644)
-    temporary.replace(path)
+    try:
+        temporary.write_text(json.dumps({"supervisor": os.getpid(), "children": state}))
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    except OSError as error:  # a full memory folder, say: children are kept running all the same
+        log.error("the children's state can't be told", error=str(error))
 
 
 async def _announce(settings: Settings, with_demo: bool) -> None:
