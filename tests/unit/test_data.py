@@ -4,6 +4,8 @@ import os
 import pwd
 import subprocess
 import sys
+import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from archive.recordings import bag
 from archive.recordings.about import from_files
 from archive.recordings.bag_import import import_bag
 from archive.recordings.ledger import Ledger, make_fact
+from mbashara import data
 from mbashara.children import as_account
 from mbashara.cli import drill
 from mbashara.cli.common import UserError
@@ -122,6 +125,39 @@ def test_root_gives_away_nothing_that_a_link_of_the_accounts_leads_to(tmp_path: 
     os.chown(settings.data / "mail", 0, 0, follow_symlinks=False)
     prepare(settings)
     assert elsewhere.stat().st_uid == owner.user_id
+
+
+SWAP = """
+import os, sys
+while True:
+    for act, *names in (
+        (os.rename, "mail", "aside"), (os.symlink, sys.argv[1], "mail"), (os.unlink, "mail"), (os.rename, "aside", "mail")
+    ):
+        try:
+            act(*names)
+        except OSError:
+            pass
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives folders away")
+def test_root_gives_away_nothing_that_is_swapped_while_it_looks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings, elsewhere = Settings(data=tmp_path / "data", run_dir=tmp_path / "run"), tmp_path / "elsewhere"
+    elsewhere.mkdir(mode=0o755)
+    prepare(settings)
+    monkeypatch.setattr(data, "FOLDERS", {"mail": 0o700})
+    command = [sys.executable, "-c", SWAP, str(elsewhere)]
+    with subprocess.Popen(command, cwd=settings.data, **as_account(account())) as swapper:
+        until_s = time.monotonic() + 1.5
+        while time.monotonic() < until_s:
+            with suppress(DataError):
+                prepare(settings)
+        assert swapper.poll() is None
+        swapper.kill()
+    found = elsewhere.stat()
+    assert (found.st_uid, found.st_mode & 0o777) == (0, 0o755)
 
 
 def test_a_drill_copies_nothing_to_where_a_ledger_leads(tmp_path: Path) -> None:
