@@ -67,8 +67,16 @@ class Up:
 
     def kill(self, name: str, number: signal.Signals = signal.SIGKILL) -> int:
         """Returns the process id that it had."""
-        process_id = self.process_id(name)
+        process_id = self._running_id(name)
         os.kill(process_id, number)
+        return process_id
+
+    def _running_id(self, name: str) -> int:
+        """A child that waits to be restarted has process id 0, and a signal to 0 is for all of us: it is awaited."""
+        deadline_s = time.monotonic() + 20
+        while not (process_id := self.process_id(name)):
+            assert time.monotonic() < deadline_s, f"{name} does not run"
+            time.sleep(0.05)
         return process_id
 
     def wait_restarted(self, name: str, old_process_id: int) -> None:
