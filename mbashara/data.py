@@ -149,7 +149,7 @@ def prepare(settings: Settings) -> None:
             _open_the_way_to(Path(structlog.__file__))
         if not settings.pepper_file.exists():
             keep_secret(settings.pepper_file, secrets.token_bytes(PEPPER_BYTES), owner)
-        with _as_owner(owner):
+        with as_owner(owner):
             _link(settings.public / "live", settings.live)
             _link(settings.public / "recordings", Path("../recordings"))
     except OSError as error:
@@ -277,7 +277,7 @@ def _open_folder(parent: int, name: str, path: Path) -> int:
 
 def keep_secret(path: Path, content: bytes, owner: Account | None) -> None:
     """Whole or not at all, for its owner alone. Root writes it as the owner: what lies in the folder may be a trap."""
-    with _as_owner(owner):
+    with as_owner(owner):
         temporary = path.with_suffix(".new")
         temporary.unlink(missing_ok=True)
         with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
@@ -288,7 +288,8 @@ def keep_secret(path: Path, content: bytes, owner: Account | None) -> None:
 
 
 @contextmanager
-def _as_owner(owner: Account | None) -> Iterator[None]:
+def as_owner(owner: Account | None) -> Iterator[None]:
+    """Root works as the account in its folders: what lies there may be a trap."""
     if owner is None:
         yield
         return

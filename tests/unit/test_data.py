@@ -131,7 +131,8 @@ SWAP = """
 import os, sys
 while True:
     for act, *names in (
-        (os.rename, "mail", "aside"), (os.symlink, sys.argv[1], "mail"), (os.unlink, "mail"), (os.rename, "aside", "mail")
+        (os.rename, "mail", "aside"), (os.symlink, sys.argv[1], "mail"), (os.unlink, "mail"),
+        (os.rename, "aside", "mail"),
     ):
         try:
             act(*names)
