@@ -75,9 +75,10 @@ def account() -> Account | None:
             ACCOUNT,
         ]
         made = subprocess.run(command, capture_output=True, text=True)
-        if made.returncode:
+        try:
+            entry = pwd.getpwnam(ACCOUNT)  # of two that start at once one makes it
+        except KeyError:
             raise DataError(f"cannot make the user {ACCOUNT}: {made.stderr.strip()}") from None
-        entry = pwd.getpwnam(ACCOUNT)
     return Account(entry.pw_uid, entry.pw_gid)
 
 
@@ -136,9 +137,8 @@ def _make_the_way(settings: Settings, owner: Account) -> None:
 
 def prepare(settings: Settings) -> None:
     """Makes what is missing of DATA and RUN. Raises DataError where they can't be ours."""
+    _begin(settings)
     try:
-        settings.data.mkdir(parents=True, exist_ok=True)
-        _check_version(settings.data / "VERSION")
         owner = account()
         for name, mode in {"": 0o755, **FOLDERS}.items():
             _make_folder(settings.data, name, mode, owner)
@@ -156,6 +156,23 @@ def prepare(settings: Settings) -> None:
         raise DataError(f"cannot use the data folder: {error.strerror}: {error.filename}") from error
 
 
+def _begin(settings: Settings) -> None:
+    """The data folder itself, and that it is one of ours."""
+    try:
+        settings.data.mkdir(parents=True, exist_ok=True)
+        _check_version(settings.data / "VERSION")
+    except OSError as error:
+        raise DataError(f"cannot use the data folder: {error.strerror}: {error.filename}") from error
+
+
+def check_run(settings: Settings) -> None:
+    """What `up` of root's has left is root's: an `up` of the account's could start no nginx there."""
+    if not all(os.access(path, os.W_OK) for path in (settings.run, settings.run / "nginx")):
+        raise DataError(
+            f"{settings.run} is another user's, whose `up` ran here before: remove it / ni ya mtumiaji mwingine; iondoe"
+        )
+
+
 def check_space(settings: Settings) -> None:
     free_mb = shutil.disk_usage(settings.data).free >> 20
     if free_mb < settings.min_free_mb:
@@ -168,13 +185,15 @@ def check_space(settings: Settings) -> None:
 @contextmanager
 def locked(settings: Settings) -> Iterator[None]:
     """Held by `up` as long as it runs, so that two can't share a data
-    folder. The kernel drops it if we are killed."""
+    folder; taken before it touches what another `up` may be working on. The kernel drops it if we are killed."""
+    _begin(settings)
     with open_lock(settings) as file:
         if not try_lock(file):
             raise DataError(f"another mbashara runs on {settings.data} / mbashara nyingine inatumia folda hii")
-        file.truncate(0)
-        file.write(f"{os.getpid()}\n")
-        file.flush()
+        if file.writable():  # root's `up` may have made it
+            file.truncate(0)
+            file.write(f"{os.getpid()}\n")
+            file.flush()
         yield
 
 
@@ -205,7 +224,7 @@ def _check_version(path: Path) -> None:
                 f"{path.parent} holds other things and no VERSION: not a data folder of mbashara; if it comes from a "
                 "backup, bring VERSION from there too"
             )
-        with path.open("x") as file:  # never through a link
+        with suppress(FileExistsError), path.open("x") as file:  # never through a link
             file.write(f"{DATA_VERSION}\n")
     found = path.read_text().strip()
     if found != str(DATA_VERSION):
