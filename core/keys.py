@@ -128,7 +128,7 @@ class KeyBook:
             saved = json.loads(self.saved_at.read_text())
             channels = tuple(_channel_from(entry) for entry in saved["channels"])
             owners = {hashed: _owner_from(owner) for hashed, owner in saved["keys"].items()}
-        except (OSError, ValueError, TypeError, KeyError):
+        except (OSError, ValueError, TypeError, KeyError, AttributeError):
             return
         self.channels, self.owners = channels, owners
 

@@ -482,6 +482,12 @@ class Broadcast:
         return self._listing.write(self._recording, self.renditions.values(), left_out)
 
     @property
+    def is_refused(self) -> bool:
+        """The memory folder does not take what viewers are to get."""
+        folders = [self._listing.folder, *(one.files.folder for one in self.renditions.values())]
+        return any(folder.refuses for folder in folders)
+
+    @property
     def is_lost(self) -> bool:
         return self._gap_from_ms is not None
 
@@ -518,9 +524,8 @@ class Broadcast:
         for rendition in self._others():
             rendition.packager.fill_behind()
             rendition.packager.end()
-        with contextlib.suppress(OSError):
-            self._listing.forget()
-            self._write_listing()
+        self._listing.forget()
+        self._write_listing()
         self._recording.end(round(leader.packager.end_ms), reason)
         # Whoever is told of the end finds the recording whole; a disk that hangs must not hold up the channel.
         with contextlib.suppress(TimeoutError):

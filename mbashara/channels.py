@@ -33,7 +33,7 @@ from ingest.rtmp.door import FeedEnd, FeedSink, HandOff, PublishRequest, Refusal
 from ingest.rtmp.errors import FeedError
 from mbashara.broadcast import Broadcast, Parameters
 from mbashara.life import Attach, Begin, Current, End, Patience, Situation, decide
-from player.files import STILL_NAME, withdraw, write_state
+from player.files import STATE_NAME, STILL_NAME, MemoryFolder, withdraw, write_state
 from player.playlist import MediaPlaylist
 
 log = structlog.get_logger()
@@ -41,6 +41,8 @@ log = structlog.get_logger()
 TICK_S = 0.2
 TEST_KEPT_S = 5.0
 """What a dry run leaves in memory: its feed has ended by then."""
+REFUSED_S = 1.0
+"""After so long a state that the memory folder refused is written anew."""
 GUESSES_PER_MINUTE = 10
 
 
@@ -73,6 +75,7 @@ class Channel:
     slug: str
     channel_id: int
     institution_id: int
+    folder: MemoryFolder
     feeds: dict[str, Feed] = field(default_factory=dict)
     eager: set[str] = field(default_factory=set)
     rests: bool = False
@@ -84,11 +87,19 @@ class Channel:
     lost_since_s: float | None = None
     ending: asyncio.Task[None] | None = None
     told: object = ()
+    refused_s: float | None = None
+    to_withdraw: bool = False
+    failing: set[str] = field(default_factory=set)
     series: dict[str, Series] = field(default_factory=dict)  # by role, of the broadcast
 
     def other(self, feed: Feed) -> Feed | None:
         """The backup of a primary, the primary of a backup."""
         return next((one for one in self.feeds.values() if one is not feed), None)
+
+    @property
+    def is_refused(self) -> bool:
+        """The memory folder does not take what viewers are to get."""
+        return self.folder.refuses or (self.broadcast is not None and self.broadcast.is_refused)
 
 
 class Channels:
@@ -174,8 +185,11 @@ class Channels:
 
     def _channel(self, owner: KeyOwner) -> Channel:
         if owner.channel not in self.channels:
-            self.channels[owner.channel] = Channel(owner.channel, owner.channel_id, owner.institution_id)
+            self._add(owner.channel, owner.channel_id, owner.institution_id)
         return self.channels[owner.channel]
+
+    def _add(self, slug: str, channel_id: int, institution_id: int) -> None:
+        self.channels[slug] = Channel(slug, channel_id, institution_id, MemoryFolder(self._parameters.live / slug))
 
     def _entry(self, channel: Channel) -> ChannelEntry:
         """What the book says. Where it knows nothing of the channel (no database and no saved book), a planned
@@ -242,15 +256,28 @@ class Channels:
         """Ticks until cancelled, then ends nothing: a process that is stopped leaves its broadcasts to the next one."""
         while True:
             await asyncio.sleep(TICK_S)
-            for channel in self.channels.values():
-                try:
-                    self._tick(channel)
-                except OSError as error:
-                    log.error("the memory folder refuses", channel=channel.slug, error=str(error))
+            self._each(self._tick)
+
+    def _each(self, act: Callable[[Channel], None]) -> None:
+        """One channel's trouble stays its own: it is told once, and tried again."""
+        for channel in list(self.channels.values()):
+            try:
+                act(channel)
+            except Exception:
+                if act.__name__ not in channel.failing:
+                    log.exception("a channel fails", channel=channel.slug)
+                channel.failing.add(act.__name__)
+            else:
+                channel.failing.discard(act.__name__)
 
     def _tick(self, channel: Channel) -> None:
         if channel.broadcast is not None and channel.ending is None:
             channel.broadcast.tick()
+        if channel.to_withdraw:
+            channel.to_withdraw = channel.broadcast is None and not withdraw(channel.folder)
+        self._obey(channel)
+
+    def _obey(self, channel: Channel) -> None:
         self._step(channel)
         self._tell(channel)
 
@@ -294,15 +321,15 @@ class Channels:
             (self._parameters.live / channel.slug / STILL_NAME).unlink(missing_ok=True)
         try:
             await broadcast.end(end.reason)
-        except OSError as error:
-            log.error("a broadcast could not be ended", broadcast=broadcast.identity, error=str(error))
+        except Exception:
+            log.exception("a broadcast could not be ended", broadcast=broadcast.identity)
         channel.ending = channel.lost_since_s = channel.plan_id = None
         channel.broadcast, channel.last = None, broadcast if broadcast.has_begun else channel.last
         if broadcast.has_begun:
             self._over.add(broadcast.identity)
         if end.is_undone:
             channel.last = None
-            withdraw(self._parameters.live / channel.slug)
+            channel.to_withdraw = not withdraw(channel.folder)
         kept_s = TEST_KEPT_S if is_test_path(channel.slug) else self._parameters.window_s
         self._later(self._clean_up(broadcast, 0 if end.is_undone else kept_s))
         self._step(channel)
@@ -330,9 +357,12 @@ class Channels:
             started = restored.started
             slug = str(started["channel"])
             channel = self._channel(KeyOwner(slug, started["channel_id"], started["institution_id"], "primary"))
-            if channel.broadcast is not None or not restored.renditions or not self._resume(channel, restored):
-                finish(recordings / restored.broadcast, restored, "process ended", self._parameters.unix_ms())
-                log.warning("broadcast ended after a restart", channel=slug, broadcast=restored.broadcast)
+            try:
+                if channel.broadcast is not None or not restored.renditions or not self._resume(channel, restored):
+                    finish(recordings / restored.broadcast, restored, "process ended", self._parameters.unix_ms())
+                    log.warning("broadcast ended after a restart", channel=slug, broadcast=restored.broadcast)
+            except OSError as error:  # the disk is full, say: the next start ends it
+                log.error("a recording can't be taken up", broadcast=restored.broadcast, error=str(error))
 
     def _is_ours(self, slug: str) -> bool:
         return channel_worker(slug, self._workers) == self._worker
@@ -361,14 +391,18 @@ class Channels:
         for entry in self._book.channels:
             is_new = entry.slug not in self.channels and not is_test_path(entry.slug)
             if is_new and channel_worker(entry.slug, self._workers) == self._worker:
-                self.channels[entry.slug] = Channel(entry.slug, entry.id, entry.institution_id)
+                self._add(entry.slug, entry.id, entry.institution_id)
         let_in = {(owner.channel, owner.role) for owner in self._book.owners.values()}
         for channel, feed in self.feeds():
             if (channel.slug, feed.role) not in let_in:
                 feed.on_item = _refuse  # its key was revoked, and none took its place
-        for channel in self.channels.values():
-            self._step(channel)
-            self._tell(channel)
+        self._each(self._remind)
+        self._each(self._obey)
+
+    def _remind(self, channel: Channel) -> None:
+        """A state that somebody took away is written anew."""
+        if not channel.folder.has(STATE_NAME):
+            channel.told = ()
 
     def _forget_tests(self) -> None:
         """Of a dry run that is over nothing stays."""
@@ -382,12 +416,16 @@ class Channels:
         broadcast = channel.broadcast
         begun = broadcast is not None and (broadcast.has_begun, broadcast.is_lost, broadcast.has_video)
         brief = (broadcast, begun, channel.last, self._message(channel), self._names(channel))
-        if brief == channel.told:
+        if brief == channel.told and not channel.folder.refuses:
             return
-        channel.told = brief
+        if channel.refused_s is not None and self._clock_s() - channel.refused_s < REFUSED_S:
+            return
         state = self._state(channel)
         now = datetime.fromtimestamp(self._parameters.unix_ms() / 1000, UTC).isoformat(timespec="milliseconds")
-        write_state(self._parameters.live / channel.slug, {**state, "updated_at": now})
+        if not write_state(channel.folder, {**state, "updated_at": now}):
+            channel.refused_s = self._clock_s()
+            return
+        channel.told, channel.refused_s = brief, None
         log.info("channel", channel=channel.slug, state=state["state"], broadcast=state["broadcast"])
 
     def _state(self, channel: Channel) -> dict[str, Any]:
@@ -421,6 +459,11 @@ class Channels:
         """By language; None where nobody has told us any."""
         entry = self._entry(channel)
         return {"sw": entry.name_sw, "en": entry.name_en} if entry.name_sw else None
+
+    @property
+    def is_refused(self) -> bool:
+        """Of some channel the memory folder does not take what viewers are to get."""
+        return any(channel.is_refused for channel in self.channels.values())
 
     def feeds(self) -> list[tuple[Channel, Feed]]:
         return [(channel, feed) for channel in self.channels.values() for feed in channel.feeds.values()]

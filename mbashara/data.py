@@ -1,6 +1,7 @@
 """The data folder and its memory folder: made, checked for version, space and
 another user, and handed to the unprivileged account."""
 
+import errno
 import fcntl
 import os
 import pwd
@@ -9,7 +10,7 @@ import shutil
 import stat
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -74,9 +75,10 @@ def account() -> Account | None:
             ACCOUNT,
         ]
         made = subprocess.run(command, capture_output=True, text=True)
-        if made.returncode:
+        try:
+            entry = pwd.getpwnam(ACCOUNT)  # of two that start at once one makes it
+        except KeyError:
             raise DataError(f"cannot make the user {ACCOUNT}: {made.stderr.strip()}") from None
-        entry = pwd.getpwnam(ACCOUNT)
     return Account(entry.pw_uid, entry.pw_gid)
 
 
@@ -135,12 +137,11 @@ def _make_the_way(settings: Settings, owner: Account) -> None:
 
 def prepare(settings: Settings) -> None:
     """Makes what is missing of DATA and RUN. Raises DataError where they can't be ours."""
+    _begin(settings)
     try:
-        settings.data.mkdir(parents=True, exist_ok=True)
-        _check_version(settings.data / "VERSION")
         owner = account()
         for name, mode in {"": 0o755, **FOLDERS}.items():
-            _make_folder(settings.data / name, mode, owner)
+            _make_folder(settings.data, name, mode, owner)
         _make_run(settings, owner)
         if owner is not None:
             _open_the_way_to(settings.data)
@@ -148,10 +149,28 @@ def prepare(settings: Settings) -> None:
             _open_the_way_to(Path(structlog.__file__))
         if not settings.pepper_file.exists():
             keep_secret(settings.pepper_file, secrets.token_bytes(PEPPER_BYTES), owner)
-        _link(settings.public / "live", settings.live)
-        _link(settings.public / "recordings", Path("../recordings"))
+        with as_owner(owner):
+            _link(settings.public / "live", settings.live)
+            _link(settings.public / "recordings", Path("../recordings"))
     except OSError as error:
         raise DataError(f"cannot use the data folder: {error.strerror}: {error.filename}") from error
+
+
+def _begin(settings: Settings) -> None:
+    """The data folder itself, and that it is one of ours."""
+    try:
+        settings.data.mkdir(parents=True, exist_ok=True)
+        _check_version(settings.data / "VERSION")
+    except OSError as error:
+        raise DataError(f"cannot use the data folder: {error.strerror}: {error.filename}") from error
+
+
+def check_run(settings: Settings) -> None:
+    """What `up` of root's has left is root's: an `up` of the account's could start no nginx there."""
+    if not all(os.access(path, os.W_OK) for path in (settings.run, settings.run / "nginx")):
+        raise DataError(
+            f"{settings.run} is another user's, whose `up` ran here before: remove it / ni ya mtumiaji mwingine; iondoe"
+        )
 
 
 def check_space(settings: Settings) -> None:
@@ -166,13 +185,15 @@ def check_space(settings: Settings) -> None:
 @contextmanager
 def locked(settings: Settings) -> Iterator[None]:
     """Held by `up` as long as it runs, so that two can't share a data
-    folder. The kernel drops it if we are killed."""
+    folder; taken before it touches what another `up` may be working on. The kernel drops it if we are killed."""
+    _begin(settings)
     with open_lock(settings) as file:
         if not try_lock(file):
             raise DataError(f"another mbashara runs on {settings.data} / mbashara nyingine inatumia folda hii")
-        file.truncate(0)
-        file.write(f"{os.getpid()}\n")
-        file.flush()
+        if file.writable():  # root's `up` may have made it
+            file.truncate(0)
+            file.write(f"{os.getpid()}\n")
+            file.flush()
         yield
 
 
@@ -203,7 +224,8 @@ def _check_version(path: Path) -> None:
                 f"{path.parent} holds other things and no VERSION: not a data folder of mbashara; if it comes from a "
                 "backup, bring VERSION from there too"
             )
-        path.write_text(f"{DATA_VERSION}\n")
+        with suppress(FileExistsError), path.open("x") as file:  # never through a link
+            file.write(f"{DATA_VERSION}\n")
     found = path.read_text().strip()
     if found != str(DATA_VERSION):
         raise DataError(
@@ -217,29 +239,64 @@ def _make_run(settings: Settings, owner: Account | None) -> None:
     lies there. One that the account has made may be full of traps: it keeps its folders alone."""
     run, root = settings.run, owner and Account(0, 0)
     is_ours = run.exists() and run.stat().st_uid == os.geteuid()
-    _make_folder(run, 0o755, root)
+    _make_folder(run, "", 0o755, root)
     for one in run.iterdir() if root and not is_ours else ():
         if one.is_symlink() or not one.is_dir():
             one.unlink()
         elif one.name == "nginx":
             shutil.rmtree(one)
-    _make_folder(run / "nginx", 0o755, root)
+    _make_folder(run, "nginx", 0o755, root)
     for name, mode in RUN_FOLDERS.items():
-        _make_folder(run / name, mode, owner)
+        _make_folder(run, name, mode, owner)
 
 
-def _make_folder(path: Path, mode: int, owner: Account | None) -> None:
-    if path.is_symlink() and path.lstat().st_uid not in (0, os.geteuid()):
-        raise DataError(f"{path} is a link that is not root's / ni kiungo kisicho cha root")
-    path.mkdir(parents=True, exist_ok=True)
-    if stat.S_IMODE(path.stat().st_mode) != mode:
-        path.chmod(mode)
-    _give(path, owner)
+def _make_folder(base: Path, name: str, mode: int, owner: Account | None) -> None:
+    """`name` below `base`, or `base` itself. From folder to folder by descriptor, and what is given away is what was
+    opened: a process of the account's may put links into its folders while we look."""
+    base.mkdir(parents=True, exist_ok=True)
+    place = Path(os.path.abspath(base))
+    folder = os.open(place.parent, _FOLDER)
+    for part in (place.name, *Path(name).parts):
+        try:
+            inner = _open_folder(folder, part, base / name)
+        finally:
+            os.close(folder)
+        folder = inner
+    try:
+        found = os.fstat(folder)
+        if stat.S_IMODE(found.st_mode) != mode:
+            os.fchmod(folder, mode)
+        if owner is not None and found.st_uid != owner.user_id:
+            os.fchown(folder, owner.user_id, owner.group_id)
+    finally:
+        os.close(folder)
+
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+
+
+def _open_folder(parent: int, name: str, path: Path) -> int:
+    """Made if it is new. A link is followed where it is root's, or our own."""
+    with suppress(FileExistsError):
+        os.mkdir(name, dir_fd=parent)
+    try:
+        return os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=parent)
+    except NotADirectoryError:
+        link = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+    try:
+        found = os.fstat(link)
+        if not stat.S_ISLNK(found.st_mode):
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
+        if found.st_uid not in (0, os.geteuid()):
+            raise DataError(f"{path} is a link that is not root's / ni kiungo kisicho cha root")
+        return os.open(os.readlink("", dir_fd=link), _FOLDER, dir_fd=parent)
+    finally:
+        os.close(link)
 
 
 def keep_secret(path: Path, content: bytes, owner: Account | None) -> None:
     """Whole or not at all, for its owner alone. Root writes it as the owner: what lies in the folder may be a trap."""
-    with _as_owner(owner):
+    with as_owner(owner):
         temporary = path.with_suffix(".new")
         temporary.unlink(missing_ok=True)
         with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
@@ -250,7 +307,8 @@ def keep_secret(path: Path, content: bytes, owner: Account | None) -> None:
 
 
 @contextmanager
-def _as_owner(owner: Account | None) -> Iterator[None]:
+def as_owner(owner: Account | None) -> Iterator[None]:
+    """Root works as the account in its folders: what lies there may be a trap."""
     if owner is None:
         yield
         return
@@ -264,11 +322,6 @@ def _as_owner(owner: Account | None) -> Iterator[None]:
         os.seteuid(0)
         os.setegid(0)
         os.setgroups(groups)
-
-
-def _give(path: Path, owner: Account | None) -> None:
-    if owner is not None and path.stat().st_uid != owner.user_id:
-        os.chown(path, owner.user_id, owner.group_id)
 
 
 def _link(path: Path, target: Path) -> None:

@@ -7,16 +7,15 @@ from pathlib import Path
 from archive.recordings.recorder import Recording
 from core.media.packet import Kind, Track, VideoTrack
 from mbashara.rendition import Rendition
-from player.files import replace_file
+from player.files import MULTIVARIANT_NAMES, MemoryFolder
 from player.playlist import Rendition as Listed
 from player.playlist import audio_multivariant, multivariant
 from transcode.ladder import RUNGS
 
 SOURCE_NAMES = {Kind.VIDEO: "source", Kind.AUDIO: "source-audio"}
 EXPECTED_PEAK_BPS = {rung.name: rung.peak_bps for rung in RUNGS}
-MULTIVARIANTS: tuple[tuple[str, Callable[[list[Listed]], str]], ...] = (
-    ("index.m3u8", multivariant),
-    ("audio.m3u8", audio_multivariant),
+MULTIVARIANTS: tuple[tuple[str, Callable[[list[Listed]], str]], ...] = tuple(
+    zip(MULTIVARIANT_NAMES, (multivariant, audio_multivariant), strict=True)
 )
 
 
@@ -24,7 +23,9 @@ class Listing:
     """A broadcast's. `folder` is its channel's in the live window."""
 
     def __init__(self, folder: Path, broadcast: str) -> None:
-        self._folder, self._broadcast = folder, broadcast
+        self.folder = MemoryFolder(folder)
+        self._broadcast = broadcast
+        self._recorded: tuple[tuple[str, int], ...] = ()
         self._written: tuple[tuple[str, int], ...] = ()
 
     def __len__(self) -> int:
@@ -33,22 +34,28 @@ class Listing:
 
     def forget(self) -> None:
         """It is written anew, whether it has changed or not."""
-        self._written = ()
+        self._recorded = self._written = ()
 
     def write(self, recording: Recording, renditions: Collection[Rendition], left_out: Collection[str]) -> bool:
-        """Rewritten when a rendition appears, disappears, or its peak has grown by a tenth. False: it is as before."""
+        """Rewritten when a rendition appears, disappears, or its peak has grown by a tenth; again, where the memory
+        folder refuses. False: it is as before."""
         shown = [one for one in renditions if one.window.has_media and one.window.track and one.name not in left_out]
         listing = tuple((one.name, round(one.peak_bps, -max(0, len(str(one.peak_bps)) - 2))) for one in shown)
-        if listing == self._written or not listing:
+        if not listing or (listing == self._written and self._is_there() and not self.folder.refuses):
+            return False
+        if listing != self._recorded:
+            self._recorded = listing
+            write_multivariants(recording, _listed(renditions, ""))
+            for one in renditions:
+                _announce(recording, one)
+        live = _listed(shown, f"{self._broadcast}/")
+        if False in [self.folder.write(name, render(live).encode()) for name, render in MULTIVARIANTS]:
             return False
         self._written = listing
-        live = _listed(shown, f"{self._broadcast}/")
-        for name, render in MULTIVARIANTS:
-            replace_file(str(self._folder / name), render(live).encode())
-        write_multivariants(recording, _listed(renditions, ""))
-        for one in renditions:
-            _announce(recording, one)
         return True
+
+    def _is_there(self) -> bool:
+        return all(self.folder.has(name) for name, _ in MULTIVARIANTS)
 
 
 def write_multivariants(recording: Recording, listed: list[Listed]) -> None:

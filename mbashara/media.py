@@ -7,11 +7,13 @@ import signal
 import socket
 import time
 from collections.abc import Awaitable, Callable
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
 import structlog
 import uvloop
+from sqlalchemy.exc import DBAPIError
 
 from archive.recordings.recorder import Recorder
 from core.database import DatabaseAway, open_engine, snapshot, transaction
@@ -46,7 +48,7 @@ class Keys:
         self.book = KeyBook(pepper, settings.keys_file)
         self.book.load()
         self._engine = open_engine(settings.media_url(media_role.password(pepper)), pool_size=1)
-        self._away = self._told_away = False
+        self._away = self._told_away = self._told_unsaved = False
         self._patient_until_s = time.monotonic() + STARTS_S
         self._seen = ""
         self._refreshing: asyncio.Task[None] | None = None
@@ -71,7 +73,13 @@ class Keys:
                 if seen != self._seen:
                     self.book.refresh(session)
             self._seen = seen
-        except (DatabaseAway, OSError) as error:
+        except OSError as error:
+            self._away = False  # what was read is in force; it is read again until it is saved
+            if not self._told_unsaved:
+                log.error("the keys in force can't be saved", reason=str(error))
+                self._told_unsaved = True
+            return
+        except (DatabaseAway, DBAPIError) as error:
             self._away = True
             if not self._told_away and time.monotonic() > self._patient_until_s:
                 log.warning("the database is away; known keys are honoured", reason=str(error))
@@ -79,7 +87,7 @@ class Keys:
             return
         if self._told_away:
             log.info("the database is back")
-        self._away = self._told_away = False
+        self._away = self._told_away = self._told_unsaved = False
         self._patient_until_s = 0.0
 
 
@@ -103,9 +111,8 @@ class Application:
             kind = ("content-type", "text/plain; version=0.0.4; charset=utf-8")
             return response(200, [kind], self._metrics.render())
         if request.path == "/healthz":
-            failing = self._recorder.failing
-            body = b"disk refuses recordings" if failing else b"ok"
-            return response(503 if failing else 200, [("content-type", "text/plain")], body)
+            status, body = self._health()
+            return response(status, [("content-type", "text/plain")], body)
         if request.path in feeds.PATHS:
             return feeds.answer(self._channels, request)
         if request.path == "/refresh":  # nothing outside reaches this: the edge passes on /live/ alone
@@ -113,6 +120,14 @@ class Application:
         if request.path == previews.PATH or request.path.startswith(f"{previews.PATH}/"):
             return await self._preview(request)
         return await self._delivery(request)
+
+    def _health(self) -> tuple[int, bytes]:
+        """Either trouble is an alarm of its own (media_processes.py)."""
+        if self._recorder.failing:
+            return HTTPStatus.SERVICE_UNAVAILABLE, b"disk refuses recordings"
+        if self._channels.is_refused:
+            return HTTPStatus.INSUFFICIENT_STORAGE, b"memory folder refuses"
+        return HTTPStatus.OK, b"ok"
 
 
 def unix_ms() -> float:
@@ -142,7 +157,7 @@ async def serve(settings: Settings, keys: Keys, worker: int, rtmp: socket.socket
         settings.planned_wait_s,
     )  # fmt: skip
     channels.restore(settings.recordings)
-    delivery = Delivery(hub, _playlists(channels), settings.recordings)
+    delivery = Delivery(hub, _playlists(channels), settings.recordings, settings.live)
     preview = PreviewDoor(channels)
 
     async def obey() -> bool:

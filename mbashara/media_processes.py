@@ -84,8 +84,11 @@ class MediaProcesses:
 
     def _look_for_troubles(self) -> Sequence[str]:
         healths = [probe.status(self._settings.socket(name), "/healthz") for name in media_names(self._settings)]
-        found = {"media_away": None in healths, "disk_refuses": HTTPStatus.SERVICE_UNAVAILABLE in healths}
-        return [name for name, is_so in {**found, "disk_low": self._is_disk_low()}.items() if is_so]
+        found = {
+            "media_away": None in healths, "disk_refuses": HTTPStatus.SERVICE_UNAVAILABLE in healths,
+            "memory_refuses": HTTPStatus.INSUFFICIENT_STORAGE in healths, "disk_low": self._is_disk_low(),
+        }  # fmt: skip
+        return [name for name, is_so in found.items() if is_so]
 
     def _is_disk_low(self) -> bool:
         try:

@@ -12,7 +12,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from core import keys
 from core.broadcasts import dry_runs, plan
-from core.database import transaction
+from core.database import DatabaseAway, transaction
 from core.keys import derived_key
 from mbashara.settings import Settings
 
@@ -36,7 +36,7 @@ def password(pepper: bytes) -> str:
 def admit(settings: Settings, engine: Engine) -> None:
     """Makes the embedded database's role; an outside server's is there already. Gives it its rights. Does so at each
     call, whatever a version before this one did. Where an outside server has no such role all else goes on."""
-    outside = settings.media_database_url and make_url(settings.media_database_url).username
+    outside = _user_of(settings.media_database_url)
     if settings.database_url and not outside:
         return
     try:
@@ -47,6 +47,16 @@ def admit(settings: Settings, engine: Engine) -> None:
             _grant(session, engine.dialect.identifier_preparer.quote(outside or ROLE))
     except ProgrammingError as error:
         log.warning("media can't be given its rights in the database", reason=str(error.orig))
+    except DatabaseAway as error:
+        if not isinstance(error.__cause__, ProgrammingError):
+            raise
+        log.warning("media can't be given its rights in the database", reason=str(error))
+
+
+def _user_of(url: str) -> str:
+    """Nothing where no server is named, or no user."""
+    parts = make_url(url) if url else None
+    return (parts and (parts.username or str(parts.query.get("user", "")))) or ""
 
 
 def _make(session: Session, its_password: str) -> None:

@@ -35,6 +35,11 @@ class MediaMetrics(Collector):
             "mbashara_disk_refuses", "1 while the disk does not take recordings: an alarm.", self._recorder.failing
         )
         yield GaugeMetricFamily(
+            "mbashara_memory_refuses",
+            "1 while the memory folder does not take what viewers get: an alarm.",
+            self._channels.is_refused,
+        )
+        yield GaugeMetricFamily(
             "mbashara_recorder_queued_bytes", "Bytes on the way to the disk.", self._recorder.queued_bytes
         )
 

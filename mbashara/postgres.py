@@ -3,6 +3,7 @@ is made, then its `postgres` runs like any other child."""
 
 import os
 import secrets
+import shutil
 import signal
 import subprocess
 import time
@@ -20,7 +21,7 @@ from core import cage
 from core.database import migrate
 from mbashara import fence, media_role
 from mbashara.children import as_account
-from mbashara.data import DataError, account, keep_secret, open_lock, prepare, stepped_down, try_lock
+from mbashara.data import DataError, account, as_owner, keep_secret, open_lock, prepare, stepped_down, try_lock
 from mbashara.settings import Settings
 
 START_TIMEOUT_S = 30
@@ -56,8 +57,26 @@ def initialise(settings: Settings) -> None:
         statement = f"alter role postgres password '{password}'"
         _run([*fence.entrance(own(settings)), *alone], statement, settings)
     else:
-        _run([*INITDB, "-D", str(settings.data / "postgres")], password, settings)
+        _make_cluster(settings, password)
     keep_secret(settings.postgres_passfile, f"*:*:*:postgres:{password}\n".encode(), account())
+
+
+def _make_cluster(settings: Settings, password: str) -> None:
+    """Beside its place, where that is no link and no mount: initdb that is killed leaves what no server can use, and
+    what has its name is whole."""
+    place = settings.data / "postgres"
+    if place.is_symlink() or place.is_mount():
+        _run([*INITDB, "-D", str(place)], password, settings)
+        return
+    fresh = place.with_name("postgres.new")
+    with as_owner(account()):
+        shutil.rmtree(fresh, ignore_errors=True)
+    _run([*INITDB, "-D", str(fresh)], password, settings)
+    try:
+        with as_owner(account()):
+            fresh.rename(place)
+    except OSError as error:
+        raise DataError(f"cannot make the database: {error.strerror}: {place}") from error
 
 
 def _run(command: list[str], told: str, settings: Settings) -> None:
@@ -70,7 +89,7 @@ def _run(command: list[str], told: str, settings: Settings) -> None:
             os.fchown(file.fileno(), owner.user_id, owner.group_id)
         made = subprocess.run(
             command, stdin=file, env={**os.environ, **settings.environment()}, capture_output=True, text=True,
-            cwd="/", **as_account(owner),
+            cwd="/", preexec_fn=partial(cage.die_with_parent, os.getpid()), **as_account(owner),
         )  # fmt: skip
     if made.returncode:
         raise DataError(f"cannot make the database: {made.stderr.strip().splitlines()[-1]}")

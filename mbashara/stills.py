@@ -66,7 +66,7 @@ class Stills:
     def _is_due(self, name: FeedName, on_air: bool) -> bool:
         """Though nobody looks: it has no picture yet, or went on the air just now, or its picture is old."""
         is_old = time.monotonic() - self._asked_s.get(name, -RESTING_S) >= RESTING_S
-        return is_old or name not in self._made or (on_air and not self._public(name[0]).exists())
+        return is_old or name not in self._made or (on_air and not os.path.exists(self._public(name[0])))
 
     def _take(self, name: FeedName) -> None:
         keyframe = self._keyframe(name)
@@ -103,7 +103,8 @@ class Stills:
         gone += [path for path in self._settings.live.glob(f"*/{STILL_NAME}") if path.parent.name not in airing]
         for path in gone:
             if is_complete or _is_old(path):
-                path.unlink(missing_ok=True)
+                with suppress(OSError):  # it is tried again
+                    path.unlink()
 
 
 def _is_on_air(keyframe: Answer) -> bool:

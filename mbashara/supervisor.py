@@ -20,7 +20,7 @@ import structlog
 
 from mbashara import demo, edge, postgres, probe, viewers
 from mbashara.children import Child, ChildSpec, kill_group, start_time
-from mbashara.data import DataError, account, check_space, locked, prepare
+from mbashara.data import DataError, account, check_run, check_space, locked, prepare
 from mbashara.settings import Address, Settings
 
 TRUSTED = ("web", "work")
@@ -45,8 +45,9 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger("mbashara.supervisor")
 def up(settings: Settings, with_demo: bool) -> int:
     """Runs until a signal. Raises DataError, with one line for a person, where it can't run."""
     with ExitStack() as stack:
-        prepare(settings)
         stack.enter_context(locked(settings))
+        prepare(settings)
+        check_run(settings)
         check_space(settings)
         _check_locations(settings)
         _end_leftovers(settings.supervisor_file)
@@ -218,9 +219,12 @@ def _write_state(path: Path, children: list[Child]) -> None:
         for child in children
     }
     temporary = path.with_suffix(".new")
-    temporary.write_text(json.dumps({"supervisor": os.getpid(), "children": state}))
-    temporary.chmod(0o644)
-    temporary.replace(path)
+    try:
+        temporary.write_text(json.dumps({"supervisor": os.getpid(), "children": state}))
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    except OSError as error:  # a full memory folder, say: children are kept running all the same
+        log.error("the children's state can't be told", error=str(error))
 
 
 async def _announce(settings: Settings, with_demo: bool) -> None:

@@ -5,7 +5,9 @@ Of 200 viewers who wait for one part each gets the same bytes; they are rendered
 """
 
 import asyncio
+import contextlib
 import gzip
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +24,7 @@ _ADDRESS = re.compile(
 )
 _CORS = [("access-control-allow-origin", "*"), ("access-control-expose-headers", "Age, Date, Content-Length")]
 _STORED_POLL_S = 0.005
+_REFUSED_POLL_S, _REFUSED_POLLS = 0.04, 10
 _STATUS = {Answer.READY: 200, Answer.BAD_REQUEST: 400}
 
 
@@ -56,17 +59,20 @@ class _Rendered:
 
 class Delivery:
     """The handler. `playlist_of` gives a window's renderer; `recordings` is
-    the folder of recordings; of more than `max_waiting` requests that wait at once one gets 503."""
+    the folder of recordings, `live` the live window's; of more than `max_waiting` requests that wait at once one gets
+    503."""
 
     def __init__(
         self,
         hub: Hub,
         playlist_of: Callable[[LiveWindow], MediaPlaylist | None],
         recordings: Path,
+        live: Path,
         max_waiting: int = 20_000,
     ) -> None:
         self.waiting = 0
-        self._hub, self._playlist_of, self._recordings, self._max_waiting = hub, playlist_of, recordings, max_waiting
+        self._hub, self._playlist_of, self._max_waiting = hub, playlist_of, max_waiting
+        self._recordings, self._live = recordings, str(live)
         self._rendered: dict[LiveWindow, _Rendered] = {}
 
     async def __call__(self, request: Request) -> bytes:
@@ -147,16 +153,21 @@ class Delivery:
         return msn == window.next_msn and part == 0
 
     async def _answer_part(self, window: LiveWindow, segment: Segment, part: int, path: str) -> bytes:
-        """The edge's while it is a file; then a slice of the segment's file, for as long as the window holds that."""
+        """The edge's while it is a file; then a slice of the segment's file, for as long as the window holds that. So
+        is one that the memory folder refused, as soon as the recorder has it."""
         listed_s = window.cadence.parts_listed_s
         edge_ms = (window.open or window.segments[-1]).start_ms
-        if segment.storage is not Storage.RECORDED or edge_ms - segment.start_ms < listed_s * 1000:
+        is_old = segment.storage is Storage.RECORDED and edge_ms - segment.start_ms >= listed_s * 1000
+        if not is_old and self._is_file(path):
             return _to_edge(f"/_files{path}")
-        place = segment.parts[part]
-        folder = self._folder_of(path)
-        data = await asyncio.to_thread(_read_slice, folder / f"{segment.msn}.m4s", place.offset, place.size)
-        kept = ("cache-control", "public, max-age=31536000, immutable")
-        return response(200, [("content-type", "video/mp4"), kept, *_CORS], data)
+        place, file = segment.parts[part], self._folder_of(path) / f"{segment.msn}.m4s"
+        for _ in range(_REFUSED_POLLS):
+            data = await asyncio.to_thread(_read_slice, file, place.offset, place.size)
+            if data is not None:
+                kept = ("cache-control", "public, max-age=31536000, immutable")
+                return response(200, [("content-type", "video/mp4"), kept, *_CORS], data)
+            await asyncio.sleep(_REFUSED_POLL_S)
+        return _refusal(404, 1)
 
     async def _answer_segment(self, window: LiveWindow, segment: Segment, path: str) -> bytes:
         """The playlist may name a segment some milliseconds before the recorder has renamed its file."""
@@ -172,15 +183,23 @@ class Delivery:
             return _to_edge(f"/_files{path}")
         return _refusal(404 if segment.storage is Storage.NOWHERE else 503, 1)
 
+    def _is_file(self, path: str) -> bool:
+        return os.path.exists(self._live + path.removeprefix("/live"))
+
     def _folder_of(self, path: str) -> Path:
         _, _, _, broadcast, rendition, _ = path.split("/")
         return self._recordings / broadcast / rendition
 
 
-def _read_slice(path: Path, offset: int, size: int) -> bytes:
-    with path.open("rb") as file:
-        file.seek(offset)
-        return file.read(size)
+def _read_slice(path: Path, offset: int, size: int) -> bytes | None:
+    """Of a segment's file, whole or in the making; None where it doesn't reach so far (yet)."""
+    for one in (path, path.with_name(f"{path.name}.partial")):
+        with contextlib.suppress(OSError), one.open("rb") as file:
+            file.seek(offset)
+            data = file.read(size)
+            if len(data) == size:
+                return data
+    return None
 
 
 def _to_edge(internal_path: str) -> bytes:

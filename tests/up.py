@@ -77,7 +77,7 @@ class Up:
 
     def kill(self, name: str, number: signal.Signals = signal.SIGKILL) -> int:
         """Returns the process id that it had."""
-        process_id = self.process_id(name)
+        process_id = self._running_id(name)
         os.kill(process_id, number)
         return process_id
 
@@ -92,6 +92,11 @@ class Up:
         finally:
             self.process.send_signal(signal.SIGCONT)
         self.wait_restarted(name, old.pid)
+
+    def _running_id(self, name: str) -> int:
+        """A child that waits to be restarted has process id 0, and a signal to 0 is for all of us: it is awaited."""
+        until(lambda: self.process_id(name) != 0, f"{name} does not run")
+        return self.process_id(name)
 
     def wait_restarted(self, name: str, old_process_id: int) -> None:
         until(lambda: self.process_id(name) not in (0, old_process_id), f"{name} did not come back")

@@ -287,7 +287,7 @@ class RenditionRecorder:
         """The segment can't be whole any more. Its file goes, so that what is left is not taken for it."""
         self._failed_msn = msn
         self._close()
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(OSError):
             os.unlink(self._partial(msn))
 
     def _complete(self, segment: Segment) -> None:

@@ -41,12 +41,16 @@ class Kind(StrEnum):
     SILENT = "silent"
     HEALTH = "health"
     DISK_REFUSES = "disk_refuses"
+    MEMORY_REFUSES = "memory_refuses"
     DISK_LOW = "disk_low"
     MEDIA_AWAY = "media_away"
     ARCHIVE = "archive"
 
 
-MACHINE = {Kind.DISK_REFUSES: Level.SEVERE, Kind.DISK_LOW: Level.MILD, Kind.MEDIA_AWAY: Level.SEVERE}
+MACHINE = {
+    Kind.DISK_REFUSES: Level.SEVERE, Kind.MEMORY_REFUSES: Level.SEVERE, Kind.DISK_LOW: Level.MILD,
+    Kind.MEDIA_AWAY: Level.SEVERE,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,13 +1,20 @@
 """What a media process that was taken over could do with the database: read what it needs, and nothing else."""
 
+import asyncio
 from collections.abc import Iterator
+from pathlib import Path
 
 import psycopg
 import pytest
 from psycopg.errors import InsufficientPrivilege
+from sqlalchemy import create_engine
+from sqlalchemy.event import listens_for
+from structlog.testing import capture_logs
 
+from core.database import open_engine
 from core.tables import Base
 from mbashara import media_role
+from mbashara.media import Keys
 from mbashara.settings import Settings
 from tests.up import Up
 
@@ -69,3 +76,46 @@ def test_it_is_nobody_else_and_goes_nowhere_else(mbashara_up: Up, media_url: str
     with psycopg.connect(mbashara_up.database_url()) as server:
         asked = {name for (name,) in server.execute("select distinct usename from pg_stat_activity where usename > ''")}
     assert asked == {"media", "postgres"}, "the media process itself is connected so"
+
+
+def test_keys_that_cannot_be_saved_are_in_force(mbashara_up: Up, tmp_path: Path) -> None:
+    keys = Keys(Settings(data=mbashara_up.data))
+    keys.book.channels, keys.book.owners, keys.book.saved_at = (), {}, tmp_path / "away" / "keys.json"
+    with capture_logs() as told:
+        for _ in range(2):
+            assert asyncio.run(keys.refresh_anew()), "the database is there"
+    assert [line["event"] for line in told] == ["the keys in force can't be saved"]
+    assert keys.book.entry("jukumu") is not None
+    keys.book.saved_at.parent.mkdir()
+    assert asyncio.run(keys.refresh_anew()) and keys.book.saved_at.exists()
+
+
+def test_an_outside_server_whose_tables_are_anothers_goes_on(mbashara_up: Up) -> None:
+    """Who does not own the tables can't give rights to them: media is told so, and nothing else ends."""
+    with psycopg.connect(mbashara_up.database_url(), autocommit=True) as server:
+        for role in ("mgeni", "msomaji"):
+            server.execute(f"create role {role} login")
+        try:
+            url = mbashara_up.database_url()
+            settings = Settings(
+                data=mbashara_up.data, database_url=url, media_database_url="postgresql:///mbashara?user=msomaji"
+            )
+            guest = create_engine(url.replace("postgresql:", "postgresql+psycopg:"))
+
+            @listens_for(guest, "connect")
+            def become(connection: psycopg.Connection, _: object) -> None:
+                connection.execute("set session authorization mgeni")
+                connection.commit()
+
+            with capture_logs() as told:
+                media_role.admit(settings, guest)
+            assert [line["log_level"] for line in told] == ["warning"] and "permission denied" in told[0]["reason"]
+            guest.dispose()
+            media_role.admit(settings, open_engine(url))
+            server.execute("set session authorization msomaji")
+            assert server.execute("select slug from channel").fetchall()
+            server.execute("reset session authorization")
+        finally:
+            server.execute("reset session authorization")
+            server.execute("drop owned by msomaji, mgeni")
+            server.execute("drop role msomaji, mgeni")

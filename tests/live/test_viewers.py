@@ -1,5 +1,6 @@
 """Viewers counted by the real edge's word: they come, they are as many as they are, they leave, the peak stays."""
 
+import os
 import shutil
 import socket
 from collections.abc import Iterator
@@ -36,10 +37,12 @@ def engine(mbashara_up: Up) -> Iterator[Engine]:
                 started_at=datetime.now(UTC), **names,
             )
         )  # fmt: skip
-    folder = mbashara_up.run / "live" / SLUG
+    folder, owner = mbashara_up.run / "live" / SLUG, (mbashara_up.run / "live").stat()
     for rendition in ("source", "low-audio"):
         (folder / AIR / rendition).mkdir(parents=True)
         (folder / AIR / rendition / "index.m3u8").write_text("#EXTM3U\n")
+    for path in (folder, *folder.rglob("*")):  # as media makes them, who is not root
+        os.chown(path, owner.st_uid, owner.st_gid)
     yield engine
     shutil.rmtree(folder)
     with transaction(engine) as session:
@@ -82,7 +85,8 @@ def test_as_many_as_watch_are_counted_and_those_who_leave_are_not(mbashara_up: U
 
     for target in (f"{PLAYLIST}/none/index.m3u8", f"{PLAYLIST}/source/5.m4s"):
         assert ask(mbashara_up, target, "Scanner") == 404
-    ask(mbashara_up, f"/live/{SLUG}/state.json", "Scanner")  # media writes it when it has heard of the channel
+    state = f"/live/{SLUG}/state.json"  # media writes it when it has heard of the channel
+    until(lambda: ask(mbashara_up, state, "Scanner") == 200, "media can't write where the test made folders")
     until(come, "not counted", step_s=0.5)
     told = [
         f'mbashara_viewers{{channel="{SLUG}",kind="{kind}"}} {many}'

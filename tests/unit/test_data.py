@@ -4,6 +4,9 @@ import os
 import pwd
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,14 +16,16 @@ from archive.recordings import bag
 from archive.recordings.about import from_files
 from archive.recordings.bag_import import import_bag
 from archive.recordings.ledger import Ledger, make_fact
+from mbashara import data as data_module
 from mbashara.children import as_account
 from mbashara.cli import drill
 from mbashara.cli.common import UserError
-from mbashara.data import DataError, account, as_caller, open_lock, prepare, stepped_down
+from mbashara.data import DataError, account, as_caller, locked, open_lock, prepare, stepped_down
 from mbashara.edge import write_configuration
 from mbashara.settings import Settings
-from mbashara.supervisor import _write_state
+from mbashara.supervisor import _write_state, up
 from tests.unit.recording_kit import ID, PUBLIC_KEY, make_recording
+from tests.up import ROOT, data_folder
 
 BECOME_ROOT = "import os; print(os.getresuid()); os.setuid(0)"
 
@@ -122,6 +127,94 @@ def test_root_gives_away_nothing_that_a_link_of_the_accounts_leads_to(tmp_path: 
     os.chown(settings.data / "mail", 0, 0, follow_symlinks=False)
     prepare(settings)
     assert elsewhere.stat().st_uid == owner.user_id
+
+
+SWAP = """
+import os, sys
+while True:
+    for act, *names in (
+        (os.rename, "mail", "aside"), (os.symlink, sys.argv[1], "mail"), (os.unlink, "mail"),
+        (os.rename, "aside", "mail"),
+    ):
+        try:
+            act(*names)
+        except OSError:
+            pass
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives folders away")
+def test_root_gives_away_nothing_that_is_swapped_while_it_looks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings, elsewhere = Settings(data=tmp_path / "data", run_dir=tmp_path / "run"), tmp_path / "elsewhere"
+    elsewhere.mkdir(mode=0o755)
+    prepare(settings)
+    monkeypatch.setattr(data_module, "FOLDERS", {"mail": 0o700})
+    command = [sys.executable, "-c", SWAP, str(elsewhere)]
+    with subprocess.Popen(command, cwd=settings.data, **as_account(account())) as swapper:
+        until_s = time.monotonic() + 1.5
+        while time.monotonic() < until_s:
+            with suppress(DataError):
+                prepare(settings)
+        assert swapper.poll() is None
+        swapper.kill()
+    found = elsewhere.stat()
+    assert (found.st_uid, found.st_mode & 0o777) == (0, 0o755)
+
+
+HOLD = """
+from mbashara.data import locked, prepare
+from mbashara.settings import Settings
+settings = Settings()
+with locked(settings):
+    prepare(settings)
+    settings.supervisor_file.write_text("{}")
+    print("held", flush=True)
+    input()
+"""
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """Where the account may go: pytest's own are root's alone."""
+    with data_folder() as data:
+        yield data.parent
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root runs `up` for another")
+def test_roots_up_and_the_accounts_on_one_folder(open_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Root's touches nothing that the account's is working on; after root's the account's says what is in its way."""
+    owner = account()
+    assert owner is not None
+    settings = Settings(data=open_folder / "data", run_dir=open_folder / "run")
+    for path in (settings.data, settings.run):
+        path.mkdir()
+        os.chown(path, owner.user_id, owner.group_id)
+    for name, value in {**settings.environment(), "PYTHONPATH": str(ROOT)}.items():
+        monkeypatch.setenv(name, value)
+
+    def as_the_account() -> "subprocess.Popen[str]":
+        pipe = subprocess.PIPE
+        return subprocess.Popen(
+            [sys.executable, "-c", HOLD], cwd="/", text=True, stdin=pipe, stdout=pipe, **as_account(owner)
+        )
+
+    with as_the_account() as other:
+        assert other.stdout is not None and other.stdout.readline() == "held\n"
+        with pytest.raises(DataError, match="another mbashara runs"):
+            up(settings, with_demo=False)
+        assert settings.supervisor_file.exists() and (settings.run / "nginx").stat().st_uid == owner.user_id
+        other.communicate("\n")
+    settings.run.rename(open_folder / "before")
+    (settings.data / "lock").unlink()
+    with locked(settings):
+        prepare(settings)  # as `up` of root's
+    told = subprocess.run(
+        [sys.executable, "-m", "mbashara", "up"], cwd="/", capture_output=True, text=True, timeout=60,
+        **as_account(owner),
+    )  # fmt: skip
+    assert told.returncode == 2 and "is another user's" in told.stderr.splitlines()[-1]
 
 
 def test_a_drill_copies_nothing_to_where_a_ledger_leads(tmp_path: Path) -> None:

@@ -68,7 +68,16 @@ def test_a_saved_book_is_read_by_the_next_process(book: KeyBook) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"{", b"[]", b"{}", b'{"channels": [], "keys": {"h": {"channel": "x"}}}', b"\xff\xfe"]
+    "content",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"{}",
+        b'{"channels": [], "keys": {"h": {"channel": "x"}}}',
+        b"\xff\xfe",
+        b'{"channels": ["x"], "keys": {}}',
+    ],
 )
 def test_a_torn_file_leaves_the_book_as_it_is(book: KeyBook, content: bytes) -> None:
     book.saved_at.write_bytes(content)

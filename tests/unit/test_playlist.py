@@ -130,7 +130,7 @@ def deliver(window: LiveWindow, folder: Path, max_waiting: int = 100) -> Deliver
     hub = Hub()
     hub.add(OnAir("ikulu", BROADCAST, {"source": window}))
     playlist = MediaPlaylist(window, {})
-    return Delivery(hub, lambda _: playlist, folder, max_waiting)
+    return Delivery(hub, lambda _: playlist, folder, folder / "live", max_waiting)
 
 
 def test_a_reload_waits_for_its_part_and_all_get_the_same(tmp_path: Path) -> None:

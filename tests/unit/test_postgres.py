@@ -1,6 +1,9 @@
 """The embedded database of an earlier version, whose superuser needed no password."""
 
+import os
+import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import psycopg
@@ -9,6 +12,7 @@ import pytest
 from mbashara import data, postgres
 from mbashara.children import as_account
 from mbashara.settings import Settings
+from tests.up import ROOT, until
 
 
 def test_a_folder_of_an_earlier_version_gets_a_password(tmp_path: Path) -> None:
@@ -32,3 +36,19 @@ def test_a_folder_of_an_earlier_version_gets_a_password(tmp_path: Path) -> None:
         assert settings.postgres_passfile.stat().st_mode & 0o777 == 0o600
     postgres.initialise(settings)
     assert settings.postgres_passfile.read_bytes() == kept
+
+
+MAKE = "from mbashara import postgres; from mbashara.settings import Settings; postgres.initialise(Settings())"
+
+
+def test_a_cluster_that_was_made_by_half_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = Settings(data=tmp_path / "data", run_dir=tmp_path / "run")
+    data.prepare(settings)
+    for name, value in {**settings.environment(), "PYTHONPATH": str(ROOT)}.items():
+        monkeypatch.setenv(name, value)
+    with subprocess.Popen([sys.executable, "-c", MAKE], start_new_session=True) as made:
+        until(lambda: any(settings.data.glob("postgres*/PG_VERSION")), "initdb makes nothing", step_s=0.005)
+        os.killpg(made.pid, signal.SIGKILL)
+    with postgres.running(settings):
+        postgres.wait_until_up(settings)
+    assert [path.name for path in settings.data.glob("postgres*")] == ["postgres"]

@@ -1,11 +1,13 @@
 """What the processes of the machine are given."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
 
+from mbashara.children import Child, ChildSpec
 from mbashara.settings import Settings
-from mbashara.supervisor import specs
+from mbashara.supervisor import _write_state, specs
 
 SECRETS = {
     "MBASHARA_SMTP_URL": "smtp://mtuma:siri-ya-barua@barua.example:587",
@@ -42,3 +44,17 @@ def test_media_asks_an_outside_server_as_whoever_it_is_told_to(tmp_path: Path, m
     asked = {name: variables["MBASHARA_DATABASE_URL"] for name, variables in given.items()}
     assert asked == {"media-0": reader, "web": owner, "work": owner, "stills": "", "edge": ""}
     assert [name for name in ("media-0", "stills", "edge") if "siri" in " ".join(given[name].values())] == []
+
+
+def test_children_run_on_where_their_state_cannot_be_told(tmp_path: Path) -> None:
+    async def scenario() -> int:
+        children: list[Child] = []
+        child = Child(ChildSpec("one", ["true"], {}), lambda: _write_state(tmp_path / "away" / "up.json", children))
+        children.append(child)
+        running = asyncio.create_task(child.keep_running())
+        await asyncio.sleep(1)
+        await child.stop()
+        await running
+        return child.restarts
+
+    assert asyncio.run(asyncio.wait_for(scenario(), 10)) >= 2
