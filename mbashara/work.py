@@ -20,8 +20,8 @@ from sqlalchemy.exc import DataError, IntegrityError
 from sqlalchemy.orm import Session
 
 from archive.recordings import rows, signatures
-from archive.recordings.check import check_files
 from archive.recordings.describe import describe_closed
+from archive.recordings.inventory import check_files
 from archive.recordings.verify import CUSTODY_NAME, LEDGER_NAME
 from core.broadcasts import acts
 from core.database import DatabaseAway, open_engine, transaction

@@ -11,7 +11,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from archive.recordings import custody, describe, rows
-from archive.recordings.check import check_files, has_bytes, segments
+from archive.recordings.inventory import check_files, has_bytes, segments
 from archive.recordings.rows import MISSING, MissingSpan
 from archive.recordings.tables import LostFile
 from core.tables import Gap, Recording

@@ -14,9 +14,9 @@ from sqlalchemy import DateTime, inspect, select, text
 from sqlalchemy.orm import Session
 
 from archive.recordings import gaps, policy_rebuild, resolve, retired, rows, verify
-from archive.recordings.check import check_files
 from archive.recordings.copies import FIRST_CHECK
 from archive.recordings.describe import DESCRIBED
+from archive.recordings.inventory import check_files
 from archive.recordings.ledger import read_facts
 from archive.recordings.locations.config import LOCAL
 from archive.recordings.tables import PreservationEvent, RecordingCopy

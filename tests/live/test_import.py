@@ -20,7 +20,7 @@ import pytest
 from tusclient.client import TusClient
 
 from archive.recordings import ledger, verify
-from archive.recordings.check import check_files
+from archive.recordings.inventory import check_files
 from tests.live import import_kit
 from tests.live.import_kit import KINDS, SECONDS
 from tests.live.media_files import FFMPEG

@@ -27,9 +27,9 @@ from archive.recordings import (
     signing_keys,
     verify,
 )
-from archive.recordings.check import check_files
 from archive.recordings.checks import Due
 from archive.recordings.describe import describe_closed
+from archive.recordings.inventory import check_files
 from archive.recordings.ledger import Ledger, make_fact
 from archive.recordings.locations.errors import Unreachable
 from archive.recordings.locations.folder import FolderStore

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from archive.recordings.check import check_files
+from archive.recordings.inventory import check_files
 from tests.unit.recording_kit import make_recording
 
 
