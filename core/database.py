@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from psycopg.errors import UndefinedTable, UniqueViolation
+from psycopg.errors import InsufficientPrivilege, UndefinedTable, UniqueViolation
 from sqlalchemy import (
     BindParameter,
     DateTime,
@@ -37,7 +37,7 @@ def is_any(query: Select[*tuple[Any, ...]]) -> Exists:
 
 
 class DatabaseAway(Exception):
-    """The server can't be reached, or has not got its tables yet. Nothing was written; try again later."""
+    """The server can't be reached, or has not got its tables or rights yet. Nothing was written; try again later."""
 
 
 def open_engine(url: str, *, pool_size: int = 4, connect_timeout_s: int = 3, statement_timeout_s: int = 20) -> Engine:
@@ -64,6 +64,8 @@ def transaction(engine: Engine) -> Iterator[Session]:
     except ProgrammingError as error:
         if isinstance(error.orig, UndefinedTable):
             raise DatabaseAway("no tables yet") from error
+        if isinstance(error.orig, InsufficientPrivilege):
+            raise DatabaseAway(f"no rights yet: {error.orig}") from error
         raise
 
 

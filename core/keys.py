@@ -25,6 +25,12 @@ PEPPER_BYTES = 32
 KEY_PATTERN = re.compile(r"[A-Za-z0-9_-]{8,128}")
 """What an encoder may send as a key: nothing that a URL would bend. Ours
 have 32 characters, taken-over ones at least 8."""
+READ = (
+    Channel.id, Channel.institution_id, Channel.slug, Channel.name_sw, Channel.name_en, Channel.auto_live,
+    Channel.reconnect_window_s, StreamKey.key_hash, StreamKey.channel_id, StreamKey.institution_id, StreamKey.role,
+    StreamKey.allowed_addresses, StreamKey.revoked_at,
+)  # fmt: skip
+"""What of channels and keys media may read (mbashara/media_role.py)."""
 
 
 def new_key() -> str:

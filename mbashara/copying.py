@@ -71,6 +71,9 @@ class Copier:
                 copies.want(session, names, now)
                 self._describe(session, now)
             turns = [turn for name in names for turn in copies.due(session, [name], now, 4 * MAX_TURNS)]
+        if is_full:
+            with transaction(self.engine) as session:
+                copies.count_here(session, self.settings.recordings)
         for turn in turns:
             name = _workflow_id(turn)
             busy = sum(one.startswith(f"copy:{turn.location}:") for one in self.running)
@@ -134,7 +137,7 @@ def copy_turn(turn: dict[str, object]) -> dict[str, object]:
     copier, wanted = _context(), Turn(**turn)  # type: ignore[arg-type]
     store = copier.places.stores.get(wanted.location)
     if store is None:
-        return asdict(Copied(wanted.begin, 0, 0, 0, 0, False, error=f"no location {wanted.location} any more"))
+        return asdict(Copied(wanted.begin, 0, 0, 0, 0, False, error=copies.NO_PLACE.format(location=wanted.location)))
     return asdict(copies.copy_files(store, copier.settings.recordings, wanted))
 
 

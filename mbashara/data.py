@@ -40,7 +40,7 @@ FOLDERS = {
     "mail": 0o700,
     "scratch": 0o700,
 }
-RUN_FOLDERS = {"live": 0o755, "stills": 0o755, "sock": 0o755, "nginx": 0o755, "postgres": 0o700}
+RUN_FOLDERS = {"live": 0o755, "stills": 0o755, "sock": 0o755, "work": 0o755, "postgres": 0o700}
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("mbashara.data")
 
@@ -128,8 +128,7 @@ def as_caller() -> Iterator[None]:
 def _make_the_way(settings: Settings, owner: Account) -> None:
     """What the account could not make itself: its memory folder, which is gone with a restart of the machine."""
     if not settings.run.exists():
-        settings.run.mkdir(parents=True)
-        os.chown(settings.run, owner.user_id, owner.group_id, follow_symlinks=False)
+        _make_run(settings, owner)
     for path in (settings.data, Path(os.__file__), Path(structlog.__file__)):
         _open_the_way_to(path)
 
@@ -140,15 +139,17 @@ def prepare(settings: Settings) -> None:
         settings.data.mkdir(parents=True, exist_ok=True)
         _check_version(settings.data / "VERSION")
         owner = account()
-        _make(settings.data, FOLDERS, owner)
-        _make(settings.run, RUN_FOLDERS, owner)
-        _make_pepper(settings.pepper_file, owner)
-        _link(settings.public / "live", settings.live)
-        _link(settings.public / "recordings", Path("../recordings"))
+        for name, mode in {"": 0o755, **FOLDERS}.items():
+            _make_folder(settings.data / name, mode, owner)
+        _make_run(settings, owner)
         if owner is not None:
             _open_the_way_to(settings.data)
             _open_the_way_to(Path(os.__file__))
             _open_the_way_to(Path(structlog.__file__))
+        if not settings.pepper_file.exists():
+            keep_secret(settings.pepper_file, secrets.token_bytes(PEPPER_BYTES), owner)
+        _link(settings.public / "live", settings.live)
+        _link(settings.public / "recordings", Path("../recordings"))
     except OSError as error:
         raise DataError(f"cannot use the data folder: {error.strerror}: {error.filename}") from error
 
@@ -196,7 +197,7 @@ def try_lock(file: IO[str]) -> bool:
 
 
 def _check_version(path: Path) -> None:
-    if not path.exists():
+    if not os.path.lexists(path):
         if any(one.suffix != ".toml" for one in path.parent.iterdir()):  # locations.toml may be there before the rest
             raise DataError(
                 f"{path.parent} holds other things and no VERSION: not a data folder of mbashara; if it comes from a "
@@ -211,23 +212,58 @@ def _check_version(path: Path) -> None:
         )
 
 
-def _make(root: Path, folders: dict[str, int], owner: Account | None) -> None:
-    root.mkdir(parents=True, exist_ok=True)
-    for path, mode in [(root, 0o755), *((root / name, mode) for name, mode in folders.items())]:
-        path.mkdir(exist_ok=True)
-        if stat.S_IMODE(path.stat().st_mode) != mode:
-            path.chmod(mode)
-        _give(path, owner)
+def _make_run(settings: Settings, owner: Account | None) -> None:
+    """Where we are root the memory folder is root's, and so is nginx's in it: nginx's master is root too, and does what
+    lies there. One that the account has made may be full of traps: it keeps its folders alone."""
+    run, root = settings.run, owner and Account(0, 0)
+    is_ours = run.exists() and run.stat().st_uid == os.geteuid()
+    _make_folder(run, 0o755, root)
+    for one in run.iterdir() if root and not is_ours else ():
+        if one.is_symlink() or not one.is_dir():
+            one.unlink()
+        elif one.name == "nginx":
+            shutil.rmtree(one)
+    _make_folder(run / "nginx", 0o755, root)
+    for name, mode in RUN_FOLDERS.items():
+        _make_folder(run / name, mode, owner)
 
 
-def _make_pepper(path: Path, owner: Account | None) -> None:
-    if path.exists():
+def _make_folder(path: Path, mode: int, owner: Account | None) -> None:
+    if path.is_symlink() and path.lstat().st_uid not in (0, os.geteuid()):
+        raise DataError(f"{path} is a link that is not root's / ni kiungo kisicho cha root")
+    path.mkdir(parents=True, exist_ok=True)
+    if stat.S_IMODE(path.stat().st_mode) != mode:
+        path.chmod(mode)
+    _give(path, owner)
+
+
+def keep_secret(path: Path, content: bytes, owner: Account | None) -> None:
+    """Whole or not at all, for its owner alone. Root writes it as the owner: what lies in the folder may be a trap."""
+    with _as_owner(owner):
+        temporary = path.with_suffix(".new")
+        temporary.unlink(missing_ok=True)
+        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+
+
+@contextmanager
+def _as_owner(owner: Account | None) -> Iterator[None]:
+    if owner is None:
+        yield
         return
-    temporary = path.with_suffix(".new")
-    temporary.write_bytes(secrets.token_bytes(PEPPER_BYTES))
-    temporary.chmod(0o600)
-    _give(temporary, owner)
-    temporary.replace(path)
+    groups = os.getgroups()
+    os.setgroups([])
+    os.setegid(owner.group_id)
+    os.seteuid(owner.user_id)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
+        os.setgroups(groups)
 
 
 def _give(path: Path, owner: Account | None) -> None:

@@ -20,7 +20,7 @@ from core.media.hub import Hub
 from core.media.window import LiveWindow
 from core.web.http import Request, response, serve_http
 from ingest.rtmp.server import RtmpServer
-from mbashara import feeds, fence, logs, previews
+from mbashara import feeds, fence, logs, media_role, previews
 from mbashara.broadcast import Parameters
 from mbashara.channels import Channels
 from mbashara.metrics import MediaMetrics
@@ -42,9 +42,10 @@ class Keys:
     """The key book and its thread: a lost database is only older news."""
 
     def __init__(self, settings: Settings) -> None:
-        self.book = KeyBook(settings.pepper_file.read_bytes(), settings.keys_file)
+        pepper = settings.pepper_file.read_bytes()
+        self.book = KeyBook(pepper, settings.keys_file)
         self.book.load()
-        self._engine = open_engine(settings.sqlalchemy_url, pool_size=1)
+        self._engine = open_engine(settings.media_url(media_role.password(pepper)), pool_size=1)
         self._away = self._told_away = False
         self._patient_until_s = time.monotonic() + STARTS_S
         self._seen = ""

@@ -2,6 +2,7 @@
 is made, then its `postgres` runs like any other child."""
 
 import os
+import secrets
 import signal
 import subprocess
 import time
@@ -10,15 +11,16 @@ from contextlib import contextmanager
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryFile
 
 import psycopg
 from sqlalchemy import Engine
 
 from core import cage
 from core.database import migrate
-from mbashara import fence
+from mbashara import fence, media_role
 from mbashara.children import as_account
-from mbashara.data import DataError, account, open_lock, prepare, stepped_down, try_lock
+from mbashara.data import DataError, account, keep_secret, open_lock, prepare, stepped_down, try_lock
 from mbashara.settings import Settings
 
 START_TIMEOUT_S = 30
@@ -35,30 +37,48 @@ def _binaries() -> Path:
 
 
 BINARIES = _binaries()
+HBA = Path(__file__).with_name("pg_hba.conf")
+INITDB = (
+    str(BINARIES / "initdb"), "--auth=scram-sha-256", "--pwfile=/dev/stdin", "--encoding=UTF8", "--locale=C.UTF-8",
+    "--username=postgres",
+)  # fmt: skip
 
 
 def initialise(settings: Settings) -> None:
-    """Makes the cluster once. `trust` is safe: only the socket's folder
-    leads in, and that is its user's alone (mode 0700)."""
-    cluster = settings.data / "postgres"
-    if (cluster / "PG_VERSION").exists():
+    """Makes the cluster once, and its superuser's password, which one of an earlier version lacks. Its file is written
+    last: whoever is killed before that, or has lost it, is given another password."""
+    is_made = (settings.data / "postgres" / "PG_VERSION").exists()
+    if is_made and settings.postgres_passfile.exists():
         return
-    command = [
-        str(BINARIES / "initdb"),
-        "--auth=trust",
-        "--encoding=UTF8",
-        "--locale=C.UTF-8",
-        "--username=postgres",
-        "-D",
-        str(cluster),
-    ]
-    made = subprocess.run(command, capture_output=True, text=True, cwd="/", **as_account(account()))
+    password = secrets.token_urlsafe(24)
+    if is_made:
+        alone = [*command(settings)[:1], "--single", "-c", "exit_on_error=on", *command(settings)[1:], "postgres"]
+        statement = f"alter role postgres password '{password}'"
+        _run([*fence.entrance(own(settings)), *alone], statement, settings)
+    else:
+        _run([*INITDB, "-D", str(settings.data / "postgres")], password, settings)
+    keep_secret(settings.postgres_passfile, f"*:*:*:postgres:{password}\n".encode(), account())
+
+
+def _run(command: list[str], told: str, settings: Settings) -> None:
+    """`told` on its standard input: no pipe, which initdb could not open again by its name where root has made it."""
+    owner = account()
+    with TemporaryFile("w+") as file:
+        file.write(f"{told}\n")
+        file.seek(0)
+        if owner is not None:
+            os.fchown(file.fileno(), owner.user_id, owner.group_id)
+        made = subprocess.run(
+            command, stdin=file, env={**os.environ, **settings.environment()}, capture_output=True, text=True,
+            cwd="/", **as_account(owner),
+        )  # fmt: skip
     if made.returncode:
         raise DataError(f"cannot make the database: {made.stderr.strip().splitlines()[-1]}")
 
 
 def command(settings: Settings) -> list[str]:
     options = {
+        "hba_file": str(HBA),
         "listen_addresses": "",
         "unix_socket_directories": str(settings.run / "postgres"),
         "shared_buffers": "64MB",
@@ -100,20 +120,19 @@ def wait_until_up(settings: Settings, timeout_s: float = START_TIMEOUT_S) -> Non
 
 
 def _create_database(settings: Settings) -> None:
-    where = str(settings.run / "postgres")
-    with psycopg.connect(
-        host=where, user="postgres", dbname="postgres", autocommit=True, connect_timeout=3
-    ) as connection:
+    url = settings.sqlalchemy_url.replace("/mbashara?", "/postgres?")
+    with psycopg.connect(url, autocommit=True, connect_timeout=3) as connection:
         if connection.execute("select 1 from pg_database where datname = 'mbashara'").fetchone() is None:
             connection.execute("create database mbashara")
 
 
 def ensure_tables(settings: Settings, engine: Engine, timeout_s: float = START_TIMEOUT_S) -> None:
-    """Our database and its tables, whoever of us comes first. Raises
-    DataError (no server) or DatabaseAway."""
+    """Our database, its tables and what media may read of them, whoever of us comes first. Raises DataError (no server)
+    or DatabaseAway."""
     if not settings.database_url:
         wait_until_up(settings, timeout_s)
     migrate(engine)
+    media_role.admit(settings, engine)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import tempfile
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -61,6 +61,11 @@ class Settings(BaseSettings):
     rtmp: str = Field("0.0.0.0:1935", description="HOST:PORT where encoders publish.")
     database_url: str = Field(
         "", description="PostgreSQL to use instead of the embedded one: postgresql://USER@HOST/NAME."
+    )
+    media_database_url: str = Field(
+        "",
+        description="The same database as media processes reach it, by a role that only reads what they need; "
+        "it is given the rights, not made (default: MBASHARA_DATABASE_URL).",
     )
     public_rtmp_url: str = Field(
         "",
@@ -177,6 +182,13 @@ class Settings(BaseSettings):
             raise ValueError(f"{text!r} is not https://NAME")
         return text.rstrip("/")
 
+    @field_validator("media_database_url")
+    @classmethod
+    def _is_outside(cls, text: str, info: ValidationInfo) -> str:
+        if text and not info.data.get("database_url"):
+            raise ValueError("MBASHARA_MEDIA_DATABASE_URL goes with MBASHARA_DATABASE_URL")
+        return text
+
     @field_validator("oidc_issuer")
     @classmethod
     def _is_issuer(cls, text: str) -> str:
@@ -268,6 +280,11 @@ class Settings(BaseSettings):
         return self.data / "secrets" / "pepper"
 
     @property
+    def postgres_passfile(self) -> Path:
+        """The password of the embedded database's superuser, as libpq reads it."""
+        return self.data / "secrets" / "postgres"
+
+    @property
     def signing_keys(self) -> Path:
         """Private keys of institutions, one file each."""
         return self.data / "secrets" / "signing"
@@ -284,7 +301,7 @@ class Settings(BaseSettings):
     @property
     def viewers_file(self) -> Path:
         """How many watch each channel now, as the work process counts."""
-        return self.run / "viewers.json"
+        return self.run / "work" / "viewers.json"
 
     @property
     def levels_file(self) -> Path:
@@ -299,7 +316,7 @@ class Settings(BaseSettings):
     @property
     def heartbeat_file(self) -> Path:
         """Touched by the work process at every round."""
-        return self.run / "work.heartbeat"
+        return self.run / "work" / "heartbeat"
 
     def socket(self, name: str) -> Path:
         """The Unix socket of `web` or of `media-N`."""
@@ -307,9 +324,18 @@ class Settings(BaseSettings):
 
     @property
     def sqlalchemy_url(self) -> str:
-        """The server named, else the embedded one through its socket (a
-        folder that only its user and root may enter)."""
-        return self.database_url or f"postgresql://postgres@/mbashara?host={self.run / 'postgres'}"
+        """The server named, else the embedded one through its socket (a folder that only its user and root may enter),
+        as its superuser, whose password those alone can read who can read secrets."""
+        passfile = f"passfile={quote(str(self.postgres_passfile))}"
+        return self.database_url or f"postgresql://postgres@/{self._embedded}&{passfile}"
+
+    def media_url(self, password: str) -> str:
+        """What media asks: the server that it is told of (supervisor.py), else the embedded one in its role."""
+        return self.database_url or f"postgresql://media:{password}@/{self._embedded}"
+
+    @property
+    def _embedded(self) -> str:
+        return f"mbashara?host={quote(str(self.run / 'postgres'))}"
 
     def environment(self) -> dict[str, str]:
         """MBASHARA_* that make a child read the very same settings."""

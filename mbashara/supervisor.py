@@ -25,7 +25,10 @@ from mbashara.settings import Address, Settings
 
 TRUSTED = ("web", "work")
 NO_SECRETS = {
-    f"MBASHARA_{name}": "" for name in ("SMTP_URL", "OIDC_ISSUER", "OIDC_CLIENT_SECRET", "TIMESTAMP_PASSWORD")
+    f"MBASHARA_{name}": ""
+    for name in (
+        "SMTP_URL", "OIDC_ISSUER", "OIDC_CLIENT_SECRET", "TIMESTAMP_PASSWORD", "DATABASE_URL", "MEDIA_DATABASE_URL",
+    )
 }  # fmt: skip
 """For all others. Without a secret there is no issuer either, or the settings would miss it."""
 BACKLOG = 1024
@@ -99,7 +102,7 @@ def specs(settings: Settings, rtmp_fd: int, viewers_fd: int, with_demo: bool) ->
     def ours(name: str, module: str, *pass_fds: int, **extra: str) -> ChildSpec:
         is_media = name.startswith("media")
         if name not in TRUSTED:
-            extra |= NO_SECRETS
+            extra |= NO_SECRETS | _database_of(settings, name)
         return ChildSpec(
             name,
             [*python, module],
@@ -117,6 +120,12 @@ def specs(settings: Settings, rtmp_fd: int, viewers_fd: int, with_demo: bool) ->
     work = ours("work", "mbashara.work", viewers_fd, **{viewers.FD_VARIABLE: str(viewers_fd)})
     children += [ours("web", "mbashara.web"), work, ours("stills", "mbashara.stills"), _edge(settings)]
     return [*children, ours("demo", "mbashara.demo")] if with_demo else children
+
+
+def _database_of(settings: Settings, name: str) -> dict[str, str]:
+    """Where an outside server is. Media asks it as whoever may read least; the demo makes a channel."""
+    urls = {"demo": settings.database_url, "media": settings.media_database_url or settings.database_url}
+    return {"MBASHARA_DATABASE_URL": urls.get(name.partition("-")[0], "")}
 
 
 def _postgres(settings: Settings) -> ChildSpec:

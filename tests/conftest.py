@@ -16,7 +16,8 @@ BESIDE = (
     "tests/unit/", "tests/live/test_api", "tests/live/test_archive_rows", "tests/live/test_audit",
     "tests/live/test_broadcast_rows", "tests/live/test_calendar", "tests/live/test_drill",
     "tests/live/test_dry_run_rows", "tests/live/test_export", "tests/live/test_health",
-    "tests/live/test_institution_rows", "tests/live/test_login", "tests/live/test_policy_rows",
+    "tests/live/test_institution_rows", "tests/live/test_login", "tests/live/test_media_role",
+    "tests/live/test_policy_rows",
     "tests/live/test_resolve_rows", "tests/live/test_rows", "tests/live/test_staff_", "tests/live/test_stores",
     "tests/live/test_timestamp", "tests/live/test_viewers", "tests/live/test_webhooks",
 )  # fmt: skip

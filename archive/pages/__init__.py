@@ -43,6 +43,10 @@ class Archive:
     player: Callable[[Callable[[str], str]], Mapping[str, Any]]
     papers: Papers = field(default_factory=Papers)
 
+    def titles(self, pick: Callable[[str, str], str]) -> dict[str, str]:
+        """What people call each place."""
+        return {one.name: pick(one.title_sw, one.title_en) or one.name for one in self.places()}
+
     def place_names(self) -> frozenset[str] | None:
         """None: nobody can say."""
         return None if self.places_trouble() else frozenset(one.name for one in self.places())

@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from archive.pages import Archive
+from archive.pages import Archive, noted
 from archive.pages.genuine import MAX_GAPS, Found, cause_in, find
 from archive.pages.missing import missing, waited_ms
 from archive.recordings import about, alarms, checks, closures, copies, overview, rows, signing_keys
@@ -79,6 +79,7 @@ def _overview(archive: Archive, view: View) -> Page:
         "places": [(one, counted.get(one.name), one.free_bytes()) for one in places],
         "forgotten": {name: one for name, one in counted.items() if name not in named},
         "names": _names(archive, view),
+        "tell": noted.teller(view.language, _names(archive, view)),
         "late": now - alarms.OVERDUE_BY,
     }
     return Page("archive/pages/overview.html", facts)
@@ -86,7 +87,7 @@ def _overview(archive: Archive, view: View) -> Page:
 
 def _names(archive: Archive, view: View, seen: Iterable[RecordingCopy] = ()) -> dict[str, str]:
     """What people call the places; of the others where copies were `seen` it is said that they are none any more."""
-    names = {one.name: view.pick(one.title_sw, one.title_en) or one.name for one in archive.places()}
+    names = archive.titles(view.pick)
     if not archive.places_trouble():
         gone = view.words.gettext(N_("no place any more"))
         names = {copy.location: f"{copy.location} ({gone})" for copy in seen} | names
@@ -166,6 +167,7 @@ def _recording(archive: Archive, view: View) -> Page:
         }
     report = archive.papers.report(archive.recordings / recording.id, keys, recording.state == "recording")
     lacking = missing(gaps, report)
+    names = _names(archive, view, kept)
     more = {
         "gaps": [(gap, cause_in(view, cause)) for gap, cause in lacking[:MAX_GAPS]],
         "gap_count": len(lacking),
@@ -174,7 +176,8 @@ def _recording(archive: Archive, view: View) -> Page:
         "faults": [] if report is None else [one.text(view.language) for one in report.findings],
         "is_whole": report is not None and report.is_whole,
         "signed_at": report and report.signed_at and datetime.fromisoformat(report.signed_at),
-        "names": _names(archive, view, kept),
+        "names": names,
+        "tell": noted.teller(view.language, names),
         "copy_words": copy_words(view),
         "may_check": view.may(Act.RECORDING_EDIT, recording.institution_id),
         "told": asked.get("told", ""),

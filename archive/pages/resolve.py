@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from archive.pages import Archive
+from archive.pages import Archive, noted
 from archive.pages.genuine import find
 from archive.recordings import resolve
 from archive.recordings.policy_errors import BadReason, PolicyError
@@ -49,7 +49,7 @@ def _page(archive: Archive, view: View, form: Form) -> Page:
         if copy is None:
             raise HTTPException(HTTPStatus.NOT_FOUND)
         resolution = resolve.newest(session, recording.id, location)
-    titles = {one.name: view.pick(one.title_sw, one.title_en) for one in archive.places()}
+    titles = archive.titles(view.pick)
     plan = None if resolution is None or resolution.plan is None else read_plan(resolution.plan)
     facts = {
         "recording": recording,
@@ -60,7 +60,8 @@ def _page(archive: Archive, view: View, form: Form) -> Page:
         "ledgers": [] if plan is None else [_signed(one) for one in plan.ledgers],
         "resolution": resolution,
         "plan": plan,
-        "said": lambda one: one.finding.text(view.language),
+        "said": lambda one: noted.say(one.finding, view.language, titles),
+        "tell": noted.teller(view.language, titles),
         "may_order": view.may(Act.RECORDING_EDIT, recording.institution_id),
         "form": form,
     }

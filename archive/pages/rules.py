@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from archive.pages import Archive
+from archive.pages import Archive, noted
 from archive.pages.genuine import find
 from archive.recordings import closures, disposal, policy
 from archive.recordings.policy_errors import BadUntil, PolicyError
@@ -59,6 +59,7 @@ def _page(archive: Archive, view: View, form: Form) -> Page:
             "is_asker": partial(_is_asker, view),
             "form": form,
             "told": view.request.query_params.get("told", ""),
+            "tell": noted.teller(view.language, archive.titles(view.pick)),
         }
     status = HTTPStatus.UNPROCESSABLE_ENTITY if form.problems else HTTPStatus.OK
     return Page("archive/pages/rules.html", facts, status)

@@ -15,11 +15,14 @@ from archive.recordings.locations.config import LOCAL
 from archive.recordings.repair import Cycle, Result
 from archive.recordings.tables import RecordingCopy
 from archive.recordings.verify import LEDGER_NAME
+from archive.words import N_
 from core.database import NOW, Moment, is_any
 from core.tables import Recording
 
 AGAIN = timedelta(hours=6)
 """When a copy that could not be mended is looked at again: another location may be back."""
+NOT_LOOKED_AT = N_("it could not be looked at")
+HEAD_WRONG = N_("the hash of the ledger was wrong there")
 MOST_WRONG = 1000
 MOST_TOLD = 20
 """Faults of a copy that are named one by one in its event; the others are counted."""
@@ -180,7 +183,7 @@ def note(
     if recording.disposed_at is not None:
         return
     if found.ledger_head is not None and recording.ledger_head != found.ledger_head:
-        told: dict[str, Any] = {"location": "database", "detail": "the hash of the ledger was wrong there"}
+        told: dict[str, Any] = {"location": "database", "detail": HEAD_WRONG}
         custody.append(session, recording.id, "recovery", now, outcome="success", **told)
         recording.ledger_head = found.ledger_head
     by_location = {one.location: one for one in found.copies}
@@ -202,7 +205,7 @@ def _note_copy(
     """A location that did not answer is asked again; what its copy is then known to be, it stays."""
     away = None if checked is None else checked.away
     if hold is None and (checked is None or away is not None):
-        copy.next_check_at, copy.fault = now + min(pace, AGAIN), away or "it could not be looked at"
+        copy.next_check_at, copy.fault = now + min(pace, AGAIN), away or NOT_LOOKED_AT
         return
     held = [] if checked is None else checked.held
     reasons = [hold] if hold else held

@@ -6,6 +6,7 @@ so whoever is killed between putting and noting costs a look at the store, not a
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -23,6 +24,7 @@ from archive.recordings.locations.many import File, put_many
 from archive.recordings.locations.store import Store
 from archive.recordings.tables import RecordingCopy
 from archive.recordings.verify import LEDGER_NAME, PAPERS
+from archive.words import N_
 from core.database import NOW, Moment, is_any
 from core.tables import Broadcast, Recording
 
@@ -36,6 +38,8 @@ MAX_LAG_MS = 2**31 - 1
 """As much as the column holds: an old recording may get a new location years later."""
 TURNS_SINCE_S = 1_760_000_000
 """Unix time, so that the column holds them for decades."""
+NOT_COPIED = N_("{count} files could not be copied as the ledger says")
+NO_PLACE = N_("no location {location} any more")
 FIRST_RETRY, LAST_RETRY = timedelta(seconds=2), timedelta(minutes=10)
 
 
@@ -159,6 +163,29 @@ def want(session: Session, locations: Iterable[str], now: datetime) -> None:
         session.execute(insert(RecordingCopy).from_select(names, lacking).on_conflict_do_nothing())
 
 
+def count_here(session: Session, recordings: Path, limit: int = 5) -> int:
+    """Says of copies here, which nobody copied, how many files they are and how large, as their ledgers have it: of
+    those whose ledgers went on since; how many. One whose ledger can't be read is left with what is known."""
+    query = (
+        select(RecordingCopy, Recording.ledger_bytes)
+        .join(Recording, Recording.id == RecordingCopy.recording_id)
+        .where(RecordingCopy.location == LOCAL, RecordingCopy.state != "disposed", Recording.state != "recording")
+        .where(RecordingCopy.ledger_bytes < Recording.ledger_bytes)
+    )
+    found = session.execute(query.order_by(Recording.started_at.desc()).limit(limit)).all()
+    for copy, ledger_bytes in found:
+        copy.ledger_bytes = ledger_bytes
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            sizes = _sizes(recordings / copy.recording_id)
+            copy.files, copy.size_bytes = len(sizes), sum(sizes.values())
+    return len(found)
+
+
+def _sizes(folder: Path) -> dict[str, int]:
+    """Of each file that the ledger names. Raises OSError, ValueError; KeyError, TypeError for others' lines."""
+    return {str(fact["name"]): int(fact["size"]) for fact in read_facts(folder) if fact["fact"] == "file"}
+
+
 def due(session: Session, locations: Sequence[str], now: datetime, limit: int) -> list[Turn]:
     """Turns to be made now, those that waited longest first."""
     query = _due(locations, now).order_by(RecordingCopy.next_try_at).limit(limit)
@@ -208,10 +235,13 @@ def note(session: Session, turn: Turn, copied: Copied, now: datetime) -> None:
     if copy is None or copy.turns != turn.number:
         return
     copy.turns += 1
-    copy.fault, copy.next_try_at = copied.error, now
+    copy.next_try_at = now
     if copied.error is None:
+        if copy.attempts or copy.state == "copying":  # else it is what a check found, and that stands
+            copy.fault = None
         copy.attempts = 0
     else:
+        copy.fault = copied.error
         copy.next_try_at = now + min(LAST_RETRY, FIRST_RETRY * 2 ** min(copy.attempts, 12))
         copy.attempts += 1
     if copied.end > turn.begin:
@@ -222,7 +252,7 @@ def note(session: Session, turn: Turn, copied: Copied, now: datetime) -> None:
             copy.lag_ms = min(lag_ms, MAX_LAG_MS)
     copy.damaged += copied.damaged
     if copy.damaged and copy.fault is None:
-        copy.fault = f"{copy.damaged} files could not be copied as the ledger says"
+        copy.fault = NOT_COPIED.format(count=copy.damaged)
     if copied.papers:
         copy.papers_at = now
         is_newest = (recording.signed_bytes, recording.signed_custody_bytes) == (

@@ -33,7 +33,8 @@ class PreservationEvent(Base):
 
 class RecordingCopy(Base):
     """A recording at a location. `ledger_bytes`: how far its ledger is copied with every file named there; `lag_ms`:
-    how long after a file was written it was there too, the last time; `papers`: the ledger and its signatures.
+    how long after a file was written it was there too, the last time; `papers`: the ledger and its signatures. Of the
+    copy here, which nobody makes, `ledger_bytes` is how far `files` and `size_bytes` were counted.
     `damaged` files could not be copied as the ledger says; `is_anew`: what lies there may be written over. `fault` is
     what a person has to know; a copy that is `held` is not touched until a person says so. Of a recording that was
     destroyed by order only papers are kept: `disposed`."""

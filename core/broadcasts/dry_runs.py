@@ -16,7 +16,7 @@ from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import Exists, exists, func, select, text
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, load_only
 
 from core.broadcasts.errors import BroadcastError
 from core.broadcasts.events import add_event
@@ -35,6 +35,11 @@ LATE = timedelta(hours=1)
 JUDGED_AFTER = timedelta(minutes=1)
 """What was not seen good by then is told as not good."""
 MAX_SHOWN = 10
+READ = (
+    DryRun.broadcast_id, DryRun.channel_id, DryRun.institution_id, DryRun.path, DryRun.key_hash, DryRun.state,
+    DryRun.ends_at,
+)  # fmt: skip
+"""What of one media may read (mbashara/media_role.py)."""
 
 
 class Step(StrEnum):
@@ -220,6 +225,7 @@ def is_recorded(session: Session, broadcast_id: str) -> bool:
 
 def read_running(session: Session) -> list[Running]:
     query = select(DryRun, Broadcast.air_id).join(Broadcast, Broadcast.id == DryRun.broadcast_id)
+    query = query.options(load_only(*READ, raiseload=True))
     return [
         Running(
             run.path, run.channel_id, run.institution_id, run.key_hash,

@@ -4,12 +4,17 @@ from dataclasses import dataclass
 from typing import Literal
 
 from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, load_only
 
 from core.broadcasts.lifecycle import AT_THE_CHANNEL
 from core.tables import Broadcast
 
 Level = Literal["info", "warning"]
+READ = (
+    Broadcast.id, Broadcast.air_id, Broadcast.channel_id, Broadcast.state, Broadcast.ends_at, Broadcast.created_by,
+    Broadcast.is_test, Broadcast.message_sw, Broadcast.message_en, Broadcast.message_level,
+)  # fmt: skip
+"""What of a broadcast media may read (mbashara/media_role.py)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +42,8 @@ class Plan:
 def read_plans(session: Session) -> dict[int, Plan]:
     """By the channel's id. A planned broadcast goes before automatic ones, of those the newest counts."""
     query = select(Broadcast).where(Broadcast.state.in_(AT_THE_CHANNEL), ~Broadcast.is_test)
-    found = session.scalars(query.order_by(Broadcast.created_by.is_not(None), Broadcast.id))
+    order = (Broadcast.created_by.is_not(None), Broadcast.id)
+    found = session.scalars(query.order_by(*order).options(load_only(*READ, raiseload=True)))
     return {one.channel_id: _plan(one) for one in found}
 
 

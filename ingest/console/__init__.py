@@ -1,4 +1,13 @@
-"""The engineers' console: all channels on one wall, a channel with feeds and keys, a broadcast led through its life."""
+"""The engineers' console: all channels on one wall, a channel with feeds and keys, a broadcast led through its life.
+
+The console is told, not asked (`ingest/console/pulse.py`): media is read twice a second for all who watch; numbers go
+out as they are, a wall's card goes out as HTML that is made once for all who see it (`cards.py`), any other page
+fetches itself anew. Every page works by reloading alone.
+
+An alarm is decided, not stored (`ingest/console/alarms.py`): from feeds, plans, the machine and the archive, by a pure
+function with a short memory against flicker; only who has seen it is a row. The browser adds sound and speech and
+forgets nothing but silence.
+"""
 
 import time
 from collections.abc import Callable, Mapping, Sequence

@@ -33,6 +33,8 @@ export class Panel {
     this.next = player.querySelector('.bar [data-do=toggle]');
     [this.icon, this.title, this.text] = [find('icon'), find('title'), find('text')];
     [this.button, this.recording, this.link] = [find('button'), find('recording'), find('link')];
+    this.planned = find('planned'); // absent where nothing is planned
+    this.plannedMs = Date.parse(this.planned?.dataset.at);
   }
 
   show(view) {
@@ -41,6 +43,7 @@ export class Panel {
     this.root.dataset.icon = icon ?? '';
     this.icon.firstElementChild.setAttribute('href', `#i-${icon ?? 'play'}`);
     write(this.title, title && say(title, { name: view.name }));
+    if (this.planned) this.planned.hidden = !(view.state === 'before' || (view.state === 'ended' && view.nowMs < this.plannedMs));
     write(this.text, text && say(text, { seconds: view.retryS }));
     write(this.button, button && say(button));
     this.button.hidden = !button;

@@ -594,6 +594,6 @@ export class Player extends HTMLElement {
   view(state) {
     const recording = this.feed.facts?.recording; // "/recordings/ID/index.m3u8"
     const recordingPage = recording && `${this.dataset.recordings}${recording.split('/')[2]}`;
-    return { state, name: this.name, isRecording: this.isRecording, recordingPage, retryS: this.retry?.delayS };
+    return { state, name: this.name, isRecording: this.isRecording, recordingPage, retryS: this.retry?.delayS, nowMs: this.feed.nowMs };
   }
 }

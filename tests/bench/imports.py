@@ -128,8 +128,7 @@ def _watching(up: Mbashara) -> Iterator[Watched]:
 
 
 def _watch(up: Mbashara, watched: Watched, stopping: threading.Event) -> None:
-    socket = str(Settings(data=up.data).run / "postgres")
-    with psycopg.connect(host=socket, user="postgres", dbname="mbashara", autocommit=True) as server:
+    with psycopg.connect(Settings(data=up.data).sqlalchemy_url, autocommit=True) as server:
         while not stopping.wait(SAMPLE_S):
             for job_id, state, percent in server.execute("select id, state, percent from import_job").fetchall():
                 watched.states[job_id] = state

@@ -21,7 +21,7 @@ from tests.browser.axe import axe_violations
 from tests.browser.test_staff import add_person, log_in
 from tests.conformance.engines import ARGUMENTS, CHROMIUM
 from tests.live import media_files
-from tests.up import Up, command, data_folder, running, until
+from tests.up import COMMAND_TIMEOUT_S, Up, command, data_folder, running, until
 
 PHONE, DESKTOP = {"width": 360, "height": 740}, {"width": 1280, "height": 900}
 SHOTS = os.environ.get("SHOTS")
@@ -59,8 +59,8 @@ def archived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Archived]:
             cut.wait()
             time.sleep(1)
             again = media_files.publish(feed, f"{up.rtmp_url}/{keys['bunge']}")
-            assert [one.wait(60) for one in (whole, again)] == [0, 0]
-            until(lambda: _whole(up) == 2, "never closed", timeout_s=60)
+            assert [one.wait(120) for one in (whole, again)] == [0, 0]
+            until(lambda: _whole(up) == 2, "never closed", timeout_s=COMMAND_TIMEOUT_S)
             ids = {one["channel"]: one["id"] for one in up.recordings()}
             for folder in (up.data / "recordings", there):
                 _damage(folder / ids["ikulu"], there)
@@ -197,8 +197,8 @@ def test_a_closed_recording_is_watched_at_the_desk(archived: Archived, browser: 
         look(page, "closed-sw")
         player = page.locator("mb-player")
         player.locator("[data-panel=button]").click()
-        expect(player).to_have_attribute("data-state", "playing", timeout=20_000)
-        expect(player.locator("[data-time]")).to_contain_text("0:02", timeout=20_000)
+        expect(player).to_have_attribute("data-state", "playing")
+        expect(player.locator("[data-time]")).to_contain_text("0:02")
         media = [path for path in asked if path.endswith(".m4s")]
         assert media and all(path.startswith("/sw/staff/recordings/") for path in media), media
         look(page, "watched-sw")

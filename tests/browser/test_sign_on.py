@@ -10,7 +10,7 @@ from tests.browser.axe import axe_violations
 from tests.conformance.engines import ARGUMENTS, CHROMIUM
 from tests.oidc import idp as idps
 from tests.oidc.idp import SECRET, Person
-from tests.up import ROOT, Up, data_folder, environment, running
+from tests.up import COMMAND_TIMEOUT_S, ROOT, Up, data_folder, environment, running
 
 ASHA = Person("asha-0001", "asha@ega.go.tz")
 
@@ -43,4 +43,4 @@ def test_signing_on_and_unlinking() -> None:
 
 def _invite(up: Up) -> None:
     line = [sys.executable, "-m", "mbashara", "user", "add", ASHA.email, "--name", "Asha Juma", "--data", str(up.data)]
-    subprocess.run(line, env=environment(), text=True, check=True, timeout=90, cwd=ROOT)
+    subprocess.run(line, env=environment(), text=True, check=True, timeout=COMMAND_TIMEOUT_S, cwd=ROOT)

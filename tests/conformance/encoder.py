@@ -66,7 +66,7 @@ def stop(encoder: subprocess.Popen[bytes]) -> None:
     """As an operator does: ffmpeg says FCUnpublish and deleteStream, and the broadcast ends."""
     encoder.terminate()
     try:
-        encoder.wait(10)
+        encoder.wait(30)
     except subprocess.TimeoutExpired:
         encoder.kill()
         encoder.wait()

@@ -6,6 +6,7 @@
 import asyncio
 import re
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import pairwise
 from urllib.parse import urljoin
@@ -63,26 +64,30 @@ def rendition_urls(multivariant_url: str, text: str) -> dict[str, tuple[str, boo
     return found
 
 
-async def watch(multivariant_url: str, seconds: float) -> Watched:
-    """Collect for `seconds`, or until the broadcast ends."""
+async def watch(multivariant_url: str, seconds: float, is_over: Callable[[], bool] = lambda: False) -> Watched:
+    """Collect for `seconds`, or until it is over or the broadcast ends."""
     seen = Watched()
-    async with httpx.AsyncClient(timeout=30, limits=httpx.Limits(max_connections=None)) as client:
+    async with httpx.AsyncClient(timeout=60, limits=httpx.Limits(max_connections=None)) as client:
         seen.multivariant = (await client.get(multivariant_url)).raise_for_status().text
         for name, (url, is_video) in rendition_urls(multivariant_url, seen.multivariant).items():
             seen.renditions[name] = Rendition(url, is_video)
         until_s = time.monotonic() + seconds
+
+        def goes_on() -> bool:
+            return time.monotonic() < until_s and not is_over()
+
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(_load_together(client, seen, until_s))
+            tasks.create_task(_load_together(client, seen, goes_on))
             for rendition in seen.renditions.values():
-                tasks.create_task(_follow(client, rendition, until_s))
+                tasks.create_task(_follow(client, rendition, goes_on))
     return seen
 
 
-async def _follow(client: httpx.AsyncClient, rendition: Rendition, until_s: float) -> None:
+async def _follow(client: httpx.AsyncClient, rendition: Rendition, goes_on: Callable[[], bool]) -> None:
     text = (await client.get(rendition.url)).raise_for_status().text
     rendition.reloads.append(Load(time.monotonic(), text))
     async with asyncio.TaskGroup() as fetches:
-        while time.monotonic() < until_s and not conformance.parse(text).is_ended:
+        while goes_on() and not conformance.parse(text).is_ended:
             fetches.create_task(_fetch_news(client, rendition, conformance.parse(text)))
             text = await _reload(client, rendition, text)
         fetches.create_task(_fetch_news(client, rendition, conformance.parse(text)))
@@ -122,8 +127,8 @@ async def _fetch_news(client: httpx.AsyncClient, rendition: Rendition, now: conf
                 rendition.refused.append(f"{uri}: {answer.status_code}")
 
 
-async def _load_together(client: httpx.AsyncClient, seen: Watched, until_s: float) -> None:
-    while time.monotonic() < until_s:
+async def _load_together(client: httpx.AsyncClient, seen: Watched, goes_on: Callable[[], bool]) -> None:
+    while goes_on():
         names = list(seen.renditions)
         answers = await asyncio.gather(*(client.get(seen.renditions[name].url) for name in names))
         seen.together.append({name: a.text for name, a in zip(names, answers, strict=True) if a.status_code == 200})

@@ -26,9 +26,10 @@ from tests.live import media_files
 from tests.live.catalogue_kit import rows_of
 from tests.live.store_kit import ADMIN, Weed, credentials, weed
 from tests.live.tsa_kit import running_tsa
-from tests.up import Up, command, data_folder, running, until
+from tests.up import COMMAND_TIMEOUT_S, Up, command, data_folder, running, until
 
 BUCKET = "kumbukumbu"
+NEAR_MS = 8000
 FRAME_MS = {"source": 40, "source-audio": 24}
 STAMPED = "select 1 from recording where state = 'complete' and stamped_bytes = ledger_bytes"
 KILLED = ("media-0", "work", "postgres", "weed")
@@ -47,7 +48,7 @@ class House:
         return self.place / "arusha"
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
-        with psycopg.connect(host=str(self.up.run / "postgres"), user="postgres", dbname="mbashara") as server:
+        with psycopg.connect(self.up.database_url()) as server:
             return server.execute(query).fetchall()
 
     def copies(self) -> dict[str, tuple[Any, ...]]:
@@ -102,7 +103,9 @@ def house() -> Iterator[House]:
         authority.ca.chmod(0o644)
         (place / "tsa").chmod(0o755)
         stamped = {"timestamp_url": authority.url, "timestamp_ca_file": authority.ca}
-        with running(data, locations_file=place / "locations.toml", ladder=False, **stamped) as up:
+        with running(
+            data, locations_file=place / "locations.toml", ladder=False, reconnect_window_s=60, **stamped
+        ) as up:
             yield House(up, place, server)
 
 
@@ -242,12 +245,11 @@ def holes(folder: Path) -> list[str]:
 
 def rebuilt(one: House, recording: str) -> tuple[list[str], list[str]]:
     """The recording's rows, and those of a catalogue made again from its files in an empty database."""
-    folder, recordings = str(one.up.run / "postgres"), one.up.data / "recordings"
+    recordings = one.up.data / "recordings"
     keys = signing_keys.public_halves(one.up.data / "secrets/signing")
-    with psycopg.connect(host=folder, user="postgres", dbname="postgres", autocommit=True) as server:
+    with psycopg.connect(one.up.database_url("postgres"), autocommit=True) as server:
         server.execute("create database rebuilt")
-        url = f"postgresql://postgres@/{{}}?host={folder}"
-        mine, empty = open_engine(url.format("mbashara")), open_engine(url.format("rebuilt"))
+        mine, empty = open_engine(one.up.database_url()), open_engine(one.up.database_url("rebuilt"))
         try:
             migrate(empty)
             with transaction(mine) as session:
@@ -272,7 +274,7 @@ def mended(one: House, recording: str) -> Mended:
     (arusha / "source/1.m4s").unlink()
     store = open_store(one.server.location(BUCKET))
     store.put_bytes(f"{recording}/source/2.m4s", b"cut", replace=True)
-    with psycopg.connect(host=str(one.up.run / "postgres"), user="postgres", dbname="mbashara") as server:
+    with psycopg.connect(one.up.database_url()) as server:
         server.execute("update recording set ledger_head = repeat('f', 64)")
     first = fixity(one, recording)
     again = fixity(one, recording)
@@ -289,13 +291,13 @@ def mended(one: House, recording: str) -> Mended:
     assert fixity(one, recording)["arusha"]["state"] in ("faulty", "held")
     told = command(one.up.data, "fixity", "copy-anew", "arusha")
     assert told.returncode == 0, told
-    until(one.are_whole, f"never whole again: {one.copies()}", 60)
+    until(one.are_whole, "never whole again", COMMAND_TIMEOUT_S)
     anew = verify(arusha).is_whole
     return Mended(first, again, nowhere, name, anew, events)
 
 
 def fixity(one: House, recording: str) -> dict[str, dict[str, Any]]:
-    until(lambda: not one.rows("select 1 from recording_copy where papers_due and location <> 'local'"), "papers", 30)
+    until(lambda: not one.rows("select 1 from recording_copy where papers_due and location <> 'local'"), "papers")
     told = command(one.up.data, "fixity", "run", recording, "--json", locations_file=one.place / "locations.toml")
     return {copy["location"]: copy for copy in json.loads(told.stdout)}
 
@@ -306,17 +308,23 @@ def run(path: Path, rounds: int, seed: int) -> Evening:
         try:
             encoder = Encoder(path, f"{one.up.rtmp_url}/{one.up.channel_add('ikulu').primary_key}")
             try:
-                until(lambda: bool(one.rows("select id from recording")), "never on the air", 30)
-                until(lambda: sum(files for _, _, files, *_ in one.copies().values()) > 4, "not copied while live", 30)
+                until(lambda: bool(one.rows("select id from recording")), "never on the air")
+                until(lambda: sum(files for _, _, files, *_ in one.copies().values()) > 4, "not copied while live")
                 (recording,) = one.rows("select id from recording")[0]
-                lag = {name: found[3] for name, found in one.copies().items()}
+                lag: dict[str, int | None] = {}
+
+                def is_near() -> bool:
+                    lag.update({name: found[3] for name, found in one.copies().items()})
+                    return any(lag_ms is not None and 0 <= lag_ms < NEAR_MS for lag_ms in lag.values())
+
+                until(is_near, "copies stay far behind the air")
                 killed = kill_at_random(one, rounds, random.Random(seed))
                 time.sleep(3)
             finally:
                 encoder.stop()
-            until(lambda: bool(one.rows(STAMPED)), "no time stamp of the end", 60)
+            until(lambda: bool(one.rows(STAMPED)), "no time stamp of the end", COMMAND_TIMEOUT_S)
             log = one.up.log
-            until(one.are_whole, f"never whole: {one.copies()} {log.read_text()[-3000:]}", 120)
+            until(one.are_whole, f"never whole: {one.copies()} {log.read_text()[-3000:]}", COMMAND_TIMEOUT_S)
             report, wrong = check(one, recording)
             before, after = rebuilt(one, recording)
             ca = {"timestamp_ca_file": one.place / "tsa/ca.pem"}

@@ -55,10 +55,11 @@ def make_flv(path: Path, seconds: int, b_frames: int = 0) -> Path:
     return path
 
 
-def publish(path: Path, url: str) -> subprocess.Popen[bytes]:
-    """Sends the file in real time, frame by frame as it is."""
+def publish(path: Path, url: str, is_endless: bool = False) -> subprocess.Popen[bytes]:
+    """Sends the file in real time, frame by frame as it is; an endless one again and again, without a break."""
+    again = ["-stream_loop", "-1"] if is_endless else []
     return subprocess.Popen(
-        [FFMPEG, "-v", "error", "-re", "-i", str(path), "-c", "copy", "-f", "flv", url],
+        [FFMPEG, "-v", "error", "-re", *again, "-i", str(path), "-c", "copy", "-f", "flv", url],
         stdin=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )

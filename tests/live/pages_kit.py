@@ -239,10 +239,10 @@ def filled_database(up: Up, name: str) -> Iterator[World]:
 
 @contextmanager
 def pages(up: Up, filled: str, world: World, folder: Path, provider: Provider | None = None) -> Iterator[Pages]:
-    name, server_folder = f"{filled}_{next(numbers)}", str(up.run / "postgres")
-    with psycopg.connect(host=server_folder, user="postgres", dbname="postgres", autocommit=True) as server:
+    name = f"{filled}_{next(numbers)}"
+    with psycopg.connect(up.database_url("postgres"), autocommit=True) as server:
         server.execute(f"create database {name} template {filled}")
-        engine = open_engine(f"postgresql://postgres@/{name}?host={server_folder}")
+        engine = open_engine(up.database_url(name))
         yield _pages(engine, world, folder, provider)
         engine.dispose()
         server.execute(f"drop database {name}")

@@ -76,6 +76,8 @@ class Scene:
                 with self.session() as session:
                     copies.note(session, turn, copied, NOW)
             Notary(self.settings, self.engine).sign_due()
+        with self.session() as session:
+            copies.count_here(session, self.settings.recordings)
 
     def order(self, recording_id: str) -> DisposalRequest:
         """Asked for and approved."""

@@ -81,10 +81,10 @@ class ClockFeed:
 
     def stop(self) -> None:
         self._stopped.set()
-        self._thread.join(5)
+        self._thread.join(60)
         assert self._process.stdin is not None
         self._process.stdin.close()
-        self._process.wait(10)
+        self._process.wait(60)
 
     def _draw(self) -> None:
         assert self._process.stdin is not None
@@ -109,7 +109,7 @@ def clock_feed(url: str) -> Iterator[ClockFeed]:
 
 def ask_media(up: Up, method: str, path: str, body: bytes | None = None) -> tuple[int, dict[str, str], bytes]:
     """Of the media process on its own socket, as the web process does."""
-    connection = HTTPConnection("media", timeout=20)
+    connection = HTTPConnection("media", timeout=60)
     connection.sock = socket.socket(socket.AF_UNIX)
     connection.sock.connect(str(Settings(data=up.data).socket("media-0")))
     try:

@@ -34,7 +34,7 @@ def is_head(tag: Tag) -> bool:
 
 def connect(up: Up) -> socket.socket:
     parts = urlsplit(up.rtmp_url)
-    return socket.create_connection((str(parts.hostname), int(parts.port or 0)), timeout=15)
+    return socket.create_connection((str(parts.hostname), int(parts.port or 0)), timeout=60)
 
 
 def read_to_end(sock: socket.socket) -> bytes:
@@ -70,8 +70,7 @@ class Encoder:
     def send(self, type_id: int, timestamp_ms: int, body: bytes) -> None:
         self._client.send_media(type_id, timestamp_ms, body)
         self._sock.sendall(self._client.data_to_send())
-        if select.select([self._sock], [], [], 0)[0]:
-            self._turn()
+        self.look()
 
     def send_in_real_time(self, sent: Iterable[Tag], start_s: float, shift_ms: int = 0) -> None:
         """`start_s` is the monotonic time at timestamp 0; `shift_ms` is what the encoder's clock is wrong by."""
@@ -80,6 +79,11 @@ class Encoder:
             if self.refusal:
                 return
             self.send(type_id, at_ms + shift_ms, body)
+
+    def look(self) -> None:
+        """Reads what the server may have said."""
+        if select.select([self._sock], [], [], 0)[0]:
+            self._turn()
 
     def wait_refused(self) -> str:
         while not self.refusal and self._turn():

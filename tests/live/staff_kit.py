@@ -34,10 +34,9 @@ ADMIN = Grant(Role.ADMIN, None)
 @contextmanager
 def database(up: Up, name: str, pool_size: int = 4) -> Iterator[Engine]:
     """A database of its own in the shared program's server."""
-    folder = str(up.run / "postgres")
-    with psycopg.connect(host=folder, user="postgres", dbname="postgres", autocommit=True) as server:
+    with psycopg.connect(up.database_url("postgres"), autocommit=True) as server:
         server.execute(f"create database {name}")
-        engine = open_engine(f"postgresql://postgres@/{name}?host={folder}", pool_size=pool_size)
+        engine = open_engine(up.database_url(name), pool_size=pool_size)
         migrate(engine)
         yield engine
         engine.dispose()

@@ -18,7 +18,7 @@ from typing import Literal
 from archive.recordings.locations.config import Credentials, S3Location
 from archive.recordings.locations.s3_client import Limits, make_client
 
-START_S = 20.0
+START_S = 90.0
 MANY_VOLUMES = 500  # each bucket takes seven, which stay empty until used
 ADMIN, PARTNER = "mbashara", "mshirika"
 """ADMIN may do all; PARTNER only with buckets whose name begins with its own."""

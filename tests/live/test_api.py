@@ -305,7 +305,7 @@ def test_twins_at_once_are_one(stage: Stage, world: World) -> None:
     body = new_broadcast("bunge", title_en="Twins")
 
     def post(_: int) -> int:
-        started.wait(10)
+        started.wait(60)
         return int(client.post("/broadcasts", json=body, headers={"idempotency-key": "mapacha"}).status_code)
 
     with ThreadPoolExecutor(4) as pool:
@@ -402,7 +402,7 @@ def test_two_who_change_at_once(stage: Stage, world: World) -> None:
     tag = client.get(path).headers["etag"]
 
     def change(title: str) -> int:
-        started.wait(10)
+        started.wait(60)
         return int(client.patch(path, json={"title_sw": title}, headers={"if-match": tag}).status_code)
 
     with ThreadPoolExecutor(2) as pool:

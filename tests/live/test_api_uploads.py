@@ -186,7 +186,7 @@ def test_a_sender_has_so_many_pieces_on_their_way(sender: Sender) -> None:
             assert [(await one).status_code for one in held] == [204, 204]
             assert (await client.patch(urls[2], content=MEDIA)).status_code == 204
 
-    asyncio.run(asyncio.wait_for(scenario(), 20))
+    asyncio.run(asyncio.wait_for(scenario(), 120))
 
 
 def test_each_wrong_request_has_its_status_and_changes_nothing(sender: Sender) -> None:

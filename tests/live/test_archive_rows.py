@@ -18,6 +18,7 @@ from archive.recordings import overview, policy, resolve, statement_pdf
 from archive.recordings.resolve_plan import Entry, Plan
 from archive.recordings.statement_pdf import render_pdf
 from archive.recordings.tables import RecordingCopy
+from archive.recordings.verify import Finding
 from core.database import transaction
 from core.tables import Recording
 from core.web.i18n import Language
@@ -161,6 +162,16 @@ def test_an_archivist_sees_what_is_not_safe(pages: Pages) -> None:
         f"channel={pages.world.a.channel}",
     ):
         assert "Sitting beta" not in root.get(f"/en/staff/recordings?{query}").text, query
+    with transaction(pages.engine) as session:
+        noted = update(RecordingCopy).where(
+            RecordingCopy.fault.is_not(None), RecordingCopy.recording_id == b.recording_id
+        )
+        session.execute(noted.values(fault=Finding("no_good_copy", {"file": "source/1.m4s"}).text()))
+    for path in ("archive", f"recordings/{b.recording_id}", f"recordings/{b.recording_id}/copies/dodoma"):
+        told = root.get(f"/sw/staff/{path}").text
+        assert "Faili source/1.m4s: hakuna nakala inayolingana na leja" in told and "no copy anywhere" not in told
+    assert "<h1" in told and "Nakala iliyopo dodoma</h1>" in told
+    assert "The copy on this machine</h1>" in root.get(f"/en/staff/recordings/{b.recording_id}/copies/local").text
     one = root.get(f"/en/staff/recordings/{b.recording_id}").text
     assert "Asha Siri" in one and "exported" in one and "24" in one
     newest = pages.newest_entry()

@@ -7,7 +7,9 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 import psutil
@@ -30,19 +32,20 @@ CONNECT = C0_C1_C2 + command_chunk(command("connect", 1, {"app": "live", "tcUrl"
 
 @dataclass
 class Watch:
-    """Looks five times a second at the good feed's playlist and at the media process's memory."""
+    """Looks five times a second at the good feed's playlist and at the media process's memory. `made_s`: when media
+    wrote each part, however late it is looked at."""
 
     up: Up
     process: psutil.Process
     memory_bytes: list[int] = field(default_factory=list)
-    pauses_s: list[float] = field(default_factory=list)
-    seen: set[str] = field(default_factory=set)
+    made_s: dict[str, float] = field(default_factory=dict)
     strange: list[dict[str, object]] = field(default_factory=list)
     text: str = ""
     stopped: threading.Event = field(default_factory=threading.Event)
 
     def run(self) -> None:
-        first, newest_s = state(self.up, GOOD), time.monotonic()
+        first = state(self.up, GOOD)
+        folder = self.up.run / "live" / GOOD / str(first["broadcast"]) / "source"
         while not self.stopped.wait(0.2):
             now = state(self.up, GOOD)
             if (now.get("state"), now.get("broadcast")) != ("live", first["broadcast"]):
@@ -50,10 +53,12 @@ class Watch:
             self.memory_bytes.append(self.process.memory_info().rss)
             self.text = playlist(self.up, GOOD)
             parts = set(re.findall(r'#EXT-X-PART:.*URI="([^"]+)"', self.text))
-            if parts - self.seen:
-                self.pauses_s.append(time.monotonic() - newest_s)
-                newest_s = time.monotonic()
-            self.seen |= parts
+            for part in parts - self.made_s.keys():
+                with suppress(FileNotFoundError):  # it left the window just now
+                    self.made_s[part] = (folder / part).stat().st_mtime
+
+    def pauses_s(self) -> list[float]:
+        return [after - before for before, after in pairwise(sorted(self.made_s.values()))]
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +91,7 @@ def good(mbashara_up: Up, film: Path) -> Iterator[Watch]:
     watch.stopped.set()
     thread.join()
     encoder.terminate()
-    encoder.wait(10)
+    encoder.wait(60)
 
 
 def log_since(up: Up, before: int) -> Callable[[str], bool]:
@@ -123,7 +128,7 @@ def test_nonsense_is_ended_with_a_reason(good: Watch, data: bytes, reason: str) 
     with connect(good.up) as sock:
         sock.sendall(data)
         said = read_to_end(sock)
-    until(lambda: logged(reason), f"no reason in the log; said {said[-200:]!r}", timeout_s=5)
+    until(lambda: logged(reason), f"no reason in the log; said {said[-200:]!r}")
 
 
 def test_a_truncated_handshake_is_ended_with_a_reason(good: Watch) -> None:
@@ -133,13 +138,13 @@ def test_a_truncated_handshake_is_ended_with_a_reason(good: Watch) -> None:
             sock.sendall(C0_C1_C2[:size])
             sock.shutdown(socket.SHUT_WR)
             read_to_end(sock)
-    until(lambda: logged("the peer closed the connection"), "no reason in the log", timeout_s=5)
+    until(lambda: logged("the peer closed the connection"), "no reason in the log")
 
 
 def test_slow_senders_and_a_thousand_idle_connections(good: Watch, key: str) -> None:
     """All are ended by the server, and an encoder gets in between them."""
     logged = log_since(good.up, good.up.log.stat().st_size)
-    slow, began_s = connect(good.up), time.monotonic()
+    slow = connect(good.up)
     ended: list[socket.socket] = []
     for first in range(0, 1000, 250):  # the kernel's backlog, not ours, is what a faster crowd would meet
         crowd = [connect(good.up) for _ in range(250)]
@@ -151,6 +156,7 @@ def test_slow_senders_and_a_thousand_idle_connections(good: Watch, key: str) -> 
         for sock in crowd[100:]:
             sock.close()
     with slow:
+        began_s = time.monotonic()
         try:
             for byte in C0_C1_C2[:20]:
                 slow.sendall(bytes([byte]))
@@ -159,7 +165,7 @@ def test_slow_senders_and_a_thousand_idle_connections(good: Watch, key: str) -> 
                     break
         except OSError:
             pass
-        assert read_to_end(slow) == b"" and time.monotonic() - began_s < 30
+        assert read_to_end(slow) == b"" and time.monotonic() - began_s < 60
     for sock in ended:
         with sock:
             assert read_to_end(sock) == b""
@@ -195,7 +201,12 @@ def test_garbage_h264_in_sound_framing_harms_nobody_else(good: Watch, short_film
             if not is_head((type_id, at_ms, body)) and len(body) > 5 and at_ms < 3000
         ]
         encoder.send_in_real_time(noise, start_s)
-        assert encoder.refusal or state(good.up, "bad-input-noise")["state"] == "live"
+
+        def is_decided() -> bool:
+            encoder.look()
+            return bool(encoder.refusal) or state(good.up, "bad-input-noise")["state"] == "live"
+
+        until(is_decided, "neither taken nor refused")
 
 
 def jump(up: Up, slug: str, key: str, film: list[Tag], jump_ms: int) -> None:
@@ -216,7 +227,7 @@ def test_timestamps_that_jump_a_day_are_marked(good: Watch, short_film: list[Tag
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(40)
+        thread.join(120)
     for slug in jumps:
         assert "#EXT-X-DISCONTINUITY\n" in playlist(good.up, slug)
 
@@ -226,5 +237,5 @@ def test_the_good_feed_noticed_nothing(good: Watch) -> None:
     until(lambda: len(good.memory_bytes) > looked + 2, "nobody watches any more")
     assert good.process.is_running() and not good.strange
     assert "#EXT-X-GAP" not in good.text and "#EXT-X-DISCONTINUITY\n" not in good.text
-    assert len(good.seen) > 5 and max(good.pauses_s) < MAX_PART_PAUSE_S
+    assert len(good.made_s) > 5 and max(good.pauses_s()) < MAX_PART_PAUSE_S
     assert max(good.memory_bytes) - good.memory_bytes[0] < MAX_GROWTH_BYTES

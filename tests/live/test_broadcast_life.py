@@ -70,7 +70,7 @@ class Desk:
                 randomness=secrets.token_bytes(RANDOM_BYTES),
             )  # fmt: skip
         if is_told:
-            assert self.tell()
+            self.tell()
 
     def say(self, message: Message | None) -> None:
         found = self.look()
@@ -78,15 +78,16 @@ class Desk:
             acts.send_message(
                 session, found.institution_id, found.id, message, actor="asha", now=datetime.now(UTC)
             )  # fmt: skip
-        assert self.tell()
+        self.tell()
 
     def set(self, auto_live: bool) -> None:
         with transaction(self.engine) as session:
             set_life(session, self.slug, auto_live=auto_live, reconnect_window_s=None)
-        assert self.tell()
+        self.tell()
 
-    def tell(self) -> bool:
-        return probe.refresh(Settings(data=self.up.data), self.slug)
+    def tell(self) -> None:
+        """What was committed is in force then."""
+        until(lambda: probe.refresh(Settings(data=self.up.data), self.slug), "media can't be told")
 
     def look(self) -> Broadcast:
         assert self.broadcast is not None
@@ -105,8 +106,8 @@ class Desk:
         status, body, _ = get(f"{self.up.http_url}/live/{self.slug}/state.json")
         return dict(json.loads(body)) if status == 200 else {"state": None}
 
-    def wait(self, state: str, timeout_s: float = 20) -> None:
-        until(lambda: self.state()["state"] == state, f"never {state}: {self.state()}", timeout_s)
+    def wait(self, state: str) -> None:
+        until(lambda: self.state()["state"] == state, f"never {state}: {self.state()}")
 
     def stays(self, state: str, seconds: float) -> None:
         until_s = time.monotonic() + seconds
@@ -121,8 +122,16 @@ class Desk:
         url = f"{self.up.http_url}/live/{self.slug}/{identity or self.identity}/source/index.m3u8"
         return get(url)[1].decode()
 
-    def recorded(self, identity: str = "") -> str:
-        return (self.up.data / "recordings" / (identity or self.identity) / "source/index.m3u8").read_text()
+    def wait_recorded(self) -> str:
+        """The recording's playlist, once it is whole."""
+        path = self.up.data / "recordings" / self.identity / "source/index.m3u8"
+        until(lambda: "#EXT-X-ENDLIST" in path.read_text(), "no ENDLIST")
+        return path.read_text()
+
+    def origin_s(self) -> float:
+        """When media let the first picture onto the air, by the clock of this machine."""
+        ledger = self.up.data / "recordings" / self.identity / "ledger.jsonl"
+        return float(json.loads(ledger.read_text().partition("\n")[0])["origin_ms"]) / 1000
 
 
 @contextmanager
@@ -172,13 +181,13 @@ def test_a_broadcast_from_rehearsal_to_its_end(mbashara_up: Up, feed_file: Path)
             assert one.state()["message"] == {"sw": "Tunaanza hivi punde", "en": "We begin shortly", "level": "info"}
             assert encoder.poll() is None
 
-            pressed_s = time.monotonic()
             one.do(Act.GO_LIVE)
+            pressed_s = time.time()
             one.wait("live")
             until(
                 lambda: one.multivariant() == 200 and "#EXT-X-PART:" in one.playlist(), "nothing to play", step_s=0.02
             )
-            assert time.monotonic() - pressed_s < 2 + 1.5, "the next keyframe is 2 s away at most; a part is 0.5 s"
+            assert one.origin_s() - pressed_s < 2 + 0.5, "the next keyframe is 2 s away at most"
             assert one.state()["broadcast"] == one.identity
             until(lambda: one.playlist().count("#EXTINF") >= 2, "no segments")
         one.wait("lost")
@@ -194,12 +203,13 @@ def test_a_broadcast_from_rehearsal_to_its_end(mbashara_up: Up, feed_file: Path)
             ended_s = time.monotonic()
             one.do(Act.END)
             one.wait("ended")
-            assert 12 < time.monotonic() - ended_s < 20, "ten to undo it, two to be sure, and the rungs' last pictures"
-            assert "#EXT-X-ENDLIST" in one.recorded() and encoder.poll() is None
-            size = len(one.recorded())
+            assert 12 < time.monotonic() - ended_s < 40, "ten to undo it, two to be sure, and the rungs' last pictures"
+            size = len(one.wait_recorded())
+            assert encoder.poll() is None
             until(lambda: one.look().state == "ended", "the row")
             one.stays("ended", 3)
-            assert len(one.recorded()) == size and encoder.poll() is None
+            assert len(one.wait_recorded()) == size and encoder.poll() is None
+        until(lambda: {"close", "off_air"} <= set(one.kinds()), "the end is not among the events")
     told = [kind for kind in one.kinds() if kind != "gap"]
     assert told == [
         "schedule", "rehearse", "message", "go_live", "on_air", "feed_lost", "feed_back", "end", "undo_end", "end",
@@ -218,7 +228,7 @@ def test_an_undone_go_live_is_gone_for_viewers_and_kept_on_record(mbashara_up: U
             one.do(Act.UNDO_GO_LIVE)
             one.wait("offline")
             assert one.multivariant() == 404
-            assert "#EXT-X-ENDLIST" in one.recorded()
+            one.wait_recorded()
             until(lambda: one.playlist() == "" or "EXTINF" not in one.playlist(), "still to be watched")
             one.do(Act.GO_LIVE)
             one.wait("live")
@@ -232,7 +242,7 @@ def test_media_looks_by_itself_where_nobody_tells_it(mbashara_up: Up, feed_file:
     with desk(mbashara_up, f"told-{is_told}".lower()) as one, publishing(feed_file, one):
         wait_connected(one)
         one.do(Act.GO_LIVE, is_told)
-        one.wait("live", 8)
+        one.wait("live")
 
 
 def test_a_key_lets_in_from_its_addresses_alone(mbashara_up: Up, feed_file: Path) -> None:
@@ -243,7 +253,7 @@ def test_a_key_lets_in_from_its_addresses_alone(mbashara_up: Up, feed_file: Path
                 media_files.FFMPEG, "-v", "debug", "-re", "-i", str(feed_file), "-c", "copy", "-f", "flv",
                 f"{one.up.rtmp_url}/{one.key}",
             ],
-            capture_output=True, text=True, timeout=30,
+            capture_output=True, text=True, timeout=60,
         )  # fmt: skip
         assert refused.returncode != 0 and "not allowed from this address" in refused.stderr
         limit(one, ["10.20.0.0/16", "127.0.0.0/8"])
@@ -254,7 +264,7 @@ def test_a_key_lets_in_from_its_addresses_alone(mbashara_up: Up, feed_file: Path
 def limit(one: Desk, addresses: list[str]) -> None:
     with Session(one.engine) as session, session.begin():
         limit_key(session, one.slug, "primary", addresses)
-    assert one.tell()
+    one.tell()
 
 
 @pytest.fixture
@@ -275,17 +285,17 @@ def test_a_plan_is_honoured_through_a_killed_media_and_a_stopped_database(own_up
             old = own_up.kill("media-0")
             own_up.wait_restarted("media-0", old)
             with publishing(feed_file, one):
-                one.wait("live", 30)
+                one.wait("live")
                 assert one.state()["broadcast"] == one.identity, "the saved book alone says so"
                 until(lambda: "#EXT-X-DISCONTINUITY\n" in one.playlist(), "does not go on")
         own_up.wait_healthy()
         with publishing(feed_file, one):
-            one.wait("live", 30)
+            one.wait("live")
             one.do(Act.END)
-            one.wait("ended", 30)
-            assert "#EXT-X-ENDLIST" in one.recorded()
+            one.wait("ended")
+            one.wait_recorded()
             until(lambda: one.look().state == "ended" and "off_air" in one.kinds(), "rows not caught up")
-        assert "resumed" in one.kinds()
+        until(lambda: "resumed" in one.kinds(), "not told that it was taken up again")
 
 
 @contextmanager

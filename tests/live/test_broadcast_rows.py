@@ -234,7 +234,7 @@ def both(engine: Engine, *works: Callable[[Session], object]) -> list[object]:
     found: list[object] = [None] * len(works)
 
     def run(number: int) -> None:
-        together.wait(10)
+        together.wait(60)
         try:
             with transaction(engine) as session:
                 found[number] = works[number](session)
@@ -245,7 +245,7 @@ def both(engine: Engine, *works: Callable[[Session], object]) -> list[object]:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(20)
+        thread.join(60)
     return found
 
 

@@ -4,9 +4,9 @@ import asyncio
 import os
 import signal
 import subprocess
-import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -23,9 +23,14 @@ from tests.conformance.watch import Watched, judge, rendition_urls, watch
 from tests.up import Up, data_folder, running
 
 STEADY_S = 12.0
-THROUGH_FAULTS_S = float(os.environ.get("MBASHARA_CONFORMANCE_S", "40"))  # 120 for the long run
+THROUGH_FAULTS_S = float(os.environ.get("MBASHARA_CONFORMANCE_S", "0"))  # at least; 120 for the long run
 SEGMENTS_BEFORE = 4  # whole segments before a test begins
 AT_ONCE_S = 0.5  # a part's time
+WAIT_S = 120.0
+QUIET_S = 4.0  # two segments, before and after a fault
+
+
+fetch = partial(httpx.get, timeout=60)
 
 
 @dataclass(slots=True)
@@ -38,7 +43,7 @@ class Live:
     data: Path
 
     def urls(self) -> dict[str, str]:
-        text = httpx.get(self.multivariant_url).raise_for_status().text
+        text = fetch(self.multivariant_url).raise_for_status().text
         return {name: url for name, (url, _) in rendition_urls(self.multivariant_url, text).items()}
 
     @property
@@ -46,12 +51,12 @@ class Live:
         return self.urls()["source"]
 
     def now(self) -> conformance.MediaPlaylist:
-        return conformance.parse(httpx.get(self.source_url).raise_for_status().text)
+        return conformance.parse(fetch(self.source_url).raise_for_status().text)
 
     def get(self, uri: str = "", **directives: int | str) -> httpx.Response:
         """The source's playlist with _HLS_ directives, or a file beside it."""
         params = {f"_HLS_{name}": str(value) for name, value in directives.items()}
-        return httpx.get(urljoin(self.source_url, uri), params=params, timeout=40)
+        return fetch(urljoin(self.source_url, uri), params=params)
 
 
 def wait_for(what: Callable[[], bool], within_s: float, why: str) -> None:
@@ -70,8 +75,8 @@ def go_live(up: Up, slug: str) -> Live:
     publish_url = f"{up.rtmp_url}/{up.channel_add(slug).primary_key}"
     live = Live(f"{up.http_url}/live/{slug}/index.m3u8", publish_url, encoder.start(publish_url), up.data)
     try:
-        wait_for(lambda: len(live.now().segments) >= SEGMENTS_BEFORE, 60, "the channel is on the air")
-        wait_for(lambda: len(live.urls()) >= 4, 30, "the ladder is there")
+        wait_for(lambda: len(live.now().segments) >= SEGMENTS_BEFORE, WAIT_S, "the channel is on the air")
+        wait_for(lambda: len(live.urls()) >= 4, WAIT_S, "the ladder is there")
     except BaseException:
         encoder.stop(live.encoder)
         raise
@@ -115,18 +120,18 @@ class Troubled:
 @pytest.fixture(scope="module")
 def troubled() -> Iterator[Troubled]:
     """kill -9 of the encoder and a new one within the reconnect window; later kill -9 of the ladder's ffmpeg. The
-    window is the shortest, so that segments and discontinuities leave it meanwhile."""
+    window is the shortest, so that segments leave it meanwhile. It is watched until all is well again."""
     with data_folder() as data, running(data, window_s=24) as up:
         channel = go_live(up, "vurugu")
         url, first = channel.source_url, channel.now().segments
-        faults = threading.Thread(target=_make_trouble, args=(channel, THROUGH_FAULTS_S))
-        faults.start()
-        try:
-            seen = asyncio.run(watch(channel.multivariant_url, THROUGH_FAULTS_S))
-            yield Troubled(seen, {one.msn: httpx.get(urljoin(url, one.uri)).status_code for one in first})
-        finally:
-            faults.join()
-            encoder.stop(channel.encoder)
+        with ThreadPoolExecutor(1) as pool:
+            try:
+                faults = pool.submit(_make_trouble, channel, first[0].msn)
+                seen = asyncio.run(watch(channel.multivariant_url, 600, faults.done))
+                faults.result()
+                yield Troubled(seen, {one.msn: fetch(urljoin(url, one.uri)).status_code for one in first})
+            finally:
+                encoder.stop(channel.encoder)
 
 
 def test_rules_hold_through_an_encoder_reconnect_and_a_transcoder_death(troubled: Troubled) -> None:
@@ -145,15 +150,28 @@ def test_a_segment_that_left_the_window_stays_downloadable(troubled: Troubled) -
     assert gone and set(gone.values()) == {200}
 
 
-def _make_trouble(channel: Live, seconds: float) -> None:
-    time.sleep(seconds * 0.2)
+def _make_trouble(channel: Live, first_msn: int) -> None:
+    began_s = time.monotonic()
+    time.sleep(QUIET_S)
     channel.encoder.kill()
     channel.encoder.wait()
     time.sleep(3)
     channel.encoder = encoder.start(channel.publish_url)
-    time.sleep(seconds * 0.3)
+    wait_for(lambda: channel.now().segments[-1].discontinuity > 0, WAIT_S, "the new encoder is on the air")
+    wait_for(lambda: not is_gap_now(channel, "144p"), WAIT_S, "and the ladder")
+    time.sleep(QUIET_S)
     for pid in transcoders(channel.data):
         os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: is_gap_now(channel, "144p"), WAIT_S, "the dead ladder leaves a gap")
+    wait_for(lambda: not is_gap_now(channel, "144p"), WAIT_S, "the rungs came back")
+    wait_for(lambda: channel.now().media_sequence > first_msn, WAIT_S, "the first segment left the window")
+    time.sleep(max(QUIET_S, began_s + THROUGH_FAULTS_S - time.monotonic()))
+
+
+def is_gap_now(channel: Live, rendition: str) -> bool:
+    """Its newest part."""
+    now = conformance.parse(fetch(channel.urls()[rendition]).raise_for_status().text)
+    return (now.open.parts or now.segments[-1].parts)[-1].is_gap
 
 
 def transcoders(data: Path) -> list[int]:
@@ -164,7 +182,6 @@ def transcoders(data: Path) -> list[int]:
             parent = one.parent()
             if parent is not None and "ffmpeg" in one.name() and parent.environ().get("MBASHARA_DATA") == str(data):
                 found.append(one.pid)
-    assert found, "no transcoder is running"
     return found
 
 
@@ -172,13 +189,14 @@ def transcoders(data: Path) -> list[int]:
 
 
 def test_a_reload_is_held_until_its_part_is_there(live: Live) -> None:
-    msn, part = next_part(live.now())
-    started_s = time.monotonic()
-    answer = live.get(msn=msn, part=part + 1)
-    waited_s = time.monotonic() - started_s
-    assert answer.status_code == 200
-    assert next_part(conformance.parse(answer.text)) > (msn, part + 1), "answered before the part was there"
-    assert waited_s < 3
+    waited_s = []
+    for _ in range(3):
+        msn, part = next_part(live.now())
+        answer = live.get(msn=msn, part=part + 1)
+        assert answer.status_code == 200
+        assert next_part(conformance.parse(answer.text)) > (msn, part + 1), "answered before the part was there"
+        waited_s.append(answer.elapsed.total_seconds())
+    assert min(waited_s) < 3
 
 
 def next_part(now: conformance.MediaPlaylist) -> tuple[int, int]:
@@ -191,7 +209,7 @@ def test_a_part_without_its_segment_is_400(live: Live) -> None:
 
 @pytest.mark.parametrize("query", ["_HLS_msn=x", "_HLS_msn=-1", "_HLS_msn=1.5", "_HLS_msn=1&_HLS_part=x", "_HLS_msn="])
 def test_a_directive_that_is_no_number_is_400(live: Live, query: str) -> None:
-    assert httpx.get(f"{live.source_url}?{query}").status_code == 400
+    assert fetch(f"{live.source_url}?{query}").status_code == 400
 
 
 def answered_at_once(ask: Callable[[], httpx.Response]) -> httpx.Response:
@@ -242,7 +260,7 @@ def test_a_part_past_the_end_of_a_segment_is_part_0_of_the_next(live: Live) -> N
 
 
 def test_a_delta_is_shorter_and_merges(live: Live) -> None:
-    wait_for(lambda: live.now().duration_s > 9 * live.now().target_duration_s, 60, "a window beyond the boundary")
+    wait_for(lambda: live.now().duration_s > 9 * live.now().target_duration_s, WAIT_S, "a window beyond the boundary")
     before = live.get().text
     delta = live.get(skip="YES")
     assert len(delta.text) < len(before)
@@ -266,8 +284,9 @@ def test_the_hinted_part_is_held_until_it_is_whole(live: Live) -> None:
 
 
 def test_an_unknown_part_is_404_at_once(live: Live) -> None:
-    msn, part = next_part(live.now())
-    for uri in (f"{msn}.{part + 5}.m4s", f"{msn + 3}.0.m4s", f"{msn + 3}.m4s", "nothing.m4s"):
+    for name in ("{msn}.{part}.m4s", "{far}.0.m4s", "{far}.m4s", "nothing.m4s"):
+        msn, part = next_part(live.now())
+        uri = name.format(msn=msn, part=part + 5, far=msn + 4)
         assert answered_at_once(partial(live.get, uri)).status_code == 404, uri
 
 
@@ -283,7 +302,7 @@ def test_files_are_immutable_and_typed(live: Live) -> None:
 
 
 def test_a_part_outlives_its_line_by_three_target_durations(live: Live) -> None:
-    wait_for(lambda: live.now().duration_s > 7 * live.now().target_duration_s, 60, "a long enough window")
+    wait_for(lambda: live.now().duration_s > 7 * live.now().target_duration_s, WAIT_S, "a long enough window")
     now = live.now()
     unlisted = next(segment for segment in reversed(now.segments) if not segment.parts)
     assert live.get(f"{unlisted.msn}.0.m4s").status_code == 200
@@ -299,15 +318,15 @@ def max_age_s(answer: httpx.Response) -> int:
 
 def test_playlists_are_typed_and_gzipped(live: Live) -> None:
     for url in (live.multivariant_url, live.source_url, f"{live.source_url}?_HLS_msn=0"):
-        answer = httpx.get(url, headers={"accept-encoding": "gzip"})
+        answer = fetch(url, headers={"accept-encoding": "gzip"})
         assert answer.headers["content-type"].split(";")[0] == "application/vnd.apple.mpegurl"
         assert answer.headers["content-encoding"] == "gzip"
-        assert httpx.get(url, headers={"accept-encoding": "identity"}).text.startswith("#EXTM3U\n")
+        assert fetch(url, headers={"accept-encoding": "identity"}).text.startswith("#EXTM3U\n")
 
 
 def test_playlists_give_no_byte_ranges(live: Live) -> None:
     for url in (live.source_url, f"{live.source_url}?_HLS_msn=0"):
-        answer = httpx.get(url, headers={"range": "bytes=0-9", "accept-encoding": "identity"})
+        answer = fetch(url, headers={"range": "bytes=0-9", "accept-encoding": "identity"})
         assert answer.status_code == 200
         assert answer.headers.get("accept-ranges", "none") == "none"
 
@@ -332,7 +351,7 @@ def test_any_origin_may_read_and_sees_age_and_date(live: Live, path: str) -> Non
         "init": urljoin(live.source_url, segment.map_uri or ""),
         "refusal": f"{live.source_url}?_HLS_part=0",
     }[path]
-    answer = httpx.get(url, headers={"origin": "https://taasisi.example"})
+    answer = fetch(url, headers={"origin": "https://taasisi.example"})
     assert answer.headers["access-control-allow-origin"] == "*"
     exposed = {name.strip().lower() for name in answer.headers["access-control-expose-headers"].split(",")}
     assert exposed >= {"age", "date"}
@@ -342,7 +361,7 @@ def test_any_origin_may_read_and_sees_age_and_date(live: Live, path: str) -> Non
 def test_no_redirects(live: Live) -> None:
     segment = live.now().segments[-1]
     for url in (live.multivariant_url, live.source_url, urljoin(live.source_url, segment.uri)):
-        assert httpx.get(url, follow_redirects=False).status_code == 200
+        assert fetch(url, follow_redirects=False).status_code == 200
 
 
 # --- time ---
@@ -350,11 +369,12 @@ def test_no_redirects(live: Live) -> None:
 
 def test_program_date_time_is_the_wall_clock(live: Live) -> None:
     """The newest part's end lies at most a second before now (Apple 8.4)."""
-    now = live.now()
-    segment = now.listed[-1]
-    assert segment.starts_at_s is not None
-    behind_s = time.time() - segment.starts_at_s - segment.length_s
-    assert -0.1 < behind_s < 2.0
+    behind_s = []
+    for _ in range(3):  # a busy machine is slow in one
+        segment = live.now().listed[-1]
+        assert segment.starts_at_s is not None
+        behind_s.append(time.time() - segment.starts_at_s - segment.length_s)
+    assert -0.1 < min(behind_s) < 2.0
 
 
 # --- the end ---
@@ -364,8 +384,8 @@ def test_directives_are_ignored_after_the_end_and_segments_stay(mbashara_up: Up)
     channel = go_live(mbashara_up, "mwisho")
     url, first = channel.source_url, channel.now().segments[0]
     encoder.stop(channel.encoder)
-    wait_for(lambda: "#EXT-X-ENDLIST" in httpx.get(url).text, 60, "ENDLIST")
-    ended = httpx.get(url).text
+    wait_for(lambda: "#EXT-X-ENDLIST" in fetch(url).text, WAIT_S, "ENDLIST")
+    ended = fetch(url).text
     last = conformance.parse(ended).segments[-1].msn
     assert conformance.check_media_playlist(ended) == []
     for query in (
@@ -374,9 +394,7 @@ def test_directives_are_ignored_after_the_end_and_segments_stay(mbashara_up: Up)
         "_HLS_msn=0&_HLS_part=99",
         "_HLS_skip=YES",
     ):
-        started_s = time.monotonic()
-        answer = httpx.get(f"{url}?{query}", timeout=20)
+        answer = answered_at_once(partial(fetch, f"{url}?{query}"))
         assert (answer.status_code, answer.text) == (200, ended), query
-        assert time.monotonic() - started_s < 0.5
-    assert httpx.get(urljoin(url, first.uri)).status_code == 200
+    assert fetch(urljoin(url, first.uri)).status_code == 200
     assert strict.rejected([ended]) == []

@@ -11,7 +11,9 @@ def test_copies_and_the_catalogue_are_whole_though_everyone_was_killed_once(tmp_
     assert evening.wrong == [], "\n".join(evening.wrong)
     assert set(evening.killed) == set(kills_kit.KILLED) and evening.report.is_whole
     assert evening.report.gaps, "the killed media process left a gap, told as one"
-    assert any(lag_ms is not None and 0 <= lag_ms < 8000 for lag_ms in evening.lag_ms.values()), evening.lag_ms
+    assert any(lag_ms is not None and 0 <= lag_ms < kills_kit.NEAR_MS for lag_ms in evening.lag_ms.values()), (
+        evening.lag_ms
+    )
     assert set(evening.rebuilt) ^ set(evening.rows) == set() and len(evening.rows) > 10
     assert "WHOLE AND UNALTERED" in evening.verified and "the time stamp (RFC 3161) is right." in evening.verified
     check_mended(evening.mended)

@@ -73,7 +73,7 @@ def wait_gone(up: Up, engine: Engine, run: DryRun) -> None:
             rows = session.scalars(select(Recording.id).where(Recording.broadcast_id == run.broadcast_id)).all()
         return not rows and not folder.exists() and state_of(up, str(run.path)) == 404
 
-    until(is_gone, f"there is still something of it: {folder.exists()} {state_of(up, str(run.path))}", timeout_s=20)
+    until(is_gone, "there is still something of it")
     assert not (up.run / "live" / str(run.path)).exists()
 
 
@@ -83,7 +83,7 @@ def test_the_whole_way_is_seen_and_an_encoder_goes_first(mbashara_up: Up, tmp_pa
     feed = media_files.make_flv(tmp_path / "feed.flv", 20)
     with engine_of(up) as engine:
         identity = begin(engine, "jaribu")
-        until(lambda: good(look(engine, identity)) == set(Step), f"found {look(engine, identity).findings}", 40)
+        until(lambda: good(look(engine, identity)) == set(Step), "not all of the way was seen", 110)
         run = look(engine, identity)
         assert run.findings[Step.LADDER]["wanted"] == run.findings[Step.LADDER]["found"] == 5
         assert 50 < run.findings[Step.FEED]["kbits"] < 3500 and run.findings[Step.EDGE]["files"] == 10
@@ -98,9 +98,9 @@ def test_the_whole_way_is_seen_and_an_encoder_goes_first(mbashara_up: Up, tmp_pa
 
         encoder = media_files.publish(feed, f"{up.rtmp_url}/{keys.primary_key}")
         try:
-            until(lambda: look(engine, identity).reason == Reason.FEED, "goes on beside an encoder", 6)
+            until(lambda: look(engine, identity).reason == Reason.FEED, "goes on beside an encoder")
             until(lambda: '"live"' in get(f"{up.http_url}/live/jaribu/state.json")[1].decode(), "not on the air")
-            assert encoders(up) == []
+            until(lambda: encoders(up) == [], "its own encoder goes on")
             wait_gone(up, engine, run)
         finally:
             encoder.kill()
@@ -114,9 +114,8 @@ def test_a_killed_process_leaves_nothing_running(mbashara_up: Up) -> None:
         identity = begin(engine, "uliouawa")
         until(lambda: "recording" in good(look(engine, identity)), "never began")
         child = encoders(up)[0]
-        old = up.kill("work")
-        until(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE, "ffmpeg goes on", 2, 0.02)
-        up.wait_restarted("work", old)
+        with up.kept_away("work"):  # a new one would end what the killed one has left
+            until(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE, "ffmpeg goes on")
         until(lambda: look(engine, identity).reason == Reason.RESTART, "not ended")
         wait_gone(up, engine, look(engine, identity))
     up.wait_healthy()
@@ -126,8 +125,11 @@ def test_it_ends_by_itself(mbashara_up: Up) -> None:
     up = mbashara_up
     up.channel_add("jaribio-mwisho")
     with engine_of(up) as engine:
-        identity = begin(engine, "jaribio-mwisho", lasts_s=5)
-        until(lambda: look(engine, identity).state == "ended", "no end", 5 + 6)
-        run = look(engine, identity)
+        for lasts_s in (5, 20):  # a busy machine may take longer to begin
+            identity = begin(engine, "jaribio-mwisho", lasts_s)
+            until(lambda identity=identity: look(engine, identity).state == "ended", "no end")  # type: ignore[misc]
+            run = look(engine, identity)
+            if "feed" in good(run):
+                break
         assert run.reason == Reason.TIME and "feed" in good(run) and encoders(up) == []
         wait_gone(up, engine, run)

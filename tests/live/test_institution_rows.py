@@ -100,7 +100,7 @@ def test_of_two_who_want_a_name_at_once_the_second_is_told(engine: Engine, what:
         second = pool.submit(_takes_alone, engine, what, slug)
         until(lambda: _someone_waits(engine), "the second did not wait for the first")
         first.commit()
-        assert second.result(20) is False
+        assert second.result(60) is False
 
 
 def _takes_alone(engine: Engine, what: str, slug: str) -> bool:

@@ -14,7 +14,7 @@ import psycopg
 import pytest
 
 from tests.unit.encoded_kit import encode, ffmpeg, record
-from tests.up import Up, command, get, until
+from tests.up import COMMAND_TIMEOUT_S, Up, command, get, until
 
 ID = "01jdx00000000000000000000j"
 BASE = f"/api/v1/recordings/{ID}/exports"
@@ -38,7 +38,7 @@ def token(mbashara_up: Up, tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def query(up: Up, sql: str) -> list[Any]:
-    with psycopg.connect(host=str(up.run / "postgres"), user="postgres", dbname="mbashara") as server:
+    with psycopg.connect(up.database_url()) as server:
         return server.execute(sql).fetchall()
 
 
@@ -46,13 +46,15 @@ def ask(up: Up, token: str, path: str = BASE, body: dict[str, object] | None = N
     headers = {"authorization": f"Bearer {token}", "content-type": "application/json"}
     data = None if body is None else json.dumps(body).encode()
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with direct.open(urllib.request.Request(up.http_url + path, data, headers), timeout=20) as answer:
+    with direct.open(urllib.request.Request(up.http_url + path, data, headers), timeout=60) as answer:
         found: dict[str, Any] = json.load(answer)
         return found
 
 
 def done(up: Up, token: str, job: str) -> dict[str, Any]:
-    until(lambda: ask(up, token, f"{BASE}/{job}")["state"] not in ("waiting", "running"), "never over", 60)
+    until(
+        lambda: ask(up, token, f"{BASE}/{job}")["state"] not in ("waiting", "running"), "never over", COMMAND_TIMEOUT_S
+    )
     return ask(up, token, f"{BASE}/{job}")
 
 
@@ -78,9 +80,15 @@ def test_one_result_though_all_who_made_it_were_killed(mbashara_up: Up, token: s
     first = makers(up)[0]
     until(lambda: first.nice() == 19, "not at the lowest priority", step_s=0.01)
     first.kill()
-    until(lambda: any(one.pid != first.pid for one in makers(up)), "no other child", step_s=0.01)
+    others: list[psutil.Process] = []
+
+    def is_followed() -> bool:
+        others[:] = [one for one in makers(up) if one.pid != first.pid]
+        return bool(others)
+
+    until(is_followed, "no other child", step_s=0.01)
     assert (exports / f"{job}.making").exists()
-    (second,) = makers(up)
+    (second,) = others
     old = up.kill("work")
     until(lambda: not second.is_running() or second.status() == psutil.STATUS_ZOMBIE, "it outlived work")
     up.wait_restarted("work", old)

@@ -6,13 +6,14 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import httpx
 import pytest
 
 from tests.conformance.encoder import stop
 from tests.live.media_files import FFMPEG
-from tests.up import ROOT, Up, command, environment, get, until
+from tests.up import COMMAND_TIMEOUT_S, IDLE_TIMEOUT_S, ROOT, Up, command, environment, get, until
 
 EMAIL, PASSWORD = "sikio@ega.example", "maembe saba mezani kwetu"
 PICTURE = "-re -f lavfi -i testsrc2=size=320x180:rate=25"
@@ -34,7 +35,13 @@ def publishing(url: str, sound: str = "") -> Iterator[None]:
 def engineer(up: Up) -> Iterator[httpx.Client]:
     line = [sys.executable, "-m", "mbashara", "user", "add", EMAIL, "--name", "Asha Juma", "--password-stdin"]
     subprocess.run(
-        [*line, "--data", str(up.data)], input=PASSWORD, env=environment(), text=True, check=True, timeout=90, cwd=ROOT
+        [*line, "--data", str(up.data)],
+        input=PASSWORD,
+        env=environment(),
+        text=True,
+        check=True,
+        timeout=COMMAND_TIMEOUT_S,
+        cwd=ROOT,
     )
     with httpx.Client(base_url=up.http_url, follow_redirects=True, timeout=30, trust_env=False) as client:
         found = re.search(r'name="csrf" value="([0-9a-f]+)"', client.get("/sw/staff/login").text)
@@ -77,19 +84,33 @@ def test_levels_of_feeds_are_on_the_wall_on_the_air_or_held(mbashara_up: Up) -> 
         engineer(up) as client,
     ):
         cards: list[str] = []
-        until(lambda: peaks_of(look(client, "sikio", cards)) == PEAKS, "not the tone's level on the wall", 45)
+        until(
+            lambda: peaks_of(look(client, "sikio", cards)) == PEAKS, "not the tone's level on the wall", IDLE_TIMEOUT_S
+        )
         card = cards[-1]
         assert "Hakuna sauti" in card and "sikio.primary.left" not in card
 
         events = re.search(r'data-events="([^"]+)"', client.get("/sw/console").text)
         assert events
-        told = numbers_of(client, events[1], "sikio")
+        told: dict[str, dict[str, str]] = {}
+
+        def is_told() -> bool:
+            told.update(numbers_of(client, events[1], "sikio"))
+            return "right.rms" in told.get("backup", {})
+
+        until(is_told, "not in the pulse", IDLE_TIMEOUT_S)
         assert float(told["backup"]["right.rms"]) == pytest.approx(-21, abs=1) and "right.rms" not in told["primary"]
 
         asked = ["token", "add", "sikio", "--scope", "health.read", "--days", "1", "--json"]
         plain = json.loads(command(up.data, *asked).stdout)["token"]
-        answer = json.loads(get(f"{up.http_url}/api/v1/feeds", {"authorization": f"Bearer {plain}"})[1])
-        levels = {one["role"]: one["levels"] for one in answer["items"] if one["channel"] == "sikio"}
+        levels: dict[str, Any] = {}
+
+        def is_answered() -> bool:
+            answer = json.loads(get(f"{up.http_url}/api/v1/feeds", {"authorization": f"Bearer {plain}"})[1])
+            levels.update({one["role"]: one["levels"] for one in answer["items"] if one["channel"] == "sikio"})
+            return levels["backup"] is not None
+
+        until(is_answered, "not in the API", IDLE_TIMEOUT_S)
         assert levels["primary"] is None
         assert [side["rms_dbfs"] for side in levels["backup"]["sides"]] == [
             pytest.approx(rms, abs=1) for rms in (-9, -21)

@@ -27,7 +27,7 @@ def recording(mbashara_up: Up, tmp_path_factory: pytest.TempPathFactory) -> str:
     """Five seconds of a real encoder's, ended and signed."""
     key = mbashara_up.channel_add("packages").primary_key
     short = media_files.make_flv(tmp_path_factory.mktemp("feed") / "short.flv", 5)
-    assert media_files.publish(short, f"{mbashara_up.rtmp_url}/{key}").wait(30) == 0
+    assert media_files.publish(short, f"{mbashara_up.rtmp_url}/{key}").wait(60) == 0
 
     def mine() -> list[str]:
         return [
@@ -36,7 +36,7 @@ def recording(mbashara_up: Up, tmp_path_factory: pytest.TempPathFactory) -> str:
             if one["channel"] == "packages" and one["state"] == "complete"
         ]
 
-    until(lambda: bool(mine()), "no recording", 60, 0.5)
+    until(lambda: bool(mine()), "no recording", step_s=0.5)
     found = mine()[0]
     folder = mbashara_up.data / "recordings" / found
     until(lambda: verify.verify(folder).is_whole, "not signed to its end")

@@ -47,7 +47,7 @@ from mbashara.notary import Notary
 from mbashara.resolving import Resolver
 from tests.live.policy_kit import BEGAN, NOW, Scene, lay, new_id, scene
 from tests.live.staff_kit import database
-from tests.up import Up
+from tests.up import Up, until
 
 INDEX = "#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXT-X-MAP:URI=\"init-0.mp4\"\n" + "".join(
     f"#EXTINF:2,\n{msn}.m4s\n" for msn in range(5)
@@ -106,6 +106,12 @@ def check(here: Scene, it: str) -> dict[str, tuple[str, str | None]]:
     with here.session() as session:
         copies = session.scalars(select(RecordingCopy).where(RecordingCopy.recording_id == it))
         return {one.location: (one.state, one.fault) for one in copies}
+
+
+def figures(here: Scene, it: str, location: str) -> tuple[int, int]:
+    with here.session() as session:
+        copy = session.get_one(RecordingCopy, (it, location))
+        return copy.files, copy.size_bytes
 
 
 def planned(here: Scene, it: str, location: str) -> int:
@@ -167,8 +173,10 @@ def test_a_held_copy_is_put_in_order_exactly_as_a_person_ordered(here: Scene) ->
         (place / "source/3.m4s").write_bytes(os.urandom(6))
     (local / "source/1.m4s").write_bytes(b"broken")
     (local / "source/stray.txt").write_text("of someone else")
+    assert figures(here, it, "local") == figures(here, it, "arusha") == (7, 36 + len(INDEX) + 15)
     states = check(here, it)
     assert states["local"][0] == "faulty" and (local / "source/1.m4s").read_bytes() == b"broken", "one lost holds all"
+    assert "source/3.m4s" in str(states["arusha"][1]), "told also after its papers were copied there"
     number = planned(here, it, "local")
     assert plan_of(here, it, "local") == {
         "repaired": ["source/1.m4s"], "removed": ["source/stray.txt"], "lost": ["source/3.m4s"], "left": [],
@@ -401,12 +409,12 @@ def test_papers_that_contradict_those_here_are_set_aside_and_kept(here: Scene) -
     assert set(fetch.recordings_at(here.stores["arusha"])) <= {one.name for one in here.settings.recordings.iterdir()}
 
 
-class Slow(FolderStore):
-    """Time to be killed after each file."""
+class Halting(FolderStore):
+    """Stands still after the first file, to be killed there."""
 
     def delete(self, key: str) -> None:
         super().delete(key)
-        time.sleep(0.2)
+        time.sleep(90)
 
 
 def test_kill_9_in_the_middle_leaves_nothing_untold(here: Scene) -> None:
@@ -419,12 +427,10 @@ def test_kill_9_in_the_middle_leaves_nothing_untold(here: Scene) -> None:
     child = os.fork()
     if child == 0:  # a work process, with an engine of its own
         engine = open_engine(here.settings.sqlalchemy_url)
-        stores = {**here.stores, "local": Slow("local", here.settings.recordings)}
+        stores = {**here.stores, "local": Halting("local", here.settings.recordings)}
         Resolver(Fixity(here.settings, engine, stores, {})).carry_out(turn)
         os._exit(0)
-    until = time.monotonic() + 20
-    while all((folder / name).exists() for name in names) and time.monotonic() < until:
-        time.sleep(0.01)
+    until(lambda: not all((folder / name).exists() for name in names), "nothing is removed", step_s=0.01)
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
     left = [name for name in names if (folder / name).exists()]

@@ -17,17 +17,18 @@ ENCODERS = [pytest.param(FFMPEG, id="bundled"), *([pytest.param(DEBIAN, id="of-t
 
 @pytest.fixture(scope="module")
 def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_flv(tmp_path_factory.mktemp("film") / "film.flv", 20, b_frames=2)
+    return make_flv(tmp_path_factory.mktemp("film") / "film.flv", 8, b_frames=2)
 
 
 def publish(ffmpeg: str, film: Path, url: str) -> subprocess.Popen[str]:
-    line = [ffmpeg, "-v", "error", "-re", "-i", str(film), "-c", "copy", "-f", "flv", url]
+    """Again and again, until it is ended."""
+    line = [ffmpeg, "-v", "error", "-re", "-stream_loop", "-1", "-i", str(film), "-c", "copy", "-f", "flv", url]
     return subprocess.Popen(line, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
 
 
 def complaint(process: subprocess.Popen[str]) -> str:
     """What ffmpeg shows to the person at the encoder when it gives up by itself."""
-    _, errors = process.communicate(timeout=15)
+    _, errors = process.communicate(timeout=60)
     assert process.returncode != 0
     return errors
 
@@ -42,11 +43,16 @@ def test_a_feed_goes_on_the_air_and_ends_clean(mbashara_up: Up, film: Path, ffmp
     key = mbashara_up.channel_add(slug).primary_key
     process = publish(ffmpeg, film, f"{mbashara_up.rtmp_url}/{key}")
     until(lambda: playlist(mbashara_up, slug).count("#EXT-X-PART:") > 3, "no parts")
-    assert state(mbashara_up, slug)["state"] == "live"
+    told = state(mbashara_up, slug)
+    assert told["state"] == "live"
     process.terminate()
-    process.communicate(timeout=10)
-    # FCUnpublish was understood: a broken connection would be waited for.
-    until(lambda: state(mbashara_up, slug)["state"] == "ended", "did not end", timeout_s=8)
+    process.communicate(timeout=60)
+    until(lambda: state(mbashara_up, slug)["state"] == "ended", "did not end")
+    ledger = mbashara_up.data / "recordings" / str(told["broadcast"]) / "ledger.jsonl"
+    until(lambda: '"fact":"ended"' in ledger.read_text(), "the end is not on record")
+    assert '"reason":"feed ended"' in ledger.read_text(), (
+        "FCUnpublish was understood: a broken connection is waited for"
+    )
     assert "#EXT-X-ENDLIST" in playlist(mbashara_up, slug)
 
 
@@ -72,7 +78,7 @@ def test_a_second_publisher_is_refused_and_the_first_goes_on(mbashara_up: Up, fi
     until(lambda: playlist(mbashara_up, slug) not in ("", before), "the first feed stands still")
     assert first.poll() is None
     first.terminate()
-    first.communicate(timeout=10)
+    first.communicate(timeout=60)
 
 
 @pytest.mark.parametrize("ffmpeg", ENCODERS)

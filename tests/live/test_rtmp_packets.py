@@ -181,7 +181,7 @@ def test_every_packet_arrives_in_the_process_it_is_passed_on_to(executable: str,
 
     try:
         on_uvloop(story())
-        other.join(5)
+        other.join(60)
         assert other.exitcode == 0
     finally:
         other.kill()

@@ -8,9 +8,13 @@ import pytest
 from sqlalchemy import select
 from starlette.routing import Route
 
+from core import audit
+from core.audit import Actor
 from core.database import transaction
 from core.staff.tables import AuditEntry
+from core.web.dates import moment
 from core.web.headers import SECURITY_HEADERS
+from core.web.i18n import Language
 from tests.live.crossing_kit import PUBLIC, addresses, session_of
 from tests.live.pages_kit import ROOT, Pages, outline
 from tests.live.staff_kit import NEW_PASSWORD, PASSWORD
@@ -103,6 +107,22 @@ def test_the_second_factors_entries(pages: Pages) -> None:
         pages.clock.forward(seconds=30)
         root.post(f"/sw/staff/account/second-factor/{path}", {"code": phone.at(pages.clock.now)})
     assert pages.acts(newest) == ["second_factor.set", "second_factor.new_codes", "second_factor.remove"]
+
+
+def test_what_an_act_changed_is_told_in_words(pages: Pages) -> None:
+    root, actor = pages.signed_in(ROOT), Actor(None, "jaribio")
+    before = {"origins": ["https://a.tz", "https://b.tz"], "parent": None, "open": True, "at": pages.clock.now}
+    after = {"origins": [], "kept": {"days": 30, "place": None}, "files": [{"name": "<a>", "size": 1}, {"name": "b"}]}
+    with transaction(pages.engine) as session:
+        audit.append(session, actor, "words.test", "test:1", now=pages.clock.now, before=before, after=after)
+    for language, yes in ((Language.SW, "ndiyo"), (Language.EN, "yes")):
+        text = root.get(f"/{language}/staff/audit?act=words.test").text
+        shown = dict(re.findall(r"<dt>(\w+)</dt><dd>(.*?)</dd>", text))
+        assert shown == {
+            "origins": "<del>https://a.tz, https://b.tz</del> <ins>–</ins>", "parent": "<del>–</del> ",
+            "open": f"<del>{yes}</del> ", "at": f"<del>{moment(pages.clock.now, language)}</del> ",
+            "kept": "<ins>days: 30; place: –</ins>", "files": "<ins>name: &lt;a&gt;; size: 1; name: b</ins>",
+        }  # fmt: skip
 
 
 def test_the_export_is_streamed_and_complete(pages: Pages) -> None:

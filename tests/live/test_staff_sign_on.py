@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import parse_qs, urlencode, urlsplit
@@ -25,7 +26,8 @@ from tests.up import Up
 
 CALLBACK = "/sw/staff/sign-on/callback"
 MKUU, FUNDI = Person("mkuu-0001", ROOT), Person("fundi-0002", "fundi@alfa.go.tz")
-LIMITS = Limits(step_s=2, whole_s=2, max_bytes=50_000)
+LIMITS = Limits(step_s=60, whole_s=60, max_bytes=50_000)
+IMPATIENT = Limits(step_s=2, whole_s=2)
 AT_ONCE = Keeping(rests_s=0, renewed_after_s=0)
 
 
@@ -38,8 +40,13 @@ def idp() -> Iterator[Idp]:
 @pytest.fixture
 def pages(mbashara_up: Up, world: World, tmp_path: Path, idp: Idp) -> Iterator[Pages]:
     idp.misbehave()
-    provider = Provider(idp.registration, LIMITS, AT_ONCE)
-    with pages_kit.pages(mbashara_up, FILLED, world, tmp_path, provider) as pages:
+    with with_provider(mbashara_up, world, tmp_path, idp) as pages:
+        yield pages
+
+
+@contextmanager
+def with_provider(up: Up, world: World, folder: Path, idp: Idp, limits: Limits = LIMITS) -> Iterator[Pages]:
+    with pages_kit.pages(up, FILLED, world, folder, Provider(idp.registration, limits, AT_ONCE)) as pages:
         pages.clock.now = datetime.now(UTC)
         yield pages
 
@@ -258,11 +265,14 @@ def test_new_keys_are_fetched_when_they_are_needed(pages: Pages, idp: Idp) -> No
 
 
 @pytest.mark.parametrize("how", [{"delay_ms": 2500}, {"status": 503}])
-def test_a_provider_that_hangs_or_fails_is_nobodys_fault(pages: Pages, idp: Idp, how: dict[str, object]) -> None:
+def test_a_provider_that_hangs_or_fails_is_nobodys_fault(
+    mbashara_up: Up, world: World, tmp_path: Path, idp: Idp, how: dict[str, object]
+) -> None:
     idp.misbehave(**how)
-    browser, before = pages.browser(), pages.newest_entry()
-    assert refusal(sign_on(browser, idp)) == "away"
-    assert pages.acts(before) == [] and browser.log_in(ROOT).status_code == 303
+    with with_provider(mbashara_up, world, tmp_path, idp, IMPATIENT) as pages:
+        browser, before = pages.browser(), pages.newest_entry()
+        assert refusal(sign_on(browser, idp)) == "away"
+        assert pages.acts(before) == [] and browser.log_in(ROOT).status_code == 303
 
 
 def test_without_the_provider_passwords_go_on(pages: Pages, mbashara_up: Up, world: World, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from core.web.i18n import Language
 from mbashara import timestamps
 from mbashara.settings import Settings
 from tests.live.tsa_kit import Tsa, running_tsa
+from tests.up import until
 
 SIGNATURE = b"s" * 64
 
@@ -78,8 +79,9 @@ def test_misbehaviour_is_told_apart_and_bounded(
     impatient = dataclasses.replace(authority, timeout_s=0.5) if manner in ("hangs", "trickles") else authority
     with pytest.raises(TimestampError) as told:
         stamp(impatient, SIGNATURE, wait=lambda seconds: None)
+    assert time.monotonic() - begun_s < 25, "one that hangs does so for thirty seconds"
+    until(lambda: len(tsa.asked) >= asked, "not asked")  # whom we have given up may hear of us later
     assert (told.value.fault, len(tsa.asked)) == (fault, asked), told.value
-    assert time.monotonic() - begun_s < 8
     assert told.value.text(Language.SW) != told.value.text(Language.EN)
 
 
@@ -102,7 +104,7 @@ def test_a_clock_far_off_is_told_and_the_stamp_kept(authority: Authority, minute
     """Whose is wrong, ours or theirs, looks the same from here."""
     found = stamp(authority, SIGNATURE, now=lambda: datetime.now(UTC) - timedelta(minutes=minutes))
     assert found.is_clock_doubtful and found.is_trusted
-    assert abs(found.apart - timedelta(minutes=minutes)) < timedelta(seconds=5)
+    assert abs(found.apart - timedelta(minutes=minutes)) < timedelta(seconds=60)
 
 
 def test_the_authority_of_the_settings(tsa: Tsa) -> None:

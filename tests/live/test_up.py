@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import socket
-import subprocess
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from http.client import HTTPConnection
@@ -19,7 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from core.workers import channel_worker
 from tests.live import media_files
 from tests.unit.test_cage import HAS_LANDLOCK
-from tests.up import Up, command, data_folder, get, running, until
+from tests.up import Up, command, data_folder, get, running, started, until
 
 CHILDREN = ("postgres", "media-0", "web", "work", "stills", "edge")
 
@@ -70,7 +69,7 @@ def test_a_killed_child_comes_back_alone(mbashara_up: Up, name: str) -> None:
 def test_the_keys_are_out_of_reach_of_who_meets_strangers_first(mbashara_up: Up) -> None:
     said = [json.loads(line) for line in mbashara_up.log.read_text().splitlines() if "keys are out of reach" in line]
     assert {one["process"] for one in said} == {"media-0", "stills", "postgres"}
-    with psycopg.connect(host=str(mbashara_up.run / "postgres"), user="postgres", dbname="mbashara") as server:
+    with psycopg.connect(mbashara_up.database_url()) as server:
         for path in (mbashara_up.data / "secrets" / "pepper", *mbashara_up.data.glob("secrets/signing/*.pem")):
             with server.transaction(), pytest.raises(psycopg.errors.InsufficientPrivilege):
                 server.execute("select pg_read_binary_file(%s)", [str(path)])
@@ -90,8 +89,7 @@ def test_without_a_database_the_rest_goes_on(other_up: Up) -> None:
     before = {child: other_up.process_id(child) for child in CHILDREN}
     cluster.rename(hidden)
     other_up.kill("postgres")
-    until(lambda: "postgres" in other_up.health()["degraded"], "the lost database was not noticed")
-    assert [name for name in other_up.health()["degraded"] if name != "postgres"] == []
+    until(lambda: other_up.health()["degraded"] == ["postgres"], "the lost database alone was not noticed")
     hidden.rename(cluster)
     other_up.wait_healthy()
     assert [name for name in CHILDREN if other_up.process_id(name) != before[name]] == ["postgres"]
@@ -104,16 +102,13 @@ def test_a_stop_leaves_no_process_and_keeps_the_data(number: signal.Signals) -> 
             up.channel_add("bunge")
             processes = family(up)
             assert up.stop(number) == 0
-            assert alive(processes) == []
-        with running(data) as up:
-            assert [entry["slug"] for entry in json.loads(command(data, "channel", "list", "--json").stdout)] == [
-                "bunge"
-            ]
+            until(lambda: alive(processes) == [], "some outlived it")  # whom a kill took may need a moment to be gone
+        assert [one["slug"] for one in json.loads(command(data, "channel", "list", "--json").stdout)] == ["bunge"]
 
 
 def test_a_killed_supervisor_takes_its_children_along_and_can_start_again() -> None:
     with data_folder() as data:
-        with running(data) as up:
+        with started(data) as up:
             processes = family(up)
             os.kill(up.process.pid, signal.SIGKILL)
             up.process.wait()
@@ -196,7 +191,7 @@ def test_a_taken_over_key_and_an_institution(mbashara_up: Up) -> None:
 def test_a_feed_becomes_a_recording_of_which_rows_tell(mbashara_up: Up, tmp_path: Path) -> None:
     feed = media_files.make_flv(tmp_path / "feed.flv", 6)
     encoder = media_files.publish(feed, f"{mbashara_up.rtmp_url}/{mbashara_up.channel_add('sauti').primary_key}")
-    assert encoder.wait(30) == 0
+    assert encoder.wait(60) == 0
     until(lambda: recorded(mbashara_up, "sauti").get("state") == "complete", "no recording, or it was not closed")
     told = recorded(mbashara_up, "sauti")
     assert told["gaps"] == []
@@ -212,11 +207,10 @@ def recorded(up: Up, channel: str) -> dict[str, Any]:
 
 
 def refuses(up: Up, key: str, feed: Path) -> bool:
+    """It is let in otherwise, and sends its four seconds to the end."""
     encoder = media_files.publish(feed, f"{up.rtmp_url}/{key}")
     try:
-        return encoder.wait(2) != 0
-    except subprocess.TimeoutExpired:
-        return False
+        return encoder.wait(60) != 0
     finally:
         encoder.kill()
         encoder.wait()
@@ -228,7 +222,7 @@ def test_a_rotated_key_lets_nobody_in_and_the_new_one_does(mbashara_up: Up, tmp_
     new = json.loads(command(mbashara_up.data, "channel", "rotate-key", "zamu", "--json").stdout)
     until(lambda: refuses(mbashara_up, old.primary_key, feed), "the revoked key still lets in")
     assert refuses(mbashara_up, old.backup_key, feed)
-    assert media_files.publish(feed, f"{mbashara_up.rtmp_url}/{new['primary_key']}").wait(30) == 0
+    assert media_files.publish(feed, f"{mbashara_up.rtmp_url}/{new['primary_key']}").wait(60) == 0
 
 
 @pytest.fixture(scope="module")
@@ -240,10 +234,10 @@ def two_workers() -> Iterator[Up]:
 @pytest.fixture(scope="module")
 def on_two_workers(two_workers: Up, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """Two channels of each worker on the air; slugs with their keys."""
-    feed = media_files.make_flv(tmp_path_factory.mktemp("two") / "feed.flv", 60)
+    feed = media_files.make_flv(tmp_path_factory.mktemp("two") / "feed.flv", 10)
     keys = {slug: two_workers.channel_add(slug).primary_key for slug in ("ikulu", "bunge", "mfano", "ajira")}
     assert sorted(channel_worker(slug, 2) for slug in keys) == [0, 0, 1, 1]
-    encoders = [media_files.publish(feed, f"{two_workers.rtmp_url}/{key}") for key in keys.values()]
+    encoders = [media_files.publish(feed, f"{two_workers.rtmp_url}/{key}", is_endless=True) for key in keys.values()]
     yield keys
     for encoder in encoders:
         encoder.kill()
@@ -254,7 +248,7 @@ def test_a_blocking_reload_reaches_the_worker_of_its_channel(two_workers: Up, on
     for slug in on_two_workers:
         until(lambda slug=slug: live_playlist(two_workers, slug).count("#EXTINF") >= 2, f"{slug} is not on the air")  # type: ignore[misc]
         told = live_playlist(two_workers, slug)
-        wanted = int(told.partition("#EXT-X-MEDIA-SEQUENCE:")[2].split()[0]) + told.count("#EXTINF") + 1
+        wanted = int(told.partition("#EXT-X-MEDIA-SEQUENCE:")[2].split()[0]) + told.count("#EXTINF")
         status, body, _ = get(f"{two_workers.http_url}{source_url(two_workers, slug)}?_HLS_msn={wanted}")
         assert status == 200
         assert f"{wanted}.m4s" in body.decode()
@@ -295,7 +289,7 @@ def metric(up: Up, name: str, slug: str) -> tuple[float, str]:
 def test_metrics_are_this_machines_alone(mbashara_up: Up) -> None:
     """Another loopback address stands for a stranger's: only 127.0.0.1 and ::1 are let in."""
     host, port = mbashara_up.http_url.removeprefix("http://").split(":")
-    stranger = HTTPConnection(host, int(port), timeout=5, source_address=("127.0.0.2", 0))
+    stranger = HTTPConnection(host, int(port), timeout=60, source_address=("127.0.0.2", 0))
     with closing(stranger):
         stranger.request("GET", "/metrics", headers={"X-Forwarded-For": "127.0.0.1"})
         assert stranger.getresponse().status == 403

@@ -42,7 +42,7 @@ class Idp:
 
     def answer(self, url: str, person: Person) -> str:
         """What a browser goes through there; returns the address that it is sent back to."""
-        with httpx.Client(trust_env=False, timeout=20) as client:
+        with httpx.Client(trust_env=False, timeout=60) as client:
             answer = client.get(url)
             while "location" in answer.headers:
                 url = str(answer.url.join(answer.headers["location"]))
@@ -62,10 +62,10 @@ class Idp:
 
     def stop(self) -> None:
         self.process.terminate()
-        self.process.wait(10)
+        self.process.wait(60)
 
     def _tell(self, what: str, body: str) -> None:
-        assert httpx.post(f"{self.issuer}/test/{what}", content=body, trust_env=False).text == "ok"
+        assert httpx.post(f"{self.issuer}/test/{what}", content=body, trust_env=False, timeout=60).text == "ok"
 
 
 def free_port() -> int:

@@ -48,7 +48,7 @@ def test_who_takes_nothing_more_keeps_nobody_waiting(tmp_path: Path) -> None:
         begun = []
         for _ in range(AT_ONCE + 1):
             begun.append(aiter(fetched(tmp_path).body_iterator))
-            assert len(await asyncio.wait_for(anext(begun[-1]), 2)) == READ_BYTES
+            assert len(await asyncio.wait_for(anext(begun[-1]), 60)) == READ_BYTES
 
     asyncio.run(scenario())
 
@@ -78,12 +78,12 @@ def test_whoever_breaks_off_leaves_no_file_open(tmp_path: Path) -> None:
 
     async def scenario() -> None:
         await fetched(tmp_path)({"type": "http", "asgi": {"spec_version": "2.3"}}, receive, send)
-        await asyncio.sleep(0.1)
-        assert open_files(tmp_path) == []
+        while open_files(tmp_path):  # noqa: ASYNC110 - a thread closes it; the time limit below bounds this
+            await asyncio.sleep(0.01)
 
     gc.disable()
     try:
-        asyncio.run(asyncio.wait_for(scenario(), 5))
+        asyncio.run(asyncio.wait_for(scenario(), 60))
     finally:
         gc.enable()
 

@@ -30,7 +30,7 @@ async def serving(handle: Handler, folder: Path) -> AsyncIterator[tuple[asyncio.
 
 
 async def answer(reader: asyncio.StreamReader) -> tuple[bytes, bytes]:
-    head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+    head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 60)
     length = int(head.lower().partition(b"content-length: ")[2].split(b"\r\n")[0])
     return head, await reader.readexactly(length)
 
@@ -40,7 +40,7 @@ async def echo(request: Request) -> bytes:
 
 
 def run(scenario: Coroutine[None, None, None]) -> None:
-    asyncio.run(asyncio.wait_for(scenario, 20))
+    asyncio.run(asyncio.wait_for(scenario, 120))
 
 
 def test_requests_follow_each_other_on_one_connection(tmp_path: Path) -> None:
@@ -92,7 +92,7 @@ def test_who_leaves_waits_no_more(tmp_path: Path) -> None:
         async def waits(request: Request) -> bytes:
             came.set()
             try:
-                await asyncio.sleep(60)
+                await asyncio.sleep(600)
             finally:
                 left.set()
             return b""
@@ -108,14 +108,14 @@ def test_who_leaves_waits_no_more(tmp_path: Path) -> None:
 
 def test_a_second_request_before_the_answer_and_what_is_no_http_end_the_connection(tmp_path: Path) -> None:
     async def waits(request: Request) -> bytes:
-        await asyncio.sleep(60)
+        await asyncio.sleep(600)
         return b""
 
     async def scenario() -> None:
         for sent in (PLAIN + PLAIN, b"\x00\xff\r\n\r\n"):
             async with serving(waits, tmp_path) as (reader, writer):
                 writer.write(sent)
-                assert await asyncio.wait_for(reader.read(), 5) == b""
+                assert await asyncio.wait_for(reader.read(), 60) == b""
 
     run(scenario())
 

@@ -43,6 +43,7 @@ AIR = {
     "ikulu": Air("live"),
     "bado": Air("offline", planned_at=datetime(2026, 11, 30, 7, 0, tzinfo=UTC)),
     "imekwisha": Air("ended", f"/recordings/{RECORDING_ID}/index.m3u8"),
+    "kimya": Air("ended"),
 }
 
 
@@ -164,7 +165,17 @@ def test_says_without_scripts_what_cannot_be_played(client: TestClient) -> None:
     before, after = client.get("/en/live/bado").text, client.get("/sw/live/imekwisha").text
     assert "Next broadcast: Monday, 30 November, 10:00." in before and "does not notice" in before
     assert f'href="/sw/recordings/{RECORDING_ID}">Cheza rekodi</a>' in after
-    assert "<audio" not in before + after
+    over = client.get("/en/live/kimya").text
+    assert "does not notice when a new one starts" in over and "come back then" not in over
+    assert "<audio" not in before + after + over
+
+
+def test_the_panel_has_the_planned_time_to_show(client: TestClient) -> None:
+    text = client.get("/sw/live/bado").text
+    found = re.search(r'<p [^>]*data-panel="planned" data-at="([^"]+)" hidden>([^<]+)</p>', text)
+    assert found and found[2] == "Matangazo yajayo: Jumatatu, 30 Novemba, saa 4:00 asubuhi (10:00)."
+    assert datetime.fromisoformat(found[1]) == AIR["bado"].planned_at
+    assert 'data-panel="planned"' not in client.get("/sw/live/kimya").text
 
 
 def test_the_shell_gets_every_word_it_says(client: TestClient) -> None:

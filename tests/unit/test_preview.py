@@ -35,7 +35,7 @@ def avcc(*units: bytes) -> bytes:
 
 
 def run(scenario: Coroutine[None, None, None]) -> None:
-    asyncio.run(asyncio.wait_for(scenario, 20))
+    asyncio.run(asyncio.wait_for(scenario, 120))
 
 
 async def until(holds: Callable[[], bool]) -> None:

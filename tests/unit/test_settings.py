@@ -101,7 +101,10 @@ def test_each_data_folder_has_its_own_memory_folder(tmp_path: Path) -> None:
 def test_an_outside_database_is_used_as_named() -> None:
     url = "postgresql://mbashara@db.example/mbashara"
     assert Settings(database_url=url).sqlalchemy_url == url
-    assert Settings().sqlalchemy_url.endswith("/postgres")
+    assert Settings(database_url=url).media_url("x") == url
+    assert Settings().sqlalchemy_url.endswith("/secrets/postgres")
+    with pytest.raises(ValidationError, match="goes with MBASHARA_DATABASE_URL"):
+        Settings(media_database_url=url)
 
 
 def test_readmes_table_is_the_settings() -> None:

@@ -211,7 +211,7 @@ def test_a_hanging_provider_holds_few_threads(server: tuple[str, list[Answerer]]
 
     def hang(handler: BaseHTTPRequestHandler) -> None:
         came.set()
-        go_on.wait(5)
+        go_on.wait(60)
         answer(b"{}")(handler)
 
     answerers.append(hang)
@@ -224,7 +224,7 @@ def test_a_hanging_provider_holds_few_threads(server: tuple[str, list[Answerer]]
 
     first = threading.Thread(target=ask)
     first.start()
-    assert came.wait(5)
+    assert came.wait(60)
     with pytest.raises(ProviderAway, match="too many"):
         provider.authorization_url(proofs, "sw")
     go_on.set()

@@ -32,3 +32,13 @@ def test_who_meets_strangers_first_is_given_no_secrets(tmp_path: Path, monkeypat
                 for variable, value in variables.items():
                     child.setenv(variable, value)
                 assert Settings().data == tmp_path
+
+
+def test_media_asks_an_outside_server_as_whoever_it_is_told_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    owner, reader = "postgresql://mbashara:siri@db.example/a", "postgresql://media:msomaji@db.example/a"
+    monkeypatch.setenv("MBASHARA_DATABASE_URL", owner)
+    monkeypatch.setenv("MBASHARA_MEDIA_DATABASE_URL", reader)
+    given = {one.name: one.environment for one in specs(Settings(data=tmp_path), 0, 0, with_demo=False)}
+    asked = {name: variables["MBASHARA_DATABASE_URL"] for name, variables in given.items()}
+    assert asked == {"media-0": reader, "web": owner, "work": owner, "stills": "", "edge": ""}
+    assert [name for name in ("media-0", "stills", "edge") if "siri" in " ".join(given[name].values())] == []

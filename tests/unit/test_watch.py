@@ -29,7 +29,7 @@ def test_no_file_goes_out_before_its_start_is_on_record() -> None:
 
     def fails() -> None:
         begun.set()
-        go_on.wait(10)
+        go_on.wait(60)
         raise OSError
 
     def first() -> None:
@@ -43,11 +43,11 @@ def test_no_file_goes_out_before_its_start_is_on_record() -> None:
 
     threads = [Thread(target=first), Thread(target=second)]
     threads[0].start()
-    assert begun.wait(10)
+    assert begun.wait(60)
     threads[1].start()
     threads[1].join(0.2)
     assert done == []
     go_on.set()
     for thread in threads:
-        thread.join(10)
+        thread.join(60)
     assert sorted(done) == ["first", "on record", "second"] and done.index("on record") < done.index("second")

@@ -64,7 +64,7 @@ def test_a_question_that_has_no_answer_makes_everyone_late_and_no_later(monkeypa
     ours.start(stopping)
     try:
         for _ in range(2):
-            assert rung.wait(2)
+            assert rung.wait(60)
             rung.clear()
     finally:
         stopping.set()
@@ -99,7 +99,7 @@ def test_dry_runs_end_with_a_program_that_ends_while_they_begin_a_round(tmp_path
     runs._rung = Rung()
     thread = threading.Thread(target=runs.run, args=(stopping,), daemon=True)
     thread.start()
-    thread.join(5)
+    thread.join(60)
     still_there = thread.is_alive()
     runs._rung.set()
     assert not still_there

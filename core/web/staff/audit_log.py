@@ -1,6 +1,7 @@
 """Screens of the audit log: reading it page by page, and its export."""
 
 from collections.abc import Iterator
+from datetime import datetime
 from functools import partial
 from http import HTTPStatus
 
@@ -38,6 +39,7 @@ def _list(office: Office, view: View) -> Page:
         "asked": wanted,
         "is_checked": "check" in asked and place.everything,
         "broken": broken,
+        "moment_of": moment_of,
     }
     return Page("core/staff/audit.html", facts)
 
@@ -58,6 +60,17 @@ def _readable(view: View) -> Scope:
     if not view.may_anywhere(Act.AUDIT_READ):
         raise HTTPException(HTTPStatus.FORBIDDEN)
     return scope(view.staff.memberships, Act.AUDIT_READ)
+
+
+def moment_of(text: str) -> datetime | None:
+    """A moment as `audit` writes one: with its offset from UTC; None for any other text."""
+    if len(text) < len("2026-11-24T09:00:00+00:00") or text[10] != "T":
+        return None
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return at if at.tzinfo is not None else None
 
 
 def _number(text: str) -> int | None:

@@ -49,6 +49,7 @@ function options(words, width) {
     height: HEIGHT,
     tzDate: (at_s) => uPlot.tzDate(new Date(at_s * 1000), 'Africa/Dar_es_Salaam'),
     legend: { live: false },
+    padding: [null, 30, null, null], // half of the last moment's label
     axes: [{ space: 80, values: [[1, '{HH}:{mm}:{ss}', null, null, null, null, null, null, 1]] }, {}],
     title: words.bitrate,
     series: [{}, line('primary'), line('backup')],

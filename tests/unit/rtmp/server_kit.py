@@ -71,7 +71,7 @@ class Encoder:
 
     async def read_once(self) -> bool:
         """False at the end of the stream."""
-        data = await asyncio.wait_for(self.reader.read(65536), 5)
+        data = await asyncio.wait_for(self.reader.read(65536), 60)
         self.events += self.client.receive_data(data) if data else []
         await self.flush()
         return bool(data)
@@ -100,7 +100,7 @@ def on_uvloop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., N
     @functools.wraps(test)
     def run(*arguments: Any, **named: Any) -> None:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(asyncio.wait_for(test(*arguments, **named), 20))
+            runner.run(asyncio.wait_for(test(*arguments, **named), 120))
 
     return run
 
@@ -135,6 +135,6 @@ async def serving(server: RtmpServer, send_buffer: int = 0) -> AsyncIterator[tup
 
 
 async def until(holds: Callable[[], object]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not holds():  # noqa: ASYNC110 - what it asks about knows nothing of tests
             await asyncio.sleep(0.005)
