@@ -15,6 +15,7 @@ from core.database import transaction
 from core.staff.permissions import Act, Scope, scope
 from core.web.site import Page, Site, View
 from core.web.staff import Office
+from core.web.staff.acts import WORDS
 
 ROWS = 50
 
@@ -40,6 +41,7 @@ def _list(office: Office, view: View) -> Page:
         "is_checked": "check" in asked and place.everything,
         "broken": broken,
         "moment_of": moment_of,
+        "words": WORDS,
     }
     return Page("core/staff/audit.html", facts)
 

@@ -1,0 +1,29 @@
+"""Every act that the program writes into the audit log has words for whoever reads it there."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from core.broadcasts import lifecycle, rights
+from core.web.staff.acts import WORDS
+
+ROOT = Path(__file__).parents[2]
+ROOMS = ("archive", "core", "ingest", "mbashara")
+WRITERS = ("append", "_audit", "_log", "_note", "_set_password")
+
+
+def test_every_act_has_words() -> None:
+    written = {name for room in ROOMS for path in (ROOT / room).rglob("*.py") for name in acts(path)}
+    led = {rights.audited(step) for step in lifecycle.Act if step is not lifecycle.Act.CLOSE}
+    assert len(written) > 40
+    assert (written | led) - WORDS.keys() == set()
+
+
+def acts(path: Path) -> Iterator[str]:
+    """What looks like an act among what is told to those who write to the log."""
+    for call in ast.walk(ast.parse(path.read_text())):
+        if isinstance(call, ast.Call) and str(getattr(call.func, "attr", getattr(call.func, "id", ""))) in WRITERS:
+            for one in (inner for told in call.args for inner in ast.walk(told)):
+                if isinstance(one, ast.Constant) and re.fullmatch(r"[a-z_]+\.[a-z]+(_[a-z]+)*", str(one.value)):
+                    yield str(one.value)
