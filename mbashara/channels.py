@@ -470,8 +470,11 @@ class Channels:
 
     def sample(self) -> None:
         """Once a second: what engineers look at."""
+        self._each(self._sample)
+
+    def _sample(self, channel: Channel) -> None:
         now_s, unix_s = self._clock_s(), self._parameters.unix_ms() / 1000
-        for channel, feed in self.feeds():
+        for feed in channel.feeds.values():
             feed.sample(now_s, channel.other(feed))
             channel.series.setdefault(feed.role, Series()).add(unix_s, feed.health.measures.row())
 
