@@ -30,12 +30,13 @@ def configure(process: str, level: str) -> None:
         hide_secrets,
         structlog.processors.StackInfoRenderer(),
     ]
+    # In place: a logger that was used before, as tests use them, holds this very list.
+    processors = structlog.get_config()["processors"]
+    processors[:] = [
+        structlog.stdlib.filter_by_level, *shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+    ]  # fmt: skip
     structlog.configure(
-        processors=[
-            structlog.stdlib.filter_by_level,
-            *shared,
-            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
-        ],
+        processors=processors,
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,

@@ -478,7 +478,7 @@ def test_a_place_that_is_named_no_more_is_forgotten_and_not_where_it_is_needed(h
         copies.want(session, ["mwanza"], NOW)
         copies.note(session, late, copies.Copied(10, 1, 6, 6, 0, False), NOW)
         assert session.get_one(RecordingCopy, (safe, "mwanza")).files == 0, "it was another copy's turn"
-        retired.forget(session, "mwanza", here.stores, "haikufunguliwa", even_so=False, by=CLI, now=NOW)
+        retired.forget(session, "mwanza", here.stores, "haikufunguliwa", even_so=True, by=CLI, now=NOW)
     here.settle()
     for it in (safe, short):
         told = (Path(here.settings.data) / "arusha" / it / "custody.jsonl").read_text().splitlines()
