@@ -13,7 +13,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -97,6 +97,15 @@ class Up:
         """A child that waits to be restarted has process id 0, and a signal to 0 is for all of us: it is awaited."""
         until(lambda: self.process_id(name) != 0, f"{name} does not run")
         return self.process_id(name)
+
+    def hurry(self, name: str) -> None:
+        """Gives a child that steps back for everyone its share: other tests keep this machine busy for minutes."""
+        process_id = self._running_id(name)
+        with suppress(OSError):  # root alone may
+            for task in Path(f"/proc/{process_id}/task").iterdir():
+                os.sched_setscheduler(int(task.name), os.SCHED_OTHER, os.sched_param(0))
+                os.setpriority(os.PRIO_PROCESS, int(task.name), 0)
+            Path(f"/proc/{process_id}/autogroup").write_text("0")
 
     def wait_restarted(self, name: str, old_process_id: int) -> None:
         until(lambda: self.process_id(name) not in (0, old_process_id), f"{name} did not come back")

@@ -78,6 +78,7 @@ def peaks_of(card: str) -> dict[str, float]:
 
 def test_levels_of_feeds_are_on_the_wall_on_the_air_or_held(mbashara_up: Up) -> None:
     up, keys = mbashara_up, mbashara_up.channel_add("sikio")
+    up.hurry("stills")
     with (
         publishing(f"{up.rtmp_url}/{keys.primary_key}"),
         publishing(f"{up.rtmp_url}/{keys.backup_key}", TONE),

@@ -10,7 +10,7 @@ from tests.live.test_disk_full import metric
 from tests.live.test_recording import is_run_of, publishing, wait_for, wait_for_parts
 from tests.up import Up, get, until
 
-SLUG = "kumbukumbu"
+SLUG = "hifadhi-fupi"
 
 
 def test_the_air_and_the_recording_go_on(mbashara_up: Up, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ def is_jpeg(path: Path) -> bool:
 def test_a_picture_comes_with_the_broadcast_and_goes_with_it(mbashara_up: Up) -> None:
     up = mbashara_up
     keys = up.channel_add("picha")
+    up.hurry("stills")
     address, folder = f"{up.http_url}/live/picha/still.jpg", up.run / "stills"
     with (
         encoder.publishing(f"{up.rtmp_url}/{keys.primary_key}"),
