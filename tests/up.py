@@ -130,6 +130,13 @@ def until(holds: Callable[[], bool], otherwise: str, timeout_s: float = WAIT_TIM
         time.sleep(step_s)
 
 
+def is_over(process: psutil.Process) -> bool:
+    try:
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:  # between the two
+        return True
+
+
 def get(url: str, headers: dict[str, str] | None = None) -> tuple[int, bytes, dict[str, str]]:
     """Status, body and headers (names in lower case), whatever the status. Status 0: no connection."""
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))

@@ -17,7 +17,7 @@ from core.ids import RANDOM_BYTES
 from core.tables import DryRun, Recording
 from mbashara.settings import Settings
 from tests.live import media_files
-from tests.up import Up, get, until
+from tests.up import Up, get, is_over, until
 
 
 @contextmanager
@@ -115,7 +115,7 @@ def test_a_killed_process_leaves_nothing_running(mbashara_up: Up) -> None:
         until(lambda: "recording" in good(look(engine, identity)), "never began")
         child = encoders(up)[0]
         with up.kept_away("work"):  # a new one would end what the killed one has left
-            until(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE, "ffmpeg goes on")
+            until(lambda: is_over(child), "ffmpeg goes on")
         until(lambda: look(engine, identity).reason == Reason.RESTART, "not ended")
         wait_gone(up, engine, look(engine, identity))
     up.wait_healthy()

@@ -14,7 +14,7 @@ import psycopg
 import pytest
 
 from tests.unit.encoded_kit import encode, ffmpeg, record
-from tests.up import COMMAND_TIMEOUT_S, Up, command, get, until
+from tests.up import COMMAND_TIMEOUT_S, Up, command, get, is_over, until
 
 ID = "01jdx00000000000000000000j"
 BASE = f"/api/v1/recordings/{ID}/exports"
@@ -90,7 +90,7 @@ def test_one_result_though_all_who_made_it_were_killed(mbashara_up: Up, token: s
     assert (exports / f"{job}.making").exists()
     (second,) = others
     old = up.kill("work")
-    until(lambda: not second.is_running() or second.status() == psutil.STATUS_ZOMBIE, "it outlived work")
+    until(lambda: is_over(second), "it outlived work")
     up.wait_restarted("work", old)
     made = done(up, token, job)
     (file,) = made["files"]

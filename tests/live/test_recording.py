@@ -119,6 +119,7 @@ def test_killed_media_process_loses_at_most_a_part(feed_file: Path) -> None:
         with publishing(feed_file, f"{up.rtmp_url}/{key}"):
             broadcast = wait_for(up, "crash", "live")
             wait_for_parts(up, "crash", broadcast, "source", 3)
+            until(lambda: open_parts(up, "crash", broadcast) == 1, "no segment has only begun", step_s=0.02)
             listed = media_playlist(up, "crash", broadcast, "source")
             old = up.kill("media-0")
         up.wait_restarted("media-0", old)
@@ -146,6 +147,13 @@ def test_killed_media_process_loses_at_most_a_part(feed_file: Path) -> None:
         assert gap["cause"] == "process ended" and 0 < gap["to_ms"] - gap["from_ms"] < AWAY_S * 1000
         until(lambda: verify(folder.parent).is_whole, "not signed to its end")
         assert verify(folder.parent).recovered > 0, "what the killed process did not put on record"
+
+
+def open_parts(up: Up, slug: str, broadcast: str) -> int:
+    """How many parts the source's open segment has."""
+    lines = media_playlist(up, slug, broadcast, "source").splitlines()
+    last = max((number for number, line in enumerate(lines) if not line.startswith("#")), default=0)
+    return sum(line.startswith("#EXT-X-PART:") for line in lines[last:])
 
 
 def test_lost_encoder_is_a_gap_and_comes_back(mbashara_up: Up, feed_file: Path) -> None:
