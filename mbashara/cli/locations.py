@@ -1,11 +1,9 @@
 """`mbashara location ...`: where copies of recordings are kept, and whether it works."""
 
 import json
-import os
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -16,7 +14,7 @@ from archive.recordings.locations.errors import StoreError
 from archive.recordings.locations.opening import open_store
 from mbashara.cli.common import UserError, add_command, database, print_list, with_json
 from mbashara.cli.policy import by
-from mbashara.data import account
+from mbashara.data import account, as_owner
 from mbashara.settings import Settings
 
 SETTLED_S = 30.0
@@ -54,7 +52,7 @@ def location_list(settings: Settings, arguments: Namespace) -> int:
 def location_check(settings: Settings, arguments: Namespace) -> int:
     """2 where one of them does not work; the others are checked all the same."""
     told = []
-    with _as_the_account():
+    with as_owner(account()):  # what root may do proves nothing: the work process is another user
         for location in _chosen(settings, arguments.names):
             try:
                 with closing(open_store(location)) as store:
@@ -102,25 +100,6 @@ def _chosen(settings: Settings, names: list[str]) -> list[Location]:
         if name not in [location.name for location in found]:
             raise UserError(f"there is no location {name} / hakuna mahali {name}: {settings.locations}")
     return [location for location in found if not names or location.name in names]
-
-
-@contextmanager
-def _as_the_account() -> Iterator[None]:
-    """What root may do proves nothing: the work process is another user, whose files also stay its own."""
-    owner = account()
-    if owner is None:
-        yield
-        return
-    groups = os.getgroups()
-    os.setgroups([])
-    os.setegid(owner.group_id)
-    os.seteuid(owner.user_id)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
-        os.setegid(0)
-        os.setgroups(groups)
 
 
 def _told(location: Location) -> dict[str, object]:
