@@ -11,7 +11,7 @@ What it relies on, so that anyone can write it anew:
   in the first. The HEAD of a ledger is the SHA-256 of its last line: it stands for every line before it.
 * A line with `"fact":"file"` names a file of the recording, its size and its SHA-256. The last such line of a name
   counts, unless it is not signed and an earlier one is; one with `recovered` was hashed when a killed process came
-  back, not when the file was written.
+  back, not when the file was written; one with `read_back` just after it was written, from the disk, not before.
 * A line with `"fact":"gap"` names a time without media; without `rendition`, of all of them. One with `"waited":true`
   tells of an encoder that was lost and never came back: `waited_for` says from when on nothing was on the air any more,
   so that it can't be missing. Without that word it is missing: a feed came that could not be shown or was turned away,

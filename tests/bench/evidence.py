@@ -28,12 +28,14 @@ WITHOUT_LEDGER = '''
 import sys, types
 if any("mbashara" in word for word in sys.orig_argv):
     import archive.recordings.recorder as recorder
+    import archive.recordings.segment_digests as digests
 
     class Nothing:
         def __init__(self, *data): pass
         def update(self, data): pass
         def hexdigest(self): return "0" * 64
 
+    digests.FromMemory.end = lambda self, segment, size: "0" * 64
     recorder.hashlib = types.SimpleNamespace(sha256=Nothing)
     recorder.Recording.fact_now = lambda self, fact, **values: None
 '''
