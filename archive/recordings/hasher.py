@@ -7,6 +7,7 @@ is not there. It knows no module of ours, so that it is small and starts in a mo
 """
 
 import hashlib
+import os
 import socket
 import sys
 from collections.abc import Sequence
@@ -28,10 +29,14 @@ def digest(paths: Sequence[str], space: memoryview | None = None) -> Digest:
     space = memoryview(bytearray(_SPACE_BYTES)) if space is None else space
     size, sha256 = 0, hashlib.sha256()
     for path in paths:
-        with open(path, "rb", buffering=0) as file:
-            while many := file.readinto(space):
+        file, many = os.open(path, os.O_RDONLY), _SPACE_BYTES
+        try:
+            while many == _SPACE_BYTES:  # a file in memory gives less only at its end
+                many = os.readv(file, [space])
                 sha256.update(space[:many])
                 size += many
+        finally:
+            os.close(file)
     return Digest(size, sha256.hexdigest())
 
 
