@@ -80,7 +80,7 @@ class Hasher:
 
     def digest(self, paths: Sequence[str]) -> Digest:
         """Of these files, one after the other. Raises OSError where one is not there."""
-        question = "\0".join(paths).encode()
+        question = b"\0".join(map(os.fsencode, paths))
         if not 0 < len(question) <= MAX_QUESTION_BYTES or time.monotonic() < self._rests_until_s:
             return hasher.digest(paths)
         try:

@@ -5,15 +5,17 @@ import hashlib
 import json
 import os
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
 from archive.recordings import segment_digests
-from archive.recordings.recorder import Recorder, Recording, RenditionRecorder
+from archive.recordings.recorder import MAX_QUEUED_BYTES, Recorder, Recording, RenditionRecorder
 from archive.recordings.segment_digests import FromMemory, Hasher
 from core.media import hls
 from core.media.packet import VideoTrack
@@ -103,25 +105,53 @@ def test_what_is_not_in_memory_is_not_told(tmp_path: Path, hasher: Hasher, harm:
     assert child.is_running(), "it goes on for the next"
 
 
+class Desk:
+    """A recorder with one rendition, whose parts lie in memory too."""
+
+    def __init__(self, folder: Path, hasher: Hasher, max_queued_bytes: int = MAX_QUEUED_BYTES) -> None:
+        self.memory = folder / "memory"
+        self.memory.mkdir()
+        self.recorder = Recorder(folder / "recordings", 5.0, max_queued_bytes, 0.001, hasher)
+        self.recorder.start()
+        self.recording = Recording(self.recorder, "0" * 26, Cadence(), 0, lambda: time.time() * 1000)
+        self.lost: list[Segment] = []
+        self.one = RenditionRecorder(self.recording, "source", self.lost.append, memory=self.memory)
+        self.one.on_init(0, VideoTrack(b"", "avc1.4D401E", 640, 360), b"init")
+
+    def write(self, msn: int = 0) -> Segment:
+        """All parts of a segment, which is not complete yet."""
+        segment = segment_in(self.memory, msn)
+        for part, data in zip(segment.parts, [*PARTS, b""], strict=True):
+            self.one.on_part(segment, part, data)
+        return segment
+
+    def wait(self) -> None:
+        done = threading.Event()
+        self.recorder.put(done.set)
+        assert done.wait(10), "the recorder stands still"
+
+    def end(self) -> list[dict[str, Any]]:
+        """What the ledger tells of segments."""
+        self.recorder.stop()
+        lines = [json.loads(line) for line in (self.recording.folder / "ledger.jsonl").read_text().splitlines()]
+        return [line for line in lines if "msn" in line]
+
+
 @pytest.mark.parametrize("forgotten", [False, True])
 def test_the_ledger_says_what_was_given_to_viewers(tmp_path: Path, hasher: Hasher, forgotten: bool) -> None:
     """Where memory has forgotten it, the disk is asked, and the ledger says that."""
-    memory = tmp_path / "memory"
-    memory.mkdir()
-    recorder = Recorder(tmp_path / "recordings", batch_s=0.001, hasher=hasher)
-    recorder.start()
-    recording = Recording(recorder, "0" * 26, Cadence(), 0, lambda: time.time() * 1000)
-    lost: list[Segment] = []
-    one = RenditionRecorder(recording, "source", lost.append, memory=memory)
-    one.on_init(0, VideoTrack(b"", "avc1.4D401E", 640, 360), b"init")
-    segment = segment_in(memory)
-    for part, data in zip(segment.parts, [*PARTS, b""], strict=True):
-        one.on_part(segment, part, data)
+    desk = Desk(tmp_path, hasher)
+    segment = desk.write()
     if forgotten:
-        (memory / hls.part_name(0, 0)).unlink()
-    one.on_complete(segment)
-    recorder.stop()
-    lines = [json.loads(line) for line in (recording.folder / "ledger.jsonl").read_text().splitlines()]
-    (told,) = [line for line in lines if line["fact"] == "file" and line["name"] == "source/0.m4s"]
+        (desk.memory / hls.part_name(0, 0)).unlink()
+    desk.one.on_complete(segment)
+    (told,) = desk.end()
     assert (told["sha256"], told["size"], told.get("read_back", False)) == (EXPECTED, len(WHOLE), forgotten)
-    assert (recording.folder / told["name"]).read_bytes() == WHOLE and not lost
+    assert (desk.recording.folder / told["name"]).read_bytes() == WHOLE and not desk.lost
+
+
+def test_a_folder_of_any_name(tmp_path: Path, hasher: Hasher) -> None:
+    folder = tmp_path / os.fsdecode(b"\xff")
+    folder.mkdir()
+    assert FromMemory(hasher, folder).end(segment_in(folder), len(WHOLE)) == EXPECTED
+    assert hasher._ask(os.fsencode(folder / hls.part_name(0, 0))).startswith(b"1 "), "the child finds it too"
