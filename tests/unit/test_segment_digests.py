@@ -5,10 +5,13 @@ import hashlib
 import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from subprocess import PIPE
 from typing import Any
 
 import psutil
@@ -23,6 +26,11 @@ from core.media.window import Cadence, Part, Segment
 
 PARTS = [os.urandom(size) for size in (1, 70_000, 1 << 20, (1 << 20) + 1)]
 WHOLE = b"".join(PARTS)
+DEBUGGER = """
+import ctypes, sys
+print(ctypes.CDLL(None).ptrace(16, int(sys.argv[1]), 0, 0), flush=True)  # PTRACE_ATTACH
+sys.stdin.read()
+"""
 EXPECTED = hashlib.sha256(WHOLE).hexdigest()
 
 
@@ -84,6 +92,30 @@ def test_one_that_stands_still_is_ended(tmp_path: Path, hasher: Hasher, monkeypa
     child.send_signal(signal.SIGSTOP)
     assert digest.end(segment_in(tmp_path, 1), len(WHOLE)) == EXPECTED
     assert not child.is_running()
+
+
+def test_one_that_cannot_die_is_not_waited_for(tmp_path: Path, hasher: Hasher, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A debugger stops it, and keeps what is left of it once it was killed."""
+    monkeypatch.setattr(segment_digests, "PATIENCE_S", 0.2)
+    digest = FromMemory(hasher, tmp_path)
+    digest.end(segment_in(tmp_path, 0), len(WHOLE))
+    child = child_of(hasher)
+    with subprocess.Popen([sys.executable, "-c", DEBUGGER, str(child.pid)], stdin=PIPE, stdout=PIPE) as debugger:
+        assert debugger.stdin is not None and debugger.stdout is not None
+        if debugger.stdout.readline() != b"0\n":
+            pytest.skip("nobody may look into processes here")
+        began_s = time.monotonic()
+        for msn in (1, 2):
+            assert digest.end(segment_in(tmp_path, msn), len(WHOLE)) == EXPECTED
+            monkeypatch.setattr(hasher, "_rests_until_s", 0.0)
+        assert time.monotonic() - began_s < 5
+        assert child.status() == psutil.STATUS_ZOMBIE, "it is there still, and no other beside it"
+        debugger.stdin.close()
+    assert digest.end(segment_in(tmp_path, 3), len(WHOLE)) == EXPECTED
+    assert not child.is_running()
+    monkeypatch.setattr(hasher, "_rests_until_s", 0.0)
+    assert digest.end(segment_in(tmp_path, 4), len(WHOLE)) == EXPECTED
+    assert child_of(hasher).pid != child.pid
 
 
 def test_it_ends_with_whoever_asks(tmp_path: Path, hasher: Hasher) -> None:
