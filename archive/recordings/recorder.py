@@ -242,7 +242,8 @@ class RenditionRecorder:
         self._put(part.size, lambda: self._append(msn, data), lambda: self._fail(msn))
 
     def on_complete(self, segment: Segment) -> None:
-        self._recording.recorder.put(lambda: self._complete(segment))
+        now_s = time.monotonic()
+        self._recording.recorder.put(lambda: self._complete(segment, now_s))
 
     def on_end(self) -> None:
         self._recording.recorder.put(self._end)
@@ -299,11 +300,11 @@ class RenditionRecorder:
         with contextlib.suppress(OSError):
             os.unlink(self._partial(msn))
 
-    def _complete(self, segment: Segment) -> None:
+    def _complete(self, segment: Segment, since_s: float) -> None:
         if segment.gap:
             segment.storage = Storage.NOWHERE
             self._tell_absent(segment, "no media")
-        elif segment.msn == self._failed_msn or self._open_msn != segment.msn or not self._keep(segment):
+        elif segment.msn == self._failed_msn or self._open_msn != segment.msn or not self._keep(segment, since_s):
             self._lose(segment)
             return
         self._index(segment, segment.gap)
@@ -311,11 +312,12 @@ class RenditionRecorder:
             self._recovered()
             segment.storage = Storage.RECORDED
 
-    def _keep(self, segment: Segment) -> bool:
+    def _keep(self, segment: Segment, since_s: float) -> bool:
         """The file is on record before the index names it: what viewers find later is known."""
         self._close()
         name, partial = hls.segment_name(segment.msn), self._partial(segment.msn)
-        sha256, how = self._digest.end(segment, self._open_bytes), dict[str, bool]()
+        late_s, how = time.monotonic() - since_s, dict[str, bool]()
+        sha256 = self._digest.end(segment, self._open_bytes, late_s)
         try:
             if sha256 is None:  # the memory folder has no room, or forgot it while this disk was slow
                 sha256, how = hash_file(Path(partial)), {"read_back": True}

@@ -35,7 +35,7 @@ if any("mbashara" in word for word in sys.orig_argv):
         def update(self, data): pass
         def hexdigest(self): return "0" * 64
 
-    digests.FromMemory.end = lambda self, segment, size: "0" * 64
+    digests.FromMemory.end = lambda self, segment, size, late_s: "0" * 64
     recorder.hashlib = types.SimpleNamespace(sha256=Nothing)
     recorder.Recording.fact_now = lambda self, fact, **values: None
 '''

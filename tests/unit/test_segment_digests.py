@@ -31,6 +31,14 @@ import ctypes, sys
 print(ctypes.CDLL(None).ptrace(16, int(sys.argv[1]), 0, 0), flush=True)  # PTRACE_ATTACH
 sys.stdin.read()
 """
+BRAKE = """
+import os, signal, sys, time
+while True:
+    os.kill(int(sys.argv[1]), signal.SIGSTOP)
+    time.sleep(0.3)
+    os.kill(int(sys.argv[1]), signal.SIGCONT)
+    time.sleep(0.001)
+"""
 EXPECTED = hashlib.sha256(WHOLE).hexdigest()
 
 
@@ -61,7 +69,7 @@ def child_of(hasher: Hasher) -> psutil.Process:
 def test_the_child_tells_what_the_parts_are(tmp_path: Path, hasher: Hasher) -> None:
     digest = FromMemory(hasher, tmp_path)
     for msn in range(3):
-        assert digest.end(segment_in(tmp_path, msn), len(WHOLE)) == EXPECTED
+        assert digest.end(segment_in(tmp_path, msn), len(WHOLE), 0) == EXPECTED
     child = child_of(hasher)
     assert child.cpu_times().user + child.cpu_times().system > 0
     assert "MBASHARA" not in " ".join(child.environ())
@@ -73,24 +81,24 @@ def test_one_that_was_killed_is_done_without_and_comes_back(
     tmp_path: Path, hasher: Hasher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     digest = FromMemory(hasher, tmp_path)
-    digest.end(segment_in(tmp_path, 0), len(WHOLE))
+    digest.end(segment_in(tmp_path, 0), len(WHOLE), 0)
     child = child_of(hasher)
     child.kill()
-    assert digest.end(segment_in(tmp_path, 1), len(WHOLE)) == EXPECTED
+    assert digest.end(segment_in(tmp_path, 1), len(WHOLE), 0) == EXPECTED
     assert not child.is_running(), "nobody waited for it"
-    assert digest.end(segment_in(tmp_path, 2), len(WHOLE)) == EXPECTED, "while it rests"
+    assert digest.end(segment_in(tmp_path, 2), len(WHOLE), 0) == EXPECTED, "while it rests"
     monkeypatch.setattr(hasher, "_rests_until_s", 0.0)
-    assert digest.end(segment_in(tmp_path, 3), len(WHOLE)) == EXPECTED
+    assert digest.end(segment_in(tmp_path, 3), len(WHOLE), 0) == EXPECTED
     assert child_of(hasher).pid != child.pid
 
 
 def test_one_that_stands_still_is_ended(tmp_path: Path, hasher: Hasher, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(segment_digests, "PATIENCE_S", 0.2)
     digest = FromMemory(hasher, tmp_path)
-    digest.end(segment_in(tmp_path, 0), len(WHOLE))
+    digest.end(segment_in(tmp_path, 0), len(WHOLE), 0)
     child = child_of(hasher)
     child.send_signal(signal.SIGSTOP)
-    assert digest.end(segment_in(tmp_path, 1), len(WHOLE)) == EXPECTED
+    assert digest.end(segment_in(tmp_path, 1), len(WHOLE), 0) == EXPECTED
     assert not child.is_running()
 
 
@@ -98,7 +106,7 @@ def test_one_that_cannot_die_is_not_waited_for(tmp_path: Path, hasher: Hasher, m
     """A debugger stops it, and keeps what is left of it once it was killed."""
     monkeypatch.setattr(segment_digests, "PATIENCE_S", 0.2)
     digest = FromMemory(hasher, tmp_path)
-    digest.end(segment_in(tmp_path, 0), len(WHOLE))
+    digest.end(segment_in(tmp_path, 0), len(WHOLE), 0)
     child = child_of(hasher)
     with subprocess.Popen([sys.executable, "-c", DEBUGGER, str(child.pid)], stdin=PIPE, stdout=PIPE) as debugger:
         assert debugger.stdin is not None and debugger.stdout is not None
@@ -106,20 +114,20 @@ def test_one_that_cannot_die_is_not_waited_for(tmp_path: Path, hasher: Hasher, m
             pytest.skip("nobody may look into processes here")
         began_s = time.monotonic()
         for msn in (1, 2):
-            assert digest.end(segment_in(tmp_path, msn), len(WHOLE)) == EXPECTED
+            assert digest.end(segment_in(tmp_path, msn), len(WHOLE), 0) == EXPECTED
             monkeypatch.setattr(hasher, "_rests_until_s", 0.0)
         assert time.monotonic() - began_s < 5
         assert child.status() == psutil.STATUS_ZOMBIE, "it is there still, and no other beside it"
         debugger.stdin.close()
-    assert digest.end(segment_in(tmp_path, 3), len(WHOLE)) == EXPECTED
+    assert digest.end(segment_in(tmp_path, 3), len(WHOLE), 0) == EXPECTED
     assert not child.is_running()
     monkeypatch.setattr(hasher, "_rests_until_s", 0.0)
-    assert digest.end(segment_in(tmp_path, 4), len(WHOLE)) == EXPECTED
+    assert digest.end(segment_in(tmp_path, 4), len(WHOLE), 0) == EXPECTED
     assert child_of(hasher).pid != child.pid
 
 
 def test_it_ends_with_whoever_asks(tmp_path: Path, hasher: Hasher) -> None:
-    FromMemory(hasher, tmp_path).end(segment_in(tmp_path), len(WHOLE))
+    FromMemory(hasher, tmp_path).end(segment_in(tmp_path), len(WHOLE), 0)
     child = child_of(hasher)
     assert hasher._door is not None
     hasher._door.close()
@@ -131,9 +139,9 @@ def test_what_is_not_in_memory_is_not_told(tmp_path: Path, hasher: Hasher, harm:
     digest, segment = FromMemory(hasher, tmp_path), segment_in(tmp_path)
     part = tmp_path / hls.part_name(0, 2)
     part.unlink() if harm == "away" else os.truncate(part, 100)
-    assert digest.end(segment, len(WHOLE)) is None
+    assert digest.end(segment, len(WHOLE), 0) is None
     child = child_of(hasher)
-    assert digest.end(segment_in(tmp_path, 1), len(WHOLE)) == EXPECTED
+    assert digest.end(segment_in(tmp_path, 1), len(WHOLE), 0) == EXPECTED
     assert child.is_running(), "it goes on for the next"
 
 
@@ -182,8 +190,27 @@ def test_the_ledger_says_what_was_given_to_viewers(tmp_path: Path, hasher: Hashe
     assert (desk.recording.folder / told["name"]).read_bytes() == WHOLE and not desk.lost
 
 
+def test_a_slow_one_does_not_hold_the_recorder_up(tmp_path: Path, hasher: Hasher) -> None:
+    """On a full machine it gets its turn three times a second; segments come faster."""
+    desk = Desk(tmp_path, hasher)
+    desk.one.on_complete(desk.write())
+    desk.wait()
+    child = child_of(hasher)
+    with subprocess.Popen([sys.executable, "-c", BRAKE, str(child.pid)]) as brake:
+        time.sleep(0.2)
+        for msn in range(1, 21):
+            desk.one.on_complete(desk.write(msn))
+            time.sleep(0.05)
+        began_s = time.monotonic()
+        desk.wait()
+        late_s = time.monotonic() - began_s
+        brake.kill()
+    child.resume()
+    assert late_s < 1.5 and [line["sha256"] for line in desk.end()] == [EXPECTED] * 21
+
+
 def test_a_folder_of_any_name(tmp_path: Path, hasher: Hasher) -> None:
     folder = tmp_path / os.fsdecode(b"\xff")
     folder.mkdir()
-    assert FromMemory(hasher, folder).end(segment_in(folder), len(WHOLE)) == EXPECTED
+    assert FromMemory(hasher, folder).end(segment_in(folder), len(WHOLE), 0) == EXPECTED
     assert hasher._ask(os.fsencode(folder / hls.part_name(0, 0))).startswith(b"1 "), "the child finds it too"
