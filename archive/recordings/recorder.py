@@ -7,6 +7,7 @@ record as a gap.
 import asyncio
 import contextlib
 import ctypes
+import errno
 import hashlib
 import os
 import queue
@@ -19,7 +20,6 @@ import structlog
 
 from archive.recordings.ledger import Fact, Ledger, make_fact
 from archive.recordings.segment_digests import AsWritten, FromMemory, Hasher, SegmentDigest
-from archive.recordings.verify import hash_file
 from core.media import hls
 from core.media.files import append_whole, write_all
 from core.media.packet import Track
@@ -282,7 +282,7 @@ class RenditionRecorder:
             return
         try:
             if self._file is None or self._open_msn != msn:
-                self._file = os.open(self._partial(msn), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o644)
+                self._file = os.open(self._partial(msn), os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o644)
                 self._open_msn, self._open_bytes = msn, 0
                 self._digest.begin()
             write_all(self._file, data)
@@ -314,19 +314,30 @@ class RenditionRecorder:
 
     def _keep(self, segment: Segment, since_s: float) -> bool:
         """The file is on record before the index names it: what viewers find later is known."""
-        self._close()
         name, partial = hls.segment_name(segment.msn), self._partial(segment.msn)
         late_s, how = time.monotonic() - since_s, dict[str, bool]()
         sha256 = self._digest.end(segment, self._open_bytes, late_s)
         try:
             if sha256 is None:  # the memory folder has no room, or forgot it while this disk was slow
-                sha256, how = hash_file(Path(partial)), {"read_back": True}
+                sha256, how = self._read_back(), {"read_back": True}
+            self._close()
             os.rename(partial, f"{self._path}/{name}")
         except OSError as error:
+            self._close()
             self._recording.report(error, self._name)
             return False
         self._tell_file(name, self._open_bytes, sha256, **place_of(segment), **how)
         return True
+
+    def _read_back(self) -> str:
+        """The SHA-256 of the open file. Needs no other descriptor, of which there may be none. Raises OSError."""
+        assert self._file is not None
+        os.lseek(self._file, 0, os.SEEK_SET)
+        with open(self._file, "rb", buffering=0, closefd=False) as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+            if file.tell() != self._open_bytes:
+                raise OSError(errno.EIO, "not what was written")
+        return sha256
 
     def _lose(self, segment: Segment) -> None:
         end_ms = segment.start_ms + segment.duration_s * 1000
@@ -417,9 +428,9 @@ class RenditionRecorder:
             self._tell_file(hls.PLAYLIST_NAME, self._index_bytes, self._index_digest.hexdigest())
 
     def _close(self) -> None:
-        if self._file is not None:
-            os.close(self._file)
-            self._file = None
+        file, self._file = self._file, None
+        if file is not None:
+            os.close(file)
 
     def _partial(self, msn: int) -> str:
         return f"{self._path}/{hls.segment_name(msn)}.partial"

@@ -4,6 +4,7 @@ is not in memory any more."""
 import hashlib
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -188,6 +189,37 @@ def test_the_ledger_says_what_was_given_to_viewers(tmp_path: Path, hasher: Hashe
     (told,) = desk.end()
     assert (told["sha256"], told["size"], told.get("read_back", False)) == (EXPECTED, len(WHOLE), forgotten)
     assert (desk.recording.folder / told["name"]).read_bytes() == WHOLE and not desk.lost
+
+
+def test_a_segment_is_kept_where_there_is_no_descriptor_left(tmp_path: Path, hasher: Hasher) -> None:
+    """Neither for a hasher nor for parts in memory: what is open is read."""
+    desk = Desk(tmp_path, hasher)
+    segment = desk.write()
+    desk.wait()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+    try:
+        desk.one.on_complete(segment)
+        desk.wait()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    desk.one.on_complete(desk.write(1))
+    told = desk.end()
+    assert [(line["fact"], line["sha256"], "read_back" in line) for line in told] == [
+        ("file", EXPECTED, True),
+        ("file", EXPECTED, False),
+    ]
+    assert (desk.recording.folder / "source/0.m4s").read_bytes() == WHOLE and not desk.lost
+
+
+def test_a_disk_that_gives_back_less_is_not_taken_at_its_word(tmp_path: Path, hasher: Hasher) -> None:
+    desk = Desk(tmp_path, hasher)
+    segment = desk.write()
+    desk.wait()
+    (desk.memory / hls.part_name(0, 0)).unlink()
+    os.truncate(desk.recording.folder / "source/0.m4s.partial", 100)
+    desk.one.on_complete(segment)
+    assert [line["fact"] for line in desk.end()] == ["absent"] and desk.lost == [segment]
 
 
 def test_a_slow_one_does_not_hold_the_recorder_up(tmp_path: Path, hasher: Hasher) -> None:
