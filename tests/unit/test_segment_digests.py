@@ -22,8 +22,9 @@ from archive.recordings import segment_digests
 from archive.recordings.recorder import MAX_QUEUED_BYTES, Recorder, Recording, RenditionRecorder
 from archive.recordings.segment_digests import FromMemory, Hasher
 from core.media import hls
-from core.media.packet import VideoTrack
-from core.media.window import Cadence, Part, Segment
+from core.media.packet import Kind, VideoTrack
+from core.media.window import Cadence, LiveWindow, Part, Segment
+from player.files import RenditionFiles
 
 PARTS = [os.urandom(size) for size in (1, 70_000, 1 << 20, (1 << 20) + 1)]
 WHOLE = b"".join(PARTS)
@@ -189,6 +190,22 @@ def test_the_ledger_says_what_was_given_to_viewers(tmp_path: Path, hasher: Hashe
     (told,) = desk.end()
     assert (told["sha256"], told["size"], told.get("read_back", False)) == (EXPECTED, len(WHOLE), forgotten)
     assert (desk.recording.folder / told["name"]).read_bytes() == WHOLE and not desk.lost
+
+
+def test_a_killed_process_part_is_not_taken_for_one_that_memory_refused(tmp_path: Path, hasher: Hasher) -> None:
+    """A disk was full at the restart, so its number is given anew; silence makes parts of the same size."""
+    desk = Desk(tmp_path, hasher)
+    files = RenditionFiles(desk.memory, LiveWindow("source", Kind.VIDEO, Cadence(), 0), {})
+    segment = segment_in(desk.memory)
+    (desk.memory / hls.part_name(0, 2)).write_bytes(bytes(len(PARTS[2])))
+    (desk.memory / (hls.part_name(0, 2) + ".new")).mkdir()  # so that root is refused too
+    for part, data in zip(segment.parts, [*PARTS, b""], strict=True):
+        files.on_part(segment, part, data)
+        desk.one.on_part(segment, part, data)
+    desk.one.on_complete(segment)
+    (told,) = desk.end()
+    assert (told["sha256"], told["read_back"]) == (EXPECTED, True)
+    assert not (desk.memory / hls.part_name(0, 2)).exists(), "viewers would get it"
 
 
 def test_a_segment_is_kept_where_there_is_no_descriptor_left(tmp_path: Path, hasher: Hasher) -> None:
