@@ -221,6 +221,7 @@ def _format(parent: Element, found: Format) -> None:
 def _events(folder: Path, about: About) -> Iterator[Fact]:
     """The recording's own life in its ledger, its signatures, and what was done with it since, in that order."""
     first: Fact = {}
+    late = set[str]()
     for fact in read_facts(folder):
         match fact["fact"]:
             case "started":
@@ -236,7 +237,10 @@ def _events(folder: Path, about: About) -> Iterator[Fact]:
                 end = f"{fact['duration_ms']} ms from channel {about.channel}, until {fact['at']}; {reason}"
                 yield {"fact": "capture", "at": at, "detail": end}
                 each = "SHA-256 of every file as it was written"
+                each += f"; {len(late)} of them as the disk gave them back" if late else ""
                 yield {"fact": "message digest calculation", "at": fact["at"], "detail": each}
+            case "file" if fact.get("read_back") or fact.get("recovered"):
+                late.add(str(fact["name"]))
     for line in read_facts(folder, SIGNATURES_NAME):
         if "timestamp" in line:
             detail = f"time stamp (RFC 3161) of the signature {line.get('of')}"

@@ -312,9 +312,9 @@ class Wait(NamedTuple):
 
 
 class Report(NamedTuple):
-    """What a check found. `signed_at` and `key` are the last good signature's; `recovered` files were hashed late.
-    `disposed`: the custody log's line of the order by which the media were destroyed. `waited`: see `waited_for`; no
-    time of it is among `gaps`."""
+    """What a check found. `signed_at` and `key` are the last good signature's; `recovered` files were hashed late, and
+    `read_back` ones a moment late. `disposed`: the custody log's line of the order by which the media were destroyed.
+    `waited`: see `waited_for`; no time of it is among `gaps`."""
 
     recording: str
     findings: list[Finding]
@@ -332,6 +332,7 @@ class Report(NamedTuple):
     head: str
     disposed: Line | None = None
     waited: Wait | None = None
+    read_back: int = 0
 
     @property
     def is_whole(self) -> bool:
@@ -455,6 +456,7 @@ def verify(
         head=ledger.head,
         disposed=disposal_of(custody),
         waited=waited_for(ledger.lines),
+        read_back=sum(bool(line.get("read_back")) for line in files.values()),
     )
 
 
@@ -879,6 +881,8 @@ def summary(report: Report, language: str, are_stamps_checked: bool = False) -> 
             )
         if report.recovered:
             yield f"{report.recovered} files were hashed when a killed process came back, not when they were written."
+        if report.read_back:
+            yield f"{report.read_back} files were hashed from the disk just after they were written, not before."
         if report.disposed is not None:
             yield from _destroyed(report, english)
         elif report.is_whole and report.media_checked:
@@ -901,6 +905,8 @@ def summary(report: Report, language: str, are_stamps_checked: bool = False) -> 
         )
     if report.recovered:
         yield f"Faili {report.recovered} zilipigwa muhuri programu iliporudi baada ya kukatika, si zilipoandikwa."
+    if report.read_back:
+        yield f"Faili {report.read_back} zilipigwa muhuri kutoka diski mara tu baada ya kuandikwa, si kabla."
     if report.disposed is not None:
         yield from _destroyed(report, english)
     elif report.is_whole and report.media_checked:

@@ -11,8 +11,9 @@ from lxml import etree
 from archive.recordings.about import from_files
 from archive.recordings.ledger import CUSTODY_NAME, LEDGER_NAME, Ledger, hash_of, line_of, make_fact
 from archive.recordings.premis import EVENT_TYPES, PREMIS, write_premis
-from archive.recordings.verify import listed_files, read_chain
+from archive.recordings.verify import Line, listed_files, read_chain
 from tests.unit.recording_kit import ID, ORIGIN_MS, make_recording
+from tests.unit.test_verify import chained_anew
 
 SCHEMA = etree.XMLSchema(etree.parse("tests/vectors/premis/premis-v3-0.xsd"))
 NAMES = {"p": PREMIS}
@@ -58,6 +59,20 @@ def test_premis_is_valid_and_says_what_the_ledger_says(tmp_path: Path) -> None:
     }  # fmt: skip
     ids = set(texts(found, ".//p:objectIdentifierValue"))
     assert ids.issuperset(texts(found, ".//p:relatedObjectIdentifierValue")) and ID in ids
+
+
+def test_what_the_disk_gave_back_is_not_told_as_written(tmp_path: Path) -> None:
+    folder = make_recording(tmp_path)
+    found = premis(folder, tmp_path / "premis.xml")
+    assert "SHA-256 of every file as it was written" in texts(found, ".//p:eventDetail")
+
+    def change(facts: list[Line]) -> None:
+        for fact, how in zip([one for one in facts if one["fact"] == "file"], ("read_back", "recovered"), strict=False):
+            fact[how] = True
+
+    chained_anew(folder, change)
+    told = texts(premis(folder, tmp_path / "premis.xml"), ".//p:eventDetail")
+    assert "SHA-256 of every file as it was written; 2 of them as the disk gave them back" in told
 
 
 @pytest.mark.parametrize(

@@ -380,6 +380,22 @@ def test_the_database_remembers_what_was_cut_off(copy: Path) -> None:
     assert told == [("database_more", verify.LEDGER_NAME), ("database_other", verify.CUSTODY_NAME)]
 
 
+def test_a_file_that_was_read_back_is_whole_and_told(copy: Path) -> None:
+    def change(facts: list[verify.Line]) -> None:
+        for fact in facts:
+            if fact.get("name") in ("source/1.m4s", "source/2.m4s"):
+                fact["read_back"] = True
+
+    (copy / verify.SIGNATURES_NAME).unlink()
+    chained_anew(copy, change)
+    sign(copy, RECORDING, heads(copy), KEY, NOW)
+    assert kinds(copy) == set()
+    report = verify.verify(copy)
+    english, swahili = "\n".join(verify.summary(report, "en")), "\n".join(verify.summary(report, "sw"))
+    assert "2 files were hashed from the disk" in english and "WHOLE AND UNALTERED" in english
+    assert "Faili 2 zilipigwa muhuri kutoka diski" in swahili and report.recovered == 0
+
+
 def test_a_stamp_that_nobody_made_is_no_proof(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The script counts it, and says that it did not read it; the program reads it."""
     assert main(["recording", "verify", str(copy), "--lang", "en"]) == 0
