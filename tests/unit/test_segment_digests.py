@@ -255,7 +255,7 @@ def test_a_slow_one_does_not_hold_the_recorder_up(tmp_path: Path, hasher: Hasher
         late_s = time.monotonic() - began_s
         brake.kill()
     child.resume()
-    assert late_s < 1.5 and [line["sha256"] for line in desk.end()] == [EXPECTED] * 21
+    assert late_s < 3.5 and [line["sha256"] for line in desk.end()] == [EXPECTED] * 21
 
 
 def test_a_folder_of_any_name(tmp_path: Path, hasher: Hasher) -> None:
