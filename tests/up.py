@@ -63,9 +63,9 @@ class Up:
         told = json.loads(command(self.data, "channel", "add", slug, *names, "--json", *more).stdout)
         return Keys(told["primary_key"], told["backup_key"])
 
-    def person_add(self, email: str, password: str, *more: str) -> None:
+    def person_add(self, email: str, password: str, *more: str, name: str = "Asha Juma") -> None:
         """By default an admin of the platform."""
-        words = ["user", "add", email, "--name", "Asha Juma", "--password-stdin", *more]
+        words = ["user", "add", email, "--name", name, "--password-stdin", *more]
         told = tell(password, self.data, *words)
         assert told.returncode == 0, told.stderr
 

@@ -43,7 +43,7 @@ def recording(mbashara_up: Up) -> str:
 def people(mbashara_up: Up, recording: str) -> None:
     """Two accounts of its institution."""
     for email in PEOPLE:
-        mbashara_up.person_add(email, PASSWORD, "--role", "admin", "--institution", "zuio")
+        mbashara_up.person_add(email, PASSWORD, "--role", "admin", "--institution", "zuio", name=email)
 
 
 def _give(folder: Path) -> None:
