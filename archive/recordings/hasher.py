@@ -24,7 +24,7 @@ class Digest(NamedTuple):
     sha256: str
 
 
-def digest(paths: Sequence[str], space: memoryview | None = None) -> Digest:
+def digest(paths: Sequence[str | bytes], space: memoryview | None = None) -> Digest:
     """Of these files, one after the other. Raises OSError."""
     space = memoryview(bytearray(_SPACE_BYTES)) if space is None else space
     size, sha256 = 0, hashlib.sha256()
@@ -44,7 +44,7 @@ def serve(door: socket.socket) -> None:
     space = memoryview(bytearray(_SPACE_BYTES))
     while question := door.recv(MAX_QUESTION_BYTES):
         try:
-            found = digest(question.decode().split("\0"), space)
+            found = digest(question.split(b"\0"), space)
         except OSError:
             found = Digest(0, "")
         door.send(f"{found.size} {found.sha256}".encode())

@@ -26,6 +26,7 @@ PATIENCE_S = 2.0
 """A hasher that is slower stands still: it is ended."""
 REST_S = 10.0
 """Until another is started."""
+DIES_IN_S = 0.5
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -80,7 +81,7 @@ class Hasher:
 
     def digest(self, paths: Sequence[str]) -> Digest:
         """Of these files, one after the other. Raises OSError where one is not there."""
-        question = "\0".join(paths).encode()
+        question = b"\0".join(map(os.fsencode, paths))
         if not 0 < len(question) <= MAX_QUESTION_BYTES or time.monotonic() < self._rests_until_s:
             return hasher.digest(paths)
         try:
@@ -95,12 +96,15 @@ class Hasher:
         return Digest(int(size), sha256.decode())
 
     def stop(self) -> None:
+        """One that can't die yet (a debugger holds it) is not waited for: there is no other until it has."""
         if self._door is not None:
             self._door.close()
+        self._door = None
         if self._child is not None:
             self._child.kill()
-            self._child.wait()
-        self._door = self._child = None
+            with suppress(subprocess.TimeoutExpired):
+                self._child.wait(DIES_IN_S)
+                self._child = None
 
     def _ask(self, question: bytes) -> bytes:
         door = self._door or self._start()
@@ -111,6 +115,8 @@ class Hasher:
         return answer
 
     def _start(self) -> socket.socket:
+        if self._child is not None:
+            raise ChildProcessError("the one before has not died yet")
         self._door, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._door.settimeout(PATIENCE_S)
         environment = {name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ}
