@@ -17,6 +17,7 @@ import structlog
 
 from archive.recordings.recorder import Recorder, Recording
 from archive.recordings.recover import RestoredRecording
+from archive.recordings.verify import NO_PICTURE, NO_SOUND
 from core.media.hub import OnAir
 from core.media.packet import Kind, Packet, Track
 from core.media.stream import Item, LiveStream
@@ -395,6 +396,7 @@ class Broadcast:
         is_frozen, self._looked_ms = now_ms - self._looked_ms > FROZEN_MS, now_ms
         if leader is None or self.ended:
             return False
+        self._tell_holes()
         if self._gap_from_ms is None and self._is_stalled(now_ms):
             self._begin_gap("stalled")
         self._may_have_come |= is_frozen
@@ -441,6 +443,8 @@ class Broadcast:
 
     def _begin_gap(self, cause: str) -> None:
         if self._gap_from_ms is None and self._leader is not None:
+            self._leader.packager.flush()  # the last picture lasts as long as the others
+            self._tell_holes()
             self._gap_from_ms, self._gap_cause = self._leader.packager.end_ms, cause
             self._may_have_come = False
             assert self._recording is not None
@@ -453,11 +457,23 @@ class Broadcast:
         if self._gap_from_ms is None:
             return
         from_ms, self._gap_from_ms = self._gap_from_ms, None
-        assert self._recording is not None
+        assert self._recording is not None and self._leader is not None
+        self._leader.packager.holes.clear()  # the gap tells of them
         if at_ms > from_ms:
             told = {"from_ms": round(from_ms), "to_ms": round(at_ms), "cause": self._gap_cause, "is_back": is_back}
             is_wait = not is_back and not self._may_have_come and self._gap_cause == "feed lost"
             self._recording.fact("gap", **told, **({"waited": True} if is_wait else {}))
+
+    def _tell_holes(self) -> None:
+        """Stretches that a feed left out while it went on. Each has its gap on record, however short."""
+        if self._leader is None or self._recording is None or not self._leader.packager.holes:
+            return
+        holes, cause = self._leader.packager.holes, NO_PICTURE if self._leads(Kind.VIDEO) else NO_SOUND
+        while holes:
+            from_ms, to_ms = (round(at_ms) for at_ms in holes.popleft())
+            if to_ms > from_ms:
+                told = {"from_ms": from_ms, "to_ms": to_ms, "cause": cause}
+                self._recording.fact("gap", rendition=self._leader.name, **told)
 
     def _fill_followers(self) -> None:
         """A rendition that has nothing says so, once it is certain that nothing comes: a rung lags behind by nature."""
@@ -519,6 +535,7 @@ class Broadcast:
         if self._recording is None or self._leader is None:
             return
         leader = self._leader
+        self._tell_holes()
         self._end_gap(leader.packager.end_ms, is_back=False)
         leader.packager.end()
         for rendition in self._others():
@@ -536,6 +553,7 @@ class Broadcast:
         """Cuts what is pending into parts."""
         for rendition in self.renditions.values():
             rendition.packager.flush()
+        self._tell_holes()
 
     def _restore(self, restored: RestoredRecording) -> None:
         """Goes on where a killed process was: same numbers, same windows, a discontinuity before the next media."""

@@ -20,6 +20,8 @@ CAUSES = {
     "disk full": N_("the disk did not take it"),
     "file missing": N_("its file is no longer where it was"),
     "elsewhere": N_("not in this rendition; another one has it"),
+    "no picture": N_("the feed brought no picture"),
+    "no sound": N_("the feed brought no sound"),
     "no picture in the file": N_("the file has no picture there"),
     "sound only": N_("there is sound, but no picture"),
     "untold": N_("no cause is on record"),

@@ -12,6 +12,8 @@ What it relies on, so that anyone can write it anew:
 * A line with `"fact":"file"` names a file of the recording, its size and its SHA-256. The last such line of a name
   counts, unless it is not signed and an earlier one is; one with `recovered` was hashed when a killed process came
   back, not when the file was written.
+* A file with `from_ms` and `to_ms` lies there on the broadcast's timeline, which begins at `origin_ms` of Unix time.
+  Its `gaps` are the stretches of that in which it holds nothing; without them it is media from end to end.
 * A line with `"fact":"gap"` names a time without media; without `rendition`, of all of them. One with `"waited":true`
   tells of an encoder that was lost and never came back: `waited_for` says from when on nothing was on the air any more,
   so that it can't be missing. Without that word it is missing: a feed came that could not be shown or was turned away,
@@ -242,6 +244,8 @@ APART = "custody_apart"
 
 NO_MEDIA = "no media"
 """The cause of a stretch that a rendition lacks since nothing came that it could have had."""
+NO_PICTURE, NO_SOUND = "no picture", "no sound"
+"""A feed that went on left it out: the first where it has a picture at all."""
 PICTURE_MS = 40
 """How long a picture lasts at 25 a second: so much longer the sound may go on."""
 
@@ -389,8 +393,26 @@ def _check_line(name: str, line: Line) -> None:
             raise TypeError("file")
         if any(len(part) > MOST_NAME for part in line["name"].encode().split(b"/")):
             raise ValueError("name")
+    if name == LEDGER_NAME and line.get("gaps") is not None:
+        _check_gaps(line)
     if "signature" in line and name == SIGNATURES_NAME and any(line[key] is None for key in NEEDED):
         raise TypeError("signature")
+
+
+def _check_gaps(line: Line) -> None:
+    ends = [line["from_ms"], *(at for since, until in line["gaps"] for at in (since, until)), line["to_ms"]]
+    if any(type(at) is not int for at in ends) or ends != sorted(ends):
+        raise ValueError("gaps")
+
+
+def held_in(line: Line) -> list[tuple[int, int]]:
+    """The stretches of a segment's line in which there was media: all of it but its `gaps`."""
+    found, begin = list[tuple[int, int]](), line["from_ms"]
+    for since, until in [*(line.get("gaps") or ()), (line["to_ms"], line["to_ms"])]:
+        if since > begin:
+            found.append((begin, since))
+        begin = max(begin, until)
+    return found
 
 
 def signed_text(recording: str, line: Line) -> bytes:
@@ -525,9 +547,12 @@ def waited_for(lines: Iterable[Line]) -> Wait | None:
             ended_ms = _whole(line.get("duration_ms"), MOST)
         elif fact == "rendition":
             kinds[name] = str(line.get("kind"))
+        elif from_ms is None:
+            continue
         elif fact in ("file", "gap") or (fact == "absent" and line.get("cause") != NO_MEDIA):
-            came_ms = max(came_ms, to_ms)
-            ends[name] = max(ends.get(name, 0), to_ms if fact == "file" else 0)
+            held = held_in({**line, "from_ms": from_ms, "to_ms": to_ms})
+            came_ms = max([came_ms, *(until for _, until in held)])
+            ends[name] = max([ends.get(name, 0), *(until for _, until in held if fact == "file")])
     if gap is None or max(came_ms, gap[0]) >= gap[1] or ended_ms > gap[1] + PICTURE_MS:
         return None
     pictures = [end for name, end in ends.items() if kinds.get(name) == "video"]
