@@ -17,7 +17,7 @@ import structlog
 
 from archive.recordings.recorder import Recorder, Recording
 from archive.recordings.recover import RestoredRecording
-from archive.recordings.verify import NO_PICTURE, NO_SOUND
+from archive.recordings.verify import FEED_LOST, NO_PICTURE, NO_SOUND
 from core.media.hub import OnAir
 from core.media.packet import Kind, Packet, Track
 from core.media.stream import Item, LiveStream
@@ -131,7 +131,7 @@ class Broadcast:
         is_shown = self._let_go()
         self._stop_transcoder()
         if self._leader is not None:
-            self._begin_gap("feed lost")
+            self._begin_gap(FEED_LOST)
         if is_refused or not is_shown:
             self.note_feed()
 
@@ -450,7 +450,7 @@ class Broadcast:
             assert self._recording is not None
             self._recording.fact("lost", at_ms=round(self._gap_from_ms), cause=cause)
             log.warning("no media", channel=self.channel, broadcast=self.identity, cause=cause)
-        elif cause == "feed lost" and self._gap_cause == "stalled":
+        elif cause == FEED_LOST and self._gap_cause == "stalled":
             self._gap_cause = cause
 
     def _end_gap(self, at_ms: float, is_back: bool = True) -> None:
@@ -461,7 +461,7 @@ class Broadcast:
         self._leader.packager.holes.clear()  # the gap tells of them
         if at_ms > from_ms:
             told = {"from_ms": round(from_ms), "to_ms": round(at_ms), "cause": self._gap_cause, "is_back": is_back}
-            is_wait = not is_back and not self._may_have_come and self._gap_cause == "feed lost"
+            is_wait = not is_back and not self._may_have_come and self._gap_cause == FEED_LOST
             self._recording.fact("gap", **told, **({"waited": True} if is_wait else {}))
 
     def _tell_holes(self) -> None:

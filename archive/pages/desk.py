@@ -14,8 +14,8 @@ from starlette.routing import BaseRoute
 
 from archive.pages import Archive, noted
 from archive.pages.genuine import MAX_GAPS, Found, cause_in, find
-from archive.pages.missing import missing, waited_ms
 from archive.recordings import about, alarms, checks, closures, copies, overview, rows, signing_keys
+from archive.recordings.missing import missing, waited_ms
 from archive.recordings.overview import Filter, Shown
 from archive.recordings.premis import write_premis
 from archive.recordings.statement_text import STATES

@@ -22,9 +22,9 @@ from starlette.routing import BaseRoute, Route
 
 from archive.pages import Archive, checking
 from archive.pages.checking import Answer, Kind
-from archive.pages.missing import missing, waited_ms
 from archive.pages.upload import KEPT_BYTES, MAX_BYTES, Receiver, Sent
 from archive.recordings import closures, genuine, rows, signing_keys, verify
+from archive.recordings.missing import missing, waited_ms
 from archive.recordings.statement_text import CAUSES
 from archive.recordings.verify import APART, LEDGER_NAME, SIGNATURES_NAME
 from archive.words import translate

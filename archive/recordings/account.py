@@ -100,7 +100,8 @@ def account(facts: Iterable[Fact], is_there: Callable[[Fact], bool] = lambda fac
             case "file":
                 files[str(fact["name"])] = fact
             case "absent":
-                _place(told.setdefault(str(fact["rendition"]), _Told()), fact, "absent", str(fact.get("cause", UNTOLD)))
+                one = told.setdefault(str(fact["rendition"]), _Told())
+                _place(one, one.absent, fact, str(fact.get("cause", UNTOLD)))
             case "gap" if "rendition" in fact:
                 one = told.setdefault(str(fact["rendition"]), _Told())
                 is_left_out = fact.get("cause") in (NO_PICTURE, NO_SOUND)
@@ -121,14 +122,17 @@ def _place_file(told: dict[str, _Told], fact: Fact, is_there: Callable[[Fact], b
     if fact.get("from_ms") is None or fact.get("rendition") is None:
         return
     one = told.setdefault(str(fact["rendition"]), _Told())
-    _place(one, fact, *(("held", "") if is_there(fact) else ("missing", MISSING)))
+    if is_there(fact):
+        _place(one, one.held, fact, "")
+    else:
+        _place(one, one.missing, fact, MISSING)
 
 
-def _place(one: _Told, fact: Fact, of: str, cause: str) -> None:
+def _place(one: _Told, among: list[Stretch], fact: Fact, cause: str) -> None:
     """What a segment's line is about, and beside that what of it holds nothing."""
     begin, end = round(fact["from_ms"]), round(fact["to_ms"])
-    getattr(one, of).extend(Stretch(*span, cause) for span in held_in({**fact, "from_ms": begin, "to_ms": end}))
-    one.silent.extend(Stretch(*span, NO_MEDIA) for span in fact.get("gaps") or ())
+    among += [Stretch(*span, cause) for span in held_in({**fact, "from_ms": begin, "to_ms": end})]
+    one.silent.extend(Stretch(since, until, NO_MEDIA) for since, until in fact.get("gaps") or ())
 
 
 def _stretch(fact: Fact) -> Stretch:

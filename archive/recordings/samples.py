@@ -126,7 +126,8 @@ def read_recorded(folder: Path) -> Recorded:
                 absences.append(Absence(fact["from_ms"], fact["to_ms"], fact["cause"], fact.get("rendition")))
             case "file":
                 hashes[fact["name"]] = fact["sha256"]
-                silent += [Absence(*span, NO_MEDIA, fact.get("rendition")) for span in fact.get("gaps") or ()]
+                of = fact.get("rendition")
+                silent += [Absence(since, until, NO_MEDIA, of) for since, until in fact.get("gaps") or ()]
     if started is None:
         raise UnknownRecording(folder.name)
     origin_ms = int(started["origin_ms"])

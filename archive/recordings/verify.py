@@ -242,6 +242,7 @@ NOTES = frozenset({"torn", "unsigned_tail", "no_end"})
 APART = "custody_apart"
 """Of a ledger that was downloaded: the custody log names people, so the site does not hand it out. No fault."""
 
+FEED_LOST = "feed lost"
 NO_MEDIA = "no media"
 """The cause of a stretch that a rendition lacks since nothing came that it could have had."""
 NO_PICTURE, NO_SOUND = "no picture", "no sound"
@@ -537,7 +538,7 @@ def waited_for(lines: Iterable[Line]) -> Wait | None:
         if fact == "lost":
             lost_ms, gap = _whole(line.get("at_ms")), None
         elif fact == "gap" and "rendition" not in line:
-            is_wait = line.get("waited") is True and line.get("is_back") is False and line.get("cause") == "feed lost"
+            is_wait = line.get("waited") is True and line.get("is_back") is False and line.get("cause") == FEED_LOST
             is_wait = is_wait and from_ms is not None and from_ms == lost_ms
             gap = (from_ms, to_ms) if is_wait else None
             lost_ms, came_ms, told_ms = None, max(came_ms, told_ms), to_ms
