@@ -17,7 +17,8 @@ import structlog
 
 from archive.recordings.recorder import Recorder, Recording
 from archive.recordings.recover import RestoredRecording
-from archive.recordings.verify import FEED_LOST, NO_PICTURE, NO_SOUND
+from archive.recordings.verify import FEED_LOST, NO_PICTURE, NO_SOUND, REFUSED
+from core.keys import TurnedAway
 from core.media.hub import OnAir
 from core.media.packet import Kind, Packet, Track
 from core.media.stream import Item, LiveStream
@@ -104,6 +105,7 @@ class Broadcast:
         self._gap_from_ms: float | None = None
         self._gap_cause = ""
         self._may_have_come = False
+        self._turned_away: set[tuple[str, TurnedAway]] = set()
         self._looked_ms = self._unix_ms()
         self._last_packet_ms = self._unix_ms()
         self._breaks: list[float] = []
@@ -125,6 +127,16 @@ class Broadcast:
     def note_feed(self) -> None:
         """In a gap: its encoder did come, though nothing of it is on the air. So the gap is no mere wait."""
         self._may_have_come = True
+
+    def note_refused(self, role: str, why: TurnedAway) -> None:
+        """In a gap: an encoder with a key of the channel came and was turned away, which is told once."""
+        self.note_feed()
+        if self._gap_from_ms is None or self._recording is None or (role, why) in self._turned_away:
+            return
+        self._turned_away.add((role, why))
+        self._recording.fact("refused", at_ms=round(self._unix_ms()) - self.origin_ms, role=role, cause=why)
+        if self._gap_cause == FEED_LOST and why is not TurnedAway.IN_USE:  # such a one comes back by itself
+            self._gap_cause = REFUSED
 
     def detach(self, *, is_refused: bool = False) -> None:
         """No feed: a gap begins, until another comes or the broadcast ends. `is_refused`: it was we who ended it."""
@@ -447,6 +459,7 @@ class Broadcast:
             self._tell_holes()
             self._gap_from_ms, self._gap_cause = self._leader.packager.end_ms, cause
             self._may_have_come = False
+            self._turned_away.clear()
             assert self._recording is not None
             self._recording.fact("lost", at_ms=round(self._gap_from_ms), cause=cause)
             log.warning("no media", channel=self.channel, broadcast=self.identity, cause=cause)

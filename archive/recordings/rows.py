@@ -210,6 +210,11 @@ def _gap(session: Session, recording_id: str, fact: Fact) -> None:
         _tell(session, recording_id, fact, "feed_back" if fact.get("is_back", True) else "gap", **told, **waited)
 
 
+def _refused(session: Session, recording_id: str, fact: Fact) -> None:
+    """An encoder with a key of the channel was turned away while there was no feed."""
+    _tell(session, recording_id, fact, "refused", cause=fact["cause"], role=fact["role"])
+
+
 def _resumed(session: Session, recording_id: str, fact: Fact) -> None:
     """The process that was killed is back. A broadcast that people have ended meanwhile stays ended."""
     recording = session.get_one(Recording, recording_id)
@@ -251,6 +256,7 @@ _APPLY = {
     "rendition": add_rendition,
     "lost": _lost,
     "gap": _gap,
+    "refused": _refused,
     "resumed": _resumed,
     "ended": _ended,
     "file": _file,

@@ -17,7 +17,9 @@ What it relies on, so that anyone can write it anew:
 * A line with `"fact":"gap"` names a time without media; without `rendition`, of all of them. One with `"waited":true`
   tells of an encoder that was lost and never came back: `waited_for` says from when on nothing was on the air any more,
   so that it can't be missing. Without that word it is missing: a feed came that could not be shown or was turned away,
-  the program stood still, or it is of the time when programs did not tell.
+  the program stood still, or it is of the time when programs did not tell. A line with `"fact":"refused"` tells that an
+  encoder was turned away which came with a key of the channel, in use or revoked, and why. Of encoders with other keys
+  nothing is told: anyone may send some.
 * `custody.jsonl`, chained in the same way, has what was done with the recording afterwards.
 * `signatures.jsonl`, chained in the same way, has Ed25519 signatures (RFC 8032) of the institution over `signed_text`:
   the heads of both files as they were, with their sizes in bytes. Each signs the `prev` of its own line too, so the
@@ -242,7 +244,8 @@ NOTES = frozenset({"torn", "unsigned_tail", "no_end"})
 APART = "custody_apart"
 """Of a ledger that was downloaded: the custody log names people, so the site does not hand it out. No fault."""
 
-FEED_LOST = "feed lost"
+FEED_LOST, REFUSED = "feed lost", "refused"
+"""Why there is no feed: it ended; it ended, and an encoder that came meanwhile was turned away."""
 NO_MEDIA = "no media"
 """The cause of a stretch that a rendition lacks since nothing came that it could have had."""
 NO_PICTURE, NO_SOUND = "no picture", "no sound"

@@ -71,7 +71,8 @@ def look(
 ) -> list[Shown]:
     """Every alarm that stands now. `archive`: what it calls for, asked before the session begins: it may want a
     connection of its own, and whoever waits for a second one while he has the first holds up all pages."""
-    held = studio.alarms.look(plans(session, now), feeds, studio.media.troubles(), now, archive)
+    machine, refused = studio.media.troubles(), studio.media.refused()
+    held = studio.alarms.look(plans(session, now), feeds, machine, now, archive, refused)
     seen = acknowledgements(session, now)
     return [Shown(one, _of(one, seen)) for one in held]
 

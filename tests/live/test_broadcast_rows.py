@@ -457,6 +457,11 @@ def test_keys_are_rotated_limited_and_revoked_one_by_one(session: Session, tmp_p
     assert [one.role for one in book.owners.values() if one.channel == "bunge"] == ["primary"]
     with pytest.raises(ChannelError, match=" / "):
         limit_key(session, "bunge", "backup", [])
+    assert book.lookup_former(key) is None
+    rotate_key(session, "bunge", "primary", pepper=PEPPER, now=NOW)
+    book.refresh(session)
+    former = book.lookup_former(key)
+    assert book.lookup(key) is None and former is not None and (former.channel, former.role) == ("bunge", "primary")
 
 
 def test_a_channels_life_is_in_the_book(session: Session, tmp_path: Path) -> None:
