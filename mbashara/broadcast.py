@@ -42,6 +42,9 @@ LATE_SOUND_MS = 60
 QUIET_TICKS = 3
 MAX_BREAKS = 20
 BREAKS_PER_MS = 60_000
+HEARD_MS = 1000
+"""Sound that is no older goes on."""
+STALLED = "stalled"
 FROZEN_MS = 10_000
 """Between two ticks: the process stood still, or the machine, and an encoder had no answer; or the clock was set."""
 
@@ -107,7 +110,7 @@ class Broadcast:
         self._may_have_come = False
         self._turned_away: set[tuple[str, TurnedAway]] = set()
         self._looked_ms = self._unix_ms()
-        self._last_packet_ms = self._unix_ms()
+        self._last_packet_ms = self._last_other_ms = self._unix_ms()
         self._breaks: list[float] = []
         self._followers: tuple[Packager, ...] = ()
         self._ticked_msn = -1
@@ -239,6 +242,8 @@ class Broadcast:
             self._last_packet_ms = now_ms
             for other in self._followers:
                 other.drain()
+        else:
+            self._last_other_ms = now_ms
 
     def _settle(self, intake: Intake, packet: Packet, now_ms: float) -> int | None:
         """Places a packet that is a feed's first, jumps, brings a new configuration or ends a gap. None: it is
@@ -410,7 +415,8 @@ class Broadcast:
             return False
         self._tell_holes()
         if self._gap_from_ms is None and self._is_stalled(now_ms):
-            self._begin_gap("stalled")
+            is_heard = self._leads(Kind.VIDEO) and now_ms - self._last_other_ms < HEARD_MS
+            self._begin_gap(NO_PICTURE if is_heard else STALLED)
         self._may_have_come |= is_frozen
         if self._gap_from_ms is not None:
             leader.packager.fill_gap(self._silent_until_ms(now_ms) - self.origin_ms)
@@ -463,7 +469,7 @@ class Broadcast:
             assert self._recording is not None
             self._recording.fact("lost", at_ms=round(self._gap_from_ms), cause=cause)
             log.warning("no media", channel=self.channel, broadcast=self.identity, cause=cause)
-        elif cause == FEED_LOST and self._gap_cause == "stalled":
+        elif cause == FEED_LOST and self._gap_cause in (STALLED, NO_PICTURE):
             self._gap_cause = cause
 
     def _end_gap(self, at_ms: float, is_back: bool = True) -> None:

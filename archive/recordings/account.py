@@ -158,7 +158,11 @@ def _sum_up(
     leading = "video" if "video" in kinds.values() else "audio"
     leaders = {name: each for name, each in told.items() if kinds[name] == leading}
     best = _hold(leaders, told, everywhere, whole, tail, SOUND_ONLY)
-    each_alone = [(name, _hold({name: told[name]}, told, everywhere, whole, tail, ELSEWHERE)) for name in kinds]
+    of = {"video": everywhere, "audio": [one for one in everywhere if one.cause != NO_PICTURE]}
+    each_alone = [
+        (name, _hold({name: told[name]}, told, of.get(kind, everywhere), whole, tail, ELSEWHERE))
+        for name, kind in kinds.items()
+    ]
     return Account(
         origin_ms, from_ms, to_ms, is_over, Holding("", leading, *best),
         tuple(Holding(name, kinds[name], *held) for name, held in each_alone),

@@ -4,20 +4,37 @@ the wait for an encoder that never came back.
 
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from archive.recordings import verify
-from archive.recordings.rows import MissingSpan
-from archive.recordings.verify import FEED_LOST, PICTURE_MS, Report, Wait
+from archive.recordings.rows import MISSING, MissingSpan
+from archive.recordings.verify import FEED_LOST, PICTURE_MS, Line, Report, Wait
 from core.tables import Gap
 
-Missing = tuple[MissingSpan, str]
-"""With its cause."""
+
+class Missing(NamedTuple):
+    """`rendition`: it alone lacks this, as far as anybody knows; else it may be any or all."""
+
+    span: MissingSpan
+    cause: str
+    rendition: str | None = None
 
 
 def missing(gaps: Iterable[Gap], report: Report | None) -> Sequence[Missing]:
     """As the completeness statement and verify.py have it; all of them where no whole papers say so."""
-    told = ((MissingSpan(gap.started_ms, _until_ms(gap, report)), gap.cause) for gap in gaps)
-    return [one for one in told if one[0].ended_ms > one[0].started_ms]
+    alone = {_name(line): str(line["rendition"]) for line in report.gaps if "rendition" in line} if report else {}
+    told = (
+        Missing(
+            MissingSpan(gap.started_ms, _until_ms(gap, report)), gap.cause,
+            alone.get((gap.started_ms, gap.ended_ms, gap.cause)),
+        )
+        for gap in gaps
+    )  # fmt: skip
+    return [one for one in told if one.span.ended_ms > one.span.started_ms]
+
+
+def _name(line: Line) -> tuple[int, int, str]:
+    return line["from_ms"], line["to_ms"], str(line.get("cause"))
 
 
 def _until_ms(gap: Gap, report: Report | None) -> int:
@@ -43,9 +60,14 @@ def _wait(report: Report | None) -> Wait | None:
 
 
 def papers_of(folder: Path, gaps: Sequence[Gap], keys: Collection[bytes]) -> Report | None:
-    """What the papers prove, where any of these gaps can be a wait: else nobody need read them. Blocks."""
+    """What the papers prove, where there are gaps of which they say more. Blocks while it reads them."""
+    is_asked = any(gap.cause != MISSING for gap in gaps) and (folder / verify.LEDGER_NAME).is_file()
+    return verify.verify(folder, keys, with_media=False) if is_asked else None
+
+
+def may_have_waited(folder: Path, gaps: Sequence[Gap]) -> bool:
+    """Whether the papers are worth reading where waits alone are asked for: of a list, say."""
     last_ms = max((gap.ended_ms for gap in gaps), default=0)
-    is_asked = any(gap.cause == FEED_LOST and gap.ended_ms >= last_ms - PICTURE_MS for gap in gaps)
-    if not is_asked or not (folder / verify.LEDGER_NAME).is_file():
-        return None
-    return verify.verify(folder, keys, with_media=False)
+    path = folder / verify.LEDGER_NAME
+    is_last = any(gap.cause == FEED_LOST and gap.ended_ms >= last_ms - PICTURE_MS for gap in gaps)
+    return is_last and path.is_file() and b'"waited":true' in path.read_bytes()

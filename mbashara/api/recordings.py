@@ -43,11 +43,12 @@ class RecordingShown(BaseModel):
 
 
 class GapShown(BaseModel):
-    """What is missing, in milliseconds from the recording's beginning, and why."""
+    """What is missing, in milliseconds from the beginning, and why. `rendition`: that one alone lacks it."""
 
     from_ms: int
     to_ms: int
     cause: str
+    rendition: str | None
 
 
 class WaitShown(BaseModel):
@@ -140,8 +141,7 @@ def _cursor(recording: Recording) -> str:
 
 
 def _gap(one: Missing) -> GapShown:
-    span, cause = one
-    return GapShown(from_ms=span.started_ms, to_ms=span.ended_ms, cause=cause)
+    return GapShown(from_ms=one.span.started_ms, to_ms=one.span.ended_ms, cause=one.cause, rendition=one.rendition)
 
 
 def _wait(span: MissingSpan | None) -> WaitShown | None:

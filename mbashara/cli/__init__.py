@@ -171,7 +171,7 @@ def recording_list(settings: Settings, arguments: Namespace) -> int:
                 "ended_at": recording.ended_at and recording.ended_at.isoformat(),
                 "duration_ms": recording.duration_ms,
                 "size_bytes": recording.size_bytes,
-                **told_gaps(session, settings.recordings, recording),
+                **told_gaps(session, settings.recordings, recording, of_many=True),
                 "path": f"/recordings/{recording.id}/index.m3u8",
             }
             for recording, _broadcast, channel in rows.list_recordings(session)

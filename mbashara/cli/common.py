@@ -12,7 +12,7 @@ from sqlalchemy import Row
 from sqlalchemy.orm import Session
 
 from archive.recordings import rows, signing_keys
-from archive.recordings.missing import missing, papers_of, waited
+from archive.recordings.missing import may_have_waited, missing, papers_of, waited
 from core import institutions
 from core.audit import Actor
 from core.channels import find_channel
@@ -78,15 +78,18 @@ def find_recording(session: Session, recording_id: str) -> Row[Recording, Broadc
     return found
 
 
-def told_gaps(session: Session, recordings: Path, recording: Recording) -> dict[str, Any]:
-    """What is missing of it, and when an encoder was waited for in vain (null: never). `recordings`: the folder."""
-    gaps = rows.gaps(session, recording.id)
-    report = papers_of(recordings / recording.id, gaps, signing_keys.public_keys(session, recording.institution_id))
+def told_gaps(session: Session, folder: Path, recording: Recording, *, of_many: bool = False) -> dict[str, Any]:
+    """What is missing of it, and when an encoder was waited for in vain (null: never). `folder`: of all recordings.
+    `of_many`: no papers are read but where there may be a wait, so no rendition is named."""
+    gaps, place = rows.gaps(session, recording.id), folder / recording.id
+    report = None
+    if not of_many or may_have_waited(place, gaps):
+        report = papers_of(place, gaps, signing_keys.public_keys(session, recording.institution_id))
     wait = waited(report)
     return {
         "gaps": [
-            {"from_ms": span.started_ms, "to_ms": span.ended_ms, "cause": cause}
-            for span, cause in missing(gaps, report)
+            {"from_ms": one.span.started_ms, "to_ms": one.span.ended_ms, "cause": one.cause, "rendition": one.rendition}
+            for one in missing(gaps, report)
         ],
         "waited": wait and {"from_ms": wait.started_ms, "to_ms": wait.ended_ms},
     }

@@ -89,7 +89,8 @@ def lines(told: dict[str, Any]) -> Iterator[str]:
             yield f"{name:<16} {'-' if value is None else value}"
     yield f"{'renditions':<16} {' '.join(told['renditions'])}"
     for gap in told["gaps"]:
-        yield f"gap              {gap['from_ms']} - {gap['to_ms']} ms: {gap['cause']}"
+        of = f" ({gap['rendition']})" if gap["rendition"] else ""
+        yield f"gap              {gap['from_ms']} - {gap['to_ms']} ms: {gap['cause']}{of}"
     if told["waited"]:
         yield f"waited           {told['waited']['from_ms']} - {told['waited']['to_ms']} ms: {WAITED}"
     for copy in told["copies"]:

@@ -118,6 +118,8 @@ def test_sound_goes_on_while_the_picture_stands_still(tmp_path: Path) -> None:
             assert numbers[0] == numbers[1]
 
     run(scenario())
+    told = list(read_facts(tmp_path / "recordings" / ("0" * 26)))
+    assert {one["cause"] for one in told if one["fact"] in ("lost", "gap")} == {NO_PICTURE}, "the sound was there"
 
 
 def test_what_a_stalled_network_delivers_late_is_kept(tmp_path: Path) -> None:
