@@ -485,7 +485,7 @@ class Broadcast:
 
     def _tell_holes(self) -> None:
         """Stretches that a feed left out while it went on. Each has its gap on record, however short."""
-        if self._leader is None or self._recording is None or not self._leader.packager.holes:
+        if self._leader is None or self._recording is None or self._gap_from_ms is not None:
             return
         holes, cause = self._leader.packager.holes, NO_PICTURE if self._leads(Kind.VIDEO) else NO_SOUND
         while holes:
@@ -545,6 +545,7 @@ class Broadcast:
         if self._leader is not None and not self._let_go():
             self.note_feed()
         self._intake = None
+        self._fill_to_the_end()
         self._stop_transcoder()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=DRAIN_S)
@@ -567,6 +568,12 @@ class Broadcast:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._parameters.recorder.written(), DRAIN_S)
         log.info("broadcast ended", channel=self.channel, broadcast=self.identity, reason=reason)
+
+    def _fill_to_the_end(self) -> None:
+        """A gap was told by whole parts; it ends to the millisecond. A feed's ordinary end has none."""
+        if self._leader is None or self._gap_from_ms is None or self._leader.packager.end_ms <= self._gap_from_ms:
+            return
+        self._leader.packager.resume(self._unix_ms() - self.origin_ms)
 
     def pause(self) -> None:
         """Cuts what is pending into parts."""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from archive.recordings.verify import NO_MEDIA, NO_PICTURE, NO_SOUND, Wait, held_in, waited_for
+from archive.recordings.verify import LEFT_OUT, NO_MEDIA, NO_PICTURE, Wait, held_in, waited_for
 
 Fact = dict[str, Any]
 
@@ -104,7 +104,7 @@ def account(facts: Iterable[Fact], is_there: Callable[[Fact], bool] = lambda fac
                 _place(one, one.absent, fact, str(fact.get("cause", UNTOLD)))
             case "gap" if "rendition" in fact:
                 one = told.setdefault(str(fact["rendition"]), _Told())
-                is_left_out = fact.get("cause") in (NO_PICTURE, NO_SOUND)
+                is_left_out = fact.get("cause") in LEFT_OUT
                 (one.left_out if is_left_out else one.gaps).append(_stretch(fact))
             case "gap":
                 everywhere.append(_stretch(fact))

@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 from archive.imports import rows as imports
 from archive.imports.kept import IMPORTED
 from archive.recordings.ledger import GENESIS, hash_of
-from archive.recordings.verify import NO_PICTURE, NO_SOUND
+from archive.recordings.verify import LEFT_OUT
 from core.broadcasts.acts import close as close_broadcast
 from core.broadcasts.events import add_event
 from core.staff.permissions import Scope
@@ -200,14 +200,13 @@ def _gap(session: Session, recording_id: str, fact: Fact) -> None:
     span = MissingSpan(fact["from_ms"], fact["to_ms"])
     add_gap(session, recording_id, span, fact["cause"])
     told = {"from_ms": span.started_ms, "to_ms": span.ended_ms, "cause": fact["cause"]}
-    if fact["cause"] in (NO_PICTURE, NO_SOUND):
-        if span.ended_ms - span.started_ms >= SHORT_MS:
-            _tell(session, recording_id, fact, "gap", **told)
-    elif "rendition" in fact:
-        _tell(session, recording_id, fact, "not_recorded", rendition=fact["rendition"], **told)
-    else:
+    if "rendition" not in fact:
         waited = {"waited": True} if fact.get("waited") is True else {}
         _tell(session, recording_id, fact, "feed_back" if fact.get("is_back", True) else "gap", **told, **waited)
+    elif fact["cause"] not in LEFT_OUT:
+        _tell(session, recording_id, fact, "not_recorded", rendition=fact["rendition"], **told)
+    elif span.ended_ms - span.started_ms >= SHORT_MS:
+        _tell(session, recording_id, fact, "gap", **told)
 
 
 def _refused(session: Session, recording_id: str, fact: Fact) -> None:

@@ -26,6 +26,7 @@ CAUSES = {
     "elsewhere": N_("not in this rendition; another one has it"),
     "no picture": N_("the feed brought no picture"),
     "no sound": N_("the feed brought no sound"),
+    "no sound in the file": N_("the file has no sound there"),
     "no picture in the file": N_("the file has no picture there"),
     "sound only": N_("there is sound, but no picture"),
     "untold": N_("no cause is on record"),

@@ -250,6 +250,9 @@ NO_MEDIA = "no media"
 """The cause of a stretch that a rendition lacks since nothing came that it could have had."""
 NO_PICTURE, NO_SOUND = "no picture", "no sound"
 """A feed that went on left it out: the first where it has a picture at all."""
+NO_SOUND_IN_FILE = "no sound in the file"
+LEFT_OUT = frozenset({NO_PICTURE, NO_SOUND, NO_SOUND_IN_FILE})
+"""Causes of gaps that lie in or between segments of one rendition."""
 PICTURE_MS = 40
 """How long a picture lasts at 25 a second: so much longer the sound may go on."""
 

@@ -406,23 +406,37 @@ def test_the_log_is_appended_to_only(session: Session, change: str) -> None:
 
 def test_the_log_is_exported_whole(session: Session) -> None:
     broadcast = planned(session, outline=replace(BUDGET, title_sw='=HYPERLINK("x")'))
+    left_out = {"fact": "gap", "at": NOW.isoformat(), "cause": "no picture", "rendition": "source"}
     tell(session, broadcast.id,
         started(broadcast, broadcast.id, NOW),
         {"fact": "lost", "at": NOW.isoformat(), "at_ms": 4000, "cause": "stalled"},
         {"fact": "gap", "at": NOW.isoformat(), "from_ms": 4000, "to_ms": 9000, "cause": "feed lost", "is_back": True},
         {"fact": "gap", "at": NOW.isoformat(), "from_ms": 1, "to_ms": 2, "cause": "disk full", "rendition": "144p"},
+        {**left_out, "from_ms": 10, "to_ms": 710},
+        {**left_out, "from_ms": 800, "to_ms": 1900},
+        {"fact": "refused", "at": NOW.isoformat(), "at_ms": 2000, "role": "backup", "cause": "key revoked"},
     )  # fmt: skip
     events.add_event(session, broadcast.institution_id, broadcast.id, NOW, "edit", "=cmd()")
     session.flush()
     key = broadcast.institution_id, broadcast.id
     told = list(events.all_events(session, *key))
-    assert [one.kind for one in told] == ["schedule", "on_air", "feed_lost", "feed_back", "not_recorded", "edit"]
+    assert [one.kind for one in told] == [
+        "schedule",
+        "on_air",
+        "feed_lost",
+        "feed_back",
+        "not_recorded",
+        "gap",
+        "refused",
+        "edit",
+    ]
+    assert told[6].detail == {"role": "backup", "cause": "key revoked"}
     assert told[2].detail == {"at_ms": 4000, "cause": "stalled"}
     table = list(csv.DictReader(events.csv_lines(told)))
     assert [one["kind"] for one in table] == [one.kind for one in told]
     assert table[-1]["actor"] == "'=cmd()", "no spreadsheet takes it for a formula"
     assert json.loads(table[0]["detail"])["title_sw"] == '=HYPERLINK("x")'
-    assert [one.kind for one in events.list_events(session, *key, limit=2)] == ["not_recorded", "edit"]
+    assert [one.kind for one in events.list_events(session, *key, limit=2)] == ["refused", "edit"]
 
 
 def test_the_log_tells_things_in_the_order_in_which_they_happened(

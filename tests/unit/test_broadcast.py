@@ -279,3 +279,15 @@ def test_sound_that_ends_within_a_segment_is_where_the_wait_begins(tmp_path: Pat
     run(scenario())
     wait = waited_for(list(read_facts(tmp_path / "recordings" / ("0" * 26))))
     assert wait is not None and abs(wait.from_ms - 14_600) <= ONE_SOUND_MS and wait.lost_ms == wait.picture_ms
+    assert abs(wait.to_ms - 23_600) <= 30, "not by whole parts"
+
+
+def test_a_feeds_ordinary_end_is_no_gap(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        with studio(tmp_path) as live:
+            live.play(live.attach(), 5.3, 0)
+            live.broadcast.detach()
+            await live.broadcast.end("test")
+
+    run(scenario())
+    assert not [fact for fact in read_facts(tmp_path / "recordings" / ("0" * 26)) if fact["fact"] == "gap"]
