@@ -130,6 +130,7 @@ class Channels:
         self._over: set[str] = set()
         self._clock_s = clock_s
         self._guesses = GuessLimit()
+        self._stranger_ms: float | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
     # Admission.
@@ -147,6 +148,7 @@ class Channels:
         known = owner or former
         if known is None:
             self._guesses.count(address, self._clock_s())
+            self._stranger_ms = self._parameters.unix_ms()
             log.warning("publisher refused", peer=request.peer, reason="unknown key")
             return Refusal("NetStream.Publish.Denied", UNKNOWN_KEY)
         lives_in = channel_worker(known.channel, self._workers)
@@ -491,9 +493,18 @@ class Channels:
 
     def refused(self) -> list[tuple[Channel, Refused]]:
         """Encoders that were turned away a moment ago; each tries again every few seconds."""
-        since_ms = self._parameters.unix_ms() - REFUSED_TOLD_S * 1000
         told = ((channel, one) for channel in self.channels.values() for one in channel.refused.values())
-        return [(channel, one) for channel, one in told if one.unix_ms > since_ms]
+        return [(channel, one) for channel, one in told if one.unix_ms > self._told_since_ms]
+
+    @property
+    def stranger_ms(self) -> float | None:
+        """When one came with a key that is nobody's, if that was a moment ago: a hint where an encoder is missed."""
+        at_ms = self._stranger_ms
+        return at_ms if at_ms is not None and at_ms > self._told_since_ms else None
+
+    @property
+    def _told_since_ms(self) -> float:
+        return self._parameters.unix_ms() - REFUSED_TOLD_S * 1000
 
     def sample(self) -> None:
         """Once a second: what engineers look at."""

@@ -33,7 +33,7 @@ def answer(channels: Channels, request: Request) -> bytes:
     if request.path == PATH:
         return _json(200, [_feed(channel, feed) for channel, feed in channels.feeds()])
     if request.path == REFUSED_PATH:
-        return _json(200, [_refused(channel, one) for channel, one in channels.refused()])
+        return _json(200, [*(_refused(channel, one) for channel, one in channels.refused()), *_strangers(channels)])
     asked = {name: values[-1] for name, values in parse_qs(request.query).items()}
     if request.path == KEYFRAME_PATH:
         return _keyframe(channels, asked)
@@ -88,7 +88,7 @@ def _feed(channel: Channel, feed: Feed) -> dict[str, Any]:
         "feed": feed.identity,
         "role": feed.role,
         "on_air": channel.on_air is feed,
-        "since": datetime.fromtimestamp(feed.since_ms / 1000, UTC).isoformat(timespec="milliseconds"),
+        "since": _written(feed.since_ms),
         "address": feed.peer,
         "encoder": feed.encoder,
         "tracks": [_track(track) for _, track in sorted(feed.tracks.items())],
@@ -99,8 +99,19 @@ def _feed(channel: Channel, feed: Feed) -> dict[str, Any]:
 
 
 def _refused(channel: Channel, one: Refused) -> dict[str, Any]:
-    at = datetime.fromtimestamp(one.unix_ms / 1000, UTC).isoformat(timespec="milliseconds")
-    return {"channel": channel.slug, "role": one.role, "why": one.why, "address": one.peer, "at": at}
+    return {
+        "channel": channel.slug, "role": one.role, "why": one.why, "address": one.peer, "at": _written(one.unix_ms),
+    }  # fmt: skip
+
+
+def _strangers(channels: Channels) -> list[dict[str, Any]]:
+    """Of no channel; whose it is nobody knows, so where it came from is nobody's to see."""
+    at_ms = channels.stranger_ms
+    return [] if at_ms is None else [{"channel": "", "role": "", "why": "unknown key", "at": _written(at_ms)}]
+
+
+def _written(unix_ms: float) -> str:
+    return datetime.fromtimestamp(unix_ms / 1000, UTC).isoformat(timespec="milliseconds")
 
 
 def _track(track: Track) -> dict[str, Any]:
