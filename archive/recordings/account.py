@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from archive.recordings.verify import LEFT_OUT, NO_MEDIA, NO_PICTURE, Wait, held_in, waited_for
+from archive.recordings.verify import LEFT_OUT, NO_MEDIA, NO_PICTURE, PICTURE_MS, Wait, held_in, waited_for
 
 Fact = dict[str, Any]
 
@@ -158,9 +158,8 @@ def _sum_up(
     leading = "video" if "video" in kinds.values() else "audio"
     leaders = {name: each for name, each in told.items() if kinds[name] == leading}
     best = _hold(leaders, told, everywhere, whole, tail, SOUND_ONLY)
-    of = {"video": everywhere, "audio": [one for one in everywhere if one.cause != NO_PICTURE]}
     each_alone = [
-        (name, _hold({name: told[name]}, told, of.get(kind, everywhere), whole, tail, ELSEWHERE))
+        (name, _hold({name: told[name]}, told, _of_kind(everywhere, kind, leaders, told[name]), whole, tail, ELSEWHERE))
         for name, kind in kinds.items()
     ]
     return Account(
@@ -168,6 +167,19 @@ def _sum_up(
         tuple(Holding(name, kinds[name], *held) for name, held in each_alone),
         len(files), sum(int(fact["size"]) for fact in files.values()), wait.to_ms - wait.from_ms if wait else 0,
     )  # fmt: skip
+
+
+def _of_kind(everywhere: list[Stretch], kind: str, leaders: dict[str, _Told], mine: _Told) -> list[Stretch]:
+    """What was told of all, as far as it concerns sound: not that there was no picture alone. Where a feed ends, its
+    sound is over up to a picture before its last picture is."""
+    if kind != "audio":
+        return everywhere
+    pictures, sounds = {one.to_ms for each in leaders.values() for one in each.held}, {one.to_ms for one in mine.held}
+    return [
+        one._replace(from_ms=min(sounds & set(range(one.from_ms - PICTURE_MS, one.from_ms)), default=one.from_ms))
+        if one.from_ms in pictures else one
+        for one in everywhere if one.cause != NO_PICTURE
+    ]  # fmt: skip
 
 
 def _hold(

@@ -112,6 +112,12 @@ def test_what_a_segment_holds_nothing_of_is_not_held_and_not_lost_with_its_file(
     )
 
 
+def test_sound_that_is_over_a_frame_before_its_picture_ended_with_its_feed() -> None:
+    lost = {"fact": "gap", "from_ms": 1000, "to_ms": 9000, "cause": "feed lost", "is_back": True}
+    found = account([*KINDS, file("source", 0, 1000), file("source-audio", 0, 976), lost, file("source", 9000, 9500)])
+    assert of(found, "source-audio").gaps == (Stretch(976, 9000, "feed lost"), Stretch(9000, 9500, ELSEWHERE))
+
+
 def file(rendition: str, first: int, last: int) -> dict[str, Any]:
     return {
         "fact": "file",
