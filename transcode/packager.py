@@ -18,6 +18,7 @@ from transcode.timeline import Cut, Timeline
 DRIFT_TOLERANCE_MS = 60
 EDGE_MS = 200
 MAX_HELD = 1024
+MAX_HOLES = 100
 
 
 class Packager(ABC):
@@ -28,6 +29,8 @@ class Packager(ABC):
     ) -> None:
         self.leads = leads
         self.dropped = 0
+        self.holes: deque[tuple[float, float]] = deque(maxlen=MAX_HOLES)
+        """Of a leader: where it had nothing though nobody said so (ms); whoever tells of them takes them out."""
         self._timeline, self._cadence, self._sink = timeline, cadence, sink
         self._init = next_init - 1
         self._segment: Segment | None = None
@@ -121,6 +124,7 @@ class Packager(ABC):
         """The leader ends a gap or breaks the timeline: the segment before is completed; the next begins at `at_ms`."""
         self._flush()
         at = self._ticks(at_ms)
+        self._note_hole(at)
         if self._begun and at - self._end > (0 if self._segment is not None else self._hole_ticks()):
             if self._segment is not None and not self._all_gap(self._segment):
                 self._complete()
@@ -273,6 +277,16 @@ class Packager(ABC):
 
     def _hole_ticks(self) -> int:
         return self._ticks(DRIFT_TOLERANCE_MS * 2)
+
+    def _bridge(self, until: int) -> None:
+        """Nothing came until then, though the feed went on."""
+        self._close_part()
+        self._note_hole(until)
+        self._gap_until(until, exactly=True)
+
+    def _note_hole(self, until: int) -> None:
+        if self.leads and self._begun and until > self._end:
+            self.holes.append((self.end_ms, until * 1000 / self._timescale))
 
     def _gap_until(self, until: int, exactly: bool) -> None:
         if self.leads:

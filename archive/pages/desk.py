@@ -13,9 +13,9 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from archive.pages import Archive, noted
-from archive.pages.genuine import MAX_GAPS, Found, cause_in, find
-from archive.pages.missing import missing, waited_ms
+from archive.pages.genuine import Found, find, told_gaps
 from archive.recordings import about, alarms, checks, closures, copies, overview, rows, signing_keys
+from archive.recordings.missing import missing, waited_ms
 from archive.recordings.overview import Filter, Shown
 from archive.recordings.premis import write_premis
 from archive.recordings.statement_text import STATES
@@ -169,7 +169,7 @@ def _recording(archive: Archive, view: View) -> Page:
     lacking = missing(gaps, report)
     names = _names(archive, view, kept)
     more = {
-        "gaps": [(gap, cause_in(view, cause)) for gap, cause in lacking[:MAX_GAPS]],
+        "gaps": told_gaps(view, lacking),
         "gap_count": len(lacking),
         "waited_ms": waited_ms(report),
         "report": report,

@@ -291,6 +291,50 @@ def test_what_an_encoder_may_have_sent_meanwhile_is_missing(
     assert gap["to_ms"] - gap["from_ms"] > 9000
 
 
+FORMER, ANYBODYS = "ufunguo-wa-zamani", "si-ufunguo-wa-mtu"
+
+
+@pytest.mark.parametrize(
+    ("key", "peer", "cause", "refused"),
+    [
+        (FORMER, "10.0.0.1:5001", "refused", ["key revoked"]),
+        (KEYS["primary"], "192.0.2.1:5001", "refused", ["address not allowed"]),
+        (ANYBODYS, "10.0.0.1:5001", None, []),
+    ],
+    ids=["revoked", "other address", "a stranger"],
+)
+def test_an_encoder_that_was_turned_away_was_not_waited_for_and_a_strangers_changes_nothing(
+    tmp_path: Path, key: str, peer: str, cause: str | None, refused: list[str]
+) -> None:
+    async def scenario(one: House) -> None:
+        owner = replace(one.book.owners[hash_key(KEYS["primary"], PEPPER)], addresses=("10.0.0.0/8",))
+        one.book.owners[hash_key(KEYS["primary"], PEPPER)] = owner
+        one.book.former[hash_key(FORMER, PEPPER)] = owner
+        one.plan(LIVE)
+        feed = await one.come()
+        at_ms = one.play(feed, 4)
+        await one.channels.admit(PublishRequest(key, "live", "", peer, "test"))
+        one.play(feed, 2, at_ms)
+        feed.on_end(FeedEnd(False, "test"))
+        for _ in range(12):
+            one.pass_s(5)
+            answer = await one.channels.admit(PublishRequest(key, "live", "", peer, "test"))
+            assert isinstance(answer, Refusal) and answer.code == "NetStream.Publish.Denied"
+        told = json.loads(feeds.answer(one.channels, Request("/feeds/refused")).partition(b"\r\n\r\n")[2])
+        assert [(found["channel"], found["role"], found["why"], found.get("address")) for found in told] == (
+            [("ikulu", "primary", why, peer) for why in refused] or [("", "", "unknown key", None)]
+        )
+        one.plan(replace(LIVE, ends_at_unix_ms=round(START_MS + one.now_ms)))
+        one.pass_s(3)
+        await one.ended()
+
+    run(tmp_path, scenario)
+    facts = [json.loads(line) for line in (tmp_path / f"recordings/{FIRST}/ledger.jsonl").open()]
+    assert [fact["cause"] for fact in facts if fact["fact"] == "refused"] == refused, "once a gap"
+    assert [gap["cause"] for gap in gaps_of(facts)] == ([] if cause is None else [cause])
+    assert bool(account(facts).waited_ms) is (cause is None)
+
+
 def test_the_wait_begins_behind_sound_that_came_without_a_picture(tmp_path: Path) -> None:
     async def scenario(one: House) -> None:
         one.plan(LIVE)
