@@ -39,6 +39,7 @@ WORDS = {
     "recording.dispose_approved": N_("agreed to a disposal"),
     "recording.dispose_refused": N_("refused a disposal"),
     "recording.dispose_asked": N_("asked for a disposal"),
+    "recording.dispose_remains": N_("removed what was left of a destroyed recording"),
     "recording.dispose_stopped": N_("a disposal was stopped"),
     "recording.dispose_withdrawn": N_("withdrew a disposal"),
     "recording.embargo": N_("put an embargo"),
