@@ -2,6 +2,7 @@
 order reaches them until the place is named again (`remains`), so each order tells of them."""
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -62,17 +63,20 @@ def left_there(session: Session, recording_id: str) -> dict[str, Left]:
 
 def of_destroyed(session: Session, visible: Scope) -> dict[str, int]:
     """By forgotten places: of how many recordings that were destroyed by order something lies there."""
+    found = everywhere(session, visible.where(Recording.institution_id), Recording.disposed_at.is_not(None))
+    return Counter(one.location for left in found.values() for one in left)
+
+
+def everywhere(session: Session, *of_recordings: ColumnElement[bool]) -> dict[str, list[Left]]:
+    """By recordings, what `of_recording` says of each."""
     told = and_(PreservationEvent.recording_id == Recording.id, _is_of(RULE), PreservationEvent.line.contains(_MARK))
-    wanted = visible.where(Recording.institution_id), Recording.disposed_at.is_not(None), exists().where(told)
-    ids = session.scalars(select(Recording.id).where(*wanted)).all()
+    ids = session.scalars(select(Recording.id).where(*of_recordings, exists().where(told)).order_by(Recording.id)).all()
     copies = select(RecordingCopy.recording_id, RecordingCopy.location).where(RecordingCopy.recording_id.in_(ids))
     known = {(recording_id, location) for recording_id, location in session.execute(copies)}
-    counted: dict[str, int] = {}
-    for recording_id, lines in _lines(session, ids).items():
-        for location in left_at(lines):
-            if (recording_id, location) not in known:
-                counted[location] = counted.get(location, 0) + 1
-    return counted
+    return {
+        recording_id: [one for location, one in left_at(lines).items() if (recording_id, location) not in known]
+        for recording_id, lines in sorted(_lines(session, ids).items())
+    }
 
 
 def _is_of(*kinds: str) -> ColumnElement[bool]:

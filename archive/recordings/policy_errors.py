@@ -144,6 +144,10 @@ class NoCopies(PolicyError):
     message = N_("There are no copies at {location}.")
 
 
+class NothingLeft(PolicyError):
+    message = N_("No copy is known to lie at {location} since it was forgotten.")
+
+
 class LeavesTooFew(PolicyError):
     message = N_(
         "{count} recordings have fewer than two whole copies without those at {location}, or wait to be destroyed "

@@ -15,13 +15,13 @@ from typing import Any
 from sqlalchemy import delete, exists, or_, select, update
 from sqlalchemy.orm import Session
 
-from archive.recordings import custody, store_holds
+from archive.recordings import custody, forgotten, store_holds
 from archive.recordings.alarms import SAFE_COPIES
 from archive.recordings.custody import to_ms
-from archive.recordings.forgotten import FORGOTTEN, RULE
+from archive.recordings.forgotten import DELETION, FORGOTTEN, RULE
 from archive.recordings.overview import whole_copies
 from archive.recordings.policy import check_reason
-from archive.recordings.policy_errors import LeavesTooFew, NoCopies
+from archive.recordings.policy_errors import LeavesTooFew, NoCopies, NothingLeft
 from archive.recordings.policy_tables import DisposalRequest
 from archive.recordings.tables import RecordingCopy, Resolution
 from core import audit
@@ -71,3 +71,23 @@ def forget(
         subject = f"location:{location}"
         audit.append(session, by, "location.forget", subject, now=now, institution_id=institution_id, after=after)
     return Forgotten(len(ids), too_few)
+
+
+def gone(session: Session, location: str, reason: str, *, by: Actor, now: datetime) -> int:
+    """Puts on record that what lay at a forgotten place is there no more, as a person says; of how many recordings.
+    Raises BadReason, NothingLeft."""
+    now, reason = to_ms(now), check_reason(reason)
+    found = forgotten.everywhere(session)
+    lay = {recording_id: [one for one in left if one.location == location] for recording_id, left in found.items()}
+    counted = Counter[int]()
+    for recording_id, (one, *_) in ((recording_id, left) for recording_id, left in lay.items() if left):
+        told: dict[str, Any] = {"location": location, "files": one.files, "size_bytes": one.size_bytes}
+        event = custody.append(session, recording_id, DELETION, now, agent=by.name, **told, detail=reason)
+        counted[event.institution_id] += 1
+    if not counted:
+        raise NothingLeft(location=location)
+    for institution_id, copies in sorted(counted.items()):
+        after = {"copies": copies, "reason": reason}
+        subject = f"location:{location}"
+        audit.append(session, by, "location.gone", subject, now=now, institution_id=institution_id, after=after)
+    return counted.total()

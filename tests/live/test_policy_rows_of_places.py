@@ -23,7 +23,7 @@ from archive.recordings import (
 )
 from archive.recordings.locations.folder import FolderStore
 from archive.recordings.locations.s3 import S3Store
-from archive.recordings.policy_errors import Disposed, OutOfReach
+from archive.recordings.policy_errors import Disposed, NothingLeft, OutOfReach
 from archive.recordings.policy_tables import StoreHold
 from archive.recordings.tables import RecordingCopy
 from core.audit import Actor
@@ -133,6 +133,11 @@ def test_what_lies_at_a_forgotten_place_is_told_and_removed_once_it_is_back(here
     with here.session() as session:
         assert forgotten.of_recording(session, it) == [], "its papers alone are there"
         assert [one.files for one in forgotten.of_recording(session, other)] == [6]
+        assert retired.gone(session, PLACE, "diski ilisagwa", by=CLI, now=NOW) == 1
+        assert forgotten.of_recording(session, other) == []
+        assert verify.disposal_of(verify.read_chain(here.settings.recordings / other / "custody.jsonl")) is None
+    with pytest.raises(NothingLeft), here.session() as session:
+        retired.gone(session, PLACE, "tena", by=CLI, now=NOW)
     with pytest.raises(Disposed), here.session() as session:
         policy.place_hold(session, here.institution_id, it, "kesi", by=here.asker, now=NOW)
 

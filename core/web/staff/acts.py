@@ -32,6 +32,7 @@ WORDS = {
     "key.limit": N_("limited a stream key to addresses"),
     "location.copy_anew": N_("had copies made anew"),
     "location.forget": N_("had a place of copies forgotten"),
+    "location.gone": N_("said that what lay at a forgotten place is gone"),
     "password.change": N_("changed the own password"),
     "password.set": N_("set a password"),
     "recording.check": N_("checked papers"),
