@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, exists, select
+from sqlalchemy import ColumnElement, Select, and_, exists, select
 from sqlalchemy.orm import Session
 
 from archive.recordings.tables import PreservationEvent, RecordingCopy
@@ -70,7 +70,7 @@ def of_destroyed(session: Session, visible: Scope) -> dict[str, int]:
 def everywhere(session: Session, *of_recordings: ColumnElement[bool]) -> dict[str, list[Left]]:
     """By recordings, what `of_recording` says of each."""
     told = and_(PreservationEvent.recording_id == Recording.id, _is_of(RULE), PreservationEvent.line.contains(_MARK))
-    ids = session.scalars(select(Recording.id).where(*of_recordings, exists().where(told)).order_by(Recording.id)).all()
+    ids = select(Recording.id).where(*of_recordings, exists().where(told))
     copies = select(RecordingCopy.recording_id, RecordingCopy.location).where(RecordingCopy.recording_id.in_(ids))
     known = {(recording_id, location) for recording_id, location in session.execute(copies)}
     return {
@@ -83,7 +83,7 @@ def _is_of(*kinds: str) -> ColumnElement[bool]:
     return PreservationEvent.kind.in_(kinds)
 
 
-def _lines(session: Session, ids: Iterable[str]) -> dict[str, list[dict[str, Any]]]:
+def _lines(session: Session, ids: Iterable[str] | Select[str]) -> dict[str, list[dict[str, Any]]]:
     query = select(PreservationEvent.recording_id, PreservationEvent.line).where(_is_of(RULE, DELETION))
     query = query.where(PreservationEvent.recording_id.in_(ids)).order_by(PreservationEvent.id)
     found: dict[str, list[dict[str, Any]]] = {}

@@ -35,6 +35,7 @@ from tests.up import Up
 
 CLI = Actor(None, "command line (juma)")
 PLACE = "mwanza"
+EVERYTHING = Scope(True, frozenset())
 
 
 @pytest.fixture(scope="module")
@@ -91,10 +92,9 @@ def copy_of(here: Scene, it: str) -> RecordingCopy:
 
 
 def alarms_of(here: Scene) -> list[tuple[str, str, int]]:
-    everything = Scope(True, frozenset())
     with here.session() as session:
-        more = alarms.of_each(alarms.Kind.REMAINS_LEFT, forgotten.of_destroyed(session, everything))
-        facts = overview.troubled(session, everything, NOW, places=list(here.stores))
+        more = alarms.of_each(alarms.Kind.REMAINS_LEFT, forgotten.of_destroyed(session, EVERYTHING))
+        facts = overview.troubled(session, EVERYTHING, NOW, places=list(here.stores))
     found = alarms.decide(facts, NOW, list(here.stores), more)
     return [(str(one.kind), one.location, one.count) for one in found if one.kind.startswith("remains")]
 
@@ -198,6 +198,10 @@ def test_a_hold_is_told_anew_to_a_place_that_was_forgotten_and_the_newest_word_w
     try:
         here.settle()
         first = hold("a")
+        with here.session() as session:
+            late_at = NOW + store_holds.LATE + timedelta(seconds=1)
+            assert store_holds.untold(session, EVERYTHING, NOW) == {}
+            assert store_holds.untold(session, EVERYTHING, late_at) == {PLACE: 1, "arusha": 1}
         late = due()
         back()
         tell(due())
@@ -211,6 +215,8 @@ def test_a_hold_is_told_anew_to_a_place_that_was_forgotten_and_the_newest_word_w
 
         second = hold("b")
         tell(due())
+        with here.session() as session:
+            assert PLACE not in store_holds.untold(session, EVERYTHING, late_at)
         lift(second)
         late = due()
         back()
