@@ -321,15 +321,15 @@ def test_an_encoder_that_was_turned_away_was_not_waited_for_and_a_strangers_chan
             answer = await one.channels.admit(PublishRequest(key, "live", "", peer, "test"))
             assert isinstance(answer, Refusal) and answer.code == "NetStream.Publish.Denied"
         told = json.loads(feeds.answer(one.channels, Request("/feeds/refused")).partition(b"\r\n\r\n")[2])
-        assert [(found["channel"], found["role"], found["why"], found.get("address")) for found in told] == (
-            [("ikulu", "primary", why, peer) for why in refused] or [("", "", "unknown key", None)]
-        )
+        expected: list[tuple[str | None, ...]] = [("ikulu", "primary", why, peer) for why in refused]
+        shown = [(found["channel"], found["role"], found["why"], found.get("address")) for found in told]
+        assert shown == (expected or [("", "", "unknown key", None)])
         one.plan(replace(LIVE, ends_at_unix_ms=round(START_MS + one.now_ms)))
         one.pass_s(3)
         await one.ended()
 
     run(tmp_path, scenario)
-    facts = [json.loads(line) for line in (tmp_path / f"recordings/{FIRST}/ledger.jsonl").open()]
+    facts = ledger_of(tmp_path)
     assert [fact["cause"] for fact in facts if fact["fact"] == "refused"] == refused, "once a gap"
     assert [gap["cause"] for gap in gaps_of(facts)] == ([] if cause is None else [cause])
     assert bool(account(facts).waited_ms) is (cause is None)
