@@ -19,9 +19,11 @@ from sqlalchemy import Engine
 
 from core import cage
 from core.database import migrate
+from core.plain import N_
 from mbashara import fence, media_role
 from mbashara.children import as_account
-from mbashara.data import DataError, account, as_owner, keep_secret, open_lock, prepare, stepped_down, try_lock
+from mbashara.data import account, as_owner, keep_secret, open_lock, prepare, stepped_down, try_lock
+from mbashara.plain import DataError
 from mbashara.settings import Settings
 
 START_TIMEOUT_S = 30
@@ -76,7 +78,7 @@ def _make_cluster(settings: Settings, password: str) -> None:
         with as_owner(account()):
             fresh.rename(place)
     except OSError as error:
-        raise DataError(f"cannot make the database: {error.strerror}: {place}") from error
+        raise DataError(N_("cannot make the database: {why}: {path}"), why=error, path=place) from error
 
 
 def _run(command: list[str], told: str, settings: Settings) -> None:
@@ -92,7 +94,7 @@ def _run(command: list[str], told: str, settings: Settings) -> None:
             cwd="/", preexec_fn=partial(cage.die_with_parent, os.getpid()), **as_account(owner),
         )  # fmt: skip
     if made.returncode:
-        raise DataError(f"cannot make the database: {made.stderr.strip().splitlines()[-1]}")
+        raise DataError(N_("cannot make the database: {why}"), why=made.stderr.strip().splitlines()[-1])
 
 
 def command(settings: Settings) -> list[str]:
@@ -134,7 +136,8 @@ def wait_until_up(settings: Settings, timeout_s: float = START_TIMEOUT_S) -> Non
             return
         except psycopg.OperationalError as error:
             if time.monotonic() > deadline:
-                raise DataError(f"the database does not answer: {str(error).strip().splitlines()[-1]}") from error
+                why = str(error).strip().splitlines()[-1]
+                raise DataError(N_("the database does not answer: {why}"), why=why) from error
             time.sleep(0.1)
 
 

@@ -9,15 +9,18 @@ from pathlib import Path
 from sqlalchemy.orm import Session
 
 from archive.recordings import fetch, rebuild, signing_keys, verify
-from archive.recordings.locations.config import LocationError, read_locations
+from archive.recordings.locations.config import read_locations
 from archive.recordings.locations.errors import StoreError
 from archive.recordings.locations.opening import open_store
 from core import audit
 from core.database import DatabaseAway
 from core.ids import is_id
-from mbashara.cli.common import BY, UserError, add_command, database
-from mbashara.data import DataError, as_caller, prepare, stepped_down
+from core.plain import N_, PlainError
+from mbashara.cli.common import BY, add_command, database
+from mbashara.data import as_caller, prepare, stepped_down
+from mbashara.plain import DataError, UserError
 from mbashara.settings import Settings
+from mbashara.words import in_words, say
 
 
 def add_parser(areas: "_SubParsersAction[ArgumentParser]") -> None:
@@ -36,7 +39,7 @@ def rebuild_catalogue(settings: Settings, arguments: Namespace) -> int:
             with as_caller():
                 trusted |= verify.read_keys(arguments.keys)
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise UserError(f"{arguments.keys}: no list of keys / si orodha ya funguo: {error}") from error
+            raise UserError(N_("{path}: no list of keys: {why}"), path=arguments.keys, why=error) from error
     prepare(settings)
     with stepped_down(settings):
         return _rebuild(settings, arguments, trusted)
@@ -54,13 +57,15 @@ def _rebuild(settings: Settings, arguments: Namespace, trusted: Collection[bytes
         except Exception as error:  # the top of one recording's way: the others have theirs
             failed += 1
             _tell(folder.name, error)
-    print(f"{done} of {len(folders)} recordings put back / rekodi zimerudishwa: {done} kati ya {len(folders)}")
+    print(say("{done} of {all} recordings put back", done=done, all=len(folders)))
     sys.stdout.flush()
     return 1 if failed else 0
 
 
 def _tell(recording_id: str, error: Exception) -> None:
     words = str(error) or type(error).__name__
+    if isinstance(error, PlainError | StoreError):
+        words = in_words(error.text)
     print(f"! {words if recording_id in words else f'{recording_id}: {words}'}", flush=True)
 
 
@@ -82,12 +87,9 @@ def _audit(session: Session, files: rebuild.Files) -> None:
 
 def _fetch(settings: Settings, name: str, trusted: Collection[bytes]) -> int:
     """How many could not be brought back."""
-    try:
-        found = [one for one in read_locations(settings.locations, settings.recordings) if one.name == name]
-    except LocationError as error:
-        raise UserError(str(error)) from error
+    found = [one for one in read_locations(settings.locations, settings.recordings) if one.name == name]
     if not found:
-        raise UserError(f"there is no location {name} / hakuna mahali {name}")
+        raise UserError(N_("there is no location {name} in {path}"), name=name, path=settings.locations)
     store, failed = open_store(found[0]), 0
     try:
         for recording_id in fetch.recordings_at(store):
@@ -99,7 +101,7 @@ def _fetch(settings: Settings, name: str, trusted: Collection[bytes]) -> int:
                     failed += 1
                     _tell(recording_id, error)
     except StoreError as error:
-        raise UserError(str(error)) from error
+        raise UserError(error.text) from error
     finally:
         store.close()
     return failed

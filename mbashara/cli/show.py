@@ -9,11 +9,13 @@ from sqlalchemy.orm import Session
 
 from archive.recordings import copies, custody, rows
 from archive.recordings.locations.config import LOCAL, LocationError, read_locations
+from core.plain import N_
 from mbashara.cli.common import add_command, database, find_recording, with_json
 from mbashara.settings import Settings
+from mbashara.words import say
 
 NEWEST = 20
-DROPPED = "not in locations.toml any more: nobody reads it / hapamo tena katika locations.toml: hakuna anayeisoma"
+DROPPED = N_("not in locations.toml any more: nobody reads it")
 
 
 def add_parser(recording: "_SubParsersAction[ArgumentParser]") -> None:
@@ -91,7 +93,7 @@ def _lines(told: dict[str, Any]) -> Iterator[str]:
         yield f"gap              {gap['from_ms']} - {gap['to_ms']} ms: {gap['cause']}"
     for copy in told["copies"]:
         fault = f"  ! {copy['fault']}" if copy["fault"] else ""
-        fault += f"  ! {DROPPED}" if copy["is_named"] is False else ""
+        fault += f"  ! {say(DROPPED)}" if copy["is_named"] is False else ""
         yield f"copy             {copy['location']}: {copy['state']}, checked {copy['checked_at'] or '-'}{fault}"
     for event in told["events"]:
         yield f"event            {event['at']}  {event['kind']}  {event['outcome']}  {event['agent']}"
