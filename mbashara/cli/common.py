@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from archive.recordings import rows
 from core import institutions
-from core.audit import Actor
+from core.audit import COMMAND_LINE, Actor
 from core.channels import find_channel
 from core.database import open_engine, transaction
 from core.ids import is_id
@@ -27,7 +27,7 @@ from mbashara.settings import Settings
 Command = Callable[[Settings, Namespace], int]
 
 
-BY = Actor(None, "command line")
+BY = Actor(None, COMMAND_LINE)
 
 
 def add_command(sub: ArgumentParser, command: Command) -> ArgumentParser:

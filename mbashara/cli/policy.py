@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session
 from archive.recordings import closures, disposal, policy, retention
 from archive.recordings.policy_errors import NoSuchRequest, at
 from archive.recordings.policy_tables import DisposalRequest
-from core.audit import Actor
+from core.audit import COMMAND_LINE, Actor
 from core.plain import N_
 from core.staff import accounts, login, sessions
 from core.staff.sessions import Visit
@@ -40,7 +40,6 @@ from mbashara.settings import Settings
 from mbashara.words import say
 
 FOR_EVER = "ever"
-WHERE = "command line"
 
 
 def add_parsers(areas: "_SubParsersAction[ArgumentParser]", recording: "_SubParsersAction[ArgumentParser]") -> None:
@@ -90,7 +89,7 @@ def by() -> Actor:
         name = pwd.getpwuid(getuid()).pw_name
     except KeyError:
         name = str(getuid())
-    return Actor(None, f"{WHERE} ({name})")
+    return Actor(None, f"{COMMAND_LINE} ({name})")
 
 
 def hold(settings: Settings, arguments: Namespace) -> int:

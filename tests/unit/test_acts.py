@@ -5,7 +5,11 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 from core.broadcasts import lifecycle, rights
+from core.web.actors import actor
+from core.web.i18n import Language
 from core.web.staff.acts import WORDS
 
 ROOT = Path(__file__).parents[2]
@@ -27,3 +31,16 @@ def acts(path: Path) -> Iterator[str]:
             for one in (inner for told in call.args for inner in ast.walk(told)):
                 if isinstance(one, ast.Constant) and re.fullmatch(r"[a-z_]+\.[a-z]+(_[a-z]+)*", str(one.value)):
                     yield str(one.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "sw", "en"),
+    [
+        ("command line", "mstari wa amri", "command line"),
+        ("command line (juma)", "mstari wa amri (juma)", "command line (juma)"),
+        ("command line tools", "command line tools", "command line tools"),
+        ("Asha Juma", "Asha Juma", "Asha Juma"),
+    ],
+)
+def test_an_act_by_command_is_told_in_words(name: str, sw: str, en: str) -> None:
+    assert (actor(name, Language.SW), actor(name, Language.EN)) == (sw, en)
