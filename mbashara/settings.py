@@ -188,6 +188,13 @@ class Settings(BaseSettings):
             raise WrongSetting(N_("{text!r} is not https://NAME"), text=text)
         return text.rstrip("/")
 
+    @field_validator("database_url", "media_database_url")
+    @classmethod
+    def _is_postgresql(cls, text: str) -> str:
+        if text and not re.match(r"postgres(ql)?(\+psycopg)?://", text):
+            raise WrongSetting(N_("it is not postgresql://USER@HOST/NAME"))  # it may hold a password: not repeated
+        return text
+
     @field_validator("media_database_url")
     @classmethod
     def _is_outside(cls, text: str, info: ValidationInfo) -> str:

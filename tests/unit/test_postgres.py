@@ -52,3 +52,35 @@ def test_a_cluster_that_was_made_by_half_is_made_anew(tmp_path: Path, monkeypatc
     with postgres.running(settings):
         postgres.wait_until_up(settings)
     assert [path.name for path in settings.data.glob("postgres*")] == ["postgres"]
+
+
+USE = """
+import sys
+from mbashara import postgres
+from mbashara.settings import Settings
+with postgres.running(Settings()):
+    postgres.wait_until_up(Settings())
+    print("up", flush=True)
+    sys.stdin.readline()
+"""
+
+
+def test_the_last_command_that_uses_a_server_ends_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = Settings(data=tmp_path / "data", run_dir=tmp_path / "run")
+    data.prepare(settings)
+    for name, value in {**settings.environment(), "PYTHONPATH": str(ROOT)}.items():
+        monkeypatch.setenv(name, value)
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", USE], text=True, **pipes) as first:
+        assert first.stdin is not None and first.stdout is not None and "up\n" in first.stdout
+        with postgres.running(settings), psycopg.connect(settings.sqlalchemy_url) as connection:
+            first.stdin.write("\n")
+            first.stdin.flush()
+            with pytest.raises(subprocess.TimeoutExpired):
+                first.wait(1)
+            assert connection.execute("select 1").fetchone() == (1,)
+        assert first.wait(30) == 0
+    with pytest.raises(psycopg.OperationalError):
+        psycopg.connect(settings.sqlalchemy_url)
+    with postgres.running(settings):
+        postgres.wait_until_up(settings)
