@@ -12,7 +12,7 @@ import pytest
 from mbashara import data, postgres
 from mbashara.children import as_account
 from mbashara.settings import Settings
-from tests.up import ROOT, until
+from tests.up import ROOT, data_folder, until
 
 
 def test_a_folder_of_an_earlier_version_gets_a_password(tmp_path: Path) -> None:
@@ -65,22 +65,23 @@ with postgres.running(Settings()):
 """
 
 
-def test_the_last_command_that_uses_a_server_ends_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = Settings(data=tmp_path / "data", run_dir=tmp_path / "run")
-    data.prepare(settings)
-    for name, value in {**settings.environment(), "PYTHONPATH": str(ROOT)}.items():
-        monkeypatch.setenv(name, value)
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with subprocess.Popen([sys.executable, "-c", USE], text=True, **pipes) as first:
-        assert first.stdin is not None and first.stdout is not None and "up\n" in first.stdout
-        with postgres.running(settings), psycopg.connect(settings.sqlalchemy_url) as connection:
-            first.stdin.write("\n")
-            first.stdin.flush()
-            with pytest.raises(subprocess.TimeoutExpired):
-                first.wait(1)
-            assert connection.execute("select 1").fetchone() == (1,)
-        assert first.wait(30) == 0
-    with pytest.raises(psycopg.OperationalError):
-        psycopg.connect(settings.sqlalchemy_url)
-    with postgres.running(settings):
-        postgres.wait_until_up(settings)
+def test_the_last_command_that_uses_a_server_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    with data_folder() as folder:
+        settings = Settings(data=folder)
+        data.prepare(settings)
+        for name, value in {**settings.environment(), "PYTHONPATH": str(ROOT)}.items():
+            monkeypatch.setenv(name, value)
+        first = subprocess.Popen([sys.executable, "-c", USE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        with first:
+            assert first.stdin is not None and first.stdout is not None and "up\n" in first.stdout
+            with postgres.running(settings), psycopg.connect(settings.sqlalchemy_url) as connection:
+                first.stdin.write("\n")
+                first.stdin.flush()
+                with pytest.raises(subprocess.TimeoutExpired):
+                    first.wait(1)
+                assert connection.execute("select 1").fetchone() == (1,)
+            assert first.wait(30) == 0
+        with pytest.raises(psycopg.OperationalError):
+            psycopg.connect(settings.sqlalchemy_url)
+        with postgres.running(settings):
+            postgres.wait_until_up(settings)
