@@ -21,6 +21,7 @@ from core.tables import Broadcast, Channel, Recording
 from core.web.dates import EAST_AFRICA_TIME
 from core.web.i18n import catalogue
 from mbashara import postgres
+from mbashara.cli import terms
 from mbashara.plain import UserError
 from mbashara.settings import Settings
 
@@ -98,9 +99,5 @@ def print_list(found: Sequence[Mapping[str, object]], as_json: bool) -> int:
         print(json.dumps(found, ensure_ascii=False))
     else:
         for entry in found:
-            print("  ".join(_word(value) for value in entry.values()))
+            print("  ".join(terms.value(name, value) for name, value in entry.items()))
     return 0
-
-
-def _word(value: object) -> str:
-    return "-" if value is None else str(len(value) if isinstance(value, list) else value)

@@ -121,7 +121,7 @@ LISTS = {
     "left": N_("is left"), "aside": N_("will be set aside"),
 }  # fmt: skip
 DONE = {
-    "repaired": N_("repaired"), "papers": N_("repaired"), "removed": N_("removed"), "lost": N_("lost, a gap"),
+    "repaired": N_("was repaired"), "papers": N_("was repaired"), "removed": N_("removed"), "lost": N_("lost, a gap"),
     "failed": N_("left"), "aside": N_("set aside, and kept"),
 }  # fmt: skip
 

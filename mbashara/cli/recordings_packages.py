@@ -139,7 +139,7 @@ def recording_import(as_media: Command, settings: Settings, arguments: Namespace
         folder = settings.recordings / found.recording_id
         owner = _take_into_catalogue(session, folder, keys, here) if found.is_new else None
         _note(session, "recording.import", found.recording_id, owner, after)
-    said = say("taken in") if found.is_new else say("already here")
+    said = say("it was taken in") if found.is_new else say("already here")
     print(f"{found.recording_id}  {said}  {found.files}  {found.size_bytes}")
     return 0
 

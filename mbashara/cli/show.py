@@ -11,6 +11,7 @@ from archive.recordings import copies, custody, rows
 from archive.recordings.locations.config import LOCAL, LocationError, read_locations
 from core.plain import N_
 from mbashara.cli.common import add_command, database, find_recording, with_json
+from mbashara.cli.terms import FIELDS, cause, event, note, value, who
 from mbashara.settings import Settings
 from mbashara.words import say
 
@@ -85,15 +86,23 @@ def _told(session: Session, recording_id: str, places: Collection[str] | None) -
 
 
 def _lines(told: dict[str, Any]) -> Iterator[str]:
-    for name, value in told.items():
-        if not isinstance(value, list):
-            yield f"{name:<16} {'-' if value is None else value}"
-    yield f"{'renditions':<16} {' '.join(told['renditions'])}"
+    lines = [(say(FIELDS[name]), value(name, one)) for name, one in told.items() if name in FIELDS]
+    lines.append((say("Renditions"), " ".join(told["renditions"])))
     for gap in told["gaps"]:
-        yield f"gap              {gap['from_ms']} - {gap['to_ms']} ms: {gap['cause']}"
+        lines.append((say("Gap"), f"{gap['from_ms']} - {gap['to_ms']} ms: {cause(gap['cause'])}"))
     for copy in told["copies"]:
-        fault = f"  ! {copy['fault']}" if copy["fault"] else ""
-        fault += f"  ! {say(DROPPED)}" if copy["is_named"] is False else ""
-        yield f"copy             {copy['location']}: {copy['state']}, checked {copy['checked_at'] or '-'}{fault}"
-    for event in told["events"]:
-        yield f"event            {event['at']}  {event['kind']}  {event['outcome']}  {event['agent']}"
+        checked = say("read {at}", at=copy["checked_at"]) if copy["checked_at"] else say("not read yet")
+        faults = "".join(f"  ! {one}" for one in _faults(copy))
+        lines.append((say("Copy"), f"{copy['location']}: {value('state', copy['state'])}, {checked}{faults}"))
+    for one in told["events"]:
+        what = f"{event(one['kind'])}: {value('outcome', one['outcome'])}"
+        lines.append((say("Event"), f"{one['at']}  {what}  {who(one['agent'])}"))
+    width = max(len(name) for name, _ in lines)
+    return (f"{name:{width}}  {words}" for name, words in lines)
+
+
+def _faults(copy: dict[str, Any]) -> Iterator[str]:
+    if copy["fault"]:
+        yield note(copy["fault"])
+    if copy["is_named"] is False:
+        yield say(DROPPED)
