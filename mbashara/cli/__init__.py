@@ -63,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def parser() -> ArgumentParser:
     whole: ArgumentParser = Parser(
-        "mbashara", description="Live on air: from an encoder's RTMP to viewers and into the archive."
+        "mbashara", description=N_("Live on air: from an encoder's RTMP to viewers and into the archive.")
     )
     whole.add_argument("--version", action="version", version=__version__)
     areas = whole.add_subparsers(required=True, metavar="COMMAND")

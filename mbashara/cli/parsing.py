@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from gettext import NullTranslations
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from core.plain import N_
 from core.web.i18n import Language, catalogue
@@ -14,6 +14,7 @@ from mbashara.words import in_words, languages
 
 WORDS = (
     N_("usage: "), N_("positional arguments"), N_("options"), N_("show this help message and exit"),
+    N_("show program's version number and exit"),
     N_("argument %(argument_name)s: %(message)s"), N_("unknown parser %(parser_name)r (choices: %(choices)s)"),
     N_("unrecognized arguments: %s"), N_("not allowed with argument %s"), N_("ignored explicit argument %r"),
     N_("the following arguments are required: %s"), N_("one of the arguments %s is required"),
@@ -31,7 +32,27 @@ class Wrong(Exception):
         self.parser, self.message = parser, message
 
 
+class Help(argparse.HelpFormatter):
+    """Tells what `help=` says, and argparse's headings, in the reader's language."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        return action.help and _told(action.help)
+
+    def add_text(self, text: str | None) -> None:
+        super().add_text(text and _told(text))
+
+    def start_section(self, heading: str | None) -> None:
+        super().start_section(heading and _told(heading))
+
+
+def _told(words: str) -> str:
+    return in_words(lambda language: catalogue(language, LOCALE).gettext(words))
+
+
 class Parser(argparse.ArgumentParser):
+    def __init__(self, *words: Any, **settings: Any) -> None:
+        super().__init__(*words, **{"formatter_class": Help, **settings})
+
     def error(self, message: str) -> NoReturn:
         raise Wrong(self, message)
 

@@ -44,10 +44,10 @@ FOR_EVER = "ever"
 
 def add_parsers(areas: "_SubParsersAction[ArgumentParser]", recording: "_SubParsersAction[ArgumentParser]") -> None:
     for name, command, told in (
-        ("hold", hold, "place a legal hold: nothing of the recording is removed while one stands"),
-        ("release", release, "lift the legal holds of a recording, or one of them"),
-        ("embargo", embargo, "keep a recording from the public, from its end on"),
-        ("publish", publish, "lift the embargo of a recording"),
+        ("hold", hold, N_("place a legal hold: nothing of the recording is removed while one stands")),
+        ("release", release, N_("lift the legal holds of a recording, or one of them")),
+        ("embargo", embargo, N_("keep a recording from the public, from its end on")),
+        ("publish", publish, N_("lift the embargo of a recording")),
     ):
         one = add_command(recording.add_parser(name, help=told), command)
         one.add_argument("recording", metavar="ID")

@@ -42,7 +42,9 @@ BAR = 30
 def add_parsers(recording: "_SubParsersAction[ArgumentParser]") -> None:
     add = add_command(recording.add_parser("export", help="write a recording, or a part of it, to a file"), run)
     add.add_argument("recording", metavar="ID")
-    moment = "HH:MM:SS or seconds from the beginning, or a day and time such as 2026-11-28T10:15:00 (East Africa Time)"
+    moment = N_(
+        "HH:MM:SS or seconds from the beginning, or a day and time such as 2026-11-28T10:15:00 (East Africa Time)"
+    )
     add.add_argument("--from", dest="begins", metavar="MOMENT", help=moment)
     add.add_argument("--to", dest="ends", metavar="MOMENT", help="the same")
     add.add_argument("--rendition", metavar="NAME", help="default: the source")

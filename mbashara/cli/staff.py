@@ -12,7 +12,7 @@ from core.plain import N_
 from core.staff import accounts, links, tokens
 from core.staff.accounts import Invitation
 from core.staff.permissions import Grant, Role, Scope
-from core.staff.tokens import MAX_DAYS, SCOPES, Made, NewToken
+from core.staff.tokens import SCOPES, Made, NewToken
 from mbashara.cli.common import BY, add_command, database, institution_id, print_list, user_error, with_json
 from mbashara.plain import UserError
 from mbashara.settings import Settings
@@ -42,7 +42,7 @@ def add_parsers(areas: "_SubParsersAction[ArgumentParser]") -> None:
     add.add_argument("name", metavar="NAME")
     add.add_argument("--institution", metavar="SLUG", help="where it is good (default: the whole platform)")
     add.add_argument("--scope", action="append", required=True, choices=sorted(SCOPES), help="may be given many times")
-    add.add_argument("--days", type=int, required=True, metavar="N", help=f"how long it lasts, at most {MAX_DAYS}")
+    add.add_argument("--days", type=int, required=True, metavar="N", help="days that it lasts, at most a year")
     with_json(add)
     with_json(add_command(token.add_parser("list", help="list the tokens"), token_list))
     revoke = add_command(token.add_parser("revoke", help="end a token at once"), token_revoke)

@@ -10,7 +10,7 @@ import pytest
 from babel.messages.pofile import read_po
 
 from core.plain import beside
-from mbashara.cli import main
+from mbashara.cli import main, show
 from mbashara.plain import LOCALE
 from mbashara.words import languages
 
@@ -105,6 +105,32 @@ def test_a_wrong_place_of_copies_is_told_in_the_language_of_the_reader(
         assert capsys.readouterr().err == f"mbashara: {places}: location pili: path: {told}\n"
 
 
+def test_help_is_in_the_language_of_the_reader(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MBASHARA_LANGUAGE", "sw")
+    assert _run(["channel", "-h"]) == 0
+    shown = capsys.readouterr().out
+    assert "matumizi: mbashara channel" in shown and "orodhesha chaneli" in shown and "onyesha msaada huu" in shown
+    assert "usage" not in shown and "list the channels" not in shown and "options" not in shown
+
+
+def test_a_recording_is_told_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MBASHARA_LANGUAGE", "sw")
+    copy = {"location": "pili", "state": "held", "checked_at": None, "fault": "", "is_named": False}
+    event = {"at": "-", "kind": "hold placed", "outcome": "success", "agent": "command line (juma)"}
+    gap = {"from_ms": 1, "to_ms": 2, "cause": "feed lost"}
+    told = {"id": "x", "state": "complete", "is_signed_whole": True, "renditions": ["source"]}
+    lines = [*show._lines({**told, "gaps": [gap], "copies": [copy], "events": [event]})]
+    assert [" ".join(line.split()) for line in lines] == [
+        "Namba x", "Hali imefungwa", "Imesainiwa hadi mwisho ndiyo", "Matoleo source",
+        "Pengo 1 - 2 ms: mlisho kutoka kwenye kisimbaji (encoder) ulipotea",
+        "Nakala pili: imesimamishwa hadi mtu aikague, bado haijasomwa ! hapamo tena katika locations.toml: "
+        "hakuna anayeisoma",
+        "Tukio - zuio limewekwa: sawa mstari wa amri (juma)",
+    ]  # fmt: skip
+
+
 def test_what_both_begin_with_is_told_once() -> None:
     assert beside(["a: b: moja", "a: b: one"]) == "a: b: moja / one"
     assert beside(["a: moja: x", "a: one: x"]) == "a: moja: x / one: x"
@@ -134,10 +160,14 @@ def _calls(path: Path, name: "re.Pattern[str] | str") -> Iterator[ast.Call]:
 
 
 def _said(path: Path) -> Iterator[str]:
-    """What goes through the catalogue: N_("...") and say("...")."""
+    """What goes through the catalogue: N_("..."), say("...") and, of commands, help="..."."""
     for call in _calls(path, "N_|say"):
         if isinstance(call.args[0], ast.Constant):
             yield str(call.args[0].value)
+    for call in _calls(path, "add_argument|add_parser"):
+        for keyword in call.keywords:
+            if keyword.arg == "help" and isinstance(keyword.value, ast.Constant):
+                yield str(keyword.value.value)
 
 
 def _printed(path: Path) -> Iterator[str]:
