@@ -127,7 +127,7 @@ def test_a_recording_is_told_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
         "Pengo 1 - 2 ms: mlisho kutoka kwenye kisimbaji (encoder) ulipotea",
         "Nakala pili: imesimamishwa hadi mtu aikague, bado haijasomwa ! hapamo tena katika locations.toml: "
         "hakuna anayeisoma",
-        "Tukio - zuio limewekwa: sawa mstari wa amri (juma)",
+        "Tukio - zuio liliwekwa: sawa mstari wa amri (juma)",
     ]  # fmt: skip
 
 
