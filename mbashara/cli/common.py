@@ -5,11 +5,12 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from pathlib import Path
 
 from sqlalchemy import Row
 from sqlalchemy.orm import Session
 
-from archive.recordings import rows
+from archive.recordings import rows, verify
 from core import institutions
 from core.audit import COMMAND_LINE, Actor
 from core.channels import find_channel
@@ -22,6 +23,7 @@ from core.web.dates import EAST_AFRICA_TIME
 from core.web.i18n import catalogue
 from mbashara import postgres
 from mbashara.cli import terms
+from mbashara.data import as_caller
 from mbashara.plain import UserError
 from mbashara.settings import Settings
 
@@ -88,6 +90,15 @@ def read_time(text: str) -> datetime:
     except ValueError:
         raise UserError(N_("{text} is no time such as 2026-12-01T10:00"), text=text) from None
     return moment if moment.tzinfo is not None else moment.replace(tzinfo=EAST_AFRICA_TIME)
+
+
+def read_keys(path: Path) -> dict[bytes, str | None]:
+    """A keys.json that the caller named."""
+    try:
+        with as_caller():
+            return verify.read_keys(path)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(N_("{path}: no list of keys: {why}"), path=path, why=error) from error
 
 
 def user_error(problems: Problems) -> UserError:

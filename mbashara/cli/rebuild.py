@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sqlalchemy.orm import Session
 
-from archive.recordings import fetch, rebuild, signing_keys, verify
+from archive.recordings import fetch, rebuild, signing_keys
 from archive.recordings.locations.config import read_locations
 from archive.recordings.locations.errors import StoreError
 from archive.recordings.locations.opening import open_store
@@ -16,8 +16,8 @@ from core import audit
 from core.database import DatabaseAway
 from core.ids import is_id
 from core.plain import N_, PlainError
-from mbashara.cli.common import BY, add_command, database
-from mbashara.data import as_caller, prepare, stepped_down
+from mbashara.cli.common import BY, add_command, database, read_keys
+from mbashara.data import prepare, stepped_down
 from mbashara.plain import DataError, UserError
 from mbashara.settings import Settings
 from mbashara.words import in_words, say
@@ -35,11 +35,7 @@ def rebuild_catalogue(settings: Settings, arguments: Namespace) -> int:
     """0: every recording is in the catalogue; 1: some could not be put there, and why."""
     trusted = dict.fromkeys(signing_keys.public_halves(settings.signing_keys))
     if arguments.keys is not None:
-        try:
-            with as_caller():
-                trusted |= verify.read_keys(arguments.keys)
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise UserError(N_("{path}: no list of keys: {why}"), path=arguments.keys, why=error) from error
+        trusted |= read_keys(arguments.keys)
     prepare(settings)
     with stepped_down(settings):
         return _rebuild(settings, arguments, trusted)

@@ -29,7 +29,7 @@ from core.plain import N_
 from core.tables import Channel, Institution, Recording
 from core.web.i18n import Language
 from mbashara import __version__
-from mbashara.cli.common import BY, Command, add_command, database, find_recording, institution_id
+from mbashara.cli.common import BY, Command, add_command, database, find_recording, institution_id, read_keys
 from mbashara.cli.evidence import check_ledger
 from mbashara.data import as_caller, stepped_down
 from mbashara.plain import UserError
@@ -125,8 +125,7 @@ def recording_import(as_media: Command, settings: Settings, arguments: Namespace
     if arguments.bag is None:
         return as_media(settings, arguments)
     with database(settings) as session:
-        with as_caller():
-            keys = verify.read_keys(arguments.keys) if arguments.keys else dict[bytes, str | None]()
+        keys = read_keys(arguments.keys) if arguments.keys else dict[bytes, str | None]()
         for key, _ in signing_keys.published(session):
             keys |= signing_keys.public_keys(session, key.institution_id)
         channel = _channel_here(session, arguments)
