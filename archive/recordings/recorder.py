@@ -15,11 +15,13 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import structlog
 
 from archive.recordings.ledger import Fact, Ledger, make_fact
 from archive.recordings.segment_digests import AsWritten, FromMemory, Hasher, SegmentDigest
+from archive.recordings.verify import held_in
 from core.media import hls
 from core.media.files import append_whole, write_all
 from core.media.packet import Track
@@ -207,13 +209,16 @@ def _forget(half_written: Path) -> None:
 class RenditionRecorder:
     """A RenditionSink that appends to files. `on_lost(segment)` is called on the recorder's thread for a complete
     segment that is not on disk; `resumed` tells that the index is there already, with `previous_init` in force;
-    `memory` is the folder where the parts lie too."""
+    `memory` is the folder where the parts lie too. `pictures_stand`: each is to be seen until the next, however long
+    that takes, as it is in a file."""
 
     def __init__(
         self, recording: Recording, name: str, on_lost: Callable[[Segment], None], leader: str | None = None,
         previous_init: int | None = None, resumed: bool = False, memory: Path | None = None,
+        pictures_stand: bool = False,
     ) -> None:  # fmt: skip
         self._recording, self._name, self._on_lost = recording, name, on_lost
+        self._pictures_stand = pictures_stand
         self._folder = recording.folder / name
         self._path = str(self._folder)
         self._leader = leader
@@ -225,7 +230,7 @@ class RenditionRecorder:
         self._digest: SegmentDigest = AsWritten() if hasher is None or memory is None else FromMemory(hasher, memory)
         self._open_bytes = 0
         self._failed_msn = -1
-        self._lost: tuple[float, float] | None = None
+        self._lost: tuple[int, int] | None = None
         self._unwritten: list[str] = []
         index = (self._folder / hls.PLAYLIST_NAME).read_bytes() if resumed else b""
         self._index_digest, self._index_bytes = hashlib.sha256(index), len(index)
@@ -326,7 +331,7 @@ class RenditionRecorder:
             self._close()
             self._recording.report(error, self._name)
             return False
-        self._tell_file(name, self._open_bytes, sha256, **place_of(segment), **how)
+        self._tell_file(name, self._open_bytes, sha256, **self._place_of(segment), **how)
         return True
 
     def _read_back(self) -> str:
@@ -340,18 +345,25 @@ class RenditionRecorder:
         return sha256
 
     def _lose(self, segment: Segment) -> None:
-        end_ms = segment.start_ms + segment.duration_s * 1000
-        self._lost = (self._lost[0] if self._lost else segment.start_ms, end_ms)
+        held = held_in(self._place_of(segment))
+        if held:
+            self._lost = (self._lost[0] if self._lost else held[0][0], held[-1][1])
         self._tell_absent(segment, "disk full")
         self._index(segment, True)
         self._on_lost(segment)
 
-    def _tell_file(self, name: str, size: int, sha256: str, **place: int) -> None:
+    def _tell_file(self, name: str, size: int, sha256: str, **place: Any) -> None:
         told = {"rendition": self._name, "name": f"{self._name}/{name}", **place}
         self._recording.fact_now("file", **told, size=size, sha256=sha256)
 
     def _tell_absent(self, segment: Segment, cause: str) -> None:
-        self._recording.fact_now("absent", rendition=self._name, **place_of(segment), cause=cause)
+        self._recording.fact_now("absent", rendition=self._name, **self._place_of(segment), cause=cause)
+
+    def _place_of(self, segment: Segment) -> dict[str, Any]:
+        place = place_of(segment)
+        if self._pictures_stand:
+            place.pop("gaps", None)
+        return place
 
     def _recovered(self) -> None:
         try:
@@ -366,9 +378,7 @@ class RenditionRecorder:
         if self._lost is not None:
             start_ms, end_ms = self._lost
             self._lost = None
-            self._recording.fact(
-                "gap", rendition=self._name, from_ms=round(start_ms), to_ms=round(end_ms), cause="disk full"
-            )
+            self._recording.fact("gap", rendition=self._name, from_ms=start_ms, to_ms=end_ms, cause="disk full")
 
     def _index(self, segment: Segment, gap: bool) -> None:
         head = hls.segment_head(segment, self._recording.origin_ms, self._previous_init)
@@ -436,7 +446,22 @@ class RenditionRecorder:
         return f"{self._path}/{hls.segment_name(msn)}.partial"
 
 
-def place_of(segment: Segment) -> dict[str, int]:
-    """Where a segment is on the broadcast's timeline."""
+def place_of(segment: Segment) -> dict[str, Any]:
+    """Where a segment is on the broadcast's timeline; `gaps`: the stretches of a segment of media that hold none."""
     end_ms = segment.start_ms + segment.duration_s * 1000
-    return {"msn": segment.msn, "from_ms": round(segment.start_ms), "to_ms": round(end_ms)}
+    place = {"msn": segment.msn, "from_ms": round(segment.start_ms), "to_ms": round(end_ms)}
+    gaps = [] if segment.gap else _gaps_of(segment)
+    return {**place, "gaps": gaps} if gaps else place
+
+
+def _gaps_of(segment: Segment) -> list[list[int]]:
+    found: list[list[int]] = []
+    content_s, end = 0.0, round(segment.start_ms)
+    for part in segment.parts:
+        content_s += part.duration_s
+        begin, end = end, round(segment.start_ms + content_s * 1000)
+        if part.gap and found and found[-1][1] == begin:
+            found[-1][1] = end
+        elif part.gap and end > begin:
+            found.append([begin, end])
+    return found
