@@ -92,10 +92,12 @@ class MediaProcesses:
         return found
 
     def _look_for_troubles(self) -> Sequence[str]:
-        healths = [probe.status(self._settings.socket(name), "/healthz") for name in media_names(self._settings)]
+        healths = [probe.health(self._settings.socket(name)) for name in media_names(self._settings)]
+        statuses, told = {one[0] for one in healths if one}, {one[1] for one in healths if one}
         found = {
-            "media_away": None in healths, "disk_refuses": HTTPStatus.SERVICE_UNAVAILABLE in healths,
-            "memory_refuses": HTTPStatus.INSUFFICIENT_STORAGE in healths, "disk_low": self._is_disk_low(),
+            "media_away": None in healths, "disk_refuses": HTTPStatus.SERVICE_UNAVAILABLE in statuses,
+            "memory_refuses": HTTPStatus.INSUFFICIENT_STORAGE in statuses, "disk_low": self._is_disk_low(),
+            "media_shut_out": probe.SHUT_OUT in told,
         }  # fmt: skip
         return [name for name, is_so in found.items() if is_so]
 

@@ -7,6 +7,7 @@ segment is media or gap as a whole wherever that is possible: hls.js stops for g
 goes on with a gap.
 """
 
+from abc import ABC, abstractmethod
 from collections import deque
 
 from core.media import fmp4
@@ -20,7 +21,7 @@ MAX_HELD = 1024
 MAX_HOLES = 100
 
 
-class Packager:
+class Packager(ABC):
     """What audio and video have in common: segments, cuts, gaps. Times inside are ticks of the track's timescale."""
 
     def __init__(
@@ -76,9 +77,9 @@ class Packager:
         self._init += 1
         self._sink.on_init(self._init, track, fmp4.initialization_segment(track))
 
+    @abstractmethod
     def _set_track(self, track: Track) -> None:
         """What audio or video wants to know of a track that comes into force."""
-        raise NotImplementedError
 
     def write(self, packet: Packet) -> None:
         """Takes a packet whose dts is already on the timeline."""
@@ -168,16 +169,16 @@ class Packager:
 
     # What audio and video each do.
 
-    def _take(self, packet: Packet) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _take(self, packet: Packet) -> None: ...
 
+    @abstractmethod
     def _flush(self) -> None:
         """Ends the open part, with what is pending in it."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _fragment(self) -> tuple[bytes, bool]:
         """The open part's bytes, and whether it holds an independent frame. Empties it."""
-        raise NotImplementedError
 
     # Segments and parts.
 

@@ -10,6 +10,7 @@ from archive.recordings.locations.config import LOCAL
 from archive.recordings.verify import PICTURE_MS
 from archive.words import N_, translate
 from core.web import dates
+from core.web.actors import actor
 from core.web.i18n import Language
 
 CAUSES = {
@@ -118,7 +119,7 @@ class _Teller:
                 (self.say(N_("Missing")), length(best["gap_ms"])),
                 *self.wait(),
                 (self.say(N_("Statement made")), self.moment(self.statement["made_at"])),
-                (self.say(N_("Made by")), self.statement["made_by"]),
+                (self.say(N_("Made by")), actor(self.statement["made_by"], self.language)),
             ),
             self.bar(), (*tables, self.events(), self.copies()), self.say(N_("Proof")), self.proof(), self.notes(),
         )  # fmt: skip

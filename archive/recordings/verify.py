@@ -11,7 +11,7 @@ What it relies on, so that anyone can write it anew:
   in the first. The HEAD of a ledger is the SHA-256 of its last line: it stands for every line before it.
 * A line with `"fact":"file"` names a file of the recording, its size and its SHA-256. The last such line of a name
   counts, unless it is not signed and an earlier one is; one with `recovered` was hashed when a killed process came
-  back, not when the file was written.
+  back, not when the file was written; one with `read_back` just after it was written, from the disk, not before.
 * A file with `from_ms` and `to_ms` lies there on the broadcast's timeline, which begins at `origin_ms` of Unix time.
   Its `gaps` are the stretches of that in which it holds nothing; without them it is media from end to end.
 * A line with `"fact":"gap"` names a time without media; without `rendition`, of all of them. One with `"waited":true`
@@ -324,7 +324,8 @@ class Wait(NamedTuple):
 
 class Report(NamedTuple):
     """What a check found. `signed_at` and `key` are the last good signature's; `recovered` files were hashed late.
-    `disposed`: the custody log's line of the order by which the media were destroyed. `waited`: see `waited_for`; no
+    `disposed`: the custody log's line of the order by which the media were destroyed, and `left` the places that it did
+    not reach and where nobody removed them since. `waited`: see `waited_for`; no
     time of it is among `gaps`."""
 
     recording: str
@@ -343,6 +344,7 @@ class Report(NamedTuple):
     head: str
     disposed: Line | None = None
     waited: Wait | None = None
+    left: tuple[str, ...] = ()
 
     @property
     def is_whole(self) -> bool:
@@ -484,6 +486,7 @@ def verify(
         head=ledger.head,
         disposed=disposal_of(custody),
         waited=waited_for(ledger.lines),
+        left=left_of(custody),
     )
 
 
@@ -527,6 +530,20 @@ def disposal_of(custody: Chain, signed_bytes: int = MOST) -> Line | None:
         if is_order and end <= signed_bytes:
             return line
     return None
+
+
+def left_of(custody: Chain) -> tuple[str, ...]:
+    """The places that the order which destroyed the media did not reach, but for those where they are removed now."""
+    order = disposal_of(custody)
+    if order is None or not isinstance(order.get("left"), list):
+        return ()
+    cleared = {
+        line.get("location")
+        for line in custody.lines
+        if line.get("fact") == "deletion" and line.get("outcome") == "success"
+    }
+    left = [str(one.get("location")) for one in order["left"] if isinstance(one, dict)]
+    return tuple(place for place in left if place not in cleared)
 
 
 def waited_for(lines: Iterable[Line]) -> Wait | None:
@@ -958,6 +975,8 @@ def _destroyed(report: Report, english: bool) -> Iterator[str]:
             if report.is_whole
             else "NOT AS IT MUST BE: see above."
         )
+        if report.left:
+            yield f"NOT REACHED: {', '.join(report.left)}: places that were forgotten, where files may lie still."
         return
     yield "ILITEKETEZWA KWA AMRI {at}: iliombwa na {asked}, iliidhinishwa na {approved}: {detail}".format(**values)
     yield (
@@ -965,6 +984,8 @@ def _destroyed(report: Report, english: bool) -> Iterator[str]:
         if report.is_whole
         else "SI KAMA INAVYOPASWA: tazama hapo juu."
     )
+    if report.left:
+        yield f"HAIKUFIKIWA: {', '.join(report.left)}: mahali palipoachwa, ambapo faili huenda bado zipo."
 
 
 def as_json(report: Report) -> dict[str, Any]:

@@ -67,8 +67,8 @@ class Media(Protocol):
         """A request to the channel's worker as it is; 503 where it doesn't answer."""
 
     def troubles(self) -> Sequence[str]:
-        """What is wrong with the machine: of "media_away", "disk_refuses", "memory_refuses" and "disk_low". May be
-        seconds old."""
+        """What is wrong with the machine: of "media_away", "media_shut_out", "disk_refuses", "memory_refuses" and
+        "disk_low". May be seconds old."""
 
     def viewers(self) -> Mapping[str, Viewers] | None:
         """How many watch now, by channel; one that is not named is watched by nobody. None: that is not known."""

@@ -47,12 +47,13 @@ class Kind(StrEnum):
     MEMORY_REFUSES = "memory_refuses"
     DISK_LOW = "disk_low"
     MEDIA_AWAY = "media_away"
+    MEDIA_SHUT_OUT = "media_shut_out"
     ARCHIVE = "archive"
 
 
 MACHINE = {
     Kind.DISK_REFUSES: Level.SEVERE, Kind.MEMORY_REFUSES: Level.SEVERE, Kind.DISK_LOW: Level.MILD,
-    Kind.MEDIA_AWAY: Level.SEVERE,
+    Kind.MEDIA_AWAY: Level.SEVERE, Kind.MEDIA_SHUT_OUT: Level.SEVERE,
 }  # fmt: skip
 
 

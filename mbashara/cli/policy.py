@@ -17,14 +17,15 @@ from os import getuid
 
 from sqlalchemy.orm import Session
 
-from archive.recordings import closures, disposal, policy, retention
+from archive.recordings import closures, disposal, forgotten, policy, retention
+from archive.recordings.forgotten import Left
 from archive.recordings.policy_errors import NoSuchRequest, at
 from archive.recordings.policy_tables import DisposalRequest
-from core.audit import Actor
+from core.audit import COMMAND_LINE, Actor
+from core.plain import N_
 from core.staff import accounts, login, sessions
 from core.staff.sessions import Visit
 from mbashara.cli.common import (
-    UserError,
     add_command,
     channel_id,
     database,
@@ -35,18 +36,19 @@ from mbashara.cli.common import (
     with_json,
 )
 from mbashara.cli.staff import EVERYWHERE, MAX_PASSWORD_LINE
+from mbashara.plain import UserError
 from mbashara.settings import Settings
+from mbashara.words import say
 
 FOR_EVER = "ever"
-WHERE = "command line"
 
 
 def add_parsers(areas: "_SubParsersAction[ArgumentParser]", recording: "_SubParsersAction[ArgumentParser]") -> None:
     for name, command, told in (
-        ("hold", hold, "place a legal hold: nothing of the recording is removed while one stands"),
-        ("release", release, "lift the legal holds of a recording, or one of them"),
-        ("embargo", embargo, "keep a recording from the public, from its end on"),
-        ("publish", publish, "lift the embargo of a recording"),
+        ("hold", hold, N_("place a legal hold: nothing of the recording is removed while one stands")),
+        ("release", release, N_("lift the legal holds of a recording, or one of them")),
+        ("embargo", embargo, N_("keep a recording from the public, from its end on")),
+        ("publish", publish, N_("lift the embargo of a recording")),
     ):
         one = add_command(recording.add_parser(name, help=told), command)
         one.add_argument("recording", metavar="ID")
@@ -64,6 +66,9 @@ def add_parsers(areas: "_SubParsersAction[ArgumentParser]", recording: "_SubPars
     what.add_argument("--approve", action="store_true", help="as another person than the one who asked")
     what.add_argument("--refuse", metavar="TEXT", help="with the reason")
     what.add_argument("--withdraw", action="store_true", help="while nothing is removed")
+    one.add_argument(
+        "--even-so", action="store_true", help="with --approve: knowing that a copy at a forgotten place stays there"
+    )
     one.add_argument("--as", dest="email", metavar="EMAIL", help="the account that acts; its password is asked for")
     one.add_argument("--password-stdin", action="store_true", help="password, then code if any, from standard input")
     with_json(one)
@@ -88,7 +93,7 @@ def by() -> Actor:
         name = pwd.getpwuid(getuid()).pw_name
     except KeyError:
         name = str(getuid())
-    return Actor(None, f"{WHERE} ({name})")
+    return Actor(None, f"{COMMAND_LINE} ({name})")
 
 
 def hold(settings: Settings, arguments: Namespace) -> int:
@@ -107,7 +112,7 @@ def release(settings: Settings, arguments: Namespace) -> int:
         owner = _owner(session, arguments.recording)
         standing = [one.id for one in policy.standing_holds(session, arguments.recording)]
         if arguments.hold is None and not standing:
-            raise UserError("no hold stands / hakuna zuio")
+            raise UserError(N_("no hold stands"))
         for number in standing if arguments.hold is None else [arguments.hold]:
             policy.lift_hold(session, owner, arguments.recording, number, arguments.reason, by=by(), now=now)
     return 0
@@ -140,7 +145,7 @@ def dispose(settings: Settings, arguments: Namespace) -> int:
     now, recording = datetime.now(UTC), arguments.recording
     acts = arguments.reason is not None or arguments.approve or arguments.refuse is not None or arguments.withdraw
     if acts and arguments.email is None:
-        raise UserError("destroying is an act of an account: give --as EMAIL / toa --as BARUA-PEPE ya akaunti")
+        raise UserError(N_("destroying is an act of an account: give --as EMAIL"))
     actor = _log_in(settings, arguments, now) if acts else None
     with database(settings) as session:
         owner = _owner(session, recording)
@@ -148,8 +153,8 @@ def dispose(settings: Settings, arguments: Namespace) -> int:
         if actor is not None:
             request = _act(session, arguments, owner, request, actor, now)
         if request is None:
-            raise UserError("nobody asked for its disposal / hakuna aliyeomba uteketezaji wake")
-        _print(request, arguments.json)
+            raise UserError(N_("nobody asked for its disposal"))
+        _print(request, forgotten.of_recording(session, recording), arguments.json)
     return 0
 
 
@@ -162,18 +167,21 @@ def _act(
     if request is None:
         raise NoSuchRequest
     if arguments.approve:
-        return disposal.approve(session, owner, recording, request.id, by=actor, now=now)
+        known = [one.location for one in forgotten.of_recording(session, recording)] if arguments.even_so else ()
+        return disposal.approve(session, owner, recording, request.id, by=actor, now=now, knowing=known)
     if arguments.withdraw:
         return disposal.withdraw(session, owner, recording, request.id, by=actor, now=now)
     return disposal.refuse(session, owner, recording, request.id, arguments.refuse, by=actor, now=now)
 
 
-def _print(request: DisposalRequest, as_json: bool) -> None:
+def _print(request: DisposalRequest, left: list[Left], as_json: bool) -> None:
+    """`left`: at forgotten places, where no order reaches it."""
     told = {
         "request": request.id, "state": request.state, "reason": request.reason, "asked_by": request.asked_name,
         "asked_at": request.asked_at.isoformat(), "decided_by": request.decided_name, "decision": request.decision,
         "carried_out_at": request.carried_out_at and request.carried_out_at.isoformat(),
         "waits_until": request.waits_until and request.waits_until.isoformat(), "trouble": request.trouble,
+        "out_of_reach": [one.location for one in left] or None,
     }  # fmt: skip
     if as_json:
         print(json.dumps(told, ensure_ascii=False))
@@ -190,15 +198,15 @@ def _log_in(settings: Settings, arguments: Namespace, now: datetime) -> Actor:
         return getpass(f"{what}: ")
 
     visit = Visit(now, "", by().name)
-    password = read(f"Password of / Nenosiri la {arguments.email}")
+    password = read(say("Password of {email}", email=arguments.email))
     with database(settings) as session:  # ends before an error: a refused try counts only once it is stored
         entry = login.log_in(session, arguments.email, password, visit)
     if isinstance(entry, login.NeedsSecondFactor):
-        code, pepper = read("Code / Namba ya pili"), settings.pepper_file.read_bytes()
+        code, pepper = read(say("Code of the second factor")), settings.pepper_file.read_bytes()
         with database(settings) as session:
             entry = login.second_step(session, entry.token, code, visit, pepper=pepper)
     if not isinstance(entry, login.LoggedIn):
-        raise UserError("the account or its password is not right / akaunti au nenosiri si sahihi")
+        raise UserError(N_("the account or its password is not right"))
     with database(settings) as session:
         account = accounts.find(session, arguments.email)
         assert account is not None, "it has just come in"
@@ -223,7 +231,7 @@ def retention_set(settings: Settings, arguments: Namespace) -> int:
     years = None
     if arguments.years != FOR_EVER:
         if not arguments.years.isdecimal():
-            raise UserError("give a number of years, or ever / toa idadi ya miaka, au ever")
+            raise UserError(N_("give a number of years, or ever"))
         years = int(arguments.years)
     with database(settings) as session:
         owner = institution_id(session, arguments.institution)

@@ -10,14 +10,15 @@ from sqlalchemy.orm import Session
 
 from archive.recordings import copies, custody, rows
 from archive.recordings.locations.config import LOCAL, LocationError, read_locations
+from core.plain import N_
 from mbashara.cli.common import add_command, database, find_recording, told_gaps, with_json
+from mbashara.cli.terms import FIELDS, cause, event, note, value, who
 from mbashara.settings import Settings
+from mbashara.words import say
 
 NEWEST = 20
-WAITED = (
-    "the encoder did not come back, nothing was on the air / kisimbaji (encoder) hakikurudi, hakuna kilichokuwa hewani"
-)
-DROPPED = "not in locations.toml any more: nobody reads it / hapamo tena katika locations.toml: hakuna anayeisoma"
+DROPPED = N_("not in locations.toml any more: nobody reads it")
+WAITED = N_("the encoder did not come back, nothing was on the air")
 
 
 def add_parser(recording: "_SubParsersAction[ArgumentParser]") -> None:
@@ -84,18 +85,26 @@ def describe(session: Session, recordings: Path, recording_id: str, places: Coll
 
 
 def lines(told: dict[str, Any]) -> Iterator[str]:
-    for name, value in told.items():
-        if name != "waited" and not isinstance(value, list):
-            yield f"{name:<16} {'-' if value is None else value}"
-    yield f"{'renditions':<16} {' '.join(told['renditions'])}"
+    lines = [(say(FIELDS[name]), value(name, one)) for name, one in told.items() if name in FIELDS]
+    lines.append((say("Renditions"), " ".join(told["renditions"])))
     for gap in told["gaps"]:
         of = f" ({gap['rendition']})" if gap["rendition"] else ""
-        yield f"gap              {gap['from_ms']} - {gap['to_ms']} ms: {gap['cause']}{of}"
+        lines.append((say("Gap"), f"{gap['from_ms']} - {gap['to_ms']} ms: {cause(gap['cause'])}{of}"))
     if told["waited"]:
-        yield f"waited           {told['waited']['from_ms']} - {told['waited']['to_ms']} ms: {WAITED}"
+        lines.append((say("Waited"), f"{told['waited']['from_ms']} - {told['waited']['to_ms']} ms: {say(WAITED)}"))
     for copy in told["copies"]:
-        fault = f"  ! {copy['fault']}" if copy["fault"] else ""
-        fault += f"  ! {DROPPED}" if copy["is_named"] is False else ""
-        yield f"copy             {copy['location']}: {copy['state']}, checked {copy['checked_at'] or '-'}{fault}"
-    for event in told["events"]:
-        yield f"event            {event['at']}  {event['kind']}  {event['outcome']}  {event['agent']}"
+        checked = say("read {at}", at=copy["checked_at"]) if copy["checked_at"] else say("not read yet")
+        faults = "".join(f"  ! {one}" for one in _faults(copy))
+        lines.append((say("Copy"), f"{copy['location']}: {value('state', copy['state'])}, {checked}{faults}"))
+    for one in told["events"]:
+        what = f"{event(one['kind'])}: {value('outcome', one['outcome'])}"
+        lines.append((say("Event"), f"{one['at']}  {what}  {who(one['agent'])}"))
+    width = max(len(name) for name, _ in lines)
+    return (f"{name:{width}}  {words}" for name, words in lines)
+
+
+def _faults(copy: dict[str, Any]) -> Iterator[str]:
+    if copy["fault"]:
+        yield note(copy["fault"])
+    if copy["is_named"] is False:
+        yield say(DROPPED)

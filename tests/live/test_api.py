@@ -605,7 +605,7 @@ def _ask(cases: Any, headers: dict[str, str], excluded: list[Any]) -> None:
 @pytest.mark.parametrize("days", ["0", "366", "-1"])
 def test_the_command_line_makes_no_token_that_lasts_too_long(mbashara_up: Up, days: str) -> None:
     refused = command(mbashara_up.data, "token", "add", "milele", "--scope", "channel.read", "--days", days)
-    assert refused.returncode == 2 and refused.stderr.startswith("mbashara: A token lasts 1 to 365 days. / Tokeni")
+    assert refused.returncode == 2 and " / A token lasts 1 to 365 days." in refused.stderr
 
 
 def test_a_token_of_the_command_line_opens_the_api_behind_the_edge(mbashara_up: Up) -> None:

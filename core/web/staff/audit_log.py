@@ -16,6 +16,7 @@ from core.staff.permissions import Act, Scope, scope
 from core.web.site import Page, Site, View
 from core.web.staff import Office
 from core.web.staff.acts import WORDS
+from core.web.staff.audit_words import FIELDS, SUBJECTS, parts
 
 ROWS = 50
 
@@ -42,6 +43,9 @@ def _list(office: Office, view: View) -> Page:
         "broken": broken,
         "moment_of": moment_of,
         "words": WORDS,
+        "subjects": SUBJECTS,
+        "fields": FIELDS,
+        "parts": parts,
     }
     return Page("core/staff/audit.html", facts)
 
