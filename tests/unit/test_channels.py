@@ -19,8 +19,9 @@ from core.media import flv
 from core.media.hub import Hub
 from core.media.packet import Kind
 from core.web.http import Request
+from core.workers import channel_worker
 from ingest.feed import Feed
-from ingest.rtmp.door import FeedEnd, PublishRequest, Refusal
+from ingest.rtmp.door import FeedEnd, HandOff, PublishRequest, Refusal
 from ingest.rtmp.errors import FeedError
 from mbashara import feeds
 from mbashara.broadcast import Broadcast, Parameters
@@ -333,6 +334,22 @@ def test_an_encoder_that_was_turned_away_was_not_waited_for_and_a_strangers_chan
     assert [fact["cause"] for fact in facts if fact["fact"] == "refused"] == refused, "once a gap"
     assert [gap["cause"] for gap in gaps_of(facts)] == ([] if cause is None else [cause])
     assert bool(account(facts).waited_ms) is (cause is None)
+
+
+@pytest.mark.parametrize("key", [FORMER, KEYS["primary"]])
+def test_who_is_turned_away_is_so_where_the_broadcast_is(tmp_path: Path, key: str) -> None:
+    """Another media process could not tell the channel's record of it."""
+
+    async def scenario(one: House) -> None:
+        owner = replace(one.book.owners[hash_key(KEYS["primary"], PEPPER)], addresses=("10.0.0.0/8",))
+        one.book.owners[hash_key(KEYS["primary"], PEPPER)] = owner
+        one.book.former[hash_key(FORMER, PEPPER)] = owner
+        lives_in = channel_worker("ikulu", 2)
+        one.channels._worker, one.channels._workers = 1 - lives_in, 2
+        answer = await one.channels.admit(PublishRequest(key, "live", "", "192.0.2.1:5001", "test"))
+        assert answer == HandOff(lives_in)
+
+    run(tmp_path, scenario)
 
 
 def test_the_wait_begins_behind_sound_that_came_without_a_picture(tmp_path: Path) -> None:

@@ -105,6 +105,8 @@ def test_what_is_signed_is_not_told_anew(tmp_path: Path) -> None:
     assert [(one.kind, one.values["file"]) for one in found.findings] == [("shortened", "source/0.m4s")]
     told_anew = verify.listed_files(verify.read_chain(folder / verify.LEDGER_NAME))["source/1.m4s"]
     assert told_anew["recovered"] and verify.held_in(told_anew) == [(2000, 2520)], "what the power cut took is a gap"
+    taken = [fact for fact in read_facts(folder) if fact["fact"] == "gap" and fact.get("rendition") == "source"]
+    assert (taken[0]["from_ms"], taken[0]["to_ms"], taken[0]["cause"]) == (2520, 4000, "process ended")
 
 
 def test_a_hole_in_a_segment_that_a_killed_process_left_is_none_of_what_is_held(tmp_path: Path) -> None:
