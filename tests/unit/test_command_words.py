@@ -1,6 +1,7 @@
 """What commands say exists in Swahili and English, and is told in the language of whoever reads it."""
 
 import ast
+import pickle
 import re
 import string
 from collections.abc import Iterator
@@ -10,8 +11,9 @@ import pytest
 from babel.messages.pofile import read_po
 
 from core.plain import beside
+from core.web.i18n import Language
 from mbashara.cli import main, show
-from mbashara.plain import LOCALE
+from mbashara.plain import LOCALE, DataError, UserError
 from mbashara.words import languages
 
 ROOT = Path(__file__).parents[2]
@@ -129,6 +131,15 @@ def test_a_recording_is_told_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
         "hakuna anayeisoma",
         "Tukio - zuio liliwekwa: sawa mstari wa amri (juma)",
     ]  # fmt: skip
+
+
+def test_a_workflow_keeps_how_it_was_told() -> None:
+    wrong = OSError(2, "No such file or directory")
+    error = pickle.loads(pickle.dumps(UserError(lambda language: f"{language} {{x}}")))
+    assert isinstance(error, UserError) and str(error) == "en {x} / sw {x}"
+    error = pickle.loads(pickle.dumps(DataError("cannot use the data folder: {why}: {path}", why=wrong, path="{}")))
+    assert error.text(Language.SW) == str(error)
+    assert str(error).endswith(" / folda ya data haiwezi kutumika: hakuna faili wala folda hiyo: {}")
 
 
 def test_what_both_begin_with_is_told_once() -> None:
