@@ -19,7 +19,7 @@ from archive.recordings.copies import Copied, Turn
 from core.database import transaction
 from mbashara import workflows
 from mbashara.bell import Bell, serve
-from mbashara.places import Places
+from mbashara.places import Places, settled
 from mbashara.settings import Settings
 
 FULL_S = 10.0
@@ -175,7 +175,7 @@ def prepare(settings: Settings, engine: Engine) -> Copier:
     no other work."""
     global _copier
     _copier = Copier(settings, engine, Places(settings))
-    _copier.places.read(time.monotonic())
+    settled(_copier.places)
     return _copier
 
 

@@ -16,6 +16,7 @@ import uvloop
 from sqlalchemy.exc import DBAPIError
 
 from archive.recordings.recorder import Recorder
+from archive.recordings.segment_digests import Hasher
 from core.database import DatabaseAway, open_engine, snapshot, transaction
 from core.keys import KeyBook
 from core.media.hub import Hub
@@ -153,7 +154,7 @@ async def serve(settings: Settings, keys: Keys, worker: int, rtmp: socket.socket
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-    recorder = Recorder(settings.recordings)
+    recorder = Recorder(settings.recordings, hasher=Hasher())
     recorder.start()
     hub = Hub()
     parameters = Parameters(

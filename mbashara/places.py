@@ -3,11 +3,15 @@
 Read again every few seconds. Whoever copies, reads or mends holds the same two dictionaries, so what is written there
 counts from their next turn on; they look at copies of them, as a dictionary may change while they go through it.
 
-A place goes only after two reads: an editor may save the file by emptying it first, and an order of that moment would
-be over. What is new in it, or changed, counts at once.
+What the file says counts once it has said the very same for some seconds: half a file may be good TOML too, with a
+place missing, or without its prefix, its lock or its pace. Until then what counted before does; at first, this machine
+alone.
 """
 
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import structlog
 
@@ -16,9 +20,9 @@ from archive.recordings.locations.opening import open_store
 from archive.recordings.locations.store import Store
 from mbashara.settings import Settings
 
-GONE_S = 1.0
-"""Between a read that names a place no more and the one by which it goes, at least: some reads follow each other at
-once."""
+SETTLED_S = 3.0
+"""Between the first read that finds the file as it is and the one by which it counts, at least: some reads follow each
+other at once."""
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("mbashara.places")
 
@@ -34,31 +38,74 @@ class Places:
     trouble: str = ""
     """Why the file can't be used; what it said before counts until it can."""
     _known: dict[str, Location] = field(default_factory=dict)
-    _missed_s: dict[str, float] = field(default_factory=dict)
-    """Places that are named no more, and since when that is known."""
+    _said: dict[str, Location] | None = None
+    """What the last read that could be used found, and since when it is found."""
+    _since_s: float = 0.0
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether what the file says is what counts."""
+        return not self.trouble and self._said == self._known
 
     def read(self, now_s: float) -> bool:
-        """At this moment of a clock that is never set back. Whether anything changed."""
+        """At this moment of a clock that is never set back. Whether anything counts that did not before."""
         here = local(self.settings.recordings)
+        counted = self._known or {here.name: here}
         try:
             named = read_locations(self.settings.locations, self.settings.recordings)
-            opened = {one.name: open_store(one) for one in (here, *named) if self._known.get(one.name) != one}
+            found = {one.name: one for one in (here, *named)}
+            if found != self._said:
+                self._said, self._since_s = found, now_s
+            counts = now_s - self._since_s >= SETTLED_S or (not self._known and self._is_old())
+            wanted = found if counts else counted
+            opened = self._opened(wanted)
             self.trouble = ""
         except (LocationError, OSError, ValueError, RuntimeError) as error:  # what none of its checks foresaw, too
             if self.trouble != str(error):
                 log.error("locations can't be read: what they were before counts", reason=str(error))
-            self.trouble = str(error)
-            named = tuple(one for name, one in self._known.items() if name != here.name)
-            opened = {} if self._known else {here.name: open_store(here)}
-        found = {one.name: one for one in (here, *named)}
-        self._missed_s = {name: self._missed_s.get(name, now_s) for name in self._known if name not in found}
-        found |= {name: self._known[name] for name, at_s in self._missed_s.items() if now_s - at_s < GONE_S}
+            self.trouble, self._said = str(error), None
+            wanted, opened = counted, self._opened(counted)
+        return self._count(wanted, opened)
+
+    def _opened(self, wanted: dict[str, Location]) -> dict[str, Store]:
+        return {name: open_store(one) for name, one in wanted.items() if self._known.get(name) != one}
+
+    def _count(self, wanted: dict[str, Location], opened: dict[str, Store]) -> bool:
+        before, self._known = self._known, wanted
         for name, store in opened.items():
-            self.stores[name], self.pace_days[name] = store, found[name].fixity_days
-        for name in self._known.keys() - found.keys():
+            self.stores[name], self.pace_days[name] = store, wanted[name].fixity_days
+        for name in before.keys() - wanted.keys():
             del self.stores[name], self.pace_days[name]
-        is_changed = found != self._known
-        if self._known and is_changed:
-            log.info("locations changed", now=list(found))
-        self._known = found
-        return is_changed
+        for told in _changes(before, wanted) if before else ():
+            log.info("locations changed", **told)
+        return before != wanted
+
+    def _is_old(self) -> bool:
+        """Nobody is writing it. Where there is none, nobody is known to."""
+        try:
+            return time.time() - self.settings.locations.stat().st_ctime >= SETTLED_S
+        except FileNotFoundError:
+            return True
+
+
+def settled(places: Places) -> None:
+    """At the start: waits once for a file that was written just now, and tells if it is not at rest then. Blocks."""
+    places.read(time.monotonic())
+    if not places.is_settled and not places.trouble:
+        time.sleep(SETTLED_S + 0.1)
+        places.read(time.monotonic())
+    if not places.is_settled:
+        log.error("locations are not known yet: nothing is copied, checked or held elsewhere until they are")
+
+
+def _changes(before: dict[str, Location], now: dict[str, Location]) -> Iterator[dict[str, Any]]:
+    """Each place that came, went or is another; of what is secret, only that it changed."""
+    for name in sorted(before.keys() | now.keys()):
+        old, new = before.get(name), now.get(name)
+        if old is None or new is None:
+            yield {"location": name, "what": "new" if old is None else "gone"}
+        elif old != new:
+            was, then = old.model_dump(mode="json"), new.model_dump(mode="json")
+            fields = {one: [was.get(one), then.get(one)] for one in was.keys() | then.keys()}
+            told = {one: pair for one, pair in sorted(fields.items()) if pair[0] != pair[1]}
+            yield {"location": name, "what": "changed", "fields": told or ["credentials"]}

@@ -1,6 +1,6 @@
 """The archive's rules in the work process: embargoes end on the clock, the edge is told what it may not hand out,
-stores are told of legal holds, and recordings are destroyed that two people ordered to be. Durable workflows (DBOS), a
-turn each: who is killed in a turn takes it up again.
+stores are told of legal holds, and recordings are destroyed that two people ordered to be, at places that come back
+later too. Durable workflows (DBOS), a turn each: who is killed in a turn takes it up again.
 """
 
 import threading
@@ -13,7 +13,7 @@ import structlog
 from dbos import DBOS
 from sqlalchemy import Engine
 
-from archive.recordings import closures, disposal, policy, store_holds
+from archive.recordings import closures, disposal, policy, remains, store_holds
 from archive.recordings.closures import Closures
 from archive.recordings.disposal import Cleared
 from archive.recordings.locations.store import Store
@@ -52,14 +52,17 @@ class Keeper:
             closed = closures.show_all(session, self.settings.public, known)
             disposals = disposal.due(session, now)
             told = store_holds.due(session, list(self.stores), now)
+            left = remains.due(session, list(self.stores), now)
         self.closed = closed
         for turn in disposals:
             self._start(f"dispose:{turn.request_id}:{turn.number}", dispose, asdict(turn))
         for one in told:
             self._start(f"hold:{one.location}:{one.recording_id}:{one.number}", hold_at_store, asdict(one))
+        for last in left:
+            self._start(_remains_id(asdict(last)), remove_remains, asdict(last))
         if is_full:
-            workflows.forget("dispose:", now - FORGET_AFTER)
-            workflows.forget("hold:", now - FORGET_AFTER)
+            for prefix in ("dispose:", "hold:", "remains:"):
+                workflows.forget(prefix, now - FORGET_AFTER)
 
     def _start(self, name: str, workflow: Any, turn: dict[str, Any]) -> None:
         if name in self.running:
@@ -94,13 +97,16 @@ def begin_disposal(turn: dict[str, Any]) -> list[str]:
     return sorted(places)
 
 
+def _named_no_more(location: str) -> str:
+    return f"location {location} is not among the locations now / mahali {location} hapamo katika orodha sasa"
+
+
 @DBOS.step(retries_allowed=True, max_attempts=5)
 def clear_location(turn: dict[str, Any], location: str) -> dict[str, Any]:
     keeper = _context()
     store = keeper.stores.get(location)
     if store is None:
-        why = f"location {location} is not among the locations now / mahali {location} hapamo katika orodha sasa"
-        return asdict(Cleared(location, error=why))
+        return asdict(Cleared(location, error=_named_no_more(location)))
     wanted = disposal.Turn(**turn)
     return asdict(disposal.clear(keeper.engine, wanted, store, keeper.settings.recordings, datetime.now(UTC)))
 
@@ -152,6 +158,50 @@ def hold_at_store(turn: dict[str, Any]) -> None:
         log.warning("legal hold not told", recording=turn["recording_id"], reason=applied["error"])
 
 
+def _remains_id(turn: dict[str, Any]) -> str:
+    return f"remains:{turn['location']}:{turn['recording_id']}:{turn['since_ms']}"
+
+
+@DBOS.step(retries_allowed=True, max_attempts=5)
+def look_for_remains(turn: dict[str, Any]) -> dict[str, Any]:
+    store = _context().stores.get(turn["location"])
+    if store is None:
+        return asdict(remains.Found(0, 0, _named_no_more(turn["location"])))
+    return asdict(remains.look(store, turn["recording_id"]))
+
+
+@DBOS.step(retries_allowed=True, max_attempts=5)
+def clear_remains(turn: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:
+    keeper = _context()
+    store = keeper.stores.get(turn["location"])
+    if store is None:
+        return asdict(remains.Removed(_named_no_more(turn["location"])))
+    wanted, known = remains.Turn(**turn), remains.Found(**found)
+    return asdict(remains.remove(keeper.engine, wanted, store, keeper.settings.recordings, known))
+
+
+@DBOS.step(retries_allowed=True, max_attempts=20)
+def note_remains(turn: dict[str, Any], found: dict[str, Any], removed: dict[str, Any]) -> None:
+    with transaction(_context().engine) as session:
+        what = remains.Found(**found), remains.Removed(**removed)
+        remains.note(session, remains.Turn(**turn), *what, datetime.now(UTC))
+
+
+@DBOS.workflow()
+def remove_remains(turn: dict[str, Any]) -> None:
+    try:
+        found = look_for_remains(turn)
+        removed = asdict(remains.Removed(found["error"])) if found["error"] is not None else clear_remains(turn, found)
+        note_remains(turn, found, removed)
+    finally:
+        _context().running.discard(_remains_id(turn))
+    about = {"recording": turn["recording_id"], "location": turn["location"]}
+    if removed["error"] is not None:
+        log.warning("a destroyed recording is still there", **about, reason=removed["error"])
+    elif found["files"]:
+        log.info("what was left of a destroyed recording is removed", **about, files=found["files"])
+
+
 def prepare(settings: Settings, engine: Engine, stores: Mapping[str, Store]) -> Keeper:
     """Before DBOS is launched, which takes up what a killed process left."""
     global _keeper
@@ -160,5 +210,8 @@ def prepare(settings: Settings, engine: Engine, stores: Mapping[str, Store]) -> 
 
 
 def start(keeper: Keeper, bell: Bell, stopping: threading.Event) -> None:
-    rung = bell.on(policy.is_lift_due, closures.mark, disposal.is_due, lambda: store_holds.is_due(list(keeper.stores)))
+    rung = bell.on(
+        policy.is_lift_due, closures.mark, disposal.is_due, lambda: store_holds.is_due(list(keeper.stores)),
+        lambda: remains.is_due(list(keeper.stores)),
+    )  # fmt: skip
     serve("rules", rung, keeper.round, FULL_S, stopping)

@@ -13,9 +13,21 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from archive.pages import Archive, noted
-from archive.pages.genuine import MAX_GAPS, Found, cause_in, find
-from archive.pages.missing import missing, waited_ms
-from archive.recordings import about, alarms, checks, closures, copies, overview, rows, signing_keys
+from archive.pages.genuine import Found, find, told_gaps
+from archive.recordings import (
+    about,
+    alarms,
+    checks,
+    closures,
+    copies,
+    forgotten,
+    overview,
+    rows,
+    signing_keys,
+    store_holds,
+)
+from archive.recordings.alarms import Kind
+from archive.recordings.missing import missing, waited_ms
 from archive.recordings.overview import Filter, Shown
 from archive.recordings.premis import write_premis
 from archive.recordings.statement_text import STATES
@@ -70,11 +82,14 @@ def _overview(archive: Archive, view: View) -> Page:
     with transaction(archive.engine) as session:
         counted = overview.by_location(session, visible)
         troubled = overview.troubled(session, visible, now, places=known)
+        left, untold = forgotten.of_destroyed(session, visible), store_holds.untold(session, visible, now)
     places = list(archive.places())
     named = {one.name for one in places}
     dropped = {name: one.at_risk for name, one in counted.items() if known is not None and name not in known}
+    counts = {Kind.LOCATION_DROPPED: dropped, Kind.REMAINS_LEFT: left, Kind.HOLD_UNTOLD: untold}
+    of_places = chain.from_iterable(alarms.of_each(kind, counted) for kind, counted in counts.items())
     facts = {
-        "alarms": alarms.decide(troubled, now, known, {name: count for name, count in dropped.items() if count}),
+        "alarms": alarms.decide(troubled, now, known, of_places),
         "trouble": trouble and trouble.text(view.language),
         "places": [(one, counted.get(one.name), one.free_bytes()) for one in places],
         "forgotten": {name: one for name, one in counted.items() if name not in named},
@@ -169,7 +184,7 @@ def _recording(archive: Archive, view: View) -> Page:
     lacking = missing(gaps, report)
     names = _names(archive, view, kept)
     more = {
-        "gaps": [(gap, cause_in(view, cause)) for gap, cause in lacking[:MAX_GAPS]],
+        "gaps": told_gaps(view, lacking),
         "gap_count": len(lacking),
         "waited_ms": waited_ms(report),
         "report": report,

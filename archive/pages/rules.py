@@ -13,7 +13,7 @@ from starlette.routing import BaseRoute
 
 from archive.pages import Archive, noted
 from archive.pages.genuine import find
-from archive.recordings import closures, disposal, policy
+from archive.recordings import closures, disposal, forgotten, policy
 from archive.recordings.policy_errors import BadUntil, PolicyError
 from core.database import transaction
 from core.staff.permissions import Act, scope
@@ -54,6 +54,8 @@ def _page(archive: Archive, view: View, form: Form) -> Page:
             "broadcast": broadcast,
             "standing": policy.standing(session, recording.institution_id, recording.id),
             "holds": policy.holds(session, recording.id),
+            "left": forgotten.of_recording(session, recording.id),
+            "is_left": policy.is_left(session, recording.id),
             "blocked": blocked and blocked.said(view.language),
             "may": {act for act, right in RIGHTS.items() if view.may(right, recording.institution_id)},
             "is_asker": partial(_is_asker, view),
@@ -101,7 +103,9 @@ def _done(session: Session, view: View, act: str, recording: Recording) -> None:
         "publish": lambda: policy.lift_embargo(*whose, reason, **by),
         "ask": lambda: disposal.ask(*whose, reason, **by),
         "withdraw": lambda: disposal.withdraw(*whose, _number(view, "request"), **by),
-        "approve": lambda: disposal.approve(*whose, _number(view, "request"), **by),
+        "approve": lambda: disposal.approve(
+            *whose, _number(view, "request"), **by, knowing=view.field("knowing").split(",")
+        ),
         "refuse": lambda: disposal.refuse(*whose, _number(view, "request"), reason, **by),
     }
     acts[act]()

@@ -33,12 +33,16 @@ class Kind(StrEnum):
     LOCATION_AWAY = "location_away"
     CHECK_OVERDUE = "check_overdue"
     LOCATION_DROPPED = "location_dropped"
+    REMAINS_LEFT = "remains_left"
+    REMAINS_KEPT = "remains_kept"
+    HOLD_UNTOLD = "hold_untold"
 
 
 LEVELS = {
     Kind.COPY_HELD: Level.SEVERE, Kind.COPY_FAULTY: Level.SEVERE, Kind.UNSIGNED: Level.SEVERE,
     Kind.FEW_COPIES: Level.SEVERE, Kind.LOCATION_AWAY: Level.MILD, Kind.CHECK_OVERDUE: Level.MILD,
-    Kind.LOCATION_DROPPED: Level.MILD,
+    Kind.LOCATION_DROPPED: Level.MILD, Kind.REMAINS_LEFT: Level.MILD, Kind.REMAINS_KEPT: Level.MILD,
+    Kind.HOLD_UNTOLD: Level.MILD,
 }  # fmt: skip
 
 
@@ -68,8 +72,9 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    """Of a recording, or of a `location` and then of `count` recordings (copies of one that is named no more).
-    `detail` is in English, as it was noted."""
+    """Of a recording, or of a `location` and then of `count` recordings (copies of one that is named no more; destroyed
+    ones of which something lies at one that was forgotten; held ones whose hold its store was not told). `detail` is in
+    English, as it was noted."""
 
     kind: Kind
     count: int = 1
@@ -85,13 +90,11 @@ class Alarm:
 
 
 def decide(
-    recordings: Iterable[Facts], now: datetime, places: Collection[str] | None = None,
-    dropped: Mapping[str, int] | None = None,
+    recordings: Iterable[Facts], now: datetime, places: Collection[str] | None = None, of_places: Iterable[Alarm] = (),
 ) -> list[Alarm]:  # fmt: skip
     """The gravest first. Of a location that is away, or late with its reading, there is one alarm. `places`: those that
-    are named now, None where nobody can say; a copy elsewhere is no copy that counts. `dropped`: how many copies are at
-    places that are named no more."""
-    found: list[Alarm] = []
+    are named now, None where nobody can say; a copy elsewhere is no copy that counts. `of_places`: see `of_each`."""
+    found: list[Alarm] = [*of_places]
     away: dict[str, list[str]] = {}
     overdue: dict[str, int] = {}
     for one in recordings:
@@ -101,13 +104,18 @@ def decide(
                 continue
             if copy.attempts >= AWAY_ATTEMPTS and copy.fault:
                 away.setdefault(copy.location, []).append(copy.fault)
-            if copy.state != "copying" and copy.next_check_at and copy.next_check_at < now - OVERDUE_BY:
+            is_read = copy.state not in ("copying", "disposed")
+            if is_read and copy.next_check_at and copy.next_check_at < now - OVERDUE_BY:
                 overdue[copy.location] = overdue.get(copy.location, 0) + 1
     found += [Alarm(Kind.LOCATION_AWAY, len(why), place, detail=why[0]) for place, why in away.items()]
     found += [Alarm(Kind.CHECK_OVERDUE, count, place) for place, count in overdue.items()]
-    found += [Alarm(Kind.LOCATION_DROPPED, count, place) for place, count in (dropped or {}).items()]
     order = list(Kind)
     return sorted(found, key=lambda alarm: (alarm.level is Level.MILD, order.index(alarm.kind)))
+
+
+def of_each(kind: Kind, counted: Mapping[str, int]) -> list[Alarm]:
+    """By places, how many of something are there."""
+    return [Alarm(kind, count, place) for place, count in counted.items() if count]
 
 
 def _of_recording(one: Facts, now: datetime, places: Collection[str] | None) -> Iterator[Alarm]:
@@ -116,6 +124,10 @@ def _of_recording(one: Facts, now: datetime, places: Collection[str] | None) -> 
         if copy.state in ("held", "faulty"):
             kind = Kind.COPY_HELD if copy.state == "held" else Kind.COPY_FAULTY
             yield alarm(kind, location=copy.location, detail=copy.fault or "")
+        is_named = places is None or copy.location in places
+        is_late = copy.next_check_at is not None and (copy.fault or not is_named or copy.next_check_at < now - SOON)
+        if copy.state == "disposed" and is_late:
+            yield alarm(Kind.REMAINS_KEPT, location=copy.location, detail=copy.fault or "")
     if not one.is_signed and one.signed_at < now - UNSIGNED_FOR:
         yield alarm(Kind.UNSIGNED)
     whole = sum(copy.state == "whole" and (places is None or copy.location in places) for copy in one.copies)

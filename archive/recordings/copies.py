@@ -130,8 +130,8 @@ def _put_papers(store: Store, folder: Path, recording_id: str) -> str | None:
 
 def want(session: Session, locations: Iterable[str], now: datetime) -> None:
     """A row for each recording at each location (here: once it has ended); dry runs are kept nowhere, and of what was
-    destroyed by order the papers alone. Turns are counted from the time on: none of a copy that was forgotten before is
-    taken for one of a new copy at the same place."""
+    destroyed by order the papers alone: whether media lie there still is looked at (`remains`). Turns are counted from
+    the time on: none of a copy that was forgotten before is taken for one of a new copy at the same place."""
     is_disposed = Recording.disposed_at.is_not(None)
     for location in locations:
         is_here = location == LOCAL
@@ -140,7 +140,7 @@ def want(session: Session, locations: Iterable[str], now: datetime) -> None:
             select(
                 Recording.id, literal(location), Recording.institution_id,
                 case((is_disposed, "disposed"), else_="whole" if is_here else "copying"), literal(now),
-                case((is_disposed, None), else_=now + FIRST_CHECK),
+                case((is_disposed, now), else_=now + FIRST_CHECK),
                 case((is_disposed, Recording.ledger_bytes), else_=0), literal(not is_here),
                 literal(round(now.timestamp()) - TURNS_SINCE_S),
             )

@@ -3,12 +3,13 @@
 One asks, another approves; both are accounts, and the database itself refuses one who is both. What stands against it
 (a hold, the time it must be kept, being on the air or copied) is asked at each of the three steps: asking, approving,
 carrying out. Its media go at every location and here; its papers stay everywhere for good, so it stays provable what
-was kept, and that it was destroyed by whose order.
+was kept, and that it was destroyed by whose order. What lies at a place that was forgotten is out of reach: whoever
+approves is told, the custody log names it, and it goes once the place is named again (`remains`).
 
 Each act takes the session first; the caller owns the transaction. Errors are PolicyErrors; nothing was changed then.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -19,7 +20,7 @@ from typing import Any
 from sqlalchemy import Engine, Exists, Row, Select, select, update
 from sqlalchemy.orm import Session
 
-from archive.recordings import custody, policy
+from archive.recordings import custody, forgotten, policy
 from archive.recordings.custody import to_ms
 from archive.recordings.locations.errors import Locked, StoreError
 from archive.recordings.locations.many import each
@@ -37,6 +38,7 @@ from archive.recordings.policy_errors import (
     NoSuchRequest,
     NotOpen,
     OnTheAir,
+    OutOfReach,
     PolicyError,
     RetentionStands,
     SamePerson,
@@ -81,18 +83,23 @@ def ask(
 
 
 def approve(
-    session: Session, institution_id: int, recording_id: str, request_id: int, *, by: Actor, now: datetime
-) -> DisposalRequest:
+    session: Session, institution_id: int, recording_id: str, request_id: int, *, by: Actor, now: datetime,
+    knowing: Collection[str] = (),
+) -> DisposalRequest:  # fmt: skip
     """Act.DISPOSAL_APPROVE, held by another account than the asker's: looked up here, under the lock. It is carried out
-    soon after, and can be withdrawn until that begins."""
+    soon after, and can be withdrawn until that begins. `knowing`: the forgotten places where this person knows that
+    something lies; raises OutOfReach where there are others."""
     recording, request = _open(session, institution_id, recording_id, request_id, "asked")
     approver = _account(session, by, Act.DISPOSAL_APPROVE, institution_id)
     if approver == request.asked_by:
         raise SamePerson
     check(session, recording, now)
+    left = [one.location for one in forgotten.of_recording(session, recording_id)]
+    if set(left) - set(knowing):
+        raise OutOfReach(location=", ".join(left))
     _decide(request, "approved", by, now)
     request.next_try_at = to_ms(now)
-    _tell(session, recording, request, "approved", by, now)
+    _tell(session, recording, request, "approved", by, now, **({"left": left} if left else {}))
     return request
 
 
@@ -270,28 +277,28 @@ def clear(engine: Engine, turn: Turn, store: Store, recordings: Path, now: datet
     """Removes all media at a location, some at a time; the recording is locked for each, so whoever places a hold waits
     a moment, and what is left then is kept. Blocks. Raises OSError where the ledger here can't be read."""
     try:
-        keys = _media(store, recordings, turn.recording_id)
-        for batch in (keys[begin : begin + BATCH] for begin in range(0, len(keys), BATCH)):
+        for batch in batches(store, recordings, turn.recording_id):
             with transaction(engine) as session:
                 if not _still_stands(session, turn, now):
                     return Cleared(store.name, is_stopped=True)
-                for error in _remove(store, batch):
+                for error in remove(store, batch):
                     return error
     except StoreError as error:
         return Cleared(store.name, error=str(error))
     return Cleared(store.name, is_clear=True)
 
 
-def _media(store: Store, recordings: Path, recording_id: str) -> list[str]:
+def batches(store: Store, recordings: Path, recording_id: str) -> Iterator[list[str]]:
     """The keys of all that is there and no paper; and of all that the ledger lists: where the newest version of a key
-    is a deletion, the store lists nothing, and older versions are there still."""
+    is a deletion, the store lists nothing, and older versions are there still. Raises StoreError, OSError."""
     listed = {one.key for one in store.list(f"{recording_id}/")}
     named = listed_files(read_chain(recordings / recording_id / LEDGER_NAME))
     keys = listed | {f"{recording_id}/{name}" for name in named if ".." not in Path(name).parts}
-    return sorted(key for key in keys if key.removeprefix(f"{recording_id}/") not in MADE_LATER)
+    media = sorted(key for key in keys if key.removeprefix(f"{recording_id}/") not in MADE_LATER)
+    yield from (media[begin : begin + BATCH] for begin in range(0, len(media), BATCH))
 
 
-def _remove(store: Store, keys: Sequence[str]) -> Iterator[Cleared]:
+def remove(store: Store, keys: Sequence[str]) -> Iterator[Cleared]:
     """What went wrong, the first of it."""
     with closing(each(f"dispose {store.name}", WORKERS, keys, partial(_remove_one, store))) as removed:
         for _, outcome in removed:
@@ -329,6 +336,9 @@ def note(session: Session, turn: Turn, cleared: Sequence[Cleared], ledger: Chain
         "files": len(files), "size_bytes": sum(int(line["size"]) for line in files.values()),
         "locations": [one.location for one in cleared],
     }  # fmt: skip
+    left = [one for one in forgotten.of_recording(session, recording.id) if one.location not in told["locations"]]
+    if left:
+        told["left"] = [{"location": one.location, "files": one.files, "size_bytes": one.size_bytes} for one in left]
     custody.append(session, recording.id, "deletion", now, **told)
     audit.append(
         session, PROGRAM, "recording.dispose", f"recording:{recording.id}", now=now,

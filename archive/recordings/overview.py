@@ -169,6 +169,7 @@ def troubled(
                 _has(RecordingCopy.state.in_(("faulty", "held"))),
                 _has(and_(RecordingCopy.attempts > 0, RecordingCopy.fault.is_not(None))),
                 _has(RecordingCopy.next_check_at < now - OVERDUE_BY),
+                _has(and_(RecordingCopy.state == "disposed", RecordingCopy.next_check_at.is_not(None))),
                 and_(
                     Recording.ended_at < now - SOON, Recording.disposed_at.is_(None), whole_copies(places) < SAFE_COPIES
                 ),

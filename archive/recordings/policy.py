@@ -16,7 +16,7 @@ from sqlalchemy import Exists, Row, Select, and_, exists, func, or_, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from archive.recordings import custody, policy_errors
+from archive.recordings import custody, forgotten, policy_errors
 from archive.recordings.custody import to_ms
 from archive.recordings.policy_errors import (
     BadReason,
@@ -29,6 +29,7 @@ from archive.recordings.policy_errors import (
     NotEmbargoed,
 )
 from archive.recordings.policy_tables import DisposalRequest, Embargo, Hold, RetentionPromise, RetentionRule
+from archive.recordings.tables import RecordingCopy
 from core import audit
 from core.audit import Actor
 from core.database import NOW, Moment, is_any
@@ -103,10 +104,12 @@ def is_disposed(session: Session, recording_id: str) -> bool:
 def place_hold(
     session: Session, institution_id: int, recording_id: str, reason: str, *, by: Actor, now: datetime
 ) -> Hold:
-    """On the air too; and while it is being destroyed: what is left then is kept."""
+    """On the air too; and while it is being destroyed: what is left then is kept. And where something of a destroyed
+    one is left at a place."""
     reason = check_reason(reason)
     recording = find(session, institution_id, recording_id, lock=True)
-    if recording.disposed_at is not None and not _is_going(session, recording_id):
+    is_gone = recording.disposed_at is not None and not _is_going(session, recording_id)
+    if is_gone and not is_left(session, recording_id):
         raise policy_errors.Disposed
     hold = Hold(
         recording_id=recording_id, institution_id=institution_id, reason=reason, placed_by=by.user_id,
@@ -352,6 +355,13 @@ def _shorten(session: Session, rule: RetentionRule, by: Actor, now: datetime) ->
 def _is_going(session: Session, recording_id: str) -> bool:
     going = and_(DisposalRequest.recording_id == recording_id, DisposalRequest.state == "carrying")
     return bool(session.scalar(select(func.count()).where(going)))
+
+
+def is_left(session: Session, recording_id: str) -> bool:
+    """Whether media of a destroyed recording may lie at a place still: at a forgotten one, or at one that is back."""
+    waits = and_(RecordingCopy.recording_id == recording_id, RecordingCopy.state == "disposed")
+    is_back = session.scalar(select(exists().where(waits, RecordingCopy.next_check_at.is_not(None))))
+    return bool(is_back) or bool(forgotten.of_recording(session, recording_id))
 
 
 def _iso(when: datetime | None) -> str | None:

@@ -111,6 +111,13 @@ class SamePerson(PolicyError):
     message = N_("Whoever asked may not approve: it takes another person.")
 
 
+class OutOfReach(PolicyError):
+    message = N_(
+        "A copy lies at {location}, which is forgotten: this order doesn't reach it. Put the place back first, or "
+        "approve knowing that it stays there until the place is back."
+    )
+
+
 class NeedsAccount(PolicyError):
     """The command line, or a program, is nobody in particular."""
 
@@ -135,6 +142,10 @@ class NothingToOrder(PolicyError):
 
 class NoCopies(PolicyError):
     message = N_("There are no copies at {location}.")
+
+
+class NothingLeft(PolicyError):
+    message = N_("No copy is known to lie at {location} since it was forgotten.")
 
 
 class LeavesTooFew(PolicyError):

@@ -51,7 +51,7 @@ def restore(session: Session, recording: Recording, custody: Iterable[Line]) -> 
                 session.merge(RetentionPromise(**owner, until=until, promised_at=at))
             case "ingestion":
                 whole = {"duration_ms": line.get("duration_ms"), "size_bytes": line.get("size_bytes")}
-            case "deletion" if line["outcome"] == "success":
+            case "deletion" if line["outcome"] == "success" and "location" not in line:
                 recording.disposed_at = datetime.fromisoformat(line["since"])
                 recording.duration_ms, recording.size_bytes = whole["duration_ms"], whole["size_bytes"]
                 copies = update(RecordingCopy).where(RecordingCopy.recording_id == recording.id)

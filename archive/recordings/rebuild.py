@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from sqlalchemy import DateTime, inspect, select, text
 from sqlalchemy.orm import Session
 
-from archive.recordings import gaps, policy_rebuild, resolve, retired, rows, verify
+from archive.recordings import forgotten, gaps, policy_rebuild, resolve, rows, verify
 from archive.recordings.copies import FIRST_CHECK
 from archive.recordings.describe import DESCRIBED
 from archive.recordings.inventory import check_files
@@ -222,7 +222,7 @@ def _add_copies(session: Session, files: Files) -> None:
     made: dict[str, RecordingCopy] = {}
     for line in files.custody.lines:
         location = line.get("location")
-        if location is not None and retired.is_told_by(line):
+        if location is not None and forgotten.is_told_by(line):
             made.pop(location, None)
         if location is None or line["fact"] not in ("replication", "fixity check"):
             continue

@@ -231,9 +231,11 @@ def _complete_ledger(place: Path, recording: RestoredRecording, unix_ms: float) 
         elif fact["fact"] == "gap":
             gaps.add((fact.get("rendition"), fact["to_ms"]))
 
-    def tell(name: str, **values: object) -> None:
+    def tell(name: str, segment: Segment | None = None, **values: object) -> None:
         path = place / name
         if name not in signed and path.exists() and told.get(name) != path.stat().st_size:
+            if segment is not None and (gaps := _gaps_in(path, segment)):
+                values["gaps"] = gaps
             whole = {"name": name, **values, "size": path.stat().st_size, "sha256": hash_file(path)}
             ledger.append(make_fact("file", unix_ms, **whole, recovered=True))
 
@@ -244,7 +246,7 @@ def _complete_ledger(place: Path, recording: RestoredRecording, unix_ms: float) 
             where = {"rendition": rendition.name, **place_of(segment)}
             name = f"{rendition.name}/{hls.segment_name(segment.msn)}"
             if not segment.gap:
-                tell(name, **where)
+                tell(name, segment, **where)
             elif name not in told and (rendition.name, segment.msn) not in absent:
                 ledger.append(make_fact("absent", unix_ms, **where, cause="process ended"))
         own_ms = place_of(rendition.segments[-1])["to_ms"]
@@ -254,6 +256,18 @@ def _complete_ledger(place: Path, recording: RestoredRecording, unix_ms: float) 
     for path in (*place.glob("*.m3u8.new"), *place.glob("*/init-*.mp4.new")):  # half written, or not renamed
         if path.relative_to(place).as_posix() not in told:
             path.unlink()
+
+
+def _gaps_in(path: Path, segment: Segment) -> list[list[int]]:
+    """The stretches of the segment's time that its file holds nothing of. A millisecond is the index's rounding."""
+    timescale = fmp4.read_timescale((path.parent / hls.init_name(segment.init)).read_bytes())
+    found, at_ms = list[list[int]](), segment.start_ms
+    for one in fmp4.fragments(path.read_bytes()):
+        begin_ms = one.decode_time * 1000 / timescale
+        found += [[round(at_ms), round(begin_ms)]] if begin_ms - at_ms > 1 else []
+        at_ms = begin_ms + one.duration * 1000 / timescale
+    end_ms = segment.start_ms + segment.duration_s * 1000
+    return found + ([[round(at_ms), round(end_ms)]] if end_ms - at_ms > 1 else [])
 
 
 def _signed_names(place: Path) -> set[str]:

@@ -1,12 +1,13 @@
 """A place that is named no more, forgotten: the rows of the copies there go, and each recording's custody log tells of
-it. What lies there is left as it is, a legal hold that its store knows of too: nobody here reaches it.
+it. What lies there is left as it is, a legal hold that its store knows of too: nobody here reaches it. What that is,
+`forgotten` reads from those logs.
 
 The caller owns the transaction, and has seen that the place is named no more. Errors are PolicyErrors; nothing was
 changed then.
 """
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -14,19 +15,18 @@ from typing import Any
 from sqlalchemy import delete, exists, or_, select, update
 from sqlalchemy.orm import Session
 
-from archive.recordings import custody
+from archive.recordings import custody, forgotten, store_holds
 from archive.recordings.alarms import SAFE_COPIES
 from archive.recordings.custody import to_ms
+from archive.recordings.forgotten import DELETION, FORGOTTEN, RULE
 from archive.recordings.overview import whole_copies
 from archive.recordings.policy import check_reason
-from archive.recordings.policy_errors import LeavesTooFew, NoCopies
-from archive.recordings.policy_tables import DisposalRequest, StoreHold
+from archive.recordings.policy_errors import LeavesTooFew, NoCopies, NothingLeft
+from archive.recordings.policy_tables import DisposalRequest
 from archive.recordings.tables import RecordingCopy, Resolution
 from core import audit
 from core.audit import Actor
 from core.tables import Recording
-
-RULE, FORGOTTEN = "policy assignment", {"rule": "place", "act": "forgotten"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +54,16 @@ def forget(
     too_few = len(session.scalars(at_it.where(is_needed)).all())
     if too_few and not even_so:
         raise LeavesTooFew(count=too_few, location=location)
+    store_holds.doubt(session, location, now)
+    going = set(session.scalars(select(DisposalRequest.recording_id).where(DisposalRequest.state == "carrying")))
     gone = session.scalars(delete(RecordingCopy).where(RecordingCopy.location == location).returning(RecordingCopy))
     counted = Counter[int]()
     for copy in gone.all():
         told: dict[str, Any] = {**FORGOTTEN, "location": location, "detail": reason}
-        told |= {"state": copy.state, "files": copy.files, "size_bytes": copy.size_bytes}
+        has_media = copy.state != "disposed" or copy.next_check_at is not None or copy.recording_id in going
+        told |= {"state": copy.state, "files": copy.files, "size_bytes": copy.size_bytes, "media": has_media}
         custody.append(session, copy.recording_id, RULE, now, agent=by.name, **told)
         counted[copy.institution_id] += 1
-    session.execute(delete(StoreHold).where(StoreHold.location == location))
     is_open = Resolution.state.in_(("asked", "planned"))  # what is ordered ends by itself, and says what came of it
     session.execute(update(Resolution).where(Resolution.location == location, is_open).values(state="withdrawn"))
     for institution_id, copies in sorted(counted.items()):
@@ -71,6 +73,21 @@ def forget(
     return Forgotten(len(ids), too_few)
 
 
-def is_told_by(line: Mapping[str, Any]) -> bool:
-    """Whether a line of a custody log says that the copy at its location was forgotten."""
-    return line["fact"] == RULE and line.items() >= FORGOTTEN.items()
+def gone(session: Session, location: str, reason: str, *, by: Actor, now: datetime) -> int:
+    """Puts on record that what lay at a forgotten place is there no more, as a person says; of how many recordings.
+    Raises BadReason, NothingLeft."""
+    now, reason = to_ms(now), check_reason(reason)
+    found = forgotten.everywhere(session)
+    lay = {recording_id: [one for one in left if one.location == location] for recording_id, left in found.items()}
+    counted = Counter[int]()
+    for recording_id, (one, *_) in ((recording_id, left) for recording_id, left in lay.items() if left):
+        told: dict[str, Any] = {"location": location, "files": one.files, "size_bytes": one.size_bytes}
+        event = custody.append(session, recording_id, DELETION, now, agent=by.name, **told, detail=reason)
+        counted[event.institution_id] += 1
+    if not counted:
+        raise NothingLeft(location=location)
+    for institution_id, copies in sorted(counted.items()):
+        after = {"copies": copies, "reason": reason}
+        subject = f"location:{location}"
+        audit.append(session, by, "location.gone", subject, now=now, institution_id=institution_id, after=after)
+    return counted.total()

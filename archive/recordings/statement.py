@@ -154,8 +154,8 @@ def _holding(found: Account, one: Holding) -> Statement:
 
 
 def _events(found: Account, facts: Sequence[Mapping[str, Any]]) -> list[Statement]:
-    """Feeds lost and back, and restarts, as they came; and the end, where the program was away before and nobody knows
-    what an encoder sent to it in vain."""
+    """Feeds lost and back, encoders turned away, and restarts, as they came; and the end, where the program was away
+    before and nobody knows what an encoder sent to it in vain."""
     told: list[Statement] = []
     for fact in facts:
         match fact.get("fact"):
@@ -163,6 +163,9 @@ def _events(found: Account, facts: Sequence[Mapping[str, Any]]) -> list[Statemen
                 told.append({"at": _moment(found, round(fact["at_ms"])), "what": "lost", "cause": str(fact["cause"])})
             case "gap" if "rendition" not in fact and fact.get("is_back", True):
                 told.append({"at": _moment(found, round(fact["to_ms"])), "what": "back", "cause": ""})
+            case "refused":
+                at = _moment(found, round(fact["at_ms"]))
+                told.append({"at": at, "what": "refused", "cause": str(fact["cause"])})
             case "resumed":
                 told.append({"at": str(fact["at"]), "what": "resumed", "cause": ""})
             case "ended" if fact.get("reason") == AWAY:

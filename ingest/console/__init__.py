@@ -56,6 +56,10 @@ class Media(Protocol):
     def feeds(self) -> Sequence[Told]:
         """Every feed that is connected, of all workers. May be half a second old."""
 
+    def refused(self) -> Sequence[Told]:
+        """Encoders that were turned away in the last half minute: channel, role, why, address, at. Without a channel:
+        the newest whose key is nobody's."""
+
     def refresh(self, slug: str) -> bool:
         """Has the channel's worker obey at once what was committed; False is no trouble, only later."""
 

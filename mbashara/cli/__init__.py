@@ -30,7 +30,7 @@ from mbashara.cli import (
     show,
     staff,
 )
-from mbashara.cli.common import Command, add_command, database, print_list, with_json
+from mbashara.cli.common import Command, add_command, database, print_list, told_gaps, with_json
 from mbashara.cli.parsing import Parser, parse
 from mbashara.data import stepped_down
 from mbashara.plain import UserError
@@ -177,10 +177,7 @@ def recording_list(settings: Settings, arguments: Namespace) -> int:
                 "ended_at": recording.ended_at and recording.ended_at.isoformat(),
                 "duration_ms": recording.duration_ms,
                 "size_bytes": recording.size_bytes,
-                "gaps": [
-                    {"from_ms": gap.started_ms, "to_ms": gap.ended_ms, "cause": gap.cause}
-                    for gap in rows.gaps(session, recording.id)
-                ],
+                **told_gaps(session, settings.recordings, recording, of_many=True),
                 "path": f"/recordings/{recording.id}/index.m3u8",
             }
             for recording, _broadcast, channel in rows.list_recordings(session)

@@ -6,11 +6,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import Row
 from sqlalchemy.orm import Session
 
-from archive.recordings import rows, verify
+from archive.recordings import rows, signing_keys, verify
+from archive.recordings.missing import may_have_waited, missing, papers_of, waited
 from core import institutions
 from core.audit import COMMAND_LINE, Actor
 from core.channels import find_channel
@@ -74,6 +76,23 @@ def find_recording(session: Session, recording_id: str) -> Row[Recording, Broadc
     if found is None:
         raise no_recording(recording_id)
     return found
+
+
+def told_gaps(session: Session, folder: Path, recording: Recording, *, of_many: bool = False) -> dict[str, Any]:
+    """What is missing of it, and when an encoder was waited for in vain (null: never). `folder`: of all recordings.
+    `of_many`: no papers are read but where there may be a wait, so no rendition is named."""
+    gaps, place = rows.gaps(session, recording.id), folder / recording.id
+    report = None
+    if not of_many or may_have_waited(place, gaps):
+        report = papers_of(place, gaps, signing_keys.public_keys(session, recording.institution_id))
+    wait = waited(report)
+    return {
+        "gaps": [
+            {"from_ms": one.span.started_ms, "to_ms": one.span.ended_ms, "cause": one.cause, "rendition": one.rendition}
+            for one in missing(gaps, report)
+        ],
+        "waited": wait and {"from_ms": wait.started_ms, "to_ms": wait.ended_ms},
+    }
 
 
 def channel_id(session: Session, slug: str) -> int:

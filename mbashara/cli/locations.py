@@ -45,6 +45,21 @@ def add_parsers(areas: "_SubParsersAction[ArgumentParser]") -> None:
     forget.add_argument("name", metavar="NAME")
     forget.add_argument("--reason", required=True, metavar="TEXT", help="why, for the custody logs")
     forget.add_argument("--even-so", action="store_true", help="also where too few whole copies are left")
+    gone = add_command(
+        location.add_parser("gone", help="put on record that what lay at a forgotten place was destroyed by hand"),
+        location_gone,
+    )
+    gone.add_argument("name", metavar="NAME")
+    gone.add_argument("--reason", required=True, metavar="TEXT", help="how that is known, for the custody logs")
+
+
+def location_gone(settings: Settings, arguments: Namespace) -> int:
+    """Nothing is removed by this."""
+    name, now = arguments.name, datetime.now(UTC)
+    with database(settings) as session:
+        count = retired.gone(session, name, arguments.reason, by=by(), now=now)
+    print(say("it is on record that {count} copies at {name} are gone", count=count, name=name))
+    return 0
 
 
 def location_list(settings: Settings, arguments: Namespace) -> int:

@@ -17,7 +17,8 @@ from os import getuid
 
 from sqlalchemy.orm import Session
 
-from archive.recordings import closures, disposal, policy, retention
+from archive.recordings import closures, disposal, forgotten, policy, retention
+from archive.recordings.forgotten import Left
 from archive.recordings.policy_errors import NoSuchRequest, at
 from archive.recordings.policy_tables import DisposalRequest
 from core.audit import COMMAND_LINE, Actor
@@ -65,6 +66,9 @@ def add_parsers(areas: "_SubParsersAction[ArgumentParser]", recording: "_SubPars
     what.add_argument("--approve", action="store_true", help="as another person than the one who asked")
     what.add_argument("--refuse", metavar="TEXT", help="with the reason")
     what.add_argument("--withdraw", action="store_true", help="while nothing is removed")
+    one.add_argument(
+        "--even-so", action="store_true", help="with --approve: knowing that a copy at a forgotten place stays there"
+    )
     one.add_argument("--as", dest="email", metavar="EMAIL", help="the account that acts; its password is asked for")
     one.add_argument("--password-stdin", action="store_true", help="password, then code if any, from standard input")
     with_json(one)
@@ -150,7 +154,7 @@ def dispose(settings: Settings, arguments: Namespace) -> int:
             request = _act(session, arguments, owner, request, actor, now)
         if request is None:
             raise UserError(N_("nobody asked for its disposal"))
-        _print(request, arguments.json)
+        _print(request, forgotten.of_recording(session, recording), arguments.json)
     return 0
 
 
@@ -163,18 +167,21 @@ def _act(
     if request is None:
         raise NoSuchRequest
     if arguments.approve:
-        return disposal.approve(session, owner, recording, request.id, by=actor, now=now)
+        known = [one.location for one in forgotten.of_recording(session, recording)] if arguments.even_so else ()
+        return disposal.approve(session, owner, recording, request.id, by=actor, now=now, knowing=known)
     if arguments.withdraw:
         return disposal.withdraw(session, owner, recording, request.id, by=actor, now=now)
     return disposal.refuse(session, owner, recording, request.id, arguments.refuse, by=actor, now=now)
 
 
-def _print(request: DisposalRequest, as_json: bool) -> None:
+def _print(request: DisposalRequest, left: list[Left], as_json: bool) -> None:
+    """`left`: at forgotten places, where no order reaches it."""
     told = {
         "request": request.id, "state": request.state, "reason": request.reason, "asked_by": request.asked_name,
         "asked_at": request.asked_at.isoformat(), "decided_by": request.decided_name, "decision": request.decision,
         "carried_out_at": request.carried_out_at and request.carried_out_at.isoformat(),
         "waits_until": request.waits_until and request.waits_until.isoformat(), "trouble": request.trouble,
+        "out_of_reach": [one.location for one in left] or None,
     }  # fmt: skip
     if as_json:
         print(json.dumps(told, ensure_ascii=False))

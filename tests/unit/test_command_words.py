@@ -120,9 +120,9 @@ def test_a_recording_is_told_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MBASHARA_LANGUAGE", "sw")
     copy = {"location": "pili", "state": "held", "checked_at": None, "fault": "", "is_named": False}
     event = {"at": "-", "kind": "hold placed", "outcome": "success", "agent": "command line (juma)"}
-    gap = {"from_ms": 1, "to_ms": 2, "cause": "feed lost"}
+    gap = {"from_ms": 1, "to_ms": 2, "cause": "feed lost", "rendition": None}
     told = {"id": "x", "state": "complete", "is_signed_whole": True, "renditions": ["source"]}
-    lines = [*show._lines({**told, "gaps": [gap], "copies": [copy], "events": [event]})]
+    lines = [*show.lines({**told, "gaps": [gap], "waited": None, "copies": [copy], "events": [event]})]
     assert [" ".join(line.split()) for line in lines] == [
         "Namba x", "Hali imefungwa", "Imesainiwa hadi mwisho ndiyo", "Matoleo source",
         "Pengo 1 - 2 ms: mlisho kutoka kwenye kisimbaji (encoder) ulipotea",

@@ -1,6 +1,7 @@
 """locations.toml: what it may say, and that every refusal is one line with file, location and field, and no secret."""
 
 import os
+import time
 from argparse import Namespace
 from pathlib import Path
 
@@ -8,7 +9,8 @@ import pytest
 
 from archive.recordings.locations.config import FolderLocation, LocationError, S3Location, read_locations
 from mbashara.cli.locations import location_forget
-from mbashara.places import Places
+from mbashara.places import SETTLED_S, Places
+from mbashara.places import settled as start
 from mbashara.plain import UserError
 from mbashara.settings import Settings
 
@@ -107,45 +109,95 @@ def test_credentials_in_an_open_file_are_refused(file: Path, tmp_path: Path) -> 
         read_locations(file, tmp_path)
 
 
-def test_what_changes_in_the_file_counts_at_once_and_what_is_wrong_with_it_never(file: Path, tmp_path: Path) -> None:
+def settled(file: Path, tmp_path: Path, text: str) -> Places:
+    """As they are when the file has said so for long."""
+    file.write_text(text)
+    places = Places(Settings(data=tmp_path))
+    places.read(-20)
+    places.read(-10)
+    assert places.is_settled
+    return places
+
+
+def test_what_changes_in_the_file_counts_once_it_stands_still_and_what_is_wrong_with_it_never(
+    file: Path, tmp_path: Path
+) -> None:
     places = Places(Settings(data=tmp_path))
     stores, pace_days = places.stores, places.pace_days  # as everyone in the work process holds them
-    assert places.read(0)
-    assert list(stores) == ["local"]
+    file.unlink()
+    assert places.read(0), "nobody is writing it"
+    assert list(stores) == ["local"] and places.is_settled
     file.write_text(FOLDER)
-    assert places.read(10) and not places.read(20)
+    assert not places.read(10) and not places.read(10.5) and not places.is_settled, "two reads at once are one"
+    assert places.read(20) and not places.read(30)
     pili = stores["pili"]
     file.write_text(FOLDER + FOLDER)
-    assert not places.read(30)
+    assert not places.read(40) and not places.read(50)
     assert stores == {"local": stores["local"], "pili": pili} and "given twice" in places.trouble
     file.write_text(FOLDER + "fixity_days = 7\n" + FOLDER.replace("pili", "tatu"))
-    assert places.read(40)
+    assert not places.read(60) and places.read(70)
     assert (list(stores), pace_days["pili"], places.trouble) == (["local", "pili", "tatu"], 7, "")
     assert stores["pili"] is not pili
 
 
-@pytest.mark.parametrize("emptied", ["", None, "# [[location]]\n", "[[locat"])
-def test_a_place_goes_after_two_reads_only(file: Path, tmp_path: Path, emptied: str | None) -> None:
-    """An editor empties the file before it writes it, or has none of that name for a moment."""
-    places = Places(Settings(data=tmp_path))
-    file.write_text(FOLDER)
-    places.read(0)
+WHOLE = FOLDER + 'tier = "cold"\nfixity_days = 180\n' + S3 + 'prefix = "mbashara"\nlock_days = 3650\n' + KEYS
+CUT = {
+    "nothing": "", "away": None, "a comment": "# [[location]]\n", "no TOML": "[[locat", "no tier": FOLDER,
+    "no second": WHOLE[: WHOLE.index("[[location]]", 5)], "half a number": WHOLE[: WHOLE.index("80\n")],
+    "no prefix, no lock": FOLDER + S3 + KEYS, "no credentials": WHOLE[: WHOLE.index("access")],
+}  # fmt: skip
+"""What an editor leaves for a moment."""
+
+
+@pytest.mark.parametrize("cut", CUT.values(), ids=CUT)
+def test_half_a_file_counts_for_nothing(file: Path, tmp_path: Path, cut: str | None) -> None:
+    places = settled(file, tmp_path, WHOLE)
+    stores, pace_days = dict(places.stores), dict(places.pace_days)
+    assert list(stores) == ["local", "pili", "wingu"]
     for at_s in (10.0, 30.0):
-        if emptied is None:
-            file.unlink()
-        else:
-            file.write_text(emptied)
-        assert not places.read(at_s) and not places.read(at_s + 0.5), "two reads at once are one"
-        file.write_text(FOLDER)
+        file.unlink() if cut is None else file.write_text(cut)
+        assert not places.read(at_s) and not places.read(at_s + 0.5)
+        file.write_text(WHOLE)
         file.chmod(0o600)
         assert not places.read(at_s + 10)
-    pili = places.stores["pili"]
+        assert (places.stores, places.pace_days) == (stores, pace_days)
+
+
+@pytest.mark.parametrize("cut", CUT.values(), ids=CUT)
+def test_a_work_process_that_starts_while_the_file_is_written_waits_for_it(
+    file: Path, tmp_path: Path, cut: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write(_: float) -> None:
+        file.write_text(WHOLE)
+        file.chmod(0o600)
+
+    places = Places(Settings(data=tmp_path))
+    file.unlink() if cut is None else file.write_text(cut)
+    monkeypatch.setattr("mbashara.places.time.sleep", write)
+    start(places)
+    assert list(places.stores) == ["local"], "not half of them"
+    write(0)
+    at_s = time.monotonic()
+    places.read(at_s + 10)
+    places.read(at_s + 20)
+    assert list(places.stores) == ["local", "pili", "wingu"] and places.is_settled
+
+
+def test_a_file_that_was_written_long_ago_counts_when_a_work_process_starts(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file.write_text(WHOLE)
+    places, at_s = Places(Settings(data=tmp_path)), time.time() + SETTLED_S + 1
+    monkeypatch.setattr("mbashara.places.time.time", lambda: at_s)
+    start(places)
+    assert list(places.stores) == ["local", "pili", "wingu"]
+
+
+def test_a_place_goes_when_the_file_names_it_no_more(file: Path, tmp_path: Path) -> None:
+    places = settled(file, tmp_path, FOLDER)
     file.write_text(FOLDER.replace("pili", "tatu"))
-    assert places.read(60) and places.stores["pili"] is pili, "what is new counts at once"
-    tatu = places.stores["tatu"]
-    assert places.read(70)
-    assert places.stores == {"local": places.stores["local"], "tatu": tatu}
-    assert places.pace_days.keys() == places.stores.keys()
+    assert not places.read(60) and places.read(70)
+    assert list(places.stores) == ["local", "tatu"] and places.pace_days.keys() == places.stores.keys()
 
 
 @pytest.mark.parametrize("folder", ["/mnt/\\u0000", "{}/loop"])
@@ -158,6 +210,7 @@ def test_a_folder_that_can_be_none_stops_no_other(file: Path, tmp_path: Path, fo
     assert places.stores["local"] and places.pace_days.keys() == places.stores.keys()
     file.write_text(FOLDER)
     places.read(10)
+    places.read(20)
     assert (list(places.stores), places.trouble) == (["local", "pili"], "")
 
 

@@ -78,6 +78,15 @@ def test_what_stands_now_restricts(facts: list[str], restrictions: list[str], tm
     assert texts(found, ".//p:restriction") == restrictions
 
 
+def test_a_wait_for_an_encoder_that_never_came_back_is_no_warning(tmp_path: Path) -> None:
+    found = premis(make_recording(tmp_path, lost=(2, 5)), tmp_path / "premis.xml")
+    SCHEMA.assertValid(found)
+    captured = [one for one in found.iterfind("p:event", NAMES) if texts(one, "p:eventType") == ["capture"]]
+    assert [(texts(one, ".//p:eventDetail")[0], texts(one, ".//p:eventOutcome")[0]) for one in captured[:2]] == [
+        ("all renditions: 8000 ms - 12000 ms", "warning"), ("20000 ms - 24000 ms", "success"),
+    ]  # fmt: skip
+
+
 def test_hostile_words_stay_words(tmp_path: Path) -> None:
     folder = make_recording(tmp_path)
     Ledger(folder, CUSTODY_NAME).append(make_fact("odd \0 <b>&", ORIGIN_MS, agent="\x1b[31m", detail="]]>\ufffe"))

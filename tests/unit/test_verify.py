@@ -281,13 +281,15 @@ def stamp(of: str | None, token: object = "AAAA") -> Callable[[Path], None]:
     return change
 
 
-def write_number(name: str, value: str) -> Callable[[Path], None]:
+def write_number(name: str, value: str, **others: int) -> Callable[[Path], None]:
     """Something that is no number of ours, chained as it should be."""
 
     def change(folder: Path) -> None:
         told = lines(folder)[:-1]
         head = hashlib.sha256(told[-1].rstrip(b"\n")).hexdigest()
-        line = line_of({"fact": "file", "name": "source/9.m4s", "size": 1, "sha256": "0" * 64, name: "X"}, head)
+        line = line_of(
+            {"fact": "file", "name": "source/9.m4s", "size": 1, "sha256": "0" * 64, **others, name: "X"}, head
+        )
         write(folder, [*told, line.replace(b'"X"', value.encode())])
 
     return change
@@ -342,6 +344,8 @@ CASES: list[tuple[Callable[[Path], object], set[str]]] = [
     (write_number("size", "9" * 5000), {"unreadable"}),
     (write_number("to_ms", "9" * 18), {"unreadable"}),
     (write_number("name", "[7]"), {"unreadable"}),
+    (write_number("gaps", "[[9,8]]", from_ms=0, to_ms=10), {"unreadable"}),
+    (write_number("gaps", "[[1,2,3]]", from_ms=0, to_ms=10), {"unreadable"}),
 ]
 
 

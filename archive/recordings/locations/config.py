@@ -18,6 +18,7 @@ import os
 import re
 import stat
 import tomllib
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
@@ -68,7 +69,7 @@ def _is_prefix(text: str) -> str:
     return text
 
 
-class _Location(BaseModel):
+class _Location(BaseModel, ABC):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     name: str = Field(pattern=_SLUG)
@@ -78,9 +79,9 @@ class _Location(BaseModel):
     title_en: str = Field("", max_length=100)
 
     @property
+    @abstractmethod
     def place(self) -> tuple[str, ...]:
         """Where the files really lie; one within another is the same place."""
-        raise NotImplementedError
 
 
 class FolderLocation(_Location):
