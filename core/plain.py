@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from itertools import takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from core.problems import LOCALE
 
@@ -34,6 +34,10 @@ class PlainError(Exception):
             return self.message(language)
         return told(language, self.message, self.values, *self.catalogues)
 
+    def __reduce__(self) -> tuple[type[Self], tuple[str]]:
+        """What a workflow keeps of it: how it was told."""
+        return type(self), (str(self),)
+
     def __str__(self) -> str:
         return beside(self.text(one) for one in _languages())
 
@@ -43,7 +47,8 @@ def told(language: "Language", message: str, values: Mapping[str, object], *cata
     from core.web.i18n import catalogue  # long to load, and of no use to those who are told nothing
 
     gettext = catalogue(language, *catalogues, LOCALE).gettext
-    return gettext(message).format(**{name: _value(one, language, gettext) for name, one in values.items()})
+    filled = {name: _value(one, language, gettext) for name, one in values.items()}
+    return gettext(message).format(**filled) if filled else gettext(message)
 
 
 def _value(value: object, language: "Language", gettext: Callable[[str], str]) -> object:

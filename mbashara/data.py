@@ -43,6 +43,8 @@ FOLDERS = {
     "mail": 0o700,
     "scratch": 0o700,
 }
+PROGRAM = (Path(__file__), Path(os.__file__), Path(structlog.__file__))
+"""What the account reads of ours, Python's and the packages: catalogues of words, say."""
 RUN_FOLDERS = {"live": 0o755, "stills": 0o755, "sock": 0o755, "work": 0o755, "postgres": 0o700}
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("mbashara.data")
@@ -130,7 +132,7 @@ def _make_the_way(settings: Settings, owner: Account) -> None:
     """What the account could not make itself: its memory folder, which is gone with a restart of the machine."""
     if not settings.run.exists():
         _make_run(settings, owner)
-    for path in (settings.data, Path(os.__file__), Path(structlog.__file__)):
+    for path in (settings.data, *PROGRAM):
         _open_the_way_to(path)
 
 
@@ -143,9 +145,8 @@ def prepare(settings: Settings) -> None:
             _make_folder(settings.data, name, mode, owner)
         _make_run(settings, owner)
         if owner is not None:
-            _open_the_way_to(settings.data)
-            _open_the_way_to(Path(os.__file__))
-            _open_the_way_to(Path(structlog.__file__))
+            for path in (settings.data, *PROGRAM):
+                _open_the_way_to(path)
         if not settings.pepper_file.exists():
             keep_secret(settings.pepper_file, secrets.token_bytes(PEPPER_BYTES), owner)
         with as_owner(owner):

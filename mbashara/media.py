@@ -131,11 +131,12 @@ class Application:
     def _health(self) -> tuple[int, bytes]:
         """Each trouble is an alarm of its own (media_processes.py). Without the database what is on the air goes on, so
         that is no illness."""
+        also = b"; " + probe.SHUT_OUT if self._is_shut_out() else b""
         if self._recorder.failing:
-            return HTTPStatus.SERVICE_UNAVAILABLE, b"disk refuses recordings"
+            return HTTPStatus.SERVICE_UNAVAILABLE, b"disk refuses recordings" + also
         if self._channels.is_refused:
-            return HTTPStatus.INSUFFICIENT_STORAGE, b"memory folder refuses"
-        return HTTPStatus.OK, probe.SHUT_OUT if self._is_shut_out() else b"ok"
+            return HTTPStatus.INSUFFICIENT_STORAGE, b"memory folder refuses" + also
+        return HTTPStatus.OK, b"ok" + also
 
 
 def unix_ms() -> float:

@@ -11,7 +11,7 @@ from mbashara.settings import Settings
 
 TIMEOUT_S = 2.0
 SHUT_OUT = b"the database is away"
-"""What media says of its health where the database does not let it read."""
+"""Is in what media says of its health where the database does not let it read."""
 
 
 class UnixConnection(HTTPConnection):

@@ -78,7 +78,7 @@ def _find(session: Session, view: View, act: Act) -> Found:
 
 def _overview(archive: Archive, view: View) -> Page:
     visible, now = _visible(view), view.visit.now
-    known = archive.place_names()
+    known, trouble = archive.place_names(), archive.places_trouble()
     with transaction(archive.engine) as session:
         counted = overview.by_location(session, visible)
         troubled = overview.troubled(session, visible, now, places=known)
@@ -90,7 +90,7 @@ def _overview(archive: Archive, view: View) -> Page:
     of_places = chain.from_iterable(alarms.of_each(kind, counted) for kind, counted in counts.items())
     facts = {
         "alarms": alarms.decide(troubled, now, known, of_places),
-        "trouble": archive.places_trouble(),
+        "trouble": trouble and trouble.text(view.language),
         "places": [(one, counted.get(one.name), one.free_bytes()) for one in places],
         "forgotten": {name: one for name, one in counted.items() if name not in named},
         "names": _names(archive, view),

@@ -6,10 +6,12 @@ import time
 from argparse import ArgumentParser, Namespace, _SubParsersAction
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import partial
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from archive.pages import noted
 from archive.recordings import checks, resolve
 from archive.recordings.locations.config import LOCAL, read_locations
 from archive.recordings.resolve_plan import Plan, read_plan
@@ -110,7 +112,9 @@ def resolve_copy(settings: Settings, arguments: Namespace) -> int:
         if one.state in ("planned", "done", "withdrawn"):
             return _tell(one, arguments.json)
         if one.trouble is not None:
-            raise UserError(N_("it waits, and is tried again: {why}"), why=one.trouble)
+            raise UserError(
+                N_("it waits, and is tried again: {why}"), why=UserError(partial(noted.tell, one.trouble, places={}))
+            )
         if not _is_alive(settings):
             raise UserError(N_("the work process does not run: it is done when it does"))
         time.sleep(ASK_AGAIN_S)

@@ -27,6 +27,7 @@ from core.web.dates import EAST_AFRICA_TIME
 from mbashara import __version__
 from mbashara.cli.common import BY, add_command, database, no_recording, with_json
 from mbashara.cli.evidence import check_ledger
+from mbashara.cli.terms import cause
 from mbashara.data import as_caller
 from mbashara.plain import UserError
 from mbashara.settings import Settings
@@ -211,7 +212,7 @@ def _tell(made: Exported, as_json: bool) -> None:
     for file in files:
         _line(say("file"), file["from"], file["to"], file["size_bytes"], file["path"])
     for gap in gaps:
-        _line(say("gap"), gap["from"], gap["to"], gap["cause"])
+        _line(say("gap"), gap["from"], gap["to"], cause(str(gap["cause"])))
 
 
 def _line(name: str, *values: object) -> None:

@@ -30,6 +30,8 @@ TERMS = {
 }
 NAMED = {"state", "kind", "tier", "years", "outcome"}
 """What holds such a name; any other text is somebody's own."""
+NOTED = {"fault", "trouble"}
+WHO = {"set_by", "asked_by", "decided_by"}
 FIELDS = {
     "id": N_("Number"),
     "channel": N_("Channel"),
@@ -77,6 +79,10 @@ def value(name: str, given: object) -> str:
         return say("yes") if given else say("no")
     if isinstance(given, list):
         return str(len(given))
+    if given and name in NOTED:
+        return note(str(given))
+    if name in WHO:
+        return who(str(given))
     return say(TERMS[str(given)]) if name in NAMED and given in TERMS else str(given)
 
 

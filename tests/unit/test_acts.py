@@ -10,6 +10,7 @@ import pytest
 from core.broadcasts import lifecycle, rights
 from core.broadcasts.queries import Outline
 from core.institutions import InstitutionFacts
+from core.staff.links import Purpose
 from core.web.actors import actor
 from core.web.i18n import Language
 from core.web.staff.acts import WORDS
@@ -24,8 +25,9 @@ WRITERS = ("append", "_audit", "_log", "_note", "_set_password")
 def test_every_act_has_words() -> None:
     written = {name for room in ROOMS for path in (ROOT / room).rglob("*.py") for name in acts(path)}
     led = {rights.audited(step) for step in lifecycle.Act if step is not lifecycle.Act.CLOSE}
+    links = {f"{purpose}.use" for purpose in Purpose}
     assert len(written) > 40
-    assert (written | led) - WORDS.keys() == set()
+    assert (written | led | links) - WORDS.keys() == set()
 
 
 def test_every_subject_and_value_has_words() -> None:
