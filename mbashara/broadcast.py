@@ -109,6 +109,7 @@ class Broadcast:
         self._gap_cause = ""
         self._may_have_come = False
         self._turned_away: set[tuple[str, TurnedAway]] = set()
+        self._knocked_ms: dict[tuple[str, TurnedAway], float] = {}
         self._looked_ms = self._unix_ms()
         self._last_packet_ms = self._last_other_ms = self._unix_ms()
         self._breaks: list[float] = []
@@ -132,14 +133,25 @@ class Broadcast:
         self._may_have_come = True
 
     def note_refused(self, role: str, why: TurnedAway) -> None:
-        """In a gap: an encoder with a key of the channel came and was turned away, which is told once."""
+        """An encoder with a key of the channel came and was turned away. In a gap that is told once; before it, it is
+        kept: the feed may be lost already, and nobody knows."""
+        if self._gap_from_ms is None:
+            self._knocked_ms[role, why] = self._unix_ms()
+        else:
+            self._tell_refused(role, why, self._unix_ms())
+
+    def _tell_refused(self, role: str, why: TurnedAway, unix_ms: float) -> None:
         self.note_feed()
-        if self._gap_from_ms is None or self._recording is None or (role, why) in self._turned_away:
+        if self._recording is None or (role, why) in self._turned_away:
             return
         self._turned_away.add((role, why))
-        self._recording.fact("refused", at_ms=round(self._unix_ms()) - self.origin_ms, role=role, cause=why)
-        if self._gap_cause == FEED_LOST and why is not TurnedAway.IN_USE:  # such a one comes back by itself
-            self._gap_cause = REFUSED
+        self._recording.fact("refused", at_ms=round(unix_ms) - self.origin_ms, role=role, cause=why)
+        if self._gap_cause == FEED_LOST:
+            self._gap_cause = self._lost_cause()
+
+    def _lost_cause(self) -> str:
+        """Whose key is in use comes back by itself."""
+        return REFUSED if any(why is not TurnedAway.IN_USE for _, why in self._turned_away) else FEED_LOST
 
     def detach(self, *, is_refused: bool = False) -> None:
         """No feed: a gap begins, until another comes or the broadcast ends. `is_refused`: it was we who ended it."""
@@ -469,8 +481,16 @@ class Broadcast:
             assert self._recording is not None
             self._recording.fact("lost", at_ms=round(self._gap_from_ms), cause=cause)
             log.warning("no media", channel=self.channel, broadcast=self.identity, cause=cause)
+            self._tell_knocked()
         elif cause == FEED_LOST and self._gap_cause in (STALLED, NO_PICTURE):
-            self._gap_cause = cause
+            self._gap_cause = self._lost_cause()
+
+    def _tell_knocked(self) -> None:
+        """Who was turned away since the feed's last packet."""
+        knocked, self._knocked_ms = self._knocked_ms, {}
+        for (role, why), unix_ms in knocked.items():
+            if unix_ms > max(self._last_packet_ms, self._last_other_ms):
+                self._tell_refused(role, why, unix_ms)
 
     def _end_gap(self, at_ms: float, is_back: bool = True) -> None:
         if self._gap_from_ms is None:
