@@ -6,17 +6,18 @@ other.
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import structlog
 
 from archive.recordings.ledger import Fact, Ledger, first_fact, has_ended, make_fact, read_facts
 from archive.recordings.recorder import place_of
-from archive.recordings.verify import LEDGER_NAME, SIGNATURES_NAME, hash_file, read_chain
+from archive.recordings.verify import LEDGER_NAME, PICTURE_MS, SIGNATURES_NAME, hash_file, read_chain
 from core.media import fmp4, hls
-from core.media.packet import MediaError, Track
+from core.media.packet import MediaError, Track, VideoTrack
 from core.media.window import Part, Segment, Storage
 
 log = structlog.get_logger()
@@ -257,9 +258,35 @@ def _complete_ledger(place: Path, recording: RestoredRecording, unix_ms: float) 
         if own_ms < end_ms and (rendition.name, end_ms) not in gaps:  # a part that another rendition got written
             lack = {"rendition": rendition.name, "from_ms": own_ms, "to_ms": end_ms, "cause": "process ended"}
             ledger.append(make_fact("gap", unix_ms, **lack))
+    for gap in _open_gap(read_facts(place), recording):
+        ledger.append(make_fact("gap", unix_ms, **gap))
     for path in (*place.glob("*.m3u8.new"), *place.glob("*/init-*.mp4.new")):  # half written, or not renamed
         if path.relative_to(place).as_posix() not in told:
             path.unlink()
+
+
+def _open_gap(facts: Iterable[Fact], recording: RestoredRecording) -> Iterator[dict[str, Any]]:
+    """The gap in which the process was killed: it began, and nothing has told of it since."""
+    from_ms, cause, told_ms = None, "", 0
+    for fact in facts:
+        if fact["fact"] == "lost":
+            from_ms, cause = fact["at_ms"], fact["cause"]
+        elif fact["fact"] == "resumed":
+            from_ms, cause = told_ms, "process ended"
+        elif fact["fact"] == "gap" and "rendition" not in fact:
+            from_ms = None
+        if fact.get("rendition") is not None:
+            told_ms = max(told_ms, fact.get("to_ms") or 0)
+    renditions = recording.renditions.values()
+    leaders = [one for one in renditions if isinstance(one.track, VideoTrack)] or list(renditions)
+    places = [(place_of(segment), segment.gap) for one in leaders for segment in one.segments]
+    if from_ms is None or not places:
+        return
+    end_ms = max(place["to_ms"] for place, _ in places)
+    behind = (place["from_ms"] for place, gap in places if not gap and place["to_ms"] > from_ms + PICTURE_MS)
+    to_ms = min(behind, default=end_ms)
+    if from_ms < to_ms:
+        yield {"from_ms": from_ms, "to_ms": to_ms, "cause": cause, "is_back": to_ms < end_ms}
 
 
 def _gaps_in(path: Path, segment: Segment) -> list[list[int]]:
