@@ -29,7 +29,7 @@ from mbashara.listing import SOURCE_NAMES, Listing
 from mbashara.rendition import Rendition
 from transcode.packager import Packager
 from transcode.process import DRAIN_S, Transcoder
-from transcode.timeline import FeedClock, Timeline, part_target_of
+from transcode.timeline import KEPT_CUTS, FeedClock, Timeline, part_target_of
 
 log = structlog.get_logger()
 
@@ -47,6 +47,9 @@ HEARD_MS = 1000
 STALLED = "stalled"
 FROZEN_MS = 10_000
 """Between two ticks: the process stood still, or the machine, and an encoder had no answer; or the clock was set."""
+LATE_MS = 1000
+"""Between two ticks: nothing was read meanwhile, so that it is no silence of the feed's."""
+FAR_CUTS = KEPT_CUTS // 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +113,8 @@ class Broadcast:
         self._may_have_come = False
         self._turned_away: set[tuple[str, TurnedAway]] = set()
         self._knocked_ms: dict[tuple[str, TurnedAway], float] = {}
-        self._looked_ms = self._unix_ms()
+        self._looked_ms = self._back_ms = self._unix_ms()
+        self._frozen_ms = 0.0
         self._last_packet_ms = self._last_other_ms = self._unix_ms()
         self._breaks: list[float] = []
         self._followers: tuple[Packager, ...] = ()
@@ -265,11 +269,13 @@ class Broadcast:
         if self._gap_from_ms is not None and not intake.changed and not self._leads(packet.kind):
             return None  # before its clock is asked: where the feed goes on is the leader's to say
         end_ms = self._leader.packager.end_ms if self._leader is not None else 0.0
-        in_gap = self._gap_from_ms is not None
         # A broadcast begins at exactly 0: Shaka drops pictures where the first decode time is a millisecond off.
         elapsed_ms = now_ms - intake.lead_ms - self.origin_ms if self._leader is not None else 0.0
-        time_ms, broke = intake.clock.place(packet.dts_ms, elapsed_ms, end_ms, in_gap)
+        time_ms, broke = intake.clock.place(packet.dts_ms, elapsed_ms, end_ms, self._gap_from_ms is not None)
         intake.lead_ms = 0
+        if self._leads(packet.kind) and time_ms - end_ms > self._far_ms:
+            self._begin_gap(STALLED)  # before any tick
+        in_gap = self._gap_from_ms is not None
         turns = broke or intake.changed or in_gap
         if turns and not self._turn(intake, packet.kind, time_ms + intake.shift_ms, broke):
             return None
@@ -309,6 +315,7 @@ class Broadcast:
             return True
         if broke or intake.changed:
             self._break(intake, leads)
+        self._fill_far(at_ms)
         self._leader.packager.resume(at_ms)
         self._end_gap(at_ms)
         if intake.changed:
@@ -422,16 +429,21 @@ class Broadcast:
     def tick(self) -> bool:
         """Called some times a second. True where what the multivariant playlists say has changed."""
         leader, now_ms = self._leader, self._unix_ms()
-        is_frozen, self._looked_ms = now_ms - self._looked_ms > FROZEN_MS, now_ms
+        away_ms, self._looked_ms = now_ms - self._looked_ms, now_ms
+        if away_ms > LATE_MS:
+            self._back_ms = now_ms
+        if away_ms > FROZEN_MS:
+            self._may_have_come, self._frozen_ms = True, now_ms
         if leader is None or self.ended:
             return False
         self._tell_holes()
         if self._gap_from_ms is None and self._is_stalled(now_ms):
             is_heard = self._leads(Kind.VIDEO) and now_ms - self._last_other_ms < HEARD_MS
             self._begin_gap(NO_PICTURE if is_heard else STALLED)
-        self._may_have_come |= is_frozen
         if self._gap_from_ms is not None:
-            leader.packager.fill_gap(self._silent_until_ms(now_ms) - self.origin_ms)
+            until_ms = self._silent_until_ms(now_ms) - self.origin_ms
+            self._fill_far(until_ms)
+            leader.packager.fill_gap(until_ms)
         self._refresh_reports()
         msn = leader.window.next_msn
         if msn == self._ticked_msn and self._gap_from_ms is None and len(self._listing) == len(self.renditions):
@@ -439,6 +451,19 @@ class Broadcast:
         self._ticked_msn = msn
         self._fill_followers()
         return self._write_listing()
+
+    @property
+    def _far_ms(self) -> float:
+        return FAR_CUTS * self._parameters.target_duration_s * 1000
+
+    def _fill_far(self, until_ms: float) -> None:
+        """Nearly until then, in steps that the followers go along with: a process may have been away for hours, and the
+        timeline keeps a few minutes' cuts. Who missed one would never find his segments again."""
+        assert self._leader is not None
+        packager = self._leader.packager
+        while until_ms - packager.end_ms > self._far_ms:
+            packager.fill_gap(packager.end_ms + self._far_ms)
+            self._fill_followers()
 
     def _silent_until_ms(self, now_ms: float) -> float:
         """A feed that has just begun is on the air in a moment: its place is not told as a gap."""
@@ -459,7 +484,7 @@ class Broadcast:
     def _is_stalled(self, now_ms: float) -> bool:
         """No packet for the timeout, or no segment for 1.5 target durations (draft 6.2.1)."""
         assert self._leader is not None
-        silent_ms = now_ms - self._last_packet_ms
+        silent_ms = now_ms - max(self._last_packet_ms, self._back_ms)
         if silent_ms <= 1000:
             return False
         window = self._leader.window
@@ -476,7 +501,7 @@ class Broadcast:
             self._leader.packager.flush()  # the last picture lasts as long as the others
             self._tell_holes()
             self._gap_from_ms, self._gap_cause = self._leader.packager.end_ms, cause
-            self._may_have_come = False
+            self._may_have_come = self._frozen_ms > self._came_ms
             self._turned_away.clear()
             assert self._recording is not None
             self._recording.fact("lost", at_ms=round(self._gap_from_ms), cause=cause)
@@ -485,11 +510,15 @@ class Broadcast:
         elif cause == FEED_LOST and self._gap_cause in (STALLED, NO_PICTURE):
             self._gap_cause = self._lost_cause()
 
+    @property
+    def _came_ms(self) -> float:
+        return max(self._last_packet_ms, self._last_other_ms)
+
     def _tell_knocked(self) -> None:
         """Who was turned away since the feed's last packet."""
         knocked, self._knocked_ms = self._knocked_ms, {}
         for (role, why), unix_ms in knocked.items():
-            if unix_ms > max(self._last_packet_ms, self._last_other_ms):
+            if unix_ms > self._came_ms:
                 self._tell_refused(role, why, unix_ms)
 
     def _end_gap(self, at_ms: float, is_back: bool = True) -> None:
@@ -593,6 +622,7 @@ class Broadcast:
         """A gap was told by whole parts; it ends to the millisecond. A feed's ordinary end has none."""
         if self._leader is None or self._gap_from_ms is None or self._leader.packager.end_ms <= self._gap_from_ms:
             return
+        self._fill_far(self._unix_ms() - self.origin_ms)
         self._leader.packager.resume(self._unix_ms() - self.origin_ms)
 
     def pause(self) -> None:

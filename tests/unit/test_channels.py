@@ -662,6 +662,34 @@ def test_no_time_is_without_a_gap_because_the_process_was_killed_while_there_was
     ] == 80_000
 
 
+@pytest.mark.parametrize("is_looked_at", [True, False], ids=["a tick first", "the feed first"])
+def test_sound_goes_on_behind_an_outage_of_any_length(tmp_path: Path, is_looked_at: bool) -> None:
+    """Of longer than the timeline keeps cuts: who follows must not lose its place."""
+
+    async def before(one: House) -> None:
+        one.plan(LIVE)
+        one.play(await one.come(), 7)
+
+    async def after(one: House) -> None:
+        one.plan(LIVE)
+        one.now_ms = 900_000
+        one.channels.restore(tmp_path / "recordings")
+        one.channels.know()
+        if is_looked_at:
+            one.tick()
+        one.play(await one.come(), 6)
+        one.plan(None)
+        await one.ended()
+
+    run(tmp_path, before)
+    run(tmp_path, after)
+    of_picture, of_sound = account(ledger_of(tmp_path)).renditions
+    assert abs(of_picture.held_ms - of_sound.held_ms) < 50 and of_sound.held_ms > 12_000
+    for name in ("source", "source-audio"):
+        index = (tmp_path / f"recordings/{FIRST}/{name}/index.m3u8").read_text()
+        assert max(float(line[8:].rstrip(",")) for line in index.splitlines() if line.startswith("#EXTINF:")) <= 4.5
+
+
 def test_a_recording_that_ended_is_never_written_to_again(tmp_path: Path) -> None:
     """The plan is of an hour ago: the database was away when people ended it."""
 
