@@ -15,9 +15,18 @@ import structlog
 
 from archive.recordings.ledger import Fact, Ledger, first_fact, has_ended, make_fact, read_facts
 from archive.recordings.recorder import place_of
-from archive.recordings.verify import LEDGER_NAME, PICTURE_MS, SIGNATURES_NAME, hash_file, read_chain
+from archive.recordings.verify import (
+    FEED_LOST,
+    LEDGER_NAME,
+    PICTURE_MS,
+    REFUSED,
+    SIGNATURES_NAME,
+    hash_file,
+    read_chain,
+)
+from core.keys import TurnedAway
 from core.media import fmp4, hls
-from core.media.packet import MediaError, Track, VideoTrack
+from core.media.packet import MediaError, Track
 from core.media.window import Part, Segment, Storage
 
 log = structlog.get_logger()
@@ -266,23 +275,26 @@ def _complete_ledger(place: Path, recording: RestoredRecording, unix_ms: float) 
 
 
 def _open_gap(facts: Iterable[Fact], recording: RestoredRecording) -> Iterator[dict[str, Any]]:
-    """The gap in which the process was killed: it began, and nothing has told of it since."""
-    from_ms, cause, told_ms = None, "", 0
+    """The gap in which the process was killed: it began, and nothing has told of it since. What the leader has, the
+    first rendition that was told of, says where it ends: what a rung is made of may come a moment later."""
+    from_ms, cause, told_ms, leader = None, "", 0, ""
     for fact in facts:
-        if fact["fact"] == "lost":
+        if fact["fact"] == "rendition":
+            leader = leader or fact["name"]
+        elif fact["fact"] == "lost":
             from_ms, cause = fact["at_ms"], fact["cause"]
+        elif fact["fact"] == "refused" and cause == FEED_LOST and fact["cause"] != TurnedAway.IN_USE:
+            cause = REFUSED
         elif fact["fact"] == "resumed":
             from_ms, cause = told_ms, "process ended"
         elif fact["fact"] == "gap" and "rendition" not in fact:
             from_ms = None
         if fact.get("rendition") is not None:
             told_ms = max(told_ms, fact.get("to_ms") or 0)
-    renditions = recording.renditions.values()
-    leaders = [one for one in renditions if isinstance(one.track, VideoTrack)] or list(renditions)
-    places = [(place_of(segment), segment.gap) for one in leaders for segment in one.segments]
-    if from_ms is None or not places:
+    if from_ms is None or leader not in recording.renditions:
         return
-    end_ms = max(place["to_ms"] for place, _ in places)
+    places = [(place_of(segment), segment.gap) for segment in recording.renditions[leader].segments]
+    end_ms = places[-1][0]["to_ms"]
     behind = (place["from_ms"] for place, gap in places if not gap and place["to_ms"] > from_ms + PICTURE_MS)
     to_ms = min(behind, default=end_ms)
     if from_ms < to_ms:
