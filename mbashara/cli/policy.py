@@ -180,12 +180,12 @@ def _print(request: DisposalRequest, left: list[Left], as_json: bool) -> None:
         "asked_at": request.asked_at.isoformat(), "decided_by": request.decided_name, "decision": request.decision,
         "carried_out_at": request.carried_out_at and request.carried_out_at.isoformat(),
         "waits_until": request.waits_until and request.waits_until.isoformat(), "trouble": request.trouble,
-        "out_of_reach": [one.location for one in left] or None,
+        "out_of_reach": [one.location for one in left],
     }  # fmt: skip
     if as_json:
         print(json.dumps(told, ensure_ascii=False))
     else:
-        print_list([told], as_json=False)
+        print_list([told | {"out_of_reach": ", ".join(one.location for one in left) or None}], as_json=False)
 
 
 def _log_in(settings: Settings, arguments: Namespace, now: datetime) -> Actor:
