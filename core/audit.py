@@ -26,6 +26,11 @@ ROWS_AT_ONCE = 1000
 SECRET_PARTS = frozenset({"password", "token", "secret", "key", "keys", "pepper", "hash", "code", "codes"})
 SIGNED = ("user_id", "actor", "institution_id", "act", "subject", "before", "after", "address")
 
+COMMAND_LINE = "command line"
+"""How the logs call an act by command, of whoever; where the system's name of the person is known it stands behind it
+in brackets."""
+NOT_LOGGED_IN = "not logged in"
+"""How they call whoever tried to come in."""
 Facts = Mapping[str, object]
 
 

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from core.database import insert
 from core.keys import KEY_PATTERN, Role, hash_key, new_key
+from core.plain import N_, PlainError
 from core.staff.permissions import Scope
 from core.tables import Broadcast, Channel, Institution, StreamKey
 
@@ -25,8 +26,8 @@ DEFAULT_INSTITUTION = "ega"
 INSTITUTION_NAMES = {DEFAULT_INSTITUTION: ("Mamlaka ya Serikali Mtandao", "e-Government Authority")}
 
 
-class ChannelError(ValueError):
-    """What was asked of a channel can't be done; said in English and Swahili, nothing changed."""
+class ChannelError(PlainError, ValueError):
+    """What was asked of a channel can't be done; nothing changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +50,7 @@ class ChannelName:
 
 def check_slug(slug: str) -> str:
     if not SLUG_PATTERN.fullmatch(slug):
-        raise ChannelError(
-            f"{slug!r} is no slug: 1 to 40 of a-z, 0-9 and - / si jina fupi sahihi: herufi 1 hadi 40 za a-z, 0-9 na -"
-        )
+        raise ChannelError(N_("{slug!r} is no slug: 1 to 40 of a-z, 0-9 and -"), slug=slug)
     return slug
 
 
@@ -130,7 +129,7 @@ def add_channel(
 
 
 def _taken(slug: str) -> ChannelError:
-    return ChannelError(f"channel {slug} exists already / chaneli {slug} ipo tayari")
+    return ChannelError(N_("channel {slug} exists already"), slug=slug)
 
 
 def rotate_keys(session: Session, slug: str, *, pepper: bytes, now: datetime) -> ChannelKeys:
@@ -166,18 +165,18 @@ def limit_key(session: Session, slug: str, role: Role, addresses: Sequence[str])
     """The key lets in from these addresses or networks alone; none: from anywhere."""
     key = find_key(session, _channel(session, slug).id, role)
     if key is None:
-        raise ChannelError(f"channel {slug} has no {role} key / chaneli {slug} haina ufunguo huo")
+        raise ChannelError(N_("channel {slug} has no {role} key"), slug=slug, role=role)
     key.allowed_addresses = check_addresses(addresses)
 
 
 def check_addresses(addresses: Sequence[str]) -> list[str]:
     """Networks as they are kept: 10.1.2.3 becomes 10.1.2.3/32."""
     if len(addresses) > MAX_ADDRESSES:
-        raise ChannelError(f"at most {MAX_ADDRESSES} addresses / anwani zisizidi {MAX_ADDRESSES}")
+        raise ChannelError(N_("at most {most} addresses"), most=MAX_ADDRESSES)
     try:
         return [str(ipaddress.ip_network(address.strip(), strict=False)) for address in addresses]
     except ValueError as error:
-        raise ChannelError(f"no address or network: {error} / si anwani wala mtandao sahihi") from error
+        raise ChannelError(N_("no address or network: {why}"), why=error) from error
 
 
 def find_key(session: Session, channel_id: int, role: Role) -> StreamKey | None:
@@ -194,7 +193,7 @@ def keys_in_use(session: Session, channel_id: int) -> Sequence[StreamKey]:
 def set_names(session: Session, slug: str, *, name_sw: str, name_en: str) -> None:
     names = name_sw.strip(), name_en.strip()
     if not all(0 < len(name) <= MAX_NAME for name in names):
-        raise ChannelError(f"a name has 1 to {MAX_NAME} characters / jina lina herufi 1 hadi {MAX_NAME}")
+        raise ChannelError(N_("a name has 1 to {most} characters"), most=MAX_NAME)
     channel = _channel(session, slug)
     channel.name_sw, channel.name_en = names
     # What a feed began by itself is called as its channel is, while it is on the air.
@@ -205,7 +204,7 @@ def set_names(session: Session, slug: str, *, name_sw: str, name_en: str) -> Non
 def set_life(session: Session, slug: str, *, auto_live: bool, reconnect_window_s: float | None) -> None:
     """Whether a feed that arrives goes on the air by itself, and how long such a broadcast waits for a lost one."""
     if reconnect_window_s is not None and reconnect_window_s < 0:
-        raise ChannelError("a reconnect window is 0 s or more / muda wa kusubiri uwe sekunde 0 au zaidi")
+        raise ChannelError(N_("a reconnect window is 0 s or more"))
     channel = _channel(session, slug)
     channel.auto_live, channel.reconnect_window_s = auto_live, reconnect_window_s
 
@@ -213,17 +212,15 @@ def set_life(session: Session, slug: str, *, auto_live: bool, reconnect_window_s
 def _channel(session: Session, slug: str) -> Channel:
     channel = find_channel(session, check_slug(slug))
     if channel is None:
-        raise ChannelError(f"there is no channel {slug} / hakuna chaneli {slug}")
+        raise ChannelError(N_("there is no channel {slug}"), slug=slug)
     return channel
 
 
 def _check_taken_over(session: Session, key: str, pepper: bytes) -> None:
     if not KEY_PATTERN.fullmatch(key):
-        raise ChannelError(
-            "a key has 8 to 128 of A-Z, a-z, 0-9, - and _ / ufunguo una herufi 8 hadi 128 za A-Z, a-z, 0-9, - na _"
-        )
+        raise ChannelError(N_("a key has 8 to 128 of A-Z, a-z, 0-9, - and _"))
     if session.scalar(select(StreamKey.id).where(StreamKey.key_hash == hash_key(key, pepper))) is not None:
-        raise ChannelError("this key is or was another channel's / ufunguo huu ni au ulikuwa wa chaneli nyingine")
+        raise ChannelError(N_("this key is or was another channel's"))
 
 
 def _add_key(session: Session, channel: Channel, role: Role, key: str, pepper: bytes, now: datetime) -> str:

@@ -9,11 +9,12 @@ import os
 import re
 import secrets
 from dataclasses import asdict, dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal
 
 from cryptography.fernet import Fernet
-from sqlalchemy import select
+from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
 from core.broadcasts.dry_runs import Running, read_running
@@ -25,12 +26,22 @@ PEPPER_BYTES = 32
 KEY_PATTERN = re.compile(r"[A-Za-z0-9_-]{8,128}")
 """What an encoder may send as a key: nothing that a URL would bend. Ours
 have 32 characters, taken-over ones at least 8."""
+MAX_FORMER = 2000
+"""Of keys that were revoked, those that were last."""
 READ = (
     Channel.id, Channel.institution_id, Channel.slug, Channel.name_sw, Channel.name_en, Channel.auto_live,
     Channel.reconnect_window_s, StreamKey.key_hash, StreamKey.channel_id, StreamKey.institution_id, StreamKey.role,
     StreamKey.allowed_addresses, StreamKey.revoked_at,
 )  # fmt: skip
 """What of channels and keys media may read (mbashara/media_role.py)."""
+
+
+class TurnedAway(StrEnum):
+    """Why an encoder is turned away whose key is a channel's, or was. A ledger says it in these words."""
+
+    REVOKED = "key revoked"
+    ADDRESS = "address not allowed"
+    IN_USE = "key in use"
 
 
 def new_key() -> str:
@@ -99,7 +110,7 @@ class ChannelEntry:
 @dataclass(slots=True)
 class KeyBook:
     """A snapshot of the keys in use, swapped whole, so that `lookup`
-    on the loop may race `refresh` in a thread.
+    on the loop may race `refresh` in a thread. `former` are keys that were revoked: they let nobody in.
 
     `saved_at` is DATA/state/keys.json: hashes only, so that a restart without a database honours known keys.
     """
@@ -108,6 +119,8 @@ class KeyBook:
     saved_at: Path
     channels: tuple[ChannelEntry, ...] = ()
     owners: dict[str, KeyOwner] = field(default_factory=dict)
+    former: dict[str, KeyOwner] = field(default_factory=dict)
+    _revoked: object = field(default=None, init=False, repr=False)
     _is_saved: bool = field(default=True, init=False, repr=False)
     _index: dict[str, ChannelEntry] = field(default_factory=dict, init=False, repr=False)
     _indexed: tuple[ChannelEntry, ...] = field(default=(), init=False, repr=False)
@@ -122,33 +135,50 @@ class KeyBook:
     def lookup(self, key: str) -> KeyOwner | None:
         return self.owners.get(hash_key(key, self.pepper))
 
+    def lookup_former(self, key: str) -> KeyOwner | None:
+        """Whose it was, of a key that was revoked."""
+        return self.former.get(hash_key(key, self.pepper))
+
     def load(self) -> None:
         """Takes the last saved snapshot; a missing or torn file leaves the book as it is."""
         try:
             saved = json.loads(self.saved_at.read_text())
             channels = tuple(_channel_from(entry) for entry in saved["channels"])
-            owners = {hashed: _owner_from(owner) for hashed, owner in saved["keys"].items()}
+            owners, former = (
+                {hashed: _owner_from(owner) for hashed, owner in told.items()}
+                for told in (saved["keys"], saved.get("former", {}))
+            )
         except (OSError, ValueError, TypeError, KeyError, AttributeError):
             return
-        self.channels, self.owners = channels, owners
+        self.channels, self.owners, self.former = channels, owners, former
 
     def refresh(self, session: Session) -> bool:
         """Takes the database's keys; true if anything changed. Runs in a
         thread; raises DatabaseAway and changes nothing, or OSError where what is in force can't be saved yet."""
         tests = read_running(session)
-        channels, owners = _read_channels(session, tests), _read_owners(session, tests)
-        changed = (channels, owners) != (self.channels, self.owners)
-        self.channels, self.owners = channels, owners
+        channels, owners, former = _read_channels(session, tests), _read_owners(session, tests), self._former(session)
+        changed = (channels, owners, former) != (self.channels, self.owners, self.former)
+        self.channels, self.owners, self.former = channels, owners, former
         self._is_saved &= not changed
         if not self._is_saved or not self.saved_at.exists():
             self.save()
             self._is_saved = True
         return changed
 
+    def _former(self, session: Session) -> dict[str, KeyOwner]:
+        """They are many, and seldom become more."""
+        revoked = session.execute(select(func.count(StreamKey.revoked_at), func.max(StreamKey.revoked_at))).one()
+        if revoked == self._revoked:
+            return self.former
+        former = _read_former(session)
+        self._revoked = revoked
+        return former
+
     def save(self) -> None:
         saved = {
             "channels": [asdict(channel) for channel in self.channels],
             "keys": {hashed: asdict(owner) for hashed, owner in self.owners.items()},
+            "former": {hashed: asdict(owner) for hashed, owner in self.former.items()},
         }
         temporary = self.saved_at.with_name(f"{self.saved_at.name}.{os.getpid()}")
         temporary.write_text(json.dumps(saved))
@@ -178,18 +208,24 @@ def _read_channels(session: Session, tests: list[Running]) -> tuple[ChannelEntry
     return real + tuple(ChannelEntry(one.path, one.channel_id, one.institution_id, False, 0, one.plan) for one in tests)
 
 
-def _read_owners(session: Session, tests: list[Running]) -> dict[str, KeyOwner]:
-    rows = session.execute(
-        select(
-            StreamKey.key_hash, Channel.slug, Channel.id, Channel.institution_id, StreamKey.role,
-            StreamKey.allowed_addresses,
-        )
-        .join(
-            Channel,
-            (Channel.id == StreamKey.channel_id) & (Channel.institution_id == StreamKey.institution_id),
-        )
-        .where(StreamKey.revoked_at.is_(None))
+def _keys() -> Select[str, str, int, int, str, list[str]]:
+    return select(
+        StreamKey.key_hash, Channel.slug, Channel.id, Channel.institution_id, StreamKey.role,
+        StreamKey.allowed_addresses,
+    ).join(
+        Channel,
+        (Channel.id == StreamKey.channel_id) & (Channel.institution_id == StreamKey.institution_id),
     )  # fmt: skip
+
+
+def _read_former(session: Session) -> dict[str, KeyOwner]:
+    revoked = _keys().where(StreamKey.revoked_at.is_not(None)).order_by(StreamKey.revoked_at.desc(), StreamKey.key_hash)
+    rows = session.execute(revoked.limit(MAX_FORMER))
+    return {hashed: KeyOwner(slug, channel, owner, _role(role)) for hashed, slug, channel, owner, role, _ in rows}
+
+
+def _read_owners(session: Session, tests: list[Running]) -> dict[str, KeyOwner]:
+    rows = session.execute(_keys().where(StreamKey.revoked_at.is_(None)))
     of_tests = {one.key_hash: KeyOwner(one.path, one.channel_id, one.institution_id, "primary") for one in tests}
     return of_tests | {
         hashed: KeyOwner(slug, channel, owner, _role(role), tuple(addresses))

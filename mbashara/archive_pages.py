@@ -12,6 +12,7 @@ from sqlalchemy import Engine
 from archive.pages import Archive, Place
 from archive.recordings import certificates
 from archive.recordings.locations.config import FolderLocation, Location, LocationError, local, read_locations
+from core.plain import PlainError
 from core.web.limits import Buckets, Rate
 from mbashara import __version__
 from mbashara.settings import Settings
@@ -47,18 +48,18 @@ def _places(settings: Settings) -> Sequence[Place]:
     return [_place(one) for one in _read(settings)[0]]
 
 
-def _trouble(settings: Settings) -> str:
+def _trouble(settings: Settings) -> PlainError | None:
     return _read(settings)[1]
 
 
-def _read(settings: Settings) -> tuple[Sequence[Location], str]:
+def _read(settings: Settings) -> tuple[Sequence[Location], PlainError | None]:
     """As the file says now; what it says wrongly costs the pages only names, and is told there (the work process logs
     it)."""
     here = local(settings.recordings)
     try:
-        return (here, *read_locations(settings.locations, settings.recordings)), ""
+        return (here, *read_locations(settings.locations, settings.recordings)), None
     except LocationError as error:
-        return (here,), str(error)
+        return (here,), error
 
 
 def _place(one: Location) -> Place:

@@ -17,6 +17,8 @@ import structlog
 
 from archive.recordings.recorder import Recorder, Recording
 from archive.recordings.recover import RestoredRecording
+from archive.recordings.verify import FEED_LOST, NO_PICTURE, NO_SOUND, REFUSED
+from core.keys import TurnedAway
 from core.media.hub import OnAir
 from core.media.packet import Kind, Packet, Track
 from core.media.stream import Item, LiveStream
@@ -40,6 +42,9 @@ LATE_SOUND_MS = 60
 QUIET_TICKS = 3
 MAX_BREAKS = 20
 BREAKS_PER_MS = 60_000
+HEARD_MS = 1000
+"""Sound that is no older goes on."""
+STALLED = "stalled"
 FROZEN_MS = 10_000
 """Between two ticks: the process stood still, or the machine, and an encoder had no answer; or the clock was set."""
 
@@ -103,8 +108,9 @@ class Broadcast:
         self._gap_from_ms: float | None = None
         self._gap_cause = ""
         self._may_have_come = False
+        self._turned_away: set[tuple[str, TurnedAway]] = set()
         self._looked_ms = self._unix_ms()
-        self._last_packet_ms = self._unix_ms()
+        self._last_packet_ms = self._last_other_ms = self._unix_ms()
         self._breaks: list[float] = []
         self._followers: tuple[Packager, ...] = ()
         self._ticked_msn = -1
@@ -125,12 +131,22 @@ class Broadcast:
         """In a gap: its encoder did come, though nothing of it is on the air. So the gap is no mere wait."""
         self._may_have_come = True
 
+    def note_refused(self, role: str, why: TurnedAway) -> None:
+        """In a gap: an encoder with a key of the channel came and was turned away, which is told once."""
+        self.note_feed()
+        if self._gap_from_ms is None or self._recording is None or (role, why) in self._turned_away:
+            return
+        self._turned_away.add((role, why))
+        self._recording.fact("refused", at_ms=round(self._unix_ms()) - self.origin_ms, role=role, cause=why)
+        if self._gap_cause == FEED_LOST and why is not TurnedAway.IN_USE:  # such a one comes back by itself
+            self._gap_cause = REFUSED
+
     def detach(self, *, is_refused: bool = False) -> None:
         """No feed: a gap begins, until another comes or the broadcast ends. `is_refused`: it was we who ended it."""
         is_shown = self._let_go()
         self._stop_transcoder()
         if self._leader is not None:
-            self._begin_gap("feed lost")
+            self._begin_gap(FEED_LOST)
         if is_refused or not is_shown:
             self.note_feed()
 
@@ -226,6 +242,8 @@ class Broadcast:
             self._last_packet_ms = now_ms
             for other in self._followers:
                 other.drain()
+        else:
+            self._last_other_ms = now_ms
 
     def _settle(self, intake: Intake, packet: Packet, now_ms: float) -> int | None:
         """Places a packet that is a feed's first, jumps, brings a new configuration or ends a gap. None: it is
@@ -395,8 +413,10 @@ class Broadcast:
         is_frozen, self._looked_ms = now_ms - self._looked_ms > FROZEN_MS, now_ms
         if leader is None or self.ended:
             return False
+        self._tell_holes()
         if self._gap_from_ms is None and self._is_stalled(now_ms):
-            self._begin_gap("stalled")
+            is_heard = self._leads(Kind.VIDEO) and now_ms - self._last_other_ms < HEARD_MS
+            self._begin_gap(NO_PICTURE if is_heard else STALLED)
         self._may_have_come |= is_frozen
         if self._gap_from_ms is not None:
             leader.packager.fill_gap(self._silent_until_ms(now_ms) - self.origin_ms)
@@ -441,23 +461,38 @@ class Broadcast:
 
     def _begin_gap(self, cause: str) -> None:
         if self._gap_from_ms is None and self._leader is not None:
+            self._leader.packager.flush()  # the last picture lasts as long as the others
+            self._tell_holes()
             self._gap_from_ms, self._gap_cause = self._leader.packager.end_ms, cause
             self._may_have_come = False
+            self._turned_away.clear()
             assert self._recording is not None
             self._recording.fact("lost", at_ms=round(self._gap_from_ms), cause=cause)
             log.warning("no media", channel=self.channel, broadcast=self.identity, cause=cause)
-        elif cause == "feed lost" and self._gap_cause == "stalled":
+        elif cause == FEED_LOST and self._gap_cause in (STALLED, NO_PICTURE):
             self._gap_cause = cause
 
     def _end_gap(self, at_ms: float, is_back: bool = True) -> None:
         if self._gap_from_ms is None:
             return
         from_ms, self._gap_from_ms = self._gap_from_ms, None
-        assert self._recording is not None
+        assert self._recording is not None and self._leader is not None
+        self._leader.packager.holes.clear()  # the gap tells of them
         if at_ms > from_ms:
             told = {"from_ms": round(from_ms), "to_ms": round(at_ms), "cause": self._gap_cause, "is_back": is_back}
-            is_wait = not is_back and not self._may_have_come and self._gap_cause == "feed lost"
+            is_wait = not is_back and not self._may_have_come and self._gap_cause == FEED_LOST
             self._recording.fact("gap", **told, **({"waited": True} if is_wait else {}))
+
+    def _tell_holes(self) -> None:
+        """Stretches that a feed left out while it went on. Each has its gap on record, however short."""
+        if self._leader is None or self._recording is None or self._gap_from_ms is not None:
+            return
+        holes, cause = self._leader.packager.holes, NO_PICTURE if self._leads(Kind.VIDEO) else NO_SOUND
+        while holes:
+            from_ms, to_ms = (round(at_ms) for at_ms in holes.popleft())
+            if to_ms > from_ms:
+                told = {"from_ms": from_ms, "to_ms": to_ms, "cause": cause}
+                self._recording.fact("gap", rendition=self._leader.name, **told)
 
     def _fill_followers(self) -> None:
         """A rendition that has nothing says so, once it is certain that nothing comes: a rung lags behind by nature."""
@@ -510,6 +545,7 @@ class Broadcast:
         if self._leader is not None and not self._let_go():
             self.note_feed()
         self._intake = None
+        self._fill_to_the_end()
         self._stop_transcoder()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=DRAIN_S)
@@ -519,6 +555,7 @@ class Broadcast:
         if self._recording is None or self._leader is None:
             return
         leader = self._leader
+        self._tell_holes()
         self._end_gap(leader.packager.end_ms, is_back=False)
         leader.packager.end()
         for rendition in self._others():
@@ -532,10 +569,17 @@ class Broadcast:
             await asyncio.wait_for(self._parameters.recorder.written(), DRAIN_S)
         log.info("broadcast ended", channel=self.channel, broadcast=self.identity, reason=reason)
 
+    def _fill_to_the_end(self) -> None:
+        """A gap was told by whole parts; it ends to the millisecond. A feed's ordinary end has none."""
+        if self._leader is None or self._gap_from_ms is None or self._leader.packager.end_ms <= self._gap_from_ms:
+            return
+        self._leader.packager.resume(self._unix_ms() - self.origin_ms)
+
     def pause(self) -> None:
         """Cuts what is pending into parts."""
         for rendition in self.renditions.values():
             rendition.packager.flush()
+        self._tell_holes()
 
     def _restore(self, restored: RestoredRecording) -> None:
         """Goes on where a killed process was: same numbers, same windows, a discontinuity before the next media."""

@@ -21,7 +21,7 @@ from archive.recordings.recover import RestoredRecording, finish, unfinished
 from core.broadcasts.dry_runs import is_test_path
 from core.broadcasts.plan import Message, Plan
 from core.ids import RANDOM_BYTES, ulid
-from core.keys import ChannelEntry, KeyBook, KeyOwner
+from core.keys import ChannelEntry, KeyBook, KeyOwner, TurnedAway
 from core.media.hub import Hub
 from core.media.stream import Item
 from core.media.window import LiveWindow
@@ -43,7 +43,9 @@ TEST_KEPT_S = 5.0
 """What a dry run leaves in memory: its feed has ended by then."""
 REFUSED_S = 1.0
 """After so long a state that the memory folder refused is written anew."""
+REFUSED_TOLD_S = 30.0
 GUESSES_PER_MINUTE = 10
+UNKNOWN_KEY = "This stream key is wrong or was revoked."
 
 
 class GuessLimit:
@@ -62,6 +64,16 @@ class GuessLimit:
         self._wrong[address] = [*recent, now_s][-self._per_minute :]
         while len(self._wrong) > self._max_addresses:
             del self._wrong[next(iter(self._wrong))]
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The newest of the encoders that were turned away for that reason. `unix_ms`: when."""
+
+    role: str
+    why: TurnedAway
+    peer: str
+    unix_ms: float
 
 
 @dataclass(slots=True)
@@ -90,6 +102,7 @@ class Channel:
     refused_s: float | None = None
     to_withdraw: bool = False
     failing: set[str] = field(default_factory=set)
+    refused: dict[tuple[str, TurnedAway], Refused] = field(default_factory=dict)
     series: dict[str, Series] = field(default_factory=dict)  # by role, of the broadcast
 
     def other(self, feed: Feed) -> Feed | None:
@@ -117,40 +130,42 @@ class Channels:
         self._over: set[str] = set()
         self._clock_s = clock_s
         self._guesses = GuessLimit()
+        self._stranger_ms: float | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
     # Admission.
 
     async def admit(self, request: PublishRequest) -> FeedSink | Refusal | HandOff:
         address = request.peer.rpartition(":")[0] or request.peer
-        owner = self._book.lookup(request.key)
-        if owner is None:
+        owner, former = self._book.lookup(request.key), self._book.lookup_former(request.key)
+        if owner is None and former is None:
             if self._guesses.is_exceeded(address, self._clock_s()):
                 return Refusal(
                     "NetStream.Publish.Denied", "Too many wrong stream keys from this address; wait a minute."
                 )
             await self._refresh()
-            owner = self._book.lookup(request.key)
-        if owner is None:
+            owner, former = self._book.lookup(request.key), self._book.lookup_former(request.key)
+        known = owner or former
+        if known is None:
             self._guesses.count(address, self._clock_s())
+            self._stranger_ms = self._parameters.unix_ms()
             log.warning("publisher refused", peer=request.peer, reason="unknown key")
-            return Refusal("NetStream.Publish.Denied", "This stream key is wrong or was revoked.")
-        if not owner.allows(address):
-            log.warning("publisher refused", channel=owner.channel, peer=request.peer, reason="address not allowed")
-            self._note_refused(owner)
-            return Refusal("NetStream.Publish.Denied", "This stream key is not allowed from this address.")
-        lives_in = channel_worker(owner.channel, self._workers)
+            return Refusal("NetStream.Publish.Denied", UNKNOWN_KEY)
+        lives_in = channel_worker(known.channel, self._workers)
         if lives_in != self._worker:
-            return HandOff(lives_in)
+            return HandOff(lives_in)  # who is turned away is turned away there, where the broadcast is
+        if owner is None:
+            self._note_refused(known, TurnedAway.REVOKED, request)
+            return Refusal("NetStream.Publish.Denied", UNKNOWN_KEY)
+        if not owner.allows(address):
+            self._note_refused(owner, TurnedAway.ADDRESS, request)
+            return Refusal("NetStream.Publish.Denied", "This stream key is not allowed from this address.")
         return self._accept(owner, request)
 
     def _accept(self, owner: KeyOwner, request: PublishRequest) -> FeedSink | Refusal:
         channel = self._channel(owner)
         if owner.role in channel.feeds:
-            log.warning(
-                "publisher refused", channel=owner.channel, role=owner.role, peer=request.peer, reason="key in use"
-            )
-            self._note_refused(owner)
+            self._note_refused(owner, TurnedAway.IN_USE, request)
             return Refusal("NetStream.Publish.BadName", "This stream key is in use by another encoder.")
         limits = Limits(gop_over_s=self._parameters.target_duration_s)
         feed = Feed(secrets.token_hex(4), owner.role, self._end_feed, limits)
@@ -170,11 +185,17 @@ class Channels:
         self._step(channel)
         return feed
 
-    def _note_refused(self, owner: KeyOwner) -> None:
-        """An encoder with a key came and was turned away: nobody may say later that none did."""
+    def _note_refused(self, owner: KeyOwner, why: TurnedAway, request: PublishRequest) -> None:
+        """An encoder with a key that is or was the channel's came and was turned away: engineers are told, and nobody
+        may say later that none came. Whoever has no such key changes nothing of a channel's."""
+        log.warning("publisher refused", channel=owner.channel, role=owner.role, peer=request.peer, reason=str(why))
         channel = self.channels.get(owner.channel)
-        if channel is not None and channel.broadcast is not None:
-            channel.broadcast.note_feed()
+        if channel is None:
+            return
+        refused = Refused(owner.role, why, request.peer, self._parameters.unix_ms())
+        channel.refused[owner.role, why] = refused
+        if channel.broadcast is not None:
+            channel.broadcast.note_refused(owner.role, why)
 
     def _may_begin(self, channel: Channel) -> bool:
         """Whether a feed that arrives now may begin a broadcast by itself."""
@@ -242,6 +263,8 @@ class Channels:
         if broadcast is None:
             return
         broadcast.detach(is_refused=end.is_refused)
+        if end.is_refused and feed.on_item is _refuse:
+            broadcast.note_refused(feed.role, TurnedAway.REVOKED)
         if channel.feeds:
             self._put_on_air(channel)
         elif channel.plan_id is None and (end.clean or not broadcast.has_begun):
@@ -467,6 +490,21 @@ class Channels:
 
     def feeds(self) -> list[tuple[Channel, Feed]]:
         return [(channel, feed) for channel in self.channels.values() for feed in channel.feeds.values()]
+
+    def refused(self) -> list[tuple[Channel, Refused]]:
+        """Encoders that were turned away a moment ago; each tries again every few seconds."""
+        told = ((channel, one) for channel in self.channels.values() for one in channel.refused.values())
+        return [(channel, one) for channel, one in told if one.unix_ms > self._told_since_ms]
+
+    @property
+    def stranger_ms(self) -> float | None:
+        """When one came with a key that is nobody's, if that was a moment ago: a hint where an encoder is missed."""
+        at_ms = self._stranger_ms
+        return at_ms if at_ms is not None and at_ms > self._told_since_ms else None
+
+    @property
+    def _told_since_ms(self) -> float:
+        return self._parameters.unix_ms() - REFUSED_TOLD_S * 1000
 
     def sample(self) -> None:
         """Once a second: what engineers look at."""

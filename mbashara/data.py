@@ -18,7 +18,9 @@ from typing import IO
 import structlog
 
 from core.keys import PEPPER_BYTES
+from core.plain import N_
 from mbashara import DATA_VERSION
+from mbashara.plain import DataError
 from mbashara.settings import Settings
 
 ACCOUNT = "mbashara"
@@ -41,13 +43,11 @@ FOLDERS = {
     "mail": 0o700,
     "scratch": 0o700,
 }
+PROGRAM = (Path(__file__), Path(os.__file__), Path(structlog.__file__))
+"""What the account reads of ours, Python's and the packages: catalogues of words, say."""
 RUN_FOLDERS = {"live": 0o755, "stills": 0o755, "sock": 0o755, "work": 0o755, "postgres": 0o700}
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("mbashara.data")
-
-
-class DataError(Exception):
-    """The data folder can't be used; the message is one line for a person."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,8 @@ def account() -> Account | None:
         try:
             entry = pwd.getpwnam(ACCOUNT)  # of two that start at once one makes it
         except KeyError:
-            raise DataError(f"cannot make the user {ACCOUNT}: {made.stderr.strip()}") from None
+            why = made.stderr.strip()
+            raise DataError(N_("cannot make the user {account}: {why}"), account=ACCOUNT, why=why) from None
     return Account(entry.pw_uid, entry.pw_gid)
 
 
@@ -131,7 +132,7 @@ def _make_the_way(settings: Settings, owner: Account) -> None:
     """What the account could not make itself: its memory folder, which is gone with a restart of the machine."""
     if not settings.run.exists():
         _make_run(settings, owner)
-    for path in (settings.data, Path(os.__file__), Path(structlog.__file__)):
+    for path in (settings.data, *PROGRAM):
         _open_the_way_to(path)
 
 
@@ -144,16 +145,15 @@ def prepare(settings: Settings) -> None:
             _make_folder(settings.data, name, mode, owner)
         _make_run(settings, owner)
         if owner is not None:
-            _open_the_way_to(settings.data)
-            _open_the_way_to(Path(os.__file__))
-            _open_the_way_to(Path(structlog.__file__))
+            for path in (settings.data, *PROGRAM):
+                _open_the_way_to(path)
         if not settings.pepper_file.exists():
             keep_secret(settings.pepper_file, secrets.token_bytes(PEPPER_BYTES), owner)
         with as_owner(owner):
             _link(settings.public / "live", settings.live)
             _link(settings.public / "recordings", Path("../recordings"))
     except OSError as error:
-        raise DataError(f"cannot use the data folder: {error.strerror}: {error.filename}") from error
+        raise _cannot_use(error) from error
 
 
 def _begin(settings: Settings) -> None:
@@ -162,24 +162,26 @@ def _begin(settings: Settings) -> None:
         settings.data.mkdir(parents=True, exist_ok=True)
         _check_version(settings.data / "VERSION")
     except OSError as error:
-        raise DataError(f"cannot use the data folder: {error.strerror}: {error.filename}") from error
+        raise _cannot_use(error) from error
+
+
+def _cannot_use(error: OSError) -> DataError:
+    return DataError(N_("cannot use the data folder: {why}: {path}"), why=error, path=error.filename)
 
 
 def check_run(settings: Settings) -> None:
     """What `up` of root's has left is root's: an `up` of the account's could start no nginx there."""
     if not all(os.access(path, os.W_OK) for path in (settings.run, settings.run / "nginx")):
-        raise DataError(
-            f"{settings.run} is another user's, whose `up` ran here before: remove it / ni ya mtumiaji mwingine; iondoe"
-        )
+        raise DataError(N_("{path} is another user's, whose `up` ran here before: remove it"), path=settings.run)
 
 
 def check_space(settings: Settings) -> None:
     free_mb = shutil.disk_usage(settings.data).free >> 20
     if free_mb < settings.min_free_mb:
         raise DataError(
-            f"only {free_mb} MB free in {settings.data}, {settings.min_free_mb} MB needed / "
-            "nafasi haitoshi kwenye diski"
-        )
+            N_("only {free_mb} MB free in {path}, {needed_mb} MB needed"),
+            path=settings.data, free_mb=free_mb, needed_mb=settings.min_free_mb,
+        )  # fmt: skip
 
 
 @contextmanager
@@ -189,7 +191,7 @@ def locked(settings: Settings) -> Iterator[None]:
     _begin(settings)
     with open_lock(settings) as file:
         if not try_lock(file):
-            raise DataError(f"another mbashara runs on {settings.data} / mbashara nyingine inatumia folda hii")
+            raise DataError(N_("another mbashara runs on {path}"), path=settings.data)
         if file.writable():  # root's `up` may have made it
             file.truncate(0)
             file.write(f"{os.getpid()}\n")
@@ -197,21 +199,21 @@ def locked(settings: Settings) -> Iterator[None]:
         yield
 
 
-def open_lock(settings: Settings) -> IO[str]:
+def open_lock(settings: Settings, name: str = "lock") -> IO[str]:
     """One that root made can be read by the account: that is enough to ask for it."""
-    path = settings.data / "lock"
+    path = settings.data / name
     try:
         try:
             return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644), "r+")
         except PermissionError:
             return os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC))
     except OSError as error:
-        raise DataError(f"cannot use the data folder: {error.strerror}: {error.filename}") from error
+        raise _cannot_use(error) from error
 
 
-def try_lock(file: IO[str]) -> bool:
+def try_lock(file: IO[str], kind: int = fcntl.LOCK_EX) -> bool:
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True
@@ -221,17 +223,20 @@ def _check_version(path: Path) -> None:
     if not os.path.lexists(path):
         if any(one.suffix != ".toml" for one in path.parent.iterdir()):  # locations.toml may be there before the rest
             raise DataError(
-                f"{path.parent} holds other things and no VERSION: not a data folder of mbashara; if it comes from a "
-                "backup, bring VERSION from there too"
+                N_(
+                    "{path} holds other things and no VERSION: not a data folder of mbashara; if it comes from a "
+                    "backup, bring VERSION from there too"
+                ),
+                path=path.parent,
             )
         with suppress(FileExistsError), path.open("x") as file:  # never through a link
             file.write(f"{DATA_VERSION}\n")
     found = path.read_text().strip()
     if found != str(DATA_VERSION):
         raise DataError(
-            f"{path.parent} is of version {found}, this program of version {DATA_VERSION} / "
-            "toleo la data si la programu hii"
-        )
+            N_("{path} is of version {found}, this program of version {ours}"),
+            path=path.parent, found=found, ours=DATA_VERSION,
+        )  # fmt: skip
 
 
 def _make_run(settings: Settings, owner: Account | None) -> None:
@@ -288,7 +293,7 @@ def _open_folder(parent: int, name: str, path: Path) -> int:
         if not stat.S_ISLNK(found.st_mode):
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
         if found.st_uid not in (0, os.geteuid()):
-            raise DataError(f"{path} is a link that is not root's / ni kiungo kisicho cha root")
+            raise DataError(N_("{path} is a link that is not root's"), path=path)
         return os.open(os.readlink("", dir_fd=link), _FOLDER, dir_fd=parent)
     finally:
         os.close(link)

@@ -24,8 +24,10 @@ from sqlalchemy.orm import Session
 from core import cage
 from core.channels import ChannelError, add_channel, rotate_keys
 from core.database import DatabaseAway, open_engine, transaction
+from core.plain import N_
 from mbashara import logs
 from mbashara.settings import Settings
+from mbashara.words import say
 
 CHANNEL, NAME_SW, NAME_EN = "mfano", "Chaneli ya mfano", "Demo channel"
 FRAMES_PER_S = 25
@@ -110,20 +112,23 @@ def command(settings: Settings) -> str:
 
 def instructions(http: str, rtmp: str, command: str) -> str:
     """What the demo's owner is told once it runs."""
+    elsewhere = (
+        (N_("Your own channel"), f"{command} channel add ikulu --name-sw Ikulu --name-en 'State House'"),
+        (N_("In OBS, with the primary key that it prints as stream key: the server"), rtmp),
+        (N_("Or with ffmpeg"), f"ffmpeg -re -i FILE -c:v libx264 -g 50 -c:a aac -f flv {rtmp}/KEY"),
+        (N_("Watch it"), f"{http}/sw/live/ikulu"),
+        (N_("The engineers' console"), f"{command} user add YOU@EXAMPLE --name 'Your Name'"),
+        (N_("Open the link that it prints, set a password and log in"), f"{http}/sw/console"),
+    )
     return "\n".join(
         [
             "",
-            f"Tazama / watch:  {http}/sw/live/{CHANNEL}   {http}/en/live/{CHANNEL}",
+            f"{say('Watch')}:  {http}/sw/live/{CHANNEL}   {http}/en/live/{CHANNEL}",
             "",
-            "In another terminal, in this folder:",
-            f"Your own channel:       {command} channel add ikulu --name-sw Ikulu --name-en 'State House'",
-            f"  OBS:                  server {rtmp}, stream key: the primary key that it prints",
-            f"  ffmpeg:               ffmpeg -re -i FILE -c:v libx264 -g 50 -c:a aac -f flv {rtmp}/KEY",
-            f"  watch it:             {http}/sw/live/ikulu",
-            f"The engineers' console: {command} user add YOU@EXAMPLE --name 'Your Name'",
-            f"                        open the link that it prints, set a password, log in: {http}/sw/console",
+            say("In another terminal, in this folder:"),
+            *(f"{say(words)}:\n    {line}" for words, line in elsewhere),
             "",
-            "Ctrl-C ends everything.",
+            say("Ctrl-C ends everything."),
         ]
     )
 

@@ -3,6 +3,7 @@
 GET /feeds                                              every feed that is connected
 GET /feeds/keyframe?channel=&role=[&known=]             its newest keyframe and configuration as FLV; 404: none yet
 GET /feeds/sound?channel=&role=[&known=]                its last second of sound and configuration as FLV; 404: none yet
+GET /feeds/refused                                      encoders that were turned away in the last half minute
 GET /feeds/series?channel=&role=[&step_s=][&from_s=]    a role's series in the last broadcast, at most 400 rows
 
 The edge doesn't pass these on: they name encoders and addresses. Issues are told by type; their words are in
@@ -19,17 +20,20 @@ from urllib.parse import parse_qs
 from core.media.packet import AudioTrack, Kind, Track, VideoTrack
 from core.web.http import Request, response
 from ingest.feed import Feed
-from mbashara.channels import Channel, Channels
+from mbashara.channels import Channel, Channels, Refused
 from transcode.levels.sound import sound_file
 from transcode.stills.keyframe import keyframe_file
 
 PATH, SERIES_PATH, KEYFRAME_PATH, SOUND_PATH = "/feeds", "/feeds/series", "/feeds/keyframe", "/feeds/sound"
-PATHS = frozenset({PATH, SERIES_PATH, KEYFRAME_PATH, SOUND_PATH})
+REFUSED_PATH = "/feeds/refused"
+PATHS = frozenset({PATH, SERIES_PATH, KEYFRAME_PATH, SOUND_PATH, REFUSED_PATH})
 
 
 def answer(channels: Channels, request: Request) -> bytes:
     if request.path == PATH:
         return _json(200, [_feed(channel, feed) for channel, feed in channels.feeds()])
+    if request.path == REFUSED_PATH:
+        return _json(200, [*(_refused(channel, one) for channel, one in channels.refused()), *_strangers(channels)])
     asked = {name: values[-1] for name, values in parse_qs(request.query).items()}
     if request.path == KEYFRAME_PATH:
         return _keyframe(channels, asked)
@@ -84,7 +88,7 @@ def _feed(channel: Channel, feed: Feed) -> dict[str, Any]:
         "feed": feed.identity,
         "role": feed.role,
         "on_air": channel.on_air is feed,
-        "since": datetime.fromtimestamp(feed.since_ms / 1000, UTC).isoformat(timespec="milliseconds"),
+        "since": _written(feed.since_ms),
         "address": feed.peer,
         "encoder": feed.encoder,
         "tracks": [_track(track) for _, track in sorted(feed.tracks.items())],
@@ -92,6 +96,22 @@ def _feed(channel: Channel, feed: Feed) -> dict[str, Any]:
         "state": feed.health.state,
         "issues": [asdict(issue) for issue in feed.health.issues],
     }
+
+
+def _refused(channel: Channel, one: Refused) -> dict[str, Any]:
+    return {
+        "channel": channel.slug, "role": one.role, "why": one.why, "address": one.peer, "at": _written(one.unix_ms),
+    }  # fmt: skip
+
+
+def _strangers(channels: Channels) -> list[dict[str, Any]]:
+    """Of no channel; whose it is nobody knows, so where it came from is nobody's to see."""
+    at_ms = channels.stranger_ms
+    return [] if at_ms is None else [{"channel": "", "role": "", "why": "unknown key", "at": _written(at_ms)}]
+
+
+def _written(unix_ms: float) -> str:
+    return datetime.fromtimestamp(unix_ms / 1000, UTC).isoformat(timespec="milliseconds")
 
 
 def _track(track: Track) -> dict[str, Any]:

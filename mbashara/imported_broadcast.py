@@ -13,6 +13,7 @@ from typing import Any
 
 from archive.imports.kept import IMPORTED
 from archive.recordings.recorder import Recorder, Recording
+from archive.recordings.verify import NO_SOUND_IN_FILE
 from core import cage
 from core.media import flv
 from core.media.packet import Kind, MediaError, Packet, Track
@@ -194,6 +195,7 @@ class ImportedBroadcast:
             if time_ms - self._end_ms > INTERLEAVED_MS:
                 self._fill_gap(time_ms - INTERLEAVED_MS // 2)
         rendition.packager.write(packet._replace(dts_ms=time_ms))
+        self._tell_holes()
         for other in self._renditions.values():
             if other is not self._leader:
                 other.packager.drain()
@@ -215,6 +217,15 @@ class ImportedBroadcast:
         self._leader.packager.resume(at_ms)
         told = {"from_ms": round(from_ms), "to_ms": round(at_ms), "is_back": False}
         self._recording.fact("gap", **told, cause="no picture in the file")
+
+    def _tell_holes(self) -> None:
+        """In a file of sound. Of a file with pictures `_fill_gap` tells: each of them is there until the next."""
+        assert self._leader is not None and self._recording is not None
+        holes = self._leader.packager.holes
+        while holes and self._leader.kind is Kind.AUDIO:
+            from_ms, to_ms = (round(at_ms) for at_ms in holes.popleft())
+            told = {"rendition": self._leader.name, "from_ms": from_ms, "to_ms": to_ms}
+            self._recording.fact("gap", **told, cause=NO_SOUND_IN_FILE)
 
     def _take_rung(self, name: str, item: Packet | Track) -> None:
         rendition = self._renditions.get(name)

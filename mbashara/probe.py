@@ -10,6 +10,8 @@ from core.workers import channel_worker
 from mbashara.settings import Settings
 
 TIMEOUT_S = 2.0
+SHUT_OUT = b"the database is away"
+"""Is in what media says of its health where the database does not let it read."""
 
 
 class UnixConnection(HTTPConnection):
@@ -36,12 +38,13 @@ def get(path: Path, target: str) -> str | None:
             return None
 
 
-def status(path: Path, target: str) -> int | None:
-    """Of the answer; None: there is none. Blocks: for a thread."""
+def health(path: Path) -> tuple[int, bytes] | None:
+    """Its status and what it says; None: nobody answers. Blocks: for a thread."""
     with closing(UnixConnection(path)) as connection:
         try:
-            connection.request("GET", target)
-            return connection.getresponse().status
+            connection.request("GET", "/healthz")
+            answer = connection.getresponse()
+            return answer.status, answer.read()
         except (OSError, HTTPException):
             return None
 

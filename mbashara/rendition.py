@@ -35,7 +35,7 @@ class Rendition:
         self._seconds = 0.0
         previous_init = restored[-1].init if restored else None
         self._recorder = RenditionRecorder(
-            recording, name, self._keep_in_memory, leader, previous_init, resumed=bool(restored)
+            recording, name, self._keep_in_memory, leader, previous_init, resumed=bool(restored), memory=folder
         )
         window.on_dropped = self.files.drop_segment
         self.packager: Packager

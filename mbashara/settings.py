@@ -13,7 +13,9 @@ from urllib.parse import quote, urlsplit
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from core.plain import N_
 from core.staff.oidc.metadata import is_safe_url
+from mbashara.plain import WrongSetting
 
 
 class Address(tuple[str, int]):
@@ -45,7 +47,7 @@ LOOPBACK = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}
 def parse_address(text: str) -> Address:
     found = ADDRESS_PATTERN.fullmatch(text)
     if found is None or int(found["port"]) > 65535:
-        raise ValueError(f"{text!r} is not HOST:PORT")
+        raise WrongSetting(N_("{text!r} is not HOST:PORT"), text=text)
     return Address((found["v6"] or found["host"] or "", int(found["port"])))
 
 
@@ -163,6 +165,10 @@ class Settings(BaseSettings):
     )
     min_free_mb: int = Field(512, ge=0, description="Megabytes that must be free in the data folder for `up` to start.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
+    language: Literal["", "sw", "en"] = Field(
+        "",
+        description="Language of what commands say: sw or en (default: the locale's; both where that is neither).",
+    )
 
     @field_validator("data", "run_dir", "locations_file", "oidc_client_secret_file", "timestamp_ca_file")
     @classmethod
@@ -179,21 +185,28 @@ class Settings(BaseSettings):
     def _is_url(cls, text: str) -> str:
         parts = urlsplit(text)
         if text and (parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment):
-            raise ValueError(f"{text!r} is not https://NAME")
+            raise WrongSetting(N_("{text!r} is not https://NAME"), text=text)
         return text.rstrip("/")
+
+    @field_validator("database_url", "media_database_url")
+    @classmethod
+    def _is_postgresql(cls, text: str) -> str:
+        if text and not re.match(r"postgres(ql)?(\+psycopg)?://", text):
+            raise WrongSetting(N_("it is not postgresql://USER@HOST/NAME"))  # it may hold a password: not repeated
+        return text
 
     @field_validator("media_database_url")
     @classmethod
     def _is_outside(cls, text: str, info: ValidationInfo) -> str:
         if text and not info.data.get("database_url"):
-            raise ValueError("MBASHARA_MEDIA_DATABASE_URL goes with MBASHARA_DATABASE_URL")
+            raise WrongSetting(N_("MBASHARA_MEDIA_DATABASE_URL goes with MBASHARA_DATABASE_URL"))
         return text
 
     @field_validator("oidc_issuer")
     @classmethod
     def _is_issuer(cls, text: str) -> str:
         if text and (not is_safe_url(text) or "?" in text):
-            raise ValueError(f"{text!r} is not https://NAME")
+            raise WrongSetting(N_("{text!r} is not https://NAME"), text=text)
         return text
 
     @field_validator("oidc_client_secret_file")
@@ -201,7 +214,7 @@ class Settings(BaseSettings):
     def _is_whole(cls, path: Path | None, info: ValidationInfo) -> Path | None:
         given = info.data
         if given.get("oidc_issuer") and not (given.get("oidc_client_id") and (given.get("oidc_client_secret") or path)):
-            raise ValueError("with MBASHARA_OIDC_ISSUER go MBASHARA_OIDC_CLIENT_ID and a secret, or its file")
+            raise WrongSetting(N_("with MBASHARA_OIDC_ISSUER go MBASHARA_OIDC_CLIENT_ID and a secret, or its file"))
         return path
 
     @property

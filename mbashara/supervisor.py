@@ -18,9 +18,11 @@ from pathlib import Path
 
 import structlog
 
+from core.plain import N_
 from mbashara import demo, edge, postgres, probe, viewers
 from mbashara.children import Child, ChildSpec, kill_group, start_time
-from mbashara.data import DataError, account, check_run, check_space, locked, prepare
+from mbashara.data import account, check_run, check_space, locked, prepare
+from mbashara.plain import DataError
 from mbashara.settings import Address, Settings
 
 TRUSTED = ("web", "work")
@@ -73,7 +75,10 @@ def _check_locations(settings: Settings) -> None:
         extra_groups=[] if owner else None,
     )  # fmt: skip
     if told.returncode:
-        raise DataError(told.stderr.strip().removeprefix("mbashara: ") or f"{settings.locations}: can't be read")
+        why = told.stderr.strip().removeprefix("mbashara: ")
+        if why:  # told by a command, in the reader's language
+            raise DataError(lambda _: why)
+        raise DataError(N_("{path}: can't be read"), path=settings.locations)
 
 
 async def _supervise(settings: Settings, rtmp_fd: int, viewers_fd: int, with_demo: bool) -> int:
@@ -160,16 +165,16 @@ def _listen(address: Address, name: str) -> socket.socket:
     try:
         return socket.create_server((address.host, address.port), family=family, backlog=BACKLOG)
     except OSError as error:
-        raise DataError(
-            f"{name} cannot listen on {address}: {error.strerror} / haiwezi kusikiliza kwenye {address}"
-        ) from error
+        told = {"name": name, "address": address, "why": error}
+        raise DataError(N_("{name} cannot listen on {address}: {why}"), **told) from error
 
 
 def _viewers_door(settings: Settings) -> socket.socket:
     try:
         return viewers.bind(settings.viewers_port)
     except OSError as error:
-        raise DataError(f"cannot listen on UDP port {settings.viewers_port}: {error.strerror}") from error
+        port = settings.viewers_port
+        raise DataError(N_("cannot listen on UDP port {port}: {why}"), port=port, why=error) from error
 
 
 def _real_addresses(settings: Settings, rtmp: socket.socket) -> dict[str, str]:

@@ -171,7 +171,10 @@ def application(settings: Settings) -> Starlette:
 
     own: list[BaseRoute] = [Route("/healthz", healthz), Route("/metrics", metrics), Route("/", first)]
     desk = Desk(settings.recordings, settings.exports_folder)
-    programs = api.application(engine, pepper, media, desk=desk, insecure_webhooks=settings.webhook_insecure)
+    kept = open_archive(settings, engine)
+    programs = api.application(
+        engine, pepper, media, desk=desk, papers=kept.papers, insecure_webhooks=settings.webhook_insecure
+    )
     depot = uploads.depot(settings)
     return Starlette(
         routes=[
@@ -179,7 +182,7 @@ def application(settings: Settings) -> Starlette:
             *uploads.routes(uploads.STAFF_PATH, engine, depot, uploads.with_session(site)),
             Mount(api.PATH, programs),
             *own,
-            *page_routes(site, engine, office, studio, depot, desk, open_archive(settings, engine)),
+            *page_routes(site, engine, office, studio, depot, desk, kept),
         ],
         middleware=[Middleware(SecurityHeaders)],
         exception_handlers=error_pages(site),

@@ -42,9 +42,9 @@ from mbashara import (
     workflows,
 )
 from mbashara.bell import Bell, when
-from mbashara.data import DataError as FolderError
 from mbashara.dry_run import DryRuns
 from mbashara.notary import PACE, Notary
+from mbashara.plain import DataError as FolderError
 from mbashara.settings import Settings
 
 ROUND_S = 1.0

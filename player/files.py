@@ -113,9 +113,12 @@ class RenditionFiles:
         """Initialization segments are files of the recording."""
 
     def on_part(self, segment: Segment, part: Part, data: bytes) -> None:
-        if not part.gap:
-            # Nobody asks for a part before the playlist or a hint names it, and hints wait for the window.
-            self.folder.write(part_name(segment.msn, part.number), data, "parts")
+        if part.gap:
+            return
+        # Nobody asks for a part before the playlist or a hint names it, and hints wait for the window.
+        name = part_name(segment.msn, part.number)
+        if not self.folder.write(name, data, "parts"):
+            self.folder.remove(name)  # a killed process's, which viewers and the ledger would take for this one
 
     def on_complete(self, segment: Segment) -> None:
         self._with_parts.append(segment)

@@ -1,5 +1,6 @@
 """What live and browser tests share: one `mbashara up` for the whole run."""
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -11,6 +12,9 @@ from tests.up import Up, data_folder, running
 settings.register_profile("mbashara", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("mbashara")
 
+
+os.environ |= {"LC_ALL": "C.UTF-8", "MBASHARA_LANGUAGE": ""}
+"""Commands speak both languages here, whoever runs the tests."""
 
 BESIDE = (
     "tests/unit/", "tests/live/test_api", "tests/live/test_archive_rows", "tests/live/test_audit",

@@ -63,6 +63,12 @@ class Up:
         told = json.loads(command(self.data, "channel", "add", slug, *names, "--json", *more).stdout)
         return Keys(told["primary_key"], told["backup_key"])
 
+    def person_add(self, email: str, password: str, *more: str, name: str = "Asha Juma") -> None:
+        """By default an admin of the platform."""
+        words = ["user", "add", email, "--name", name, "--password-stdin", *more]
+        told = tell(password, self.data, *words)
+        assert told.returncode == 0, told.stderr
+
     def recordings(self) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = json.loads(command(self.data, "recording", "list", "--json").stdout)
         return found
@@ -160,8 +166,16 @@ def environment(**settings: object) -> dict[str, str]:
 
 def command(data: Path, *words: str, **settings: object) -> subprocess.CompletedProcess[str]:
     """One `mbashara` command on a data folder; its failure is the caller's to expect."""
-    line = [sys.executable, "-m", "mbashara", *words, "--data", str(data)]
-    return subprocess.run(line, env=environment(**settings), capture_output=True, text=True, timeout=COMMAND_TIMEOUT_S)
+    return tell(None, data, *words, **settings)
+
+
+def tell(answer: str | None, data: Path, *words: str, **settings: object) -> subprocess.CompletedProcess[str]:
+    """A command that asks for a line."""
+    line, said = [sys.executable, "-m", "mbashara", *words, "--data", str(data)], None
+    if answer is not None:
+        said = f"{answer}\n"
+    known = environment(**settings)
+    return subprocess.run(line, input=said, env=known, capture_output=True, text=True, timeout=COMMAND_TIMEOUT_S)
 
 
 @contextmanager

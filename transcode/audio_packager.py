@@ -48,8 +48,7 @@ class AudioPackager(Packager):
             self.dropped += 1
             return
         if start - self._end > tolerance and not self._opens(start):
-            self._close_part()
-            self._gap_until(start, exactly=True)
+            self._bridge(start)
             if self.leads and self._segment is None:
                 self._begin(self._timeline.cut(self.end_ms), self._end)
         if not self._anchored:

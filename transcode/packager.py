@@ -7,6 +7,7 @@ segment is media or gap as a whole wherever that is possible: hls.js stops for g
 goes on with a gap.
 """
 
+from abc import ABC, abstractmethod
 from collections import deque
 
 from core.media import fmp4
@@ -17,9 +18,10 @@ from transcode.timeline import Cut, Timeline
 DRIFT_TOLERANCE_MS = 60
 EDGE_MS = 200
 MAX_HELD = 1024
+MAX_HOLES = 100
 
 
-class Packager:
+class Packager(ABC):
     """What audio and video have in common: segments, cuts, gaps. Times inside are ticks of the track's timescale."""
 
     def __init__(
@@ -27,6 +29,8 @@ class Packager:
     ) -> None:
         self.leads = leads
         self.dropped = 0
+        self.holes: deque[tuple[float, float]] = deque(maxlen=MAX_HOLES)
+        """Of a leader: where it had nothing though nobody said so (ms); whoever tells of them takes them out."""
         self._timeline, self._cadence, self._sink = timeline, cadence, sink
         self._init = next_init - 1
         self._segment: Segment | None = None
@@ -73,9 +77,9 @@ class Packager:
         self._init += 1
         self._sink.on_init(self._init, track, fmp4.initialization_segment(track))
 
+    @abstractmethod
     def _set_track(self, track: Track) -> None:
         """What audio or video wants to know of a track that comes into force."""
-        raise NotImplementedError
 
     def write(self, packet: Packet) -> None:
         """Takes a packet whose dts is already on the timeline."""
@@ -120,6 +124,7 @@ class Packager:
         """The leader ends a gap or breaks the timeline: the segment before is completed; the next begins at `at_ms`."""
         self._flush()
         at = self._ticks(at_ms)
+        self._note_hole(at)
         if self._begun and at - self._end > (0 if self._segment is not None else self._hole_ticks()):
             if self._segment is not None and not self._all_gap(self._segment):
                 self._complete()
@@ -164,16 +169,16 @@ class Packager:
 
     # What audio and video each do.
 
-    def _take(self, packet: Packet) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _take(self, packet: Packet) -> None: ...
 
+    @abstractmethod
     def _flush(self) -> None:
         """Ends the open part, with what is pending in it."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _fragment(self) -> tuple[bytes, bool]:
         """The open part's bytes, and whether it holds an independent frame. Empties it."""
-        raise NotImplementedError
 
     # Segments and parts.
 
@@ -272,6 +277,16 @@ class Packager:
 
     def _hole_ticks(self) -> int:
         return self._ticks(DRIFT_TOLERANCE_MS * 2)
+
+    def _bridge(self, until: int) -> None:
+        """Nothing came until then, though the feed went on."""
+        self._close_part()
+        self._note_hole(until)
+        self._gap_until(until, exactly=True)
+
+    def _note_hole(self, until: int) -> None:
+        if self.leads and self._begun and until > self._end:
+            self.holes.append((self.end_ms, until * 1000 / self._timescale))
 
     def _gap_until(self, until: int, exactly: bool) -> None:
         if self.leads:

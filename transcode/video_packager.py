@@ -65,8 +65,7 @@ class VideoPackager(Packager):
             self.dropped += 1
             return
         if time_ms > self._end and self._segment is not None:
-            self._close_part()
-            self._gap_until(time_ms, exactly=True)
+            self._bridge(time_ms)
         if self.leads and (self._segment is None or self._wants_cut(packet)):
             self._cut(time_ms)
         self._pending = packet

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Engine
 
 from archive.pages.papers import Papers
+from core.plain import PlainError
 from core.web.limits import Buckets
 
 
@@ -27,7 +28,7 @@ class Place:
 class Archive:
     """What the pages need of the world. `recordings` is the folder of recordings, `public` what the edge hands
     out, `signing_keys` that of the private keys; `authority` gives the certificate (PEM) that content credentials are
-    trusted by; `places` where copies are kept, and `places_trouble` why that can't be read (empty: it can); `tries`
+    trusted by; `places` where copies are kept, and `places_trouble` why that can't be read (None: it can); `tries`
     bounds what one address may have checked; `version` is the program's; `player` gives what the player's template
     says, by a gettext."""
 
@@ -37,7 +38,7 @@ class Archive:
     signing_keys: Path
     authority: Callable[[], bytes]
     places: Callable[[], Sequence[Place]]
-    places_trouble: Callable[[], str]
+    places_trouble: Callable[[], PlainError | None]
     tries: Buckets
     version: str
     player: Callable[[Callable[[str], str]], Mapping[str, Any]]

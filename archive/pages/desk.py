@@ -13,8 +13,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from archive.pages import Archive, noted
-from archive.pages.genuine import MAX_GAPS, Found, cause_in, find
-from archive.pages.missing import missing, waited_ms
+from archive.pages.genuine import Found, find, told_gaps
 from archive.recordings import (
     about,
     alarms,
@@ -28,6 +27,7 @@ from archive.recordings import (
     store_holds,
 )
 from archive.recordings.alarms import Kind
+from archive.recordings.missing import missing, waited_ms
 from archive.recordings.overview import Filter, Shown
 from archive.recordings.premis import write_premis
 from archive.recordings.statement_text import STATES
@@ -78,7 +78,7 @@ def _find(session: Session, view: View, act: Act) -> Found:
 
 def _overview(archive: Archive, view: View) -> Page:
     visible, now = _visible(view), view.visit.now
-    known = archive.place_names()
+    known, trouble = archive.place_names(), archive.places_trouble()
     with transaction(archive.engine) as session:
         counted = overview.by_location(session, visible)
         troubled = overview.troubled(session, visible, now, places=known)
@@ -90,7 +90,7 @@ def _overview(archive: Archive, view: View) -> Page:
     of_places = chain.from_iterable(alarms.of_each(kind, counted) for kind, counted in counts.items())
     facts = {
         "alarms": alarms.decide(troubled, now, known, of_places),
-        "trouble": archive.places_trouble(),
+        "trouble": trouble and trouble.text(view.language),
         "places": [(one, counted.get(one.name), one.free_bytes()) for one in places],
         "forgotten": {name: one for name, one in counted.items() if name not in named},
         "names": _names(archive, view),
@@ -184,7 +184,7 @@ def _recording(archive: Archive, view: View) -> Page:
     lacking = missing(gaps, report)
     names = _names(archive, view, kept)
     more = {
-        "gaps": [(gap, cause_in(view, cause)) for gap, cause in lacking[:MAX_GAPS]],
+        "gaps": told_gaps(view, lacking),
         "gap_count": len(lacking),
         "waited_ms": waited_ms(report),
         "report": report,

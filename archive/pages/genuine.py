@@ -7,7 +7,7 @@ each may be kept by the edge. The custody log is not handed out: it names staff.
 import base64
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import partial
 from http import HTTPStatus
@@ -22,9 +22,10 @@ from starlette.routing import BaseRoute, Route
 
 from archive.pages import Archive, checking
 from archive.pages.checking import Answer, Kind
-from archive.pages.missing import missing, waited_ms
 from archive.pages.upload import KEPT_BYTES, MAX_BYTES, Receiver, Sent
 from archive.recordings import closures, genuine, rows, signing_keys, verify
+from archive.recordings.missing import Missing, missing, waited_ms
+from archive.recordings.rows import MissingSpan
 from archive.recordings.statement_text import CAUSES
 from archive.recordings.verify import APART, LEDGER_NAME, SIGNATURES_NAME
 from archive.words import translate
@@ -197,9 +198,9 @@ def _proof(archive: Archive, view: View, session: Session, recording_id: str) ->
         "broadcast": broadcast,
         "channel": channel,
         "institution": institution,
-        "gaps": [(gap, cause_in(view, cause)) for gap, cause in gaps[:MAX_GAPS]],
+        "gaps": told_gaps(view, gaps),
         "gap_count": len(gaps),
-        "gap_ms": sum(gap.ended_ms - gap.started_ms for gap, _ in gaps),
+        "gap_ms": sum(gap.span.ended_ms - gap.span.started_ms for gap in gaps),
         "waited_ms": waited_ms(report),
         "report": report,
         "is_whole": is_whole,
@@ -212,8 +213,14 @@ def _proof(archive: Archive, view: View, session: Session, recording_id: str) ->
     }
 
 
-def cause_in(view: View, cause: str) -> str:
-    return translate(CAUSES[cause], view.language) if cause in CAUSES else cause
+def told_gaps(view: View, gaps: Sequence[Missing]) -> list[tuple[MissingSpan, str]]:
+    """The first of them, with their causes in words, and the rendition where one alone lacks it."""
+    return [(one.span, _cause_in(view, one)) for one in gaps[:MAX_GAPS]]
+
+
+def _cause_in(view: View, gap: Missing) -> str:
+    cause = translate(CAUSES[gap.cause], view.language) if gap.cause in CAUSES else gap.cause
+    return f"{cause} ({gap.rendition})" if gap.rendition else cause
 
 
 def _paper(archive: Archive, view: View) -> Response:

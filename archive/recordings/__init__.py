@@ -1,6 +1,9 @@
 """archive.recordings keeps what was on the air: the very segment files that viewers saw, the append-only index of each
 rendition, the ledger of facts, and, from those alone, everything the database says about a recording.
 
+A segment's SHA-256 is of its parts in memory, by a child of media (`segment_digests.py`, `hasher.py`); one that
+is told with `read_back` was not there any more.
+
 Rules are acts in two logs (`archive/recordings/policy.py`, `disposal.py`): each hold, embargo and order writes its
 audit entry and its custody event in its own transaction, under the recording's row. Rows are the truth; what the edge
 may not hand out is a file under `public/closed` or `public/gone` (`closures.py`), made before the act answers and again

@@ -1,7 +1,8 @@
 """Accounts for every millisecond of a recording: what of the time on the air is held, in each rendition and at all, and
 why the rest is not. Held and gaps always add up to the time on the air.
 
-All of it follows from the ledger: `file` facts are what there is, `absent` and `gap` facts say why there is nothing.
+All of it follows from the ledger: `file` facts are what there is, but for their `gaps`; `absent` and `gap` facts say
+why there is nothing.
 An encoder that was lost and never came back ended the time on the air: until the broadcast's end it was waited for.
 Times are whole milliseconds on the broadcast's timeline; stretches are half-open, sorted and apart from each other.
 """
@@ -11,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from archive.recordings.verify import Wait, waited_for
+from archive.recordings.verify import LEFT_OUT, NO_MEDIA, NO_PICTURE, PICTURE_MS, Wait, held_in, waited_for
 
 Fact = dict[str, Any]
 
@@ -77,6 +78,10 @@ class _Told:
     missing: list[Stretch] = field(default_factory=list)
     absent: list[Stretch] = field(default_factory=list)
     gaps: list[Stretch] = field(default_factory=list)
+    left_out: list[Stretch] = field(default_factory=list)
+    """By a feed that went on."""
+    silent: list[Stretch] = field(default_factory=list)
+    """Within segments."""
 
 
 def account(facts: Iterable[Fact], is_there: Callable[[Fact], bool] = lambda fact: True) -> Account:
@@ -95,9 +100,12 @@ def account(facts: Iterable[Fact], is_there: Callable[[Fact], bool] = lambda fac
             case "file":
                 files[str(fact["name"])] = fact
             case "absent":
-                told.setdefault(str(fact["rendition"]), _Told()).absent.append(_stretch(fact))
+                one = told.setdefault(str(fact["rendition"]), _Told())
+                _place(one, one.absent, fact, str(fact.get("cause", UNTOLD)))
             case "gap" if "rendition" in fact:
-                told.setdefault(str(fact["rendition"]), _Told()).gaps.append(_stretch(fact))
+                one = told.setdefault(str(fact["rendition"]), _Told())
+                is_left_out = fact.get("cause") in LEFT_OUT
+                (one.left_out if is_left_out else one.gaps).append(_stretch(fact))
             case "gap":
                 everywhere.append(_stretch(fact))
             case "ended":
@@ -115,9 +123,16 @@ def _place_file(told: dict[str, _Told], fact: Fact, is_there: Callable[[Fact], b
         return
     one = told.setdefault(str(fact["rendition"]), _Told())
     if is_there(fact):
-        one.held.append(Stretch(round(fact["from_ms"]), round(fact["to_ms"])))
+        _place(one, one.held, fact, "")
     else:
-        one.missing.append(Stretch(round(fact["from_ms"]), round(fact["to_ms"]), MISSING))
+        _place(one, one.missing, fact, MISSING)
+
+
+def _place(one: _Told, among: list[Stretch], fact: Fact, cause: str) -> None:
+    """What a segment's line is about, and beside that what of it holds nothing."""
+    begin, end = round(fact["from_ms"]), round(fact["to_ms"])
+    among += [Stretch(*span, cause) for span in held_in({**fact, "from_ms": begin, "to_ms": end})]
+    one.silent.extend(Stretch(since, until, NO_MEDIA) for since, until in fact.get("gaps") or ())
 
 
 def _stretch(fact: Fact) -> Stretch:
@@ -128,7 +143,10 @@ def _sum_up(
     told: dict[str, _Told], everywhere: list[Stretch], origin_ms: int, duration_ms: int, is_over: bool,
     files: dict[str, Fact], wait: Wait | None,
 ) -> Account:  # fmt: skip
-    timed = [one for each in told.values() for one in (*each.held, *each.missing, *each.absent, *each.gaps)]
+    timed = [
+        one for each in told.values()
+        for one in (*each.held, *each.missing, *each.absent, *each.gaps, *each.left_out, *each.silent)
+    ]  # fmt: skip
     timed += everywhere
     from_ms = min((one.from_ms for one in timed), default=0)
     to_ms = max([duration_ms, from_ms, *(one.to_ms for one in timed)])
@@ -140,12 +158,28 @@ def _sum_up(
     leading = "video" if "video" in kinds.values() else "audio"
     leaders = {name: each for name, each in told.items() if kinds[name] == leading}
     best = _hold(leaders, told, everywhere, whole, tail, SOUND_ONLY)
-    each_alone = [(name, _hold({name: told[name]}, told, everywhere, whole, tail, ELSEWHERE)) for name in kinds]
+    each_alone = [
+        (name, _hold({name: told[name]}, told, _of_kind(everywhere, kind, leaders, told[name]), whole, tail, ELSEWHERE))
+        for name, kind in kinds.items()
+    ]
     return Account(
         origin_ms, from_ms, to_ms, is_over, Holding("", leading, *best),
         tuple(Holding(name, kinds[name], *held) for name, held in each_alone),
         len(files), sum(int(fact["size"]) for fact in files.values()), wait.to_ms - wait.from_ms if wait else 0,
     )  # fmt: skip
+
+
+def _of_kind(everywhere: list[Stretch], kind: str, leaders: dict[str, _Told], mine: _Told) -> list[Stretch]:
+    """What was told of all, as far as it concerns sound: not that there was no picture alone. Where a feed ends, its
+    sound is over up to a picture before its last picture is."""
+    if kind != "audio":
+        return everywhere
+    pictures, sounds = {one.to_ms for each in leaders.values() for one in each.held}, {one.to_ms for one in mine.held}
+    return [
+        one._replace(from_ms=min(sounds & set(range(one.from_ms - PICTURE_MS, one.from_ms)), default=one.from_ms))
+        if one.from_ms in pictures else one
+        for one in everywhere if one.cause != NO_PICTURE
+    ]  # fmt: skip
 
 
 def _hold(
@@ -160,8 +194,10 @@ def _hold(
         (one for each in mine.values() for one in each.missing),
         (one._replace(cause=otherwise) for one in within([tail], others)),
         everywhere,
+        (one for each in mine.values() for one in each.left_out),
         (one for each in mine.values() for one in each.absent),
         (one for each in mine.values() for one in each.gaps),
+        (one for each in mine.values() for one in each.silent),
         (one._replace(cause=otherwise) for one in others),
         [whole._replace(cause=UNTOLD)],
     )

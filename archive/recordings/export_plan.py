@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from archive.recordings.samples import HOLE_MS, Absence, Chunk, Recorded, Rendition, Stopped, UnknownRecording
+from archive.recordings.verify import NO_MEDIA
 from core.media import mp4
 from core.media.mp4 import SampleTable
 from core.media.packet import Kind, Track
 from core.media.window import Segment
 
-NO_MEDIA, FILE_MISSING = "no media", "file missing"
+FILE_MISSING = "file missing"
 Stop = Callable[[], bool]
 
 

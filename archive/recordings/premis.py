@@ -15,7 +15,7 @@ from lxml import etree
 
 from archive.recordings.about import About
 from archive.recordings.ledger import read_facts
-from archive.recordings.verify import CUSTODY_NAME, SIGNATURES_NAME, hash_file
+from archive.recordings.verify import CUSTODY_NAME, PICTURE_MS, SIGNATURES_NAME, Wait, hash_file, waited_for
 from core.web.i18n import Language
 
 PREMIS = "http://www.loc.gov/premis/v3"
@@ -221,10 +221,14 @@ def _format(parent: Element, found: Format) -> None:
 def _events(folder: Path, about: About) -> Iterator[Fact]:
     """The recording's own life in its ledger, its signatures, and what was done with it since, in that order."""
     first: Fact = {}
+    late = set[str]()
+    wait = waited_for(read_facts(folder))
     for fact in read_facts(folder):
         match fact["fact"]:
             case "started":
                 first = fact
+            case "gap" if wait is not None and "rendition" not in fact and fact["from_ms"] == wait.lost_ms:
+                yield from _wait(fact, wait)
             case "gap":
                 detail = f"{fact.get('rendition', 'all renditions')}: {fact['from_ms']} ms - {fact['to_ms']} ms"
                 told = {"outcome": "warning", "detail": detail, "note": f"no media: {fact.get('cause', '')}"}
@@ -236,7 +240,10 @@ def _events(folder: Path, about: About) -> Iterator[Fact]:
                 end = f"{fact['duration_ms']} ms from channel {about.channel}, until {fact['at']}; {reason}"
                 yield {"fact": "capture", "at": at, "detail": end}
                 each = "SHA-256 of every file as it was written"
+                each += f"; {len(late)} of them as the disk gave them back" if late else ""
                 yield {"fact": "message digest calculation", "at": fact["at"], "detail": each}
+            case "file" if fact.get("read_back") or fact.get("recovered"):
+                late.add(str(fact["name"]))
     for line in read_facts(folder, SIGNATURES_NAME):
         if "timestamp" in line:
             detail = f"time stamp (RFC 3161) of the signature {line.get('of')}"
@@ -245,6 +252,16 @@ def _events(folder: Path, about: About) -> Iterator[Fact]:
             detail = f"Ed25519, key {line.get('key')}, ledger {line.get('ledger_head')}"
             yield {"fact": "digital signature generation", "at": line["at"], "detail": detail}
     yield from read_facts(folder, CUSTODY_NAME)
+
+
+def _wait(fact: Fact, wait: Wait) -> Iterator[Fact]:
+    """An encoder that never came back: nothing is missing, but where sound went on without a picture."""
+    told: Fact = {"fact": "capture", "at": fact["at"]}
+    if wait.from_ms - wait.picture_ms > PICTURE_MS:
+        detail = f"all renditions: {wait.lost_ms} ms - {wait.from_ms} ms"
+        yield {**told, "outcome": "warning", "detail": detail, "note": f"no media: {fact.get('cause', '')}"}
+    detail = f"{wait.from_ms} ms - {wait.to_ms} ms"
+    yield {**told, "detail": detail, "note": "not on the air any more: the encoder did not come back"}
 
 
 def _agent(name: str, owner: str) -> Agent:

@@ -21,13 +21,17 @@ from archive.recordings.ledger import read_facts
 from archive.recordings.locations.config import LOCAL
 from archive.recordings.tables import PreservationEvent, RecordingCopy
 from archive.recordings.verify import Chain, Finding, Line, Report
+from archive.words import LOCALE, N_
+from core.plain import PlainError
 from core.tables import Base, Broadcast, BroadcastEvent, Channel, Institution, Recording, SigningKey
 
 Row = TypeVar("Row", bound=Base)
 
 
-class RebuildError(Exception):
+class RebuildError(PlainError):
     """A recording can't be put into the catalogue: its files don't prove themselves, or don't say whose it is."""
+
+    catalogues = (LOCALE,)
 
 
 class UnknownKey(RebuildError):
@@ -55,20 +59,21 @@ def check_signer(recording_id: str, findings: Iterable[Finding]) -> None:
         if one.kind == "key_unknown":
             key = one.values["key"]
             raise UnknownKey(
-                f"{recording_id}: it is signed by the key {key}, which is not trusted here; nothing says that it is "
-                "damaged: name the institution's published keys with --keys keys.json / "
-                f"imesainiwa kwa ufunguo {key}, usioaminika hapa; hakuna kinachosema kuwa imeharibika: taja funguo "
-                "zilizochapishwa za taasisi kwa --keys keys.json"
-            )
+                N_(
+                    "{recording}: it is signed by the key {key}, which is not trusted here; nothing says that it is "
+                    "damaged: name the institution's published keys with --keys keys.json"
+                ),
+                recording=recording_id, key=key,
+            )  # fmt: skip
 
 
 def read(folder: Path, keys: Collection[bytes]) -> Files:
     """Raises RebuildError where the papers are not whole, or not signed by one of `keys` (UnknownKey)."""
     report = verify.verify(folder, keys, with_media=False)
     check_signer(folder.name, report.findings)
-    wrong = [finding.text() for finding in report.findings]
-    if wrong:
-        raise RebuildError(f"{folder.name}: {'; '.join(wrong)}")
+    if report.findings:
+        wrong = report.findings
+        raise RebuildError(lambda language: f"{folder.name}: {'; '.join(one.text(language) for one in wrong)}")
     chains = (verify.read_chain(folder / name) for name in ("ledger.jsonl", "custody.jsonl", "signatures.jsonl"))
     return Files(folder, report, *chains)
 
@@ -86,7 +91,9 @@ def restore(session: Session, files: Files, here: Channel | None = None) -> bool
         return False
     described = [line for line in files.custody.lines if line["fact"] == DESCRIBED]
     if not described:
-        raise RebuildError(f"{files.recording_id}: nothing says whose it is: it was never closed")
+        raise RebuildError(
+            N_("{recording}: nothing says whose it is: it was never closed"), recording=files.recording_id
+        )
     newest = described[-1]
     if here is None:
         institution = _institution(session, newest["institution"])
@@ -126,7 +133,7 @@ def _channel(session: Session, told: Mapping[str, Any], institution: Institution
     found = session.scalars(select(Channel).where(Channel.slug == told["slug"])).one_or_none()
     if found is not None:
         if found.institution_id != institution.id:
-            raise RebuildError(f"the channel {told['slug']} is another institution's here")
+            raise RebuildError(N_("the channel {slug} is another institution's here"), slug=told["slug"])
         return found
     is_free = session.get(Channel, told["id"]) is None
     return _add(session, Channel, {**told, "id": told["id"] if is_free else None, "institution_id": institution.id})
@@ -151,7 +158,8 @@ def _add_recording(session: Session, files: Files, described: Line, institution_
     try:
         checked = check_files(files.folder)
     except (ValueError, OverflowError, AttributeError, TypeError) as error:  # playlists that no program of ours writes
-        raise RebuildError(f"{files.recording_id}: a playlist can't be read: {error!r}") from error
+        wrong = {"recording": files.recording_id, "why": error}
+        raise RebuildError(N_("{recording}: a playlist can't be read: {why!r}"), **wrong) from error
     session.add(
         Recording(
             id=files.recording_id, broadcast_id=described["broadcast"]["id"],

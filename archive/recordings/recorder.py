@@ -7,6 +7,7 @@ record as a gap.
 import asyncio
 import contextlib
 import ctypes
+import errno
 import hashlib
 import os
 import queue
@@ -14,10 +15,13 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import structlog
 
 from archive.recordings.ledger import Fact, Ledger, make_fact
+from archive.recordings.segment_digests import AsWritten, FromMemory, Hasher, SegmentDigest
+from archive.recordings.verify import held_in
 from core.media import hls
 from core.media.files import append_whole, write_all
 from core.media.packet import Track
@@ -31,13 +35,15 @@ MAX_QUEUED_BYTES = 128 << 20
 
 class Recorder:
     """The thread and its queue. `sync_interval_s` is what a power cut may cost; parts younger than
-    `batch_s` are still only in the memory folder, from where a restart takes them (`recover.py`)."""
+    `batch_s` are still only in the memory folder, from where a restart takes them (`recover.py`). `hasher` takes the
+    hashing of what lies there off this process; without it each part is hashed as it is written."""
 
     def __init__(
         self, folder: Path, sync_interval_s: float = 5.0, max_queued_bytes: int = MAX_QUEUED_BYTES,
-        batch_s: float = 0.03,
+        batch_s: float = 0.03, hasher: Hasher | None = None,
     ) -> None:  # fmt: skip
         self.folder = folder
+        self.hasher = hasher
         self.queued_bytes = 0
         self._refused: set[tuple[str, str]] = set()
         self._max_queued_bytes = max_queued_bytes
@@ -58,6 +64,8 @@ class Recorder:
         self._jobs.put(None)
         self._thread.join()
         self._stopped.set()
+        if self.hasher is not None:
+            self.hasher.stop()
 
     def put(self, job: Job) -> None:
         self._jobs.put(job)
@@ -200,13 +208,17 @@ def _forget(half_written: Path) -> None:
 
 class RenditionRecorder:
     """A RenditionSink that appends to files. `on_lost(segment)` is called on the recorder's thread for a complete
-    segment that is not on disk; `resumed` tells that the index is there already, with `previous_init` in force."""
+    segment that is not on disk; `resumed` tells that the index is there already, with `previous_init` in force;
+    `memory` is the folder where the parts lie too. `pictures_stand`: each is to be seen until the next, however long
+    that takes, as it is in a file."""
 
     def __init__(
-        self, recording: Recording, name: str, on_lost: Callable[[Segment], None],
-        leader: str | None = None, previous_init: int | None = None, resumed: bool = False,
+        self, recording: Recording, name: str, on_lost: Callable[[Segment], None], leader: str | None = None,
+        previous_init: int | None = None, resumed: bool = False, memory: Path | None = None,
+        pictures_stand: bool = False,
     ) -> None:  # fmt: skip
         self._recording, self._name, self._on_lost = recording, name, on_lost
+        self._pictures_stand = pictures_stand
         self._folder = recording.folder / name
         self._path = str(self._folder)
         self._leader = leader
@@ -214,10 +226,11 @@ class RenditionRecorder:
         self._has_index = resumed
         self._file: int | None = None
         self._open_msn = -1
-        self._digest = hashlib.sha256()
+        hasher = recording.recorder.hasher
+        self._digest: SegmentDigest = AsWritten() if hasher is None or memory is None else FromMemory(hasher, memory)
         self._open_bytes = 0
         self._failed_msn = -1
-        self._lost: tuple[float, float] | None = None
+        self._lost: tuple[int, int] | None = None
         self._unwritten: list[str] = []
         index = (self._folder / hls.PLAYLIST_NAME).read_bytes() if resumed else b""
         self._index_digest, self._index_bytes = hashlib.sha256(index), len(index)
@@ -234,7 +247,8 @@ class RenditionRecorder:
         self._put(part.size, lambda: self._append(msn, data), lambda: self._fail(msn))
 
     def on_complete(self, segment: Segment) -> None:
-        self._recording.recorder.put(lambda: self._complete(segment))
+        now_s = time.monotonic()
+        self._recording.recorder.put(lambda: self._complete(segment, now_s))
 
     def on_end(self) -> None:
         self._recording.recorder.put(self._end)
@@ -273,12 +287,13 @@ class RenditionRecorder:
             return
         try:
             if self._file is None or self._open_msn != msn:
-                self._file = os.open(self._partial(msn), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o644)
-                self._open_msn, self._open_bytes, self._digest = msn, 0, hashlib.sha256()
+                self._file = os.open(self._partial(msn), os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o644)
+                self._open_msn, self._open_bytes = msn, 0
+                self._digest.begin()
             write_all(self._file, data)
             self._recording.size += len(data)
             self._open_bytes += len(data)
-            self._digest.update(data)
+            self._digest.add(data)
         except OSError as error:
             self._recording.report(error, self._name)
             self._fail(msn)
@@ -290,46 +305,65 @@ class RenditionRecorder:
         with contextlib.suppress(OSError):
             os.unlink(self._partial(msn))
 
-    def _complete(self, segment: Segment) -> None:
+    def _complete(self, segment: Segment, since_s: float) -> None:
         if segment.gap:
             segment.storage = Storage.NOWHERE
             self._tell_absent(segment, "no media")
-        elif segment.msn == self._failed_msn or self._open_msn != segment.msn or not self._keep(segment):
+        elif segment.msn == self._failed_msn or self._open_msn != segment.msn or not self._keep(segment, since_s):
             self._lose(segment)
             return
-        else:
-            self._tell_file(
-                hls.segment_name(segment.msn), self._open_bytes, self._digest.hexdigest(), **place_of(segment)
-            )
         self._index(segment, segment.gap)
         if not segment.gap:
             self._recovered()
             segment.storage = Storage.RECORDED
 
-    def _keep(self, segment: Segment) -> bool:
-        self._close()
+    def _keep(self, segment: Segment, since_s: float) -> bool:
+        """The file is on record before the index names it: what viewers find later is known."""
+        name, partial = hls.segment_name(segment.msn), self._partial(segment.msn)
+        late_s, how = time.monotonic() - since_s, dict[str, bool]()
+        sha256 = self._digest.end(segment, self._open_bytes, late_s)
         try:
-            os.rename(self._partial(segment.msn), f"{self._path}/{hls.segment_name(segment.msn)}")
+            if sha256 is None:  # the memory folder has no room, or forgot it while this disk was slow
+                sha256, how = self._read_back(), {"read_back": True}
+            self._close()
+            os.rename(partial, f"{self._path}/{name}")
         except OSError as error:
+            self._close()
             self._recording.report(error, self._name)
             return False
+        self._tell_file(name, self._open_bytes, sha256, **self._place_of(segment), **how)
         return True
 
+    def _read_back(self) -> str:
+        """The SHA-256 of the open file. Needs no other descriptor, of which there may be none. Raises OSError."""
+        assert self._file is not None
+        os.lseek(self._file, 0, os.SEEK_SET)
+        with open(self._file, "rb", buffering=0, closefd=False) as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+            if file.tell() != self._open_bytes:
+                raise OSError(errno.EIO, "not what was written")
+        return sha256
+
     def _lose(self, segment: Segment) -> None:
-        end_ms = segment.start_ms + segment.duration_s * 1000
-        self._lost = (self._lost[0] if self._lost else segment.start_ms, end_ms)
+        held = held_in(self._place_of(segment))
+        if held:
+            self._lost = (self._lost[0] if self._lost else held[0][0], held[-1][1])
         self._tell_absent(segment, "disk full")
         self._index(segment, True)
         self._on_lost(segment)
 
-    def _tell_file(self, name: str, size: int, sha256: str, **place: int) -> None:
-        """Before the index names it: what viewers find later is on record. `sha256` is of what was meant to be written,
-        not of what a disk gives back."""
+    def _tell_file(self, name: str, size: int, sha256: str, **place: Any) -> None:
         told = {"rendition": self._name, "name": f"{self._name}/{name}", **place}
         self._recording.fact_now("file", **told, size=size, sha256=sha256)
 
     def _tell_absent(self, segment: Segment, cause: str) -> None:
-        self._recording.fact_now("absent", rendition=self._name, **place_of(segment), cause=cause)
+        self._recording.fact_now("absent", rendition=self._name, **self._place_of(segment), cause=cause)
+
+    def _place_of(self, segment: Segment) -> dict[str, Any]:
+        place = place_of(segment)
+        if self._pictures_stand:
+            place.pop("gaps", None)
+        return place
 
     def _recovered(self) -> None:
         try:
@@ -344,9 +378,7 @@ class RenditionRecorder:
         if self._lost is not None:
             start_ms, end_ms = self._lost
             self._lost = None
-            self._recording.fact(
-                "gap", rendition=self._name, from_ms=round(start_ms), to_ms=round(end_ms), cause="disk full"
-            )
+            self._recording.fact("gap", rendition=self._name, from_ms=start_ms, to_ms=end_ms, cause="disk full")
 
     def _index(self, segment: Segment, gap: bool) -> None:
         head = hls.segment_head(segment, self._recording.origin_ms, self._previous_init)
@@ -406,15 +438,30 @@ class RenditionRecorder:
             self._tell_file(hls.PLAYLIST_NAME, self._index_bytes, self._index_digest.hexdigest())
 
     def _close(self) -> None:
-        if self._file is not None:
-            os.close(self._file)
-            self._file = None
+        file, self._file = self._file, None
+        if file is not None:
+            os.close(file)
 
     def _partial(self, msn: int) -> str:
         return f"{self._path}/{hls.segment_name(msn)}.partial"
 
 
-def place_of(segment: Segment) -> dict[str, int]:
-    """Where a segment is on the broadcast's timeline."""
+def place_of(segment: Segment) -> dict[str, Any]:
+    """Where a segment is on the broadcast's timeline; `gaps`: the stretches of a segment of media that hold none."""
     end_ms = segment.start_ms + segment.duration_s * 1000
-    return {"msn": segment.msn, "from_ms": round(segment.start_ms), "to_ms": round(end_ms)}
+    place = {"msn": segment.msn, "from_ms": round(segment.start_ms), "to_ms": round(end_ms)}
+    gaps = [] if segment.gap else _gaps_of(segment)
+    return {**place, "gaps": gaps} if gaps else place
+
+
+def _gaps_of(segment: Segment) -> list[list[int]]:
+    found: list[list[int]] = []
+    content_s, end = 0.0, round(segment.start_ms)
+    for part in segment.parts:
+        content_s += part.duration_s
+        begin, end = end, round(segment.start_ms + content_s * 1000)
+        if part.gap and found and found[-1][1] == begin:
+            found[-1][1] = end
+        elif part.gap and end > begin:
+            found.append([begin, end])
+    return found

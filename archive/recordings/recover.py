@@ -220,20 +220,26 @@ def _complete_ledger(place: Path, recording: RestoredRecording, unix_ms: float) 
     """Puts on record what is on disk and not in the ledger, or no longer as it says: after a kill the last segment,
     after a power cut some more. `recovered` tells that such a file was hashed now, not as it was written. What is
     signed stays as it is on record: whoever verifies it is told that the file is another."""
-    ledger, told, absent = Ledger(place), dict[str, int](), set[tuple[str, int]]()
+    ledger, told, absent = Ledger(place), dict[str, Fact](), set[tuple[str, int]]()
     gaps, end_ms = set[tuple[str | None, int]](), round(recording.end_ms)
     signed = _signed_names(place)
     for fact in read_facts(place):
         if fact["fact"] == "file":
-            told[fact["name"]] = fact["size"]
+            told[fact["name"]] = fact
         elif fact["fact"] == "absent":
             absent.add((fact["rendition"], fact["msn"]))
         elif fact["fact"] == "gap":
             gaps.add((fact.get("rendition"), fact["to_ms"]))
 
-    def tell(name: str, **values: object) -> None:
+    def tell(name: str, segment: Segment | None = None, **values: object) -> None:
         path = place / name
-        if name not in signed and path.exists() and told.get(name) != path.stat().st_size:
+        if name not in signed and path.exists() and told.get(name, {}).get("size") != path.stat().st_size:
+            if segment is not None and (gaps := _gaps_in(path, segment)):
+                values["gaps"] = gaps
+                for since, until in gaps if name in told else ():
+                    if [since, until] not in told[name].get("gaps", []):  # the file was whole when it was told of
+                        taken = {"from_ms": since, "to_ms": until, "cause": "process ended"}
+                        ledger.append(make_fact("gap", unix_ms, rendition=path.parent.name, **taken))
             whole = {"name": name, **values, "size": path.stat().st_size, "sha256": hash_file(path)}
             ledger.append(make_fact("file", unix_ms, **whole, recovered=True))
 
@@ -244,7 +250,7 @@ def _complete_ledger(place: Path, recording: RestoredRecording, unix_ms: float) 
             where = {"rendition": rendition.name, **place_of(segment)}
             name = f"{rendition.name}/{hls.segment_name(segment.msn)}"
             if not segment.gap:
-                tell(name, **where)
+                tell(name, segment, **where)
             elif name not in told and (rendition.name, segment.msn) not in absent:
                 ledger.append(make_fact("absent", unix_ms, **where, cause="process ended"))
         own_ms = place_of(rendition.segments[-1])["to_ms"]
@@ -254,6 +260,22 @@ def _complete_ledger(place: Path, recording: RestoredRecording, unix_ms: float) 
     for path in (*place.glob("*.m3u8.new"), *place.glob("*/init-*.mp4.new")):  # half written, or not renamed
         if path.relative_to(place).as_posix() not in told:
             path.unlink()
+
+
+def _gaps_in(path: Path, segment: Segment) -> list[list[int]]:
+    """The stretches of the segment's time that its file holds nothing of. A millisecond is the index's rounding."""
+    timescale = fmp4.read_timescale((path.parent / hls.init_name(segment.init)).read_bytes())
+    held = [(one.decode_time, one.decode_time + one.duration) for one in fmp4.fragments(path.read_bytes())]
+    end_ms = segment.start_ms + segment.duration_s * 1000
+    found, at_ms = list[list[int]](), segment.start_ms
+    for begin_ms, until_ms in [
+        *((since * 1000 / timescale, to * 1000 / timescale) for since, to in held),
+        (end_ms,) * 2,
+    ]:
+        if min(begin_ms, end_ms) - at_ms > 1:
+            found.append([round(at_ms), round(min(begin_ms, end_ms))])
+        at_ms = max(at_ms, until_ms)
+    return found
 
 
 def _signed_names(place: Path) -> set[str]:

@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 from archive.imports import rows as imports
 from archive.imports.kept import IMPORTED
 from archive.recordings.ledger import GENESIS, hash_of
+from archive.recordings.verify import LEFT_OUT
 from core.broadcasts.acts import close as close_broadcast
 from core.broadcasts.events import add_event
 from core.staff.permissions import Scope
@@ -26,6 +27,8 @@ from core.tables import Broadcast, Channel, Gap, Recording, Rendition
 Fact = dict[str, Any]
 MISSING = "file missing"
 """The cause of a gap that was found when the recording was closed, not told by media."""
+SHORT_MS = 1000
+"""A shorter stretch that a feed left out is a gap of the recording, and no event of the broadcast."""
 
 
 class LedgerError(Exception):
@@ -192,14 +195,23 @@ def _lost(session: Session, recording_id: str, fact: Fact) -> None:
 
 
 def _gap(session: Session, recording_id: str, fact: Fact) -> None:
-    """Of one rendition alone where the disk refused it; else the feed was away, and is back unless this is the end."""
+    """Of one rendition alone where the disk refused it, or a feed left it out; else the feed was away, and is back
+    unless this is the end."""
     span = MissingSpan(fact["from_ms"], fact["to_ms"])
     add_gap(session, recording_id, span, fact["cause"])
     told = {"from_ms": span.started_ms, "to_ms": span.ended_ms, "cause": fact["cause"]}
-    if "rendition" in fact:
+    if "rendition" not in fact:
+        waited = {"waited": True} if fact.get("waited") is True else {}
+        _tell(session, recording_id, fact, "feed_back" if fact.get("is_back", True) else "gap", **told, **waited)
+    elif fact["cause"] not in LEFT_OUT:
         _tell(session, recording_id, fact, "not_recorded", rendition=fact["rendition"], **told)
-    else:
-        _tell(session, recording_id, fact, "feed_back" if fact.get("is_back", True) else "gap", **told)
+    elif span.ended_ms - span.started_ms >= SHORT_MS:
+        _tell(session, recording_id, fact, "gap", **told)
+
+
+def _refused(session: Session, recording_id: str, fact: Fact) -> None:
+    """An encoder with a key of the channel was turned away while there was no feed."""
+    _tell(session, recording_id, fact, "refused", cause=fact["cause"], role=fact["role"])
 
 
 def _resumed(session: Session, recording_id: str, fact: Fact) -> None:
@@ -243,6 +255,7 @@ _APPLY = {
     "rendition": add_rendition,
     "lost": _lost,
     "gap": _gap,
+    "refused": _refused,
     "resumed": _resumed,
     "ended": _ended,
     "file": _file,

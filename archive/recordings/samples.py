@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from archive.recordings.ledger import LEDGER_NAME, Fact, read_facts
+from archive.recordings.verify import NO_MEDIA
 from core.media import fmp4, hls
 from core.media.fmp4 import Samples
 from core.media.packet import Kind, MediaError, Track
@@ -113,7 +114,7 @@ def read_recorded(folder: Path) -> Recorded:
     """Raises UnknownRecording where there is none."""
     started: Fact | None = None
     told: dict[str, Fact] = {}
-    absences: list[Absence] = []
+    absences, silent = list[Absence](), list[Absence]()
     hashes: dict[str, str] = {}
     for fact in read_facts(folder):
         match fact["fact"]:
@@ -125,6 +126,8 @@ def read_recorded(folder: Path) -> Recorded:
                 absences.append(Absence(fact["from_ms"], fact["to_ms"], fact["cause"], fact.get("rendition")))
             case "file":
                 hashes[fact["name"]] = fact["sha256"]
+                of = fact.get("rendition")
+                silent += [Absence(since, until, NO_MEDIA, of) for since, until in fact.get("gaps") or ()]
     if started is None:
         raise UnknownRecording(folder.name)
     origin_ms = int(started["origin_ms"])
@@ -132,9 +135,8 @@ def read_recorded(folder: Path) -> Recorded:
         name: Rendition(folder / name, Kind[fact["kind"].upper()], fact.get("bitrate_bps") or 0, origin_ms)
         for name, fact in told.items()
     }
-    return Recorded(
-        folder, started, renditions, tuple(sorted(absences, key=lambda one: one.rendition is not None)), hashes
-    )
+    absences = sorted(absences, key=lambda one: one.rendition is not None)
+    return Recorded(folder, started, renditions, (*absences, *silent), hashes)
 
 
 def _read_chunks(path: Path, msn: int) -> Iterator[Chunk]:

@@ -17,6 +17,8 @@ from archive.recordings import verify
 from archive.recordings.about import About
 from archive.recordings.account import Account, Holding, account
 from archive.recordings.tables import RecordingCopy
+from archive.words import LOCALE, N_
+from core.plain import PlainError
 
 FORMAT = "mbashara-statement-1"
 AWAY = "process ended"
@@ -27,8 +29,10 @@ Sign = Callable[[bytes], Mapping[str, str]]
 """Signs a text: {"key": base64 of the public key, "signature": base64, and what else there is to say}."""
 
 
-class StatementError(Exception):
-    """The ledger is broken, so nothing can be stated; said in plain words."""
+class StatementError(PlainError):
+    """The ledger is broken, so nothing can be stated."""
+
+    catalogues = (LOCALE,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +64,10 @@ def state(
         verify.read_chain(folder / verify.SIGNATURES_NAME),
     )
     broken = [one for one in ledger.findings if one.kind != "torn"]
-    if broken or not ledger.lines:
-        raise StatementError(broken[0].text() if broken else f"{verify.LEDGER_NAME} is empty")
+    if broken:
+        raise StatementError(broken[0].text)
+    if not ledger.lines:
+        raise StatementError(N_("{name} is empty"), name=verify.LEDGER_NAME)
     found = account(ledger.lines, is_there or _in(folder))
     signed = [line for line in signatures.lines if "signature" in line]
     return {
@@ -148,8 +154,8 @@ def _holding(found: Account, one: Holding) -> Statement:
 
 
 def _events(found: Account, facts: Sequence[Mapping[str, Any]]) -> list[Statement]:
-    """Feeds lost and back, and restarts, as they came; and the end, where the program was away before and nobody knows
-    what an encoder sent to it in vain."""
+    """Feeds lost and back, encoders turned away, and restarts, as they came; and the end, where the program was away
+    before and nobody knows what an encoder sent to it in vain."""
     told: list[Statement] = []
     for fact in facts:
         match fact.get("fact"):
@@ -157,6 +163,9 @@ def _events(found: Account, facts: Sequence[Mapping[str, Any]]) -> list[Statemen
                 told.append({"at": _moment(found, round(fact["at_ms"])), "what": "lost", "cause": str(fact["cause"])})
             case "gap" if "rendition" not in fact and fact.get("is_back", True):
                 told.append({"at": _moment(found, round(fact["to_ms"])), "what": "back", "cause": ""})
+            case "refused":
+                at = _moment(found, round(fact["at_ms"]))
+                told.append({"at": at, "what": "refused", "cause": str(fact["cause"])})
             case "resumed":
                 told.append({"at": str(fact["at"]), "what": "resumed", "cause": ""})
             case "ended" if fact.get("reason") == AWAY:

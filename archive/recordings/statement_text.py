@@ -10,16 +10,24 @@ from archive.recordings.locations.config import LOCAL
 from archive.recordings.verify import PICTURE_MS
 from archive.words import N_, translate
 from core.web import dates
+from core.web.actors import actor
 from core.web.i18n import Language
 
 CAUSES = {
     "feed lost": N_("the feed from the encoder was lost"),
+    "refused": N_("the feed was lost, and an encoder that came was turned away"),
+    "key revoked": N_("its stream key had been revoked"),
+    "address not allowed": N_("its stream key is not allowed from its address"),
+    "key in use": N_("its stream key was in use by another encoder"),
     "stalled": N_("the feed brought neither picture nor sound"),
     "no media": N_("the feed brought neither picture nor sound"),
     "process ended": N_("the program was stopped and started again"),
     "disk full": N_("the disk did not take it"),
     "file missing": N_("its file is no longer where it was"),
     "elsewhere": N_("not in this rendition; another one has it"),
+    "no picture": N_("the feed brought no picture"),
+    "no sound": N_("the feed brought no sound"),
+    "no sound in the file": N_("the file has no sound there"),
     "no picture in the file": N_("the file has no picture there"),
     "sound only": N_("there is sound, but no picture"),
     "untold": N_("no cause is on record"),
@@ -27,6 +35,7 @@ CAUSES = {
 EVENTS = {
     "lost": N_("feed lost"),
     "back": N_("feed back"),
+    "refused": N_("encoder turned away"),
     "resumed": N_("recording taken up after a restart"),
     "ended": N_("end"),
 }
@@ -110,7 +119,7 @@ class _Teller:
                 (self.say(N_("Missing")), length(best["gap_ms"])),
                 *self.wait(),
                 (self.say(N_("Statement made")), self.moment(self.statement["made_at"])),
-                (self.say(N_("Made by")), self.statement["made_by"]),
+                (self.say(N_("Made by")), actor(self.statement["made_by"], self.language)),
             ),
             self.bar(), (*tables, self.events(), self.copies()), self.say(N_("Proof")), self.proof(), self.notes(),
         )  # fmt: skip

@@ -11,11 +11,15 @@ What it relies on, so that anyone can write it anew:
   in the first. The HEAD of a ledger is the SHA-256 of its last line: it stands for every line before it.
 * A line with `"fact":"file"` names a file of the recording, its size and its SHA-256. The last such line of a name
   counts, unless it is not signed and an earlier one is; one with `recovered` was hashed when a killed process came
-  back, not when the file was written.
+  back, not when the file was written; one with `read_back` just after it was written, from the disk, not before.
+* A file with `from_ms` and `to_ms` lies there on the broadcast's timeline, which begins at `origin_ms` of Unix time.
+  Its `gaps` are the stretches of that in which it holds nothing; without them it is media from end to end.
 * A line with `"fact":"gap"` names a time without media; without `rendition`, of all of them. One with `"waited":true`
   tells of an encoder that was lost and never came back: `waited_for` says from when on nothing was on the air any more,
   so that it can't be missing. Without that word it is missing: a feed came that could not be shown or was turned away,
-  the program stood still, or it is of the time when programs did not tell.
+  the program stood still, or it is of the time when programs did not tell. A line with `"fact":"refused"` tells that an
+  encoder was turned away which came with a key of the channel, in use or revoked, and why. Of encoders with other keys
+  nothing is told: anyone may send some.
 * `custody.jsonl`, chained in the same way, has what was done with the recording afterwards.
 * `signatures.jsonl`, chained in the same way, has Ed25519 signatures (RFC 8032) of the institution over `signed_text`:
   the heads of both files as they were, with their sizes in bytes. Each signs the `prev` of its own line too, so the
@@ -240,8 +244,15 @@ NOTES = frozenset({"torn", "unsigned_tail", "no_end"})
 APART = "custody_apart"
 """Of a ledger that was downloaded: the custody log names people, so the site does not hand it out. No fault."""
 
+FEED_LOST, REFUSED = "feed lost", "refused"
+"""Why there is no feed: it ended; it ended, and an encoder that came meanwhile was turned away."""
 NO_MEDIA = "no media"
 """The cause of a stretch that a rendition lacks since nothing came that it could have had."""
+NO_PICTURE, NO_SOUND = "no picture", "no sound"
+"""A feed that went on left it out: the first where it has a picture at all."""
+NO_SOUND_IN_FILE = "no sound in the file"
+LEFT_OUT = frozenset({NO_PICTURE, NO_SOUND, NO_SOUND_IN_FILE})
+"""Causes of gaps that lie in or between segments of one rendition."""
 PICTURE_MS = 40
 """How long a picture lasts at 25 a second: so much longer the sound may go on."""
 
@@ -312,9 +323,9 @@ class Wait(NamedTuple):
 
 
 class Report(NamedTuple):
-    """What a check found. `signed_at` and `key` are the last good signature's; `recovered` files were hashed late.
-    `disposed`: the custody log's line of the order by which the media were destroyed, and `left` the places that it did
-    not reach and where nobody removed them since. `waited`: see `waited_for`; no
+    """What a check found. `signed_at` and `key` are the last good signature's; `recovered` files were hashed late, and
+    `read_back` ones a moment late. `disposed`: the custody log's line of the order by which the media were destroyed,
+    and `left` the places that it did not reach and where nobody removed them since. `waited`: see `waited_for`; no
     time of it is among `gaps`."""
 
     recording: str
@@ -334,6 +345,7 @@ class Report(NamedTuple):
     disposed: Line | None = None
     waited: Wait | None = None
     left: tuple[str, ...] = ()
+    read_back: int = 0
 
     @property
     def is_whole(self) -> bool:
@@ -391,8 +403,26 @@ def _check_line(name: str, line: Line) -> None:
             raise TypeError("file")
         if any(len(part) > MOST_NAME for part in line["name"].encode().split(b"/")):
             raise ValueError("name")
+    if name == LEDGER_NAME and line.get("gaps") is not None:
+        _check_gaps(line)
     if "signature" in line and name == SIGNATURES_NAME and any(line[key] is None for key in NEEDED):
         raise TypeError("signature")
+
+
+def _check_gaps(line: Line) -> None:
+    ends = [line["from_ms"], *(at for since, until in line["gaps"] for at in (since, until)), line["to_ms"]]
+    if any(type(at) is not int for at in ends) or ends != sorted(ends):
+        raise ValueError("gaps")
+
+
+def held_in(line: Line) -> list[tuple[int, int]]:
+    """The stretches of a segment's line in which there was media: all of it but its `gaps`."""
+    found, begin = list[tuple[int, int]](), line["from_ms"]
+    for since, until in [*(line.get("gaps") or ()), (line["to_ms"], line["to_ms"])]:
+        if since > begin:
+            found.append((begin, since))
+        begin = max(begin, until)
+    return found
 
 
 def signed_text(recording: str, line: Line) -> bytes:
@@ -458,6 +488,7 @@ def verify(
         disposed=disposal_of(custody),
         waited=waited_for(ledger.lines),
         left=left_of(custody),
+        read_back=sum(bool(line.get("read_back")) for line in files.values()),
     )
 
 
@@ -532,7 +563,7 @@ def waited_for(lines: Iterable[Line]) -> Wait | None:
         if fact == "lost":
             lost_ms, gap = _whole(line.get("at_ms")), None
         elif fact == "gap" and "rendition" not in line:
-            is_wait = line.get("waited") is True and line.get("is_back") is False and line.get("cause") == "feed lost"
+            is_wait = line.get("waited") is True and line.get("is_back") is False and line.get("cause") == FEED_LOST
             is_wait = is_wait and from_ms is not None and from_ms == lost_ms
             gap = (from_ms, to_ms) if is_wait else None
             lost_ms, came_ms, told_ms = None, max(came_ms, told_ms), to_ms
@@ -542,9 +573,12 @@ def waited_for(lines: Iterable[Line]) -> Wait | None:
             ended_ms = _whole(line.get("duration_ms"), MOST)
         elif fact == "rendition":
             kinds[name] = str(line.get("kind"))
+        elif from_ms is None:
+            continue
         elif fact in ("file", "gap") or (fact == "absent" and line.get("cause") != NO_MEDIA):
-            came_ms = max(came_ms, to_ms)
-            ends[name] = max(ends.get(name, 0), to_ms if fact == "file" else 0)
+            held = held_in({**line, "from_ms": from_ms, "to_ms": to_ms})
+            came_ms = max([came_ms, *(until for _, until in held)])
+            ends[name] = max([ends.get(name, 0), *(until for _, until in held if fact == "file")])
     if gap is None or max(came_ms, gap[0]) >= gap[1] or ended_ms > gap[1] + PICTURE_MS:
         return None
     pictures = [end for name, end in ends.items() if kinds.get(name) == "video"]
@@ -896,6 +930,8 @@ def summary(report: Report, language: str, are_stamps_checked: bool = False) -> 
             )
         if report.recovered:
             yield f"{report.recovered} files were hashed when a killed process came back, not when they were written."
+        if report.read_back:
+            yield f"{report.read_back} files were hashed from the disk just after they were written, not before."
         if report.disposed is not None:
             yield from _destroyed(report, english)
         elif report.is_whole and report.media_checked:
@@ -918,6 +954,8 @@ def summary(report: Report, language: str, are_stamps_checked: bool = False) -> 
         )
     if report.recovered:
         yield f"Faili {report.recovered} zilipigwa muhuri programu iliporudi baada ya kukatika, si zilipoandikwa."
+    if report.read_back:
+        yield f"Faili {report.read_back} zilipigwa muhuri kutoka diski mara tu baada ya kuandikwa, si kabla."
     if report.disposed is not None:
         yield from _destroyed(report, english)
     elif report.is_whole and report.media_checked:

@@ -103,7 +103,7 @@ def _refuse(session: Session, what: lockout.Tried, account: UserAccount | None, 
     """The log does not get the words that were typed: people type passwords where the e-mail belongs."""
     lockout.record(session, what, visit.now)
     who = "user:unknown" if account is None else accounts.subject(account)
-    audit.append(session, Actor(None, "not logged in", visit.address), "user.log_in_refused", who, now=visit.now)
+    audit.append(session, Actor(None, audit.NOT_LOGGED_IN, visit.address), "user.log_in_refused", who, now=visit.now)
     return Refused()
 
 

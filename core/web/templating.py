@@ -11,6 +11,7 @@ from jinja2.utils import missing
 
 from core.brand import sheet_address
 from core.web import dates
+from core.web.actors import actor
 from core.web.assets import Assets
 from core.web.i18n import Language
 
@@ -63,6 +64,7 @@ class Templates:
             "undefined": ChainableUndefined(),  # the components' word for nothing
         }
         self._environment.filters |= {
+            "actor": partial(actor, language=language),
             "day": partial(dates.day, language=language),
             "weekday": partial(dates.weekday, language=language),
             "month": partial(dates.month, language=language),

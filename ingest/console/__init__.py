@@ -56,6 +56,10 @@ class Media(Protocol):
     def feeds(self) -> Sequence[Told]:
         """Every feed that is connected, of all workers. May be half a second old."""
 
+    def refused(self) -> Sequence[Told]:
+        """Encoders that were turned away in the last half minute: channel, role, why, address, at. Without a channel:
+        the newest whose key is nobody's."""
+
     def refresh(self, slug: str) -> bool:
         """Has the channel's worker obey at once what was committed; False is no trouble, only later."""
 
@@ -63,8 +67,8 @@ class Media(Protocol):
         """A request to the channel's worker as it is; 503 where it doesn't answer."""
 
     def troubles(self) -> Sequence[str]:
-        """What is wrong with the machine: of "media_away", "disk_refuses", "memory_refuses" and "disk_low". May be
-        seconds old."""
+        """What is wrong with the machine: of "media_away", "media_shut_out", "disk_refuses", "memory_refuses" and
+        "disk_low". May be seconds old."""
 
     def viewers(self) -> Mapping[str, Viewers] | None:
         """How many watch now, by channel; one that is not named is watched by nobody. None: that is not known."""

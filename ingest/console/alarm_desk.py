@@ -54,7 +54,11 @@ def facts(studio: Studio, view: View, channel: str | None = None) -> dict[str, o
     causes = {
         one.held.alarm.key: words_of(one.held.alarm.issue, view.language).cause for one in mine if one.held.alarm.issue
     }
-    return {"alarms": mine, "alarm_causes": causes, "alarm_channel": channel, "alarm_back": view.path}
+    strangers = [datetime.fromisoformat(one["at"]) for one in studio.media.refused() if not one["channel"]]
+    return {
+        "alarms": mine, "alarm_causes": causes, "alarm_channel": channel, "alarm_back": view.path,
+        "stranger_at": max(strangers, default=None),
+    }  # fmt: skip
 
 
 def _concerns(alarm: Alarm, channel: str | None, visible: Scope, kept: Scope) -> bool:
@@ -71,7 +75,8 @@ def look(
 ) -> list[Shown]:
     """Every alarm that stands now. `archive`: what it calls for, asked before the session begins: it may want a
     connection of its own, and whoever waits for a second one while he has the first holds up all pages."""
-    held = studio.alarms.look(plans(session, now), feeds, studio.media.troubles(), now, archive)
+    machine, refused = studio.media.troubles(), studio.media.refused()
+    held = studio.alarms.look(plans(session, now), feeds, machine, now, archive, refused)
     seen = acknowledgements(session, now)
     return [Shown(one, _of(one, seen)) for one in held]
 

@@ -12,6 +12,7 @@ from enum import StrEnum
 from threading import Lock
 from typing import Any
 
+from core.keys import TurnedAway
 from ingest.health.issues import IssueType, State
 from ingest.health.issues import Level as IssueLevel
 
@@ -37,6 +38,8 @@ class Kind(StrEnum):
     NO_FEED = "no_feed"
     FEED_LOST = "feed_lost"
     FEED_STALLED = "feed_stalled"
+    KEY_REVOKED = "key_revoked"
+    ADDRESS_REFUSED = "address_refused"
     NO_SOUND = "no_sound"
     SILENT = "silent"
     HEALTH = "health"
@@ -44,13 +47,18 @@ class Kind(StrEnum):
     MEMORY_REFUSES = "memory_refuses"
     DISK_LOW = "disk_low"
     MEDIA_AWAY = "media_away"
+    MEDIA_SHUT_OUT = "media_shut_out"
     ARCHIVE = "archive"
 
 
 MACHINE = {
     Kind.DISK_REFUSES: Level.SEVERE, Kind.MEMORY_REFUSES: Level.SEVERE, Kind.DISK_LOW: Level.MILD,
-    Kind.MEDIA_AWAY: Level.SEVERE,
+    Kind.MEDIA_AWAY: Level.SEVERE, Kind.MEDIA_SHUT_OUT: Level.SEVERE,
 }  # fmt: skip
+
+
+TURNED_AWAY = {TurnedAway.REVOKED: Kind.KEY_REVOKED, TurnedAway.ADDRESS: Kind.ADDRESS_REFUSED}
+"""Not for a key in use: the feed that has it is there, or is lost in a moment and the encoder comes in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,12 +153,13 @@ class Memory:
 
     def look(
         self, plans: Sequence[Plan], feeds: Sequence[Told], machine: Iterable[str], now: datetime,
-        archive: Iterable[OfArchive] = (),
+        archive: Iterable[OfArchive] = (), refused: Sequence[Told] = (),
     ) -> list[Held]:  # fmt: skip
         """The alarms that stand now, the gravest and then the oldest first."""
         with self.lock:
             self.roles = roles_after(self.roles, plans, feeds)
             found = [*of_machine(machine), *of_plans(plans, feeds, self.roles, now), *map(of_archive, archive)]
+            found += of_refused(plans, feeds, refused, now)
             at_once = self.looked_at is None or now - self.looked_at > UNWATCHED
             self.held = hold(self.held, found, now, at_once=at_once)
             self.looked_at = now
@@ -192,6 +201,17 @@ def decide(plan: Plan, feeds: Sequence[Told], expected: Collection[str], now: da
     for feed in feeds:
         shown = plan.is_live and (feed["on_air"] or len(feeds) == 1)
         yield from of_feed(plan, feed, Level.SEVERE if shown else Level.MILD)
+
+
+def of_refused(plans: Sequence[Plan], feeds: Sequence[Told], refused: Sequence[Told], now: datetime) -> Iterator[Alarm]:
+    """Encoders that are turned away, of a broadcast that has no feed or wants a second one."""
+    fed, by_channel = {feed["channel"] for feed in feeds}, {plan.channel: plan for plan in plans}
+    for one in refused:
+        plan, kind = by_channel.get(one["channel"]), TURNED_AWAY.get(one["why"])
+        if plan is None or kind is None or plan.is_ending or not (plan.is_live or is_due(plan, now)):
+            continue
+        is_grave = plan.is_live and plan.channel not in fed
+        yield Alarm(kind, Level.SEVERE if is_grave else Level.MILD, plan, one["role"])
 
 
 def is_due(plan: Plan, now: datetime) -> bool:

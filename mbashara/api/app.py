@@ -13,6 +13,7 @@ from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from archive.exports.pages import Desk
+from archive.pages.papers import Papers
 from core.web.limits import Buckets, Rate
 from mbashara import __version__
 from mbashara.api import (
@@ -62,6 +63,7 @@ def application(
     media: Media,
     *,
     desk: Desk,
+    papers: Papers | None = None,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
     clock_s: Callable[[], float] = time.monotonic,
     token_rate: Rate = TOKEN_RATE,
@@ -81,6 +83,7 @@ def application(
         Buckets(token_rate, clock_s),
         Buckets(wrong_token_rate, clock_s),
         desk,
+        papers or Papers(),
         insecure_webhooks,
     )
     for resource in RESOURCES:

@@ -10,6 +10,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from sqlalchemy import Engine
 
 from archive.exports.pages import Desk
+from archive.pages.papers import Papers
 from core.audit import Actor
 from core.broadcasts.viewers import Viewers
 from core.database import transaction
@@ -47,6 +48,7 @@ class Api:
     by_token: Buckets
     by_address: Buckets
     desk: Desk
+    papers: Papers
     insecure_webhooks: bool = False
 
 

@@ -9,10 +9,12 @@ from pydantic import BaseModel
 from sqlalchemy.orm import Session
 from starlette.responses import Response
 
-from archive.recordings import closures, rows
+from archive.recordings import closures, rows, signing_keys
+from archive.recordings.missing import Missing, missing, waited
+from archive.recordings.rows import MissingSpan
 from core.database import transaction
 from core.staff.tokens import Read
-from core.tables import Broadcast, Channel, Gap, Recording, Rendition
+from core.tables import Broadcast, Channel, Recording, Rendition
 from core.web.i18n import Language
 from mbashara.api.answers import AfterTime, IfNoneMatch, Limit, PageOf, page, read, read_time_cursor, time_cursor
 from mbashara.api.caller import Caller, holding
@@ -41,9 +43,19 @@ class RecordingShown(BaseModel):
 
 
 class GapShown(BaseModel):
+    """What is missing, in milliseconds from the beginning, and why. `rendition`: that one alone lacks it."""
+
     from_ms: int
     to_ms: int
     cause: str
+    rendition: str | None
+
+
+class WaitShown(BaseModel):
+    """For an encoder that was lost and never came back: nothing was on the air then, so that nothing is missing."""
+
+    from_ms: int
+    to_ms: int
 
 
 class RenditionShown(BaseModel):
@@ -56,7 +68,10 @@ class RenditionShown(BaseModel):
 
 
 class WholeRecording(RecordingShown):
+    """`gaps` and `waited` as the completeness statement has them, once the recording's papers are signed."""
+
     gaps: list[GapShown]
+    waited: WaitShown | None
     renditions: list[RenditionShown]
 
 
@@ -86,7 +101,8 @@ def list_recordings(
 
 @router.get("/recordings/{id}", response_model=WholeRecording, responses=documented(404, 410))
 def get_recording(caller: Reader, id: UlidPath, if_none_match: IfNoneMatch = None) -> Response:
-    """With its gaps and its renditions. Under embargo it is 403, and says until when; destroyed by order it is 410."""
+    """With its gaps, how long an encoder was waited for in vain, and its renditions. Under embargo it is 403, and says
+    until when; destroyed by order it is 410."""
     with transaction(caller.api.engine) as session:
         return read(caller, _whole(session, caller, id))
 
@@ -100,9 +116,12 @@ def _whole(session: Session, caller: Caller, recording_id: str) -> WholeRecordin
     if closed is not None:
         kind = Kind.DESTROYED if closed.status is HTTPStatus.GONE else Kind.CLOSED
         raise Refused(kind, f"{closed.said(Language.EN)} / {closed.said(Language.SW)}")
-    gaps = [_gap(gap) for gap in rows.gaps(session, recording_id)]
+    keys = signing_keys.public_keys(session, found[0].institution_id)
+    folder, is_on_air = caller.api.desk.recordings / recording_id, found[0].state == "recording"
+    report = caller.api.papers.report(folder, keys, is_on_air)
+    gaps = [_gap(one) for one in missing(rows.gaps(session, recording_id), report)]
     renditions = [_rendition(one) for one in rows.renditions(session, recording_id)]
-    return WholeRecording(**_facts(*found), gaps=gaps, renditions=renditions)
+    return WholeRecording(**_facts(*found), gaps=gaps, waited=_wait(waited(report)), renditions=renditions)
 
 
 def _facts(recording: Recording, broadcast: Broadcast, channel: Channel) -> dict[str, Any]:
@@ -121,8 +140,12 @@ def _cursor(recording: Recording) -> str:
     return time_cursor(recording.started_at, recording.id)
 
 
-def _gap(gap: Gap) -> GapShown:
-    return GapShown(from_ms=gap.started_ms, to_ms=gap.ended_ms, cause=gap.cause)
+def _gap(one: Missing) -> GapShown:
+    return GapShown(from_ms=one.span.started_ms, to_ms=one.span.ended_ms, cause=one.cause, rendition=one.rendition)
+
+
+def _wait(span: MissingSpan | None) -> WaitShown | None:
+    return None if span is None else WaitShown(from_ms=span.started_ms, to_ms=span.ended_ms)
 
 
 def _rendition(rendition: Rendition) -> RenditionShown:

@@ -1,5 +1,5 @@
 """The command line: `mbashara up`, `channel ...`, `recording ...`, `location ...`, `user ...`, `token ...`. An error
-is one line, in English and Swahili, and exit code 2."""
+is one line in the reader's language (mbashara/words.py), and exit code 2."""
 
 import json
 import sys
@@ -10,11 +10,12 @@ from datetime import UTC, datetime
 from pydantic import ValidationError
 
 from archive.recordings import rows
-from archive.recordings.locations.config import LocationError
 from archive.recordings.policy_errors import PolicyError
 from core import channels
-from core.channels import ChannelError, ChannelKeys
+from core.channels import ChannelKeys
 from core.database import DatabaseAway
+from core.plain import N_, PlainError, Text
+from core.wrong_input import first_wrong
 from mbashara import __version__, logs
 from mbashara.cli import (
     drill,
@@ -29,15 +30,18 @@ from mbashara.cli import (
     show,
     staff,
 )
-from mbashara.cli.common import Command, UserError, add_command, database, print_list, with_json
-from mbashara.data import DataError, stepped_down
+from mbashara.cli.common import Command, add_command, database, print_list, told_gaps, with_json
+from mbashara.cli.parsing import Parser, parse
+from mbashara.data import stepped_down
+from mbashara.plain import UserError
 from mbashara.settings import Settings
+from mbashara.words import in_words, say
 
 SETTING_ARGUMENTS = ("data", "http", "rtmp", "media_workers")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    arguments = parser().parse_args(argv)
+    arguments = parse(parser(), argv)
     try:
         settings = read_settings(arguments)
         logs.configure("supervisor" if arguments.command is up else "command", settings.log_level)
@@ -47,17 +51,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         with stepped_down(settings):
             return command(settings, arguments)
     except ValidationError as error:
-        first = error.errors()[0]
-        return _fail(f"setting {'.'.join(map(str, first['loc']))}: {first['msg']}")
-    except (DataError, ChannelError, UserError, LocationError, PolicyError) as error:
-        return _fail(str(error))
+        name, text = first_wrong(error)
+        return _fail(UserError(N_("setting {name}: {why}"), name=name, why=UserError(text)).text)
+    except PlainError as error:
+        return _fail(error.text)
+    except PolicyError as error:
+        return _fail(error.said)
     except DatabaseAway as error:
-        return _fail(f"the database does not answer / hifadhidata haijibu: {error}".splitlines()[0])
+        return _fail(UserError(N_("the database does not answer: {why}"), why=str(error).partition("\n")[0]).text)
 
 
 def parser() -> ArgumentParser:
-    whole = ArgumentParser(
-        "mbashara", description="Live on air: from an encoder's RTMP to viewers and into the archive."
+    whole: ArgumentParser = Parser(
+        "mbashara", description=N_("Live on air: from an encoder's RTMP to viewers and into the archive.")
     )
     whole.add_argument("--version", action="version", version=__version__)
     areas = whole.add_subparsers(required=True, metavar="COMMAND")
@@ -171,10 +177,7 @@ def recording_list(settings: Settings, arguments: Namespace) -> int:
                 "ended_at": recording.ended_at and recording.ended_at.isoformat(),
                 "duration_ms": recording.duration_ms,
                 "size_bytes": recording.size_bytes,
-                "gaps": [
-                    {"from_ms": gap.started_ms, "to_ms": gap.ended_ms, "cause": gap.cause}
-                    for gap in rows.gaps(session, recording.id)
-                ],
+                **told_gaps(session, settings.recordings, recording, of_many=True),
                 "path": f"/recordings/{recording.id}/index.m3u8",
             }
             for recording, _broadcast, channel in rows.list_recordings(session)
@@ -189,14 +192,17 @@ def _print_keys(settings: Settings, keys: ChannelKeys, as_json: bool) -> int:
         urls = {"primary_url": f"{server}/{keys.primary_key}", "backup_url": f"{server}/{keys.backup_key}"}
         print(json.dumps({**told, "server": server, **urls}))
     else:
-        print(f"Channel / chaneli:          {keys.slug}")
-        print(f"Server / seva (OBS):        {server}")
-        print(f"Primary key / ufunguo mkuu: {keys.primary_key}")
-        print(f"Backup key / wa akiba:      {keys.backup_key}")
-        print("Keep them: they are not shown again. / Zihifadhi: hazitaonyeshwa tena.")
+        told = {
+            say("Channel"): keys.slug, say("Server (OBS)"): server, say("Primary key"): keys.primary_key,
+            say("Backup key"): keys.backup_key,
+        }  # fmt: skip
+        width = max(map(len, told)) + 1
+        for name, value in told.items():
+            print(f"{f'{name}:':{width}} {value}")
+        print(say("Keep them: they are not shown again."))
     return 0
 
 
-def _fail(line: str) -> int:
-    print(f"mbashara: {line}", file=sys.stderr, flush=True)
+def _fail(text: Text) -> int:
+    print(f"mbashara: {in_words(text)}", file=sys.stderr, flush=True)
     return 2

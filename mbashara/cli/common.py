@@ -5,31 +5,34 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from pathlib import Path
+from typing import Any
 
 from sqlalchemy import Row
 from sqlalchemy.orm import Session
 
-from archive.recordings import rows
+from archive.recordings import rows, signing_keys, verify
+from archive.recordings.missing import may_have_waited, missing, papers_of, waited
 from core import institutions
-from core.audit import Actor
+from core.audit import COMMAND_LINE, Actor
 from core.channels import find_channel
 from core.database import open_engine, transaction
 from core.ids import is_id
+from core.plain import N_
 from core.problems import LOCALE, Problems
 from core.tables import Broadcast, Channel, Recording
 from core.web.dates import EAST_AFRICA_TIME
-from core.web.i18n import Language, catalogue
+from core.web.i18n import catalogue
 from mbashara import postgres
+from mbashara.cli import terms
+from mbashara.data import as_caller
+from mbashara.plain import UserError
 from mbashara.settings import Settings
 
 Command = Callable[[Settings, Namespace], int]
 
 
-BY = Actor(None, "command line")
-
-
-class UserError(ValueError):
-    """What was asked can't be done; said in English and Swahili."""
+BY = Actor(None, COMMAND_LINE)
 
 
 def add_command(sub: ArgumentParser, command: Command) -> ArgumentParser:
@@ -60,12 +63,12 @@ def institution_id(session: Session, slug: str | None) -> int | None:
         return None
     institution = institutions.find(session, slug)
     if institution is None:
-        raise UserError(f"there is no institution {slug} / hakuna taasisi {slug}")
+        raise UserError(N_("there is no institution {slug}"), slug=slug)
     return institution.id
 
 
 def no_recording(recording_id: str) -> UserError:
-    return UserError(f"there is no recording {recording_id} / hakuna rekodi {recording_id}")
+    return UserError(N_("there is no recording {recording}"), recording=recording_id)
 
 
 def find_recording(session: Session, recording_id: str) -> Row[Recording, Broadcast, Channel]:
@@ -75,10 +78,27 @@ def find_recording(session: Session, recording_id: str) -> Row[Recording, Broadc
     return found
 
 
+def told_gaps(session: Session, folder: Path, recording: Recording, *, of_many: bool = False) -> dict[str, Any]:
+    """What is missing of it, and when an encoder was waited for in vain (null: never). `folder`: of all recordings.
+    `of_many`: no papers are read but where there may be a wait, so no rendition is named."""
+    gaps, place = rows.gaps(session, recording.id), folder / recording.id
+    report = None
+    if not of_many or may_have_waited(place, gaps):
+        report = papers_of(place, gaps, signing_keys.public_keys(session, recording.institution_id))
+    wait = waited(report)
+    return {
+        "gaps": [
+            {"from_ms": one.span.started_ms, "to_ms": one.span.ended_ms, "cause": one.cause, "rendition": one.rendition}
+            for one in missing(gaps, report)
+        ],
+        "waited": wait and {"from_ms": wait.started_ms, "to_ms": wait.ended_ms},
+    }
+
+
 def channel_id(session: Session, slug: str) -> int:
     channel = find_channel(session, slug)
     if channel is None:
-        raise UserError(f"there is no channel {slug} / hakuna chaneli {slug}")
+        raise UserError(N_("there is no channel {slug}"), slug=slug)
     return channel.id
 
 
@@ -87,13 +107,21 @@ def read_time(text: str) -> datetime:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise UserError(f"{text} is no time such as 2026-12-01T10:00 / si wakati kama 2026-12-01T10:00") from None
+        raise UserError(N_("{text} is no time such as 2026-12-01T10:00"), text=text) from None
     return moment if moment.tzinfo is not None else moment.replace(tzinfo=EAST_AFRICA_TIME)
 
 
+def read_keys(path: Path) -> dict[bytes, str | None]:
+    """A keys.json that the caller named."""
+    try:
+        with as_caller():
+            return verify.read_keys(path)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(N_("{path}: no list of keys: {why}"), path=path, why=error) from error
+
+
 def user_error(problems: Problems) -> UserError:
-    english = problems[0].message
-    return UserError(f"{english} / {catalogue(Language.SW, LOCALE).gettext(english)}")
+    return UserError(lambda language: catalogue(language, LOCALE).gettext(problems[0].message))
 
 
 def print_list(found: Sequence[Mapping[str, object]], as_json: bool) -> int:
@@ -101,9 +129,5 @@ def print_list(found: Sequence[Mapping[str, object]], as_json: bool) -> int:
         print(json.dumps(found, ensure_ascii=False))
     else:
         for entry in found:
-            print("  ".join(_word(value) for value in entry.values()))
+            print("  ".join(terms.value(name, value) for name, value in entry.items()))
     return 0
-
-
-def _word(value: object) -> str:
-    return "-" if value is None else str(len(value) if isinstance(value, list) else value)

@@ -18,8 +18,11 @@ from archive.recordings.locations.config import LOCAL
 from archive.recordings.locations.folder import FolderStore
 from archive.recordings.locations.store import check_key
 from archive.recordings.repair import Outcome, Result
-from mbashara.cli.common import UserError, add_command, database, find_recording, with_json
+from core.plain import N_
+from mbashara.cli.common import add_command, database, find_recording, with_json
+from mbashara.plain import UserError
 from mbashara.settings import Settings
+from mbashara.words import languages
 
 LOCATIONS = (LOCAL, "pili", "tatu")
 READS = 10_000
@@ -41,7 +44,12 @@ def add_parsers(areas: "_SubParsersAction[ArgumentParser]") -> None:
         "--reads", type=int, default=READS, metavar="N",
         help="files to read without faults afterwards; none may be alarmed (default: %(default)s)",
     )  # fmt: skip
-    one.add_argument("--lang", choices=("sw", "en"), default="sw", help="language of the answer (default: sw)")
+    one.add_argument(
+        "--lang",
+        choices=("sw", "en"),
+        default=languages()[0],
+        help="language of the answer (default: that of commands, else sw)",
+    )
     with_json(one)
 
 
@@ -82,7 +90,7 @@ def _stage(settings: Settings, recording: str | None, place: Path, rng: random.R
     stage = Stage(pristine.name, keys, {**stores}, pristine, place / "scratch", rng, folders, signer)
     stage.fill()
     for outcome in stage.cycle(Case()).outcomes:
-        raise UserError(f"the recording has faults already: {outcome.fault.text('en')} / {outcome.fault.text('sw')}")
+        raise UserError(N_("the recording has faults already: {why}"), why=UserError(outcome.fault.text))
     return stage
 
 
@@ -90,7 +98,7 @@ def _keys(settings: Settings, recording: str) -> dict[bytes, str | None]:
     with database(settings) as session:
         found = find_recording(session, recording)[0]
         if found.state == "recording":
-            raise UserError(f"{recording} is on the air / iko hewani")
+            raise UserError(N_("{recording} is on the air"), recording=recording)
         return signing_keys.public_keys(session, found.institution_id)
 
 
@@ -101,11 +109,11 @@ def _copy(folder: Path, to: Path) -> None:
         for name in names:
             check_key(name)
     except ValueError as error:  # a ledger that is not ours must not lead outside
-        raise UserError(str(error)) from error
+        raise UserError(N_("the ledger names what is no file of a recording: {why}"), why=error) from error
     paths = [name for name in names if (folder / name).is_file()]
     size = sum((folder / name).stat().st_size for name in paths)
     if shutil.disk_usage(to.parent.parent).free < 5 * size:
-        raise UserError(f"{5 * size} bytes are needed in {to.parent.parent} / zinahitajika baiti {5 * size} (TMPDIR)")
+        raise UserError(N_("{size} bytes are needed in {path} (TMPDIR)"), size=5 * size, path=to.parent.parent)
     for name in paths:
         (to / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(folder / name, to / name)

@@ -18,11 +18,11 @@ from archive.recordings.clips import Finding, Verdict, check_clip
 from archive.recordings.timestamp import TimestampError
 from core import audit
 from core.ids import is_id
+from core.plain import N_
 from core.tables import Recording
 from core.web.i18n import Language
 from mbashara.cli.common import (
     BY,
-    UserError,
     add_command,
     database,
     find_recording,
@@ -31,7 +31,9 @@ from mbashara.cli.common import (
     with_json,
 )
 from mbashara.data import as_caller
+from mbashara.plain import UserError
 from mbashara.settings import Settings
+from mbashara.words import languages
 
 
 def add_recording_parsers(recording: "_SubParsersAction[ArgumentParser]") -> None:
@@ -42,7 +44,12 @@ def add_recording_parsers(recording: "_SubParsersAction[ArgumentParser]") -> Non
     check.add_argument("recording", metavar="ID|FOLDER")
     check.add_argument("files", nargs="*", metavar="FILE", help="is this file genuine, and of which moment?")
     check.add_argument("--no-media", action="store_true", help="check the ledger alone")
-    check.add_argument("--lang", choices=("sw", "en"), default="sw", help="language of the answer (default: sw)")
+    check.add_argument(
+        "--lang",
+        choices=("sw", "en"),
+        default=languages()[0],
+        help="language of the answer (default: that of commands, else sw)",
+    )
     with_json(check)
 
 
@@ -89,7 +96,7 @@ def _look_for(settings: Settings, folder: Path, path: Path, language: Language) 
     ledger, custody = (verify.read_chain(folder / name) for name in (verify.LEDGER_NAME, verify.CUSTODY_NAME))
     with as_caller():
         if not path.is_file():
-            raise UserError(f"there is no file {path} / hakuna faili {path}")
+            raise UserError(N_("there is no file {path}"), path=path)
         found = verify.find_file(ledger, custody, path)
         file = path.open("rb")
     told: dict[str, Any] = {"file": str(path), "is_genuine": found is not None}
@@ -147,7 +154,7 @@ def _place(settings: Settings, given: str) -> tuple[Path, dict[bytes, str | None
     if not is_id(given):
         folder = Path(given)
         if not (folder / verify.LEDGER_NAME).is_file():
-            raise UserError(f"there is no recording in {given} / hakuna rekodi katika {given}")
+            raise UserError(N_("there is no recording in {path}"), path=given)
         return folder, None, None
     with database(settings) as session:
         recording = find_recording(session, given)[0]
@@ -161,7 +168,7 @@ def check_ledger(session: Session, settings: Settings, recording_id: str) -> Non
     recording = find_recording(session, recording_id)[0]
     wrong = remembered.doubts(session, settings.recordings / recording_id, recording)
     if wrong:
-        raise UserError(f"{wrong[0].text('en')} / {wrong[0].text('sw')}")
+        raise UserError(wrong[0].text)
 
 
 def key_list(settings: Settings, arguments: Namespace) -> int:

@@ -6,18 +6,23 @@ import time
 from argparse import ArgumentParser, Namespace, _SubParsersAction
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import partial
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from archive.pages import noted
 from archive.recordings import checks, resolve
 from archive.recordings.locations.config import LOCAL, read_locations
 from archive.recordings.resolve_plan import Plan, read_plan
 from archive.recordings.tables import RecordingCopy, Resolution
 from core import audit
-from mbashara.cli.common import BY, UserError, add_command, database, find_recording, print_list, with_json
+from core.plain import N_
+from mbashara.cli.common import BY, add_command, database, find_recording, print_list, with_json
 from mbashara.cli.policy import by
+from mbashara.plain import UserError
 from mbashara.settings import Settings
+from mbashara.words import in_words, say
 
 ASK_AGAIN_S = 0.5
 ALIVE_S = 30.0
@@ -54,17 +59,14 @@ def fixity_run(settings: Settings, arguments: Namespace) -> int:
         if arguments.recording is not None:
             find_recording(session, arguments.recording)
         if sum(checks.ask(session, asked, arguments.recording, one) for one in wanted) == 0:
-            raise UserError("there are no copies to read / hakuna nakala za kusoma")
+            raise UserError(N_("there are no copies to read"))
         subject = f"recording:{arguments.recording}" if arguments.recording else "recordings"
         audit.append(session, BY, "fixity.run", subject, now=asked, after={"location": arguments.location})
     if arguments.no_wait:
         return 0
     while True:
         if not _is_alive(settings):
-            raise UserError(
-                "the work process does not run: copies are read when it does / "
-                "mchakato wa kazi hauendeshwi: nakala zitasomwa utakapoanza"
-            )
+            raise UserError(N_("the work process does not run: copies are read when it does"))
         with database(settings) as session:
             found = _copies(session, arguments.recording, wanted)
             told = [_told(copy) for copy in found]
@@ -81,10 +83,10 @@ def copy_anew(settings: Settings, arguments: Namespace) -> int:
             find_recording(session, arguments.recording)
         count = checks.copy_anew(session, arguments.location, now, arguments.recording)
         if count == 0:
-            raise UserError(f"there are no copies at {arguments.location} / hakuna nakala {arguments.location}")
+            raise UserError(N_("there are no copies at {location}"), location=arguments.location)
         subject = f"location:{arguments.location}"
         audit.append(session, BY, "location.copy_anew", subject, now=now, after={"copies": count})
-    print(f"{count} copies are made again / nakala {count} zinatengenezwa upya")
+    print(say("{count} copies are made again", count=count))
     return 0
 
 
@@ -93,7 +95,7 @@ def resolve_copy(settings: Settings, arguments: Namespace) -> int:
     or there is nothing to do; 1: there is a plan to order, or something was left; 2: nobody looks."""
     now, recording = datetime.now(UTC), arguments.recording
     if arguments.order is None and arguments.reason is not None:
-        raise UserError("--reason goes with --order / --reason huenda na --order")
+        raise UserError(N_("--reason goes with --order"))
     with database(settings) as session:
         owner = find_recording(session, recording)[0].institution_id
         if arguments.order is None:
@@ -102,7 +104,7 @@ def resolve_copy(settings: Settings, arguments: Namespace) -> int:
             reason = arguments.reason or ""
             one = resolve.order(session, owner, recording, arguments.order, reason, by=by(), now=now)
             if one.location != arguments.location:
-                raise UserError(f"plan {one.id} is of {one.location} / mpango {one.id} ni wa {one.location}")
+                raise UserError(N_("plan {number} is of {location}"), number=one.id, location=one.location)
             number = one.id
     while True:
         with database(settings) as session:
@@ -110,19 +112,21 @@ def resolve_copy(settings: Settings, arguments: Namespace) -> int:
         if one.state in ("planned", "done", "withdrawn"):
             return _tell(one, arguments.json)
         if one.trouble is not None:
-            raise UserError(f"it waits, and is tried again / inasubiri, itajaribiwa tena: {one.trouble}")
-        if not _is_alive(settings):
             raise UserError(
-                "the work process does not run: it is done when it does / "
-                "mchakato wa kazi hauendeshwi: itafanyika utakapoanza"
+                N_("it waits, and is tried again: {why}"), why=UserError(partial(noted.tell, one.trouble, places={}))
             )
+        if not _is_alive(settings):
+            raise UserError(N_("the work process does not run: it is done when it does"))
         time.sleep(ASK_AGAIN_S)
 
 
 LISTS = {
-    "repaired": "will be repaired / litatengenezwa", "removed": "will be removed / litaondolewa",
-    "lost": "stays lost, a gap / limepotea, pengo", "left": "is left / linaachwa",
-    "aside": "will be set aside / litawekwa kando",
+    "repaired": N_("will be repaired"), "removed": N_("will be removed"), "lost": N_("stays lost, a gap"),
+    "left": N_("is left"), "aside": N_("will be set aside"),
+}  # fmt: skip
+DONE = {
+    "repaired": N_("was repaired"), "papers": N_("was repaired"), "removed": N_("removed"), "lost": N_("lost, a gap"),
+    "failed": N_("left"), "aside": N_("set aside, and kept"),
 }  # fmt: skip
 
 
@@ -146,59 +150,47 @@ def _plain(line: str) -> str:
 
 def _plan(number: int, plan: Plan) -> Iterator[str]:
     if plan.hold is not None:
-        yield f"{plan.hold.finding.text()} / {plan.hold.finding.text('sw')}"
+        yield in_words(plan.hold.finding.text)
     if plan.ledgers:
         yield from _ledgers(plan)
     for name, words in LISTS.items():
         for one in getattr(plan, name):
-            why = f"  {one.finding.text()}" if name in ("left", "aside") else ""
-            yield f"{words}:  {one.file}  {one.size_bytes}  {one.sha256}{why}"
+            why = f"  {in_words(one.finding.text)}" if name in ("left", "aside") else ""
+            yield f"{say(words)}:  {one.file}  {one.size_bytes}  {one.sha256}{why}"
             for older in one.former:
-                yield f"    older version / toleo la awali:  {older['size_bytes']}  {older['sha256']}"
-    yield from (f"{LISTS['repaired']}:  {name}" for name in plan.papers)
+                yield f"    {say('older version')}:  {older['size_bytes']}  {older['sha256']}"
+    yield from (f"{say(LISTS['repaired'])}:  {name}" for name in plan.papers)
     if plan.more:
-        yield f"{plan.more} more files are another plan's / faili {plan.more} zaidi ni za mpango mwingine"
+        yield say("{count} more files are another plan's", count=plan.more)
     if plan.is_empty:
-        yield "there is nothing to order / hakuna cha kuagiza"
+        yield say("there is nothing to order")
     else:
-        yield f"to order exactly this / kuagiza hivi hasa: --order {number} --reason TEXT"
+        yield say("to order exactly this: --order {number} --reason TEXT", number=number)
 
 
 def _ledgers(plan: Plan) -> Iterator[str]:
     """What each place holds, and what a person can do."""
     for one in plan.ledgers:
-        state = "signed / imesainiwa" if one["is_authentic"] else "not proven / haijathibitishwa"
-        state = f"away / haifikiki: {one['away']}" if one["away"] else state
+        state = say("signed") if one["is_authentic"] else say("not proven")
+        state = say("away: {why}", why=one["away"]) if one["away"] else state
         signed = f"{one['signed_at'] or '-'}  {one['key'] or '-'}"
         yield f"{one['location']}:  {state}  {signed}  {one['bytes']}  {one['head']}"
-    yield (
+    yield say(
         "check a copy of each place's folder by itself: mbashara recording verify FOLDER; the right one has the head "
-        "that statements and packages name, and a key that was published for that time / kagua nakala ya folda ya kila "
-        "mahali peke yake: mbashara recording verify FOLDA; iliyo sahihi ina kichwa kilichotajwa katika taarifa na "
-        "vifurushi, na ufunguo uliochapishwa kwa wakati huo"
+        "that statements and packages name, and a key that was published for that time"
     )
     if plan.aside:
-        yield (
-            "if it is not the one at this place, order this: its papers stay there as evidence / "
-            "ikiwa si ya mahali hapa, agiza hivi: nyaraka zake zitabaki hapo kama ushahidi"
-        )
-    yield (
+        yield say("if it is not the one at this place, order this: its papers stay there as evidence")
+    yield say(
         "if papers can be set aside nowhere (see the other place's plan too): end the program, keep this machine's "
         "folder of the recording elsewhere as evidence, and mbashara rebuild --from PLACE --keys keys.json into a new "
-        "data folder / nyaraka zisipoweza kuwekwa kando popote (tazama pia mpango wa mahali pengine): simamisha "
-        "programu, hifadhi folda ya rekodi ya mashine hii kwingine kama ushahidi, kisha mbashara rebuild --from "
-        "MAHALI --keys keys.json katika folda mpya ya data"
+        "data folder"
     )
 
 
 def _outcome(outcome: dict[str, list[str]]) -> Iterator[str]:
-    words = {
-        "repaired": "repaired / limetengenezwa", "papers": "repaired / limetengenezwa",
-        "removed": "removed / limeondolewa", "lost": "lost, a gap / limepotea, pengo", "failed": "left / limeachwa",
-        "aside": "set aside, and kept / limewekwa kando na kuhifadhiwa",
-    }  # fmt: skip
-    for name, told in words.items():
-        yield from (f"{told}:  {one}" for one in outcome.get(name, ()))
+    for name, told in DONE.items():
+        yield from (f"{say(told)}:  {one}" for one in outcome.get(name, ()))
 
 
 def _copies(session: Session, recording_id: str | None, locations: list[str]) -> list[RecordingCopy]:

@@ -14,14 +14,17 @@ from typing import TYPE_CHECKING
 
 from archive.imports import jobs
 from archive.imports.jobs import UNDER_WAY, State, Wanted
+from archive.imports.tables import ImportJob
 from archive.imports.words import told_in
 from core.database import open_engine, transaction
 from core.ids import RANDOM_BYTES, new_id
+from core.plain import N_
 from core.tables import Channel
-from core.web.i18n import Language
-from mbashara.cli.common import BY, UserError, add_command, channel_id, database, read_time
+from mbashara.cli.common import BY, add_command, channel_id, database, read_time
 from mbashara.data import as_caller, stepped_down
+from mbashara.plain import UserError
 from mbashara.settings import Settings
+from mbashara.words import in_words, say
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -45,11 +48,11 @@ def add_parser(recording: "_SubParsersAction[ArgumentParser]") -> None:
 
 def import_files(settings: Settings, arguments: Namespace) -> int:
     if not arguments.channel:
-        raise UserError("name the channel: --channel SLUG / taja chaneli: --channel SLUG")
+        raise UserError(N_("name the channel: --channel SLUG"))
     with as_caller():
         files = list(_files(arguments.files))
     if not files:
-        raise UserError("there is no file / hakuna faili")
+        raise UserError(N_("there is no file"))
     at = None if arguments.at is None else read_time(arguments.at)
     ids = [_take(settings, file, arguments, at) for file in files]
     if arguments.wait:
@@ -60,13 +63,17 @@ def import_files(settings: Settings, arguments: Namespace) -> int:
             {"id": one, "name": found[one].name, "state": found[one].state, "trouble": found[one].trouble}
             for one in ids
         ]
-        words = {one: told_in(Language.EN, found[one]) + " / " + told_in(Language.SW, found[one]) for one in ids}
+        words = {one: _words(found[one]) for one in ids}
     if arguments.json:
         print(json.dumps(told, ensure_ascii=False))
     else:
         for one in told:
             print("  ".join((str(one["id"]), str(one["name"]), words[str(one["id"])])))
     return 1 if any(one["state"] == State.FAILED for one in told) else 0
+
+
+def _words(job: ImportJob) -> str:
+    return in_words(lambda language: told_in(language, job))
 
 
 def _files(given: Sequence[Path]) -> Iterator[Path]:
@@ -76,7 +83,7 @@ def _files(given: Sequence[Path]) -> Iterator[Path]:
         elif path.is_file():
             yield path
         else:
-            raise UserError(f"there is no file {path} / hakuna faili {path}")
+            raise UserError(N_("there is no file {path}"), path=path)
 
 
 def _take(settings: Settings, file: Path, arguments: Namespace, at: datetime | None) -> str:
@@ -105,9 +112,9 @@ def _copy(settings: Settings, file: Path, kept: Path) -> tuple[str, int]:
         size_bytes = file.stat().st_size
     status = os.statvfs(kept.parent)
     if size_bytes == 0:
-        raise UserError(f"{file} is empty / {file} ni tupu")
+        raise UserError(N_("{path} is empty"), path=file)
     if status.f_bavail * status.f_frsize - size_bytes < settings.min_free_mb << 20:
-        raise UserError(f"no space left for {file} / nafasi haitoshi kwa {file}")
+        raise UserError(N_("no space left for {path}"), path=file)
     digest = hashlib.sha256()
     try:
         with as_caller():
@@ -121,13 +128,13 @@ def _copy(settings: Settings, file: Path, kept: Path) -> tuple[str, int]:
             return digest.hexdigest(), target.tell()
     except OSError as error:
         kept.unlink(missing_ok=True)
-        raise UserError(f"{file} can't be copied / haiwezi kunakiliwa: {error.strerror}") from error
+        raise UserError(N_("{path} can't be copied: {why}"), path=file, why=error) from error
 
 
 def _wait(settings: Settings, ids: list[str], as_json: bool) -> None:
     """Says what changes, a line each. Without `up` nobody makes them, so it is not waited for."""
     if not settings.supervisor_file.exists():
-        print("mbashara: nothing is made until `up` runs / hakuna kinachotengenezwa hadi `up`", file=sys.stderr)
+        print(f"mbashara: {say('nothing is made until `up` runs')}", file=sys.stderr)
         return
     engine = open_engine(settings.sqlalchemy_url)
     shown: dict[str, str] = {}
@@ -137,7 +144,7 @@ def _wait(settings: Settings, ids: list[str], as_json: bool) -> None:
                 found = jobs.states(session, ids)
             for one in ids:
                 job = found[one]
-                line = f"{job.name}: {told_in(Language.EN, job)} / {told_in(Language.SW, job)}"
+                line = f"{job.name}: {_words(job)}"
                 if shown.get(one) != line:
                     shown[one] = line
                     print(line, file=sys.stderr if as_json else sys.stdout, flush=True)

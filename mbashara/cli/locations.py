@@ -12,10 +12,13 @@ from archive.recordings.locations.check import Checked, check_location
 from archive.recordings.locations.config import LOCAL, FolderLocation, Location, read_locations
 from archive.recordings.locations.errors import StoreError
 from archive.recordings.locations.opening import open_store
-from mbashara.cli.common import UserError, add_command, database, print_list, with_json
+from core.plain import N_
+from mbashara.cli.common import add_command, database, print_list, with_json
 from mbashara.cli.policy import by
 from mbashara.data import account, as_owner
+from mbashara.plain import UserError
 from mbashara.settings import Settings
+from mbashara.words import in_words, say
 
 SETTLED_S = 30.0
 """So long after locations.toml was written the work process may still want copies at a place that is gone from it."""
@@ -55,10 +58,7 @@ def location_gone(settings: Settings, arguments: Namespace) -> int:
     name, now = arguments.name, datetime.now(UTC)
     with database(settings) as session:
         count = retired.gone(session, name, arguments.reason, by=by(), now=now)
-    print(
-        f"it is on record that {count} copies at {name} are gone / "
-        f"imeandikwa kwamba nakala {count} za {name} hazipo tena"
-    )
+    print(say("it is on record that {count} copies at {name} are gone", count=count, name=name))
     return 0
 
 
@@ -69,7 +69,7 @@ def location_list(settings: Settings, arguments: Namespace) -> int:
 
 def location_check(settings: Settings, arguments: Namespace) -> int:
     """2 where one of them does not work; the others are checked all the same."""
-    told = []
+    told, why = list[dict[str, object]](), dict[str, StoreError]()
     with as_owner(account()):  # what root may do proves nothing: the work process is another user
         for location in _chosen(settings, arguments.names):
             try:
@@ -77,11 +77,12 @@ def location_check(settings: Settings, arguments: Namespace) -> int:
                     told.append({"name": location.name, **_found(check_location(store, location)), "error": None})
             except StoreError as error:
                 told.append({"name": location.name, "error": str(error)})
+                why[location.name] = error
     if arguments.json:
         print(json.dumps(told, ensure_ascii=False))
     else:
         for one in told:
-            _print(one)
+            _print(one, why.get(str(one["name"])))
     return 2 if any(one["error"] for one in told) else 0
 
 
@@ -90,25 +91,22 @@ def location_forget(settings: Settings, arguments: Namespace) -> int:
     name, now = arguments.name, datetime.now(UTC)
     places = {LOCAL, *(one.name for one in read_locations(settings.locations, settings.recordings))}
     if name in places:
-        raise UserError(
-            f"{name} is in use: take it out of {settings.locations} first / "
-            f"{name} panatumika: paondoe kwanza katika {settings.locations}"
-        )
+        raise UserError(N_("{name} is in use: take it out of {path} first"), name=name, path=settings.locations)
     try:
         age_s = now.timestamp() - settings.locations.stat().st_ctime  # a file that was moved here may be old
     except FileNotFoundError:
-        raise UserError(f"there is no {settings.locations} / hakuna {settings.locations}") from None
+        raise UserError(N_("there is no {path}"), path=settings.locations) from None
     if 0 <= age_s < SETTLED_S:
         raise UserError(
-            f"{settings.locations} was changed just now: ask again in {SETTLED_S - age_s:.0f} seconds / "
-            f"{settings.locations} limebadilishwa sasa hivi: jaribu tena baada ya sekunde {SETTLED_S - age_s:.0f}"
-        )
+            N_("{path} was changed just now: ask again in {wait_s:.0f} seconds"),
+            path=settings.locations, wait_s=SETTLED_S - age_s,
+        )  # fmt: skip
     with database(settings) as session:
         found = retired.forget(session, name, places, arguments.reason, even_so=arguments.even_so, by=by(), now=now)
-    print(
-        f"{found.copies} copies at {name} are forgotten; what lies there is left as it is / "
-        f"nakala {found.copies} za {name} zimesahauliwa; kilichopo hapo kimeachwa kilivyo"
+    words = say(
+        "{count} copies at {name} are forgotten; what lies there is left as it is", count=found.copies, name=name
     )
+    print(words)
     return 0
 
 
@@ -116,7 +114,7 @@ def _chosen(settings: Settings, names: list[str]) -> list[Location]:
     found = read_locations(settings.locations, settings.recordings)
     for name in names:
         if name not in [location.name for location in found]:
-            raise UserError(f"there is no location {name} / hakuna mahali {name}: {settings.locations}")
+            raise UserError(N_("there is no location {name} in {path}"), name=name, path=settings.locations)
     return [location for location in found if not names or location.name in names]
 
 
@@ -151,23 +149,23 @@ def _found(checked: Checked) -> dict[str, object]:
     }
 
 
-def _print(told: dict[str, object]) -> None:
-    if told["error"]:
-        print(f"mbashara: {told['error']}", file=sys.stderr, flush=True)
+def _print(told: dict[str, object], error: StoreError | None) -> None:
+    if error is not None:
+        print(f"mbashara: {in_words(error.text)}", file=sys.stderr, flush=True)
         return
     free = told["free_bytes"]
     room = f"{free // 1_000_000_000} GB" if isinstance(free, int) else "?"
-    print(f"{told['name']}: works / mahali {told['name']}: panafanya kazi")
-    print(f"  room / nafasi: {room}")
-    print(f"  copies are proven by / nakala huthibitishwa kwa: {told['proof']}")
+    print(say("{name}: works", name=told["name"]))
+    print(f"  {say('room')}: {room}")
+    print(f"  {say('copies are proven by')}: {told['proof']}")
     for name, words in WORDS.items():
-        print(f"  {words}: {'yes / ndiyo' if told[name] else 'no / hapana'}")
+        print(f"  {say(words)}: {say('yes') if told[name] else say('no')}")
 
 
 WORDS = {
-    "checksums": "refuses damaged bodies / hukataa vilivyoharibika",
-    "conditional_puts": "keeps us from writing over / huzuia kuandika juu",
-    "versioning": "keeps versions / hutunza matoleo",
-    "object_lock": "object lock and legal hold / kufunga na zuio la kisheria",
-    "deletes": "lets us delete / huruhusu kufuta",
+    "checksums": N_("refuses damaged bodies"),
+    "conditional_puts": N_("keeps us from writing over"),
+    "versioning": N_("keeps versions"),
+    "object_lock": N_("object lock and legal hold"),
+    "deletes": N_("lets us delete"),
 }

@@ -21,11 +21,11 @@ from archive.recordings import closures, disposal, forgotten, policy, retention
 from archive.recordings.forgotten import Left
 from archive.recordings.policy_errors import NoSuchRequest, at
 from archive.recordings.policy_tables import DisposalRequest
-from core.audit import Actor
+from core.audit import COMMAND_LINE, Actor
+from core.plain import N_
 from core.staff import accounts, login, sessions
 from core.staff.sessions import Visit
 from mbashara.cli.common import (
-    UserError,
     add_command,
     channel_id,
     database,
@@ -36,18 +36,19 @@ from mbashara.cli.common import (
     with_json,
 )
 from mbashara.cli.staff import EVERYWHERE, MAX_PASSWORD_LINE
+from mbashara.plain import UserError
 from mbashara.settings import Settings
+from mbashara.words import say
 
 FOR_EVER = "ever"
-WHERE = "command line"
 
 
 def add_parsers(areas: "_SubParsersAction[ArgumentParser]", recording: "_SubParsersAction[ArgumentParser]") -> None:
     for name, command, told in (
-        ("hold", hold, "place a legal hold: nothing of the recording is removed while one stands"),
-        ("release", release, "lift the legal holds of a recording, or one of them"),
-        ("embargo", embargo, "keep a recording from the public, from its end on"),
-        ("publish", publish, "lift the embargo of a recording"),
+        ("hold", hold, N_("place a legal hold: nothing of the recording is removed while one stands")),
+        ("release", release, N_("lift the legal holds of a recording, or one of them")),
+        ("embargo", embargo, N_("keep a recording from the public, from its end on")),
+        ("publish", publish, N_("lift the embargo of a recording")),
     ):
         one = add_command(recording.add_parser(name, help=told), command)
         one.add_argument("recording", metavar="ID")
@@ -92,7 +93,7 @@ def by() -> Actor:
         name = pwd.getpwuid(getuid()).pw_name
     except KeyError:
         name = str(getuid())
-    return Actor(None, f"{WHERE} ({name})")
+    return Actor(None, f"{COMMAND_LINE} ({name})")
 
 
 def hold(settings: Settings, arguments: Namespace) -> int:
@@ -111,7 +112,7 @@ def release(settings: Settings, arguments: Namespace) -> int:
         owner = _owner(session, arguments.recording)
         standing = [one.id for one in policy.standing_holds(session, arguments.recording)]
         if arguments.hold is None and not standing:
-            raise UserError("no hold stands / hakuna zuio")
+            raise UserError(N_("no hold stands"))
         for number in standing if arguments.hold is None else [arguments.hold]:
             policy.lift_hold(session, owner, arguments.recording, number, arguments.reason, by=by(), now=now)
     return 0
@@ -144,7 +145,7 @@ def dispose(settings: Settings, arguments: Namespace) -> int:
     now, recording = datetime.now(UTC), arguments.recording
     acts = arguments.reason is not None or arguments.approve or arguments.refuse is not None or arguments.withdraw
     if acts and arguments.email is None:
-        raise UserError("destroying is an act of an account: give --as EMAIL / toa --as BARUA-PEPE ya akaunti")
+        raise UserError(N_("destroying is an act of an account: give --as EMAIL"))
     actor = _log_in(settings, arguments, now) if acts else None
     with database(settings) as session:
         owner = _owner(session, recording)
@@ -152,7 +153,7 @@ def dispose(settings: Settings, arguments: Namespace) -> int:
         if actor is not None:
             request = _act(session, arguments, owner, request, actor, now)
         if request is None:
-            raise UserError("nobody asked for its disposal / hakuna aliyeomba uteketezaji wake")
+            raise UserError(N_("nobody asked for its disposal"))
         _print(request, forgotten.of_recording(session, recording), arguments.json)
     return 0
 
@@ -197,15 +198,15 @@ def _log_in(settings: Settings, arguments: Namespace, now: datetime) -> Actor:
         return getpass(f"{what}: ")
 
     visit = Visit(now, "", by().name)
-    password = read(f"Password of / Nenosiri la {arguments.email}")
+    password = read(say("Password of {email}", email=arguments.email))
     with database(settings) as session:  # ends before an error: a refused try counts only once it is stored
         entry = login.log_in(session, arguments.email, password, visit)
     if isinstance(entry, login.NeedsSecondFactor):
-        code, pepper = read("Code / Namba ya pili"), settings.pepper_file.read_bytes()
+        code, pepper = read(say("Code of the second factor")), settings.pepper_file.read_bytes()
         with database(settings) as session:
             entry = login.second_step(session, entry.token, code, visit, pepper=pepper)
     if not isinstance(entry, login.LoggedIn):
-        raise UserError("the account or its password is not right / akaunti au nenosiri si sahihi")
+        raise UserError(N_("the account or its password is not right"))
     with database(settings) as session:
         account = accounts.find(session, arguments.email)
         assert account is not None, "it has just come in"
@@ -230,7 +231,7 @@ def retention_set(settings: Settings, arguments: Namespace) -> int:
     years = None
     if arguments.years != FOR_EVER:
         if not arguments.years.isdecimal():
-            raise UserError("give a number of years, or ever / toa idadi ya miaka, au ever")
+            raise UserError(N_("give a number of years, or ever"))
         years = int(arguments.years)
     with database(settings) as session:
         owner = institution_id(session, arguments.institution)

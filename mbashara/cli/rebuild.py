@@ -8,16 +8,19 @@ from pathlib import Path
 
 from sqlalchemy.orm import Session
 
-from archive.recordings import fetch, rebuild, signing_keys, verify
-from archive.recordings.locations.config import LocationError, read_locations
+from archive.recordings import fetch, rebuild, signing_keys
+from archive.recordings.locations.config import read_locations
 from archive.recordings.locations.errors import StoreError
 from archive.recordings.locations.opening import open_store
 from core import audit
 from core.database import DatabaseAway
 from core.ids import is_id
-from mbashara.cli.common import BY, UserError, add_command, database
-from mbashara.data import DataError, as_caller, prepare, stepped_down
+from core.plain import N_, PlainError
+from mbashara.cli.common import BY, add_command, database, read_keys
+from mbashara.data import prepare, stepped_down
+from mbashara.plain import DataError, UserError
 from mbashara.settings import Settings
+from mbashara.words import in_words, say
 
 
 def add_parser(areas: "_SubParsersAction[ArgumentParser]") -> None:
@@ -32,11 +35,7 @@ def rebuild_catalogue(settings: Settings, arguments: Namespace) -> int:
     """0: every recording is in the catalogue; 1: some could not be put there, and why."""
     trusted = dict.fromkeys(signing_keys.public_halves(settings.signing_keys))
     if arguments.keys is not None:
-        try:
-            with as_caller():
-                trusted |= verify.read_keys(arguments.keys)
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise UserError(f"{arguments.keys}: no list of keys / si orodha ya funguo: {error}") from error
+        trusted |= read_keys(arguments.keys)
     prepare(settings)
     with stepped_down(settings):
         return _rebuild(settings, arguments, trusted)
@@ -54,13 +53,15 @@ def _rebuild(settings: Settings, arguments: Namespace, trusted: Collection[bytes
         except Exception as error:  # the top of one recording's way: the others have theirs
             failed += 1
             _tell(folder.name, error)
-    print(f"{done} of {len(folders)} recordings put back / rekodi zimerudishwa: {done} kati ya {len(folders)}")
+    print(say("{done} of {all} recordings put back", done=done, all=len(folders)))
     sys.stdout.flush()
     return 1 if failed else 0
 
 
 def _tell(recording_id: str, error: Exception) -> None:
     words = str(error) or type(error).__name__
+    if isinstance(error, PlainError | StoreError):
+        words = in_words(error.text)
     print(f"! {words if recording_id in words else f'{recording_id}: {words}'}", flush=True)
 
 
@@ -82,12 +83,9 @@ def _audit(session: Session, files: rebuild.Files) -> None:
 
 def _fetch(settings: Settings, name: str, trusted: Collection[bytes]) -> int:
     """How many could not be brought back."""
-    try:
-        found = [one for one in read_locations(settings.locations, settings.recordings) if one.name == name]
-    except LocationError as error:
-        raise UserError(str(error)) from error
+    found = [one for one in read_locations(settings.locations, settings.recordings) if one.name == name]
     if not found:
-        raise UserError(f"there is no location {name} / hakuna mahali {name}")
+        raise UserError(N_("there is no location {name} in {path}"), name=name, path=settings.locations)
     store, failed = open_store(found[0]), 0
     try:
         for recording_id in fetch.recordings_at(store):
@@ -99,7 +97,7 @@ def _fetch(settings: Settings, name: str, trusted: Collection[bytes]) -> int:
                     failed += 1
                     _tell(recording_id, error)
     except StoreError as error:
-        raise UserError(str(error)) from error
+        raise UserError(error.text) from error
     finally:
         store.close()
     return failed

@@ -22,12 +22,16 @@ from archive.recordings.export_plan import ExportError, NothingThere, Range
 from archive.recordings.samples import Recorded, Stopped, UnknownRecording, read_recorded
 from core import audit
 from core.ids import is_id
+from core.plain import N_
 from core.web.dates import EAST_AFRICA_TIME
 from mbashara import __version__
-from mbashara.cli.common import BY, UserError, add_command, database, no_recording, with_json
+from mbashara.cli.common import BY, add_command, database, no_recording, with_json
 from mbashara.cli.evidence import check_ledger
+from mbashara.cli.terms import cause
 from mbashara.data import as_caller
+from mbashara.plain import UserError
 from mbashara.settings import Settings
+from mbashara.words import say
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -39,7 +43,9 @@ BAR = 30
 def add_parsers(recording: "_SubParsersAction[ArgumentParser]") -> None:
     add = add_command(recording.add_parser("export", help="write a recording, or a part of it, to a file"), run)
     add.add_argument("recording", metavar="ID")
-    moment = "HH:MM:SS or seconds from the beginning, or a day and time such as 2026-11-28T10:15:00 (East Africa Time)"
+    moment = N_(
+        "HH:MM:SS or seconds from the beginning, or a day and time such as 2026-11-28T10:15:00 (East Africa Time)"
+    )
     add.add_argument("--from", dest="begins", metavar="MOMENT", help=moment)
     add.add_argument("--to", dest="ends", metavar="MOMENT", help="the same")
     add.add_argument("--rendition", metavar="NAME", help="default: the source")
@@ -58,7 +64,7 @@ def run(settings: Settings, arguments: Namespace) -> int:
         raise no_recording(arguments.recording)
     asked = Range(read_moment(arguments.begins, recorded.origin_ms), read_moment(arguments.ends, recorded.origin_ms))
     if asked.to_ms is not None and asked.to_ms <= (asked.from_ms or 0):
-        raise UserError("the end is not after the beginning / mwisho hauko baada ya mwanzo")
+        raise UserError(N_("the end is not after the beginning"))
     with as_caller():
         path = _output(arguments)
     os.environ.setdefault("TMPDIR", str(path.absolute().parent))  # where sealing puts what it makes on the way
@@ -77,12 +83,12 @@ def run(settings: Settings, arguments: Namespace) -> int:
                     progress=_Bar(), stop=stopped.is_set, seal=seal, limit_s=settings.export_max_hours * 3600,
                 )  # fmt: skip
         except Stopped:
-            print("\nstopped; no file is left / imesimamishwa; hakuna faili lililobaki", file=sys.stderr)
+            print(f"\n{say('stopped; no file is left')}", file=sys.stderr)
             return INTERRUPTED
         except (ExportError, CredentialsError, UnknownRecording) as error:
-            raise UserError(why_not(error)) from error
+            raise why_not(error) from error
         except OSError as error:
-            raise UserError(f"it can't be written / haiwezi kuandikwa: {error}") from error
+            raise UserError(N_("it can't be written: {why}: {path}"), why=error, path=error.filename or path) from error
     kept = [_kept(file) for file in made.files]
     with database(settings) as session:
         rendition = made.video or made.sound or ""
@@ -102,36 +108,34 @@ def read_moment(text: str | None, origin_ms: int) -> int | None:
     try:
         return moments.read_moment(text, origin_ms)
     except ValueError:
-        raise UserError(f"{text} is no moment: HH:MM:SS, seconds, or a day with its time / {text} si wakati") from None
+        raise UserError(N_("{text} is no moment: HH:MM:SS, seconds, or a day with its time"), text=text) from None
 
 
-def why_not(error: Exception) -> str:
+def why_not(error: Exception) -> UserError:
     match error:
         case NothingThere():
-            return "nothing was recorded in that stretch / hakuna kilichorekodiwa katika kipande hicho"
+            return UserError(N_("nothing was recorded in that stretch"))
         case NoRoom():
             needed, free = error.needed >> 20, error.free >> 20
-            return (
-                f"the disk has {free} MB free, {needed} MB are needed / diski ina MB {free} tu, zinahitajika {needed}"
-            )
+            return UserError(N_("the disk has {free} MB free, {needed} MB are needed"), free=free, needed=needed)
         case AlreadyThere():
-            return f"{error.path} exists already / {error.path} tayari ipo"
+            return UserError(N_("{path} exists already"), path=error.path)
         case TimeUp():
-            return "it took longer than an export may / imechukua muda kuliko unaoruhusiwa"
+            return UserError(N_("it took longer than an export may"))
         case Damaged():
-            return f"a file of the recording is damaged / faili la rekodi limeharibika: {error}"
+            return UserError(N_("a file of the recording is damaged: {why}"), why=error)
         case UnknownRecording():
-            return f"there is no such rendition / hakuna toleo hilo: {error}"
+            return UserError(N_("there is no such rendition: {why}"), why=error)
         case _:
-            return str(error)
+            return UserError(N_("it can't be signed: {why}"), why=error)
 
 
 def _output(arguments: Namespace) -> Path:
     path = Path(arguments.output or (f"{arguments.recording}.m4a" if arguments.sound else f"{arguments.recording}.mp4"))
     if path.suffix.lower() not in TYPES:
-        raise UserError(f"the file's name must end in .mp4 or .m4a / jina la faili liishie na .mp4 au .m4a: {path}")
+        raise UserError(N_("the file's name must end in .mp4 or .m4a: {path}"), path=path)
     if not path.absolute().parent.is_dir():
-        raise UserError(f"there is no folder {path.parent} / hakuna folda {path.parent}")
+        raise UserError(N_("there is no folder {path}"), path=path.parent)
     return path
 
 
@@ -175,7 +179,7 @@ class _Bar:
         if step == self._shown:
             return
         self._shown = step
-        words = f"exporting / inatoa: {percent} %"
+        words = f"{say('exporting')}: {percent} %"
         if is_terminal:
             filled = round(part * BAR)
             bar = "#" * filled + "." * (BAR - filled)
@@ -204,8 +208,12 @@ def _tell(made: Exported, as_json: bool) -> None:
         print(json.dumps({**whole, "files": files, "gaps": gaps}))
         return
     if any(asked.values()):
-        print(f"asked / uliomba:  {asked['from'] or '...'}  {asked['to'] or '...'}")
+        _line(say("asked"), asked["from"] or "...", asked["to"] or "...")
     for file in files:
-        print(f"file / faili:     {file['from']}  {file['to']}  {file['size_bytes']}  {file['path']}")
+        _line(say("file"), file["from"], file["to"], file["size_bytes"], file["path"])
     for gap in gaps:
-        print(f"gap / pengo:      {gap['from']}  {gap['to']}  {gap['cause']}")
+        _line(say("gap"), gap["from"], gap["to"], cause(str(gap["cause"])))
+
+
+def _line(name: str, *values: object) -> None:
+    print(f"{f'{name}:':17} {'  '.join(map(str, values))}")

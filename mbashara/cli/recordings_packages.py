@@ -21,17 +21,20 @@ from archive.recordings.bag_import import import_bag
 from archive.recordings.locations.config import LocationError, read_locations
 from archive.recordings.premis import write_premis
 from archive.recordings.rebuild import RebuildError
-from archive.recordings.statement import Statement, StatementError, copy_of
+from archive.recordings.statement import Statement, copy_of
 from archive.recordings.verify import CUSTODY_NAME
 from core import audit
 from core.channels import find_channel
+from core.plain import N_
 from core.tables import Channel, Institution, Recording
 from core.web.i18n import Language
 from mbashara import __version__
-from mbashara.cli.common import BY, Command, UserError, add_command, database, find_recording, institution_id
+from mbashara.cli.common import BY, Command, add_command, database, find_recording, institution_id, read_keys
 from mbashara.cli.evidence import check_ledger
 from mbashara.data import as_caller, stepped_down
+from mbashara.plain import UserError
 from mbashara.settings import Settings
+from mbashara.words import languages, say
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -61,7 +64,13 @@ def add_parsers(recording: "_SubParsersAction[ArgumentParser]") -> None:
     )
     state.add_argument("recording", metavar="ID")
     state.add_argument("-o", "--output", required=True, metavar="FILE", help="what to make; - is standard output")
-    state.add_argument("--lang", choices=list(Language), type=Language, default=Language.SW, help="default: sw")
+    state.add_argument(
+        "--lang",
+        choices=list(Language),
+        type=Language,
+        default=languages()[0],
+        help="default: that of commands, else sw",
+    )
     kind = state.add_mutually_exclusive_group()
     kind.add_argument("--json", action="store_true", help="as data alone")
     kind.add_argument("--pdf", action="store_true", help="on paper, with the data attached (the default)")
@@ -71,7 +80,7 @@ def recording_export(as_media: Command, settings: Settings, arguments: Namespace
     if not (arguments.bag or arguments.premis):
         return as_media(settings, arguments)
     if arguments.output is None:
-        raise UserError("say where to: -o PATH / sema iwekwe wapi: -o NJIA")
+        raise UserError(N_("say where to: -o PATH"))
     with database(settings) as session:
         known, institution_id = _known(session, arguments.recording)
         keys = json.dumps({"keys": signing_keys.told(session, institution_id)}, indent=1).encode() + b"\n"
@@ -116,8 +125,7 @@ def recording_import(as_media: Command, settings: Settings, arguments: Namespace
     if arguments.bag is None:
         return as_media(settings, arguments)
     with database(settings) as session:
-        with as_caller():
-            keys = verify.read_keys(arguments.keys) if arguments.keys else dict[bytes, str | None]()
+        keys = read_keys(arguments.keys) if arguments.keys else dict[bytes, str | None]()
         for key, _ in signing_keys.published(session):
             keys |= signing_keys.public_keys(session, key.institution_id)
         channel = _channel_here(session, arguments)
@@ -130,7 +138,7 @@ def recording_import(as_media: Command, settings: Settings, arguments: Namespace
         folder = settings.recordings / found.recording_id
         owner = _take_into_catalogue(session, folder, keys, here) if found.is_new else None
         _note(session, "recording.import", found.recording_id, owner, after)
-    said = "taken in / imepokelewa" if found.is_new else "already here / tayari ipo"
+    said = say("it was taken in") if found.is_new else say("already here")
     print(f"{found.recording_id}  {said}  {found.files}  {found.size_bytes}")
     return 0
 
@@ -140,12 +148,13 @@ def _channel_here(session: Session, arguments: Namespace) -> Channel | None:
     slug, owner = getattr(arguments, "channel", None), institution_id(session, arguments.institution)
     if slug is None:
         if owner is not None:
-            raise UserError("name the channel too: --channel SLUG / taja chaneli pia: --channel SLUG")
+            raise UserError(N_("name the channel too: --channel SLUG"))
         return None
     channel = find_channel(session, slug)
     if channel is None or owner not in (None, channel.institution_id):
-        of = f" of {arguments.institution} / ya {arguments.institution}" if channel is not None else ""
-        raise UserError(f"there is no channel {slug} / hakuna chaneli {slug}{of}")
+        if channel is None:
+            raise UserError(N_("there is no channel {slug}"), slug=slug)
+        raise UserError(N_("{institution} has no channel {slug}"), institution=arguments.institution, slug=slug)
     return channel
 
 
@@ -173,7 +182,7 @@ def _take_into_catalogue(session: Session, folder: Path, keys: dict[bytes, str |
         rebuild.add_keys(session, files, keys, are_ours=False)
         rebuild.number_on(session)
     except RebuildError as error:
-        raise UserError(f"{error} / rekodi imepokelewa lakini haikuingizwa katika orodha") from error
+        raise UserError(N_("the recording was taken in, but not put into the catalogue: {why}"), why=error) from error
     if channel is not None and before is not None:
         told: dict[str, Any] = {"to_channel": channel.slug}
         for whose in ("institution", "channel"):
@@ -265,8 +274,6 @@ def _plain_words() -> Iterator[None]:
     try:
         yield
     except BagError as error:
-        raise UserError(f"{error.text(Language.EN)} / {error.text(Language.SW)}") from error
-    except StatementError as error:
-        raise UserError(str(error)) from error
+        raise UserError(error.text) from error
     except OSError as error:
-        raise UserError(f"{error.strerror}: {error.filename}" if error.filename else str(error)) from error
+        raise UserError(N_("it can't be done: {why}: {path}"), why=error, path=error.filename or "-") from error

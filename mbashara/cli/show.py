@@ -3,17 +3,22 @@
 import json
 from argparse import ArgumentParser, Namespace, _SubParsersAction
 from collections.abc import Collection, Iterator
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy.orm import Session
 
 from archive.recordings import copies, custody, rows
 from archive.recordings.locations.config import LOCAL, LocationError, read_locations
-from mbashara.cli.common import add_command, database, find_recording, with_json
+from core.plain import N_
+from mbashara.cli.common import add_command, database, find_recording, told_gaps, with_json
+from mbashara.cli.terms import FIELDS, cause, event, note, value, who
 from mbashara.settings import Settings
+from mbashara.words import say
 
 NEWEST = 20
-DROPPED = "not in locations.toml any more: nobody reads it / hapamo tena katika locations.toml: hakuna anayeisoma"
+DROPPED = N_("not in locations.toml any more: nobody reads it")
+WAITED = N_("the encoder did not come back, nothing was on the air")
 
 
 def add_parser(recording: "_SubParsersAction[ArgumentParser]") -> None:
@@ -30,16 +35,16 @@ def recording_show(settings: Settings, arguments: Namespace) -> int:
     except LocationError:  # `location list` says what is wrong
         places = None
     with database(settings) as session:
-        told = _told(session, arguments.recording, places)
+        told = describe(session, settings.recordings, arguments.recording, places)
     if arguments.json:
         print(json.dumps(told, ensure_ascii=False))
     else:
-        print("\n".join(_lines(told)))
+        print("\n".join(lines(told)))
     return 0
 
 
-def _told(session: Session, recording_id: str, places: Collection[str] | None) -> dict[str, Any]:
-    """`places`: those that locations.toml names, None where it can't be read."""
+def describe(session: Session, recordings: Path, recording_id: str, places: Collection[str] | None) -> dict[str, Any]:
+    """`recordings`: the folder; `places`: those that locations.toml names, None where it can't be read."""
     recording, broadcast, channel = find_recording(session, recording_id)
     return {
         "id": recording.id,
@@ -56,10 +61,7 @@ def _told(session: Session, recording_id: str, places: Collection[str] | None) -
         "is_signed_whole": recording.signed_bytes == recording.ledger_bytes,
         "stamped_at": recording.stamped_at and recording.stamped_at.isoformat(),
         "renditions": [one.name for one in rows.renditions(session, recording_id)],
-        "gaps": [
-            {"from_ms": gap.started_ms, "to_ms": gap.ended_ms, "cause": gap.cause}
-            for gap in rows.gaps(session, recording_id)
-        ],
+        **told_gaps(session, recordings, recording),
         "copies": [
             {
                 "location": copy.location,
@@ -82,16 +84,27 @@ def _told(session: Session, recording_id: str, places: Collection[str] | None) -
     }
 
 
-def _lines(told: dict[str, Any]) -> Iterator[str]:
-    for name, value in told.items():
-        if not isinstance(value, list):
-            yield f"{name:<16} {'-' if value is None else value}"
-    yield f"{'renditions':<16} {' '.join(told['renditions'])}"
+def lines(told: dict[str, Any]) -> Iterator[str]:
+    lines = [(say(FIELDS[name]), value(name, one)) for name, one in told.items() if name in FIELDS]
+    lines.append((say("Renditions"), " ".join(told["renditions"])))
     for gap in told["gaps"]:
-        yield f"gap              {gap['from_ms']} - {gap['to_ms']} ms: {gap['cause']}"
+        of = f" ({gap['rendition']})" if gap["rendition"] else ""
+        lines.append((say("Gap"), f"{gap['from_ms']} - {gap['to_ms']} ms: {cause(gap['cause'])}{of}"))
+    if told["waited"]:
+        lines.append((say("Waited"), f"{told['waited']['from_ms']} - {told['waited']['to_ms']} ms: {say(WAITED)}"))
     for copy in told["copies"]:
-        fault = f"  ! {copy['fault']}" if copy["fault"] else ""
-        fault += f"  ! {DROPPED}" if copy["is_named"] is False else ""
-        yield f"copy             {copy['location']}: {copy['state']}, checked {copy['checked_at'] or '-'}{fault}"
-    for event in told["events"]:
-        yield f"event            {event['at']}  {event['kind']}  {event['outcome']}  {event['agent']}"
+        checked = say("read {at}", at=copy["checked_at"]) if copy["checked_at"] else say("not read yet")
+        faults = "".join(f"  ! {one}" for one in _faults(copy))
+        lines.append((say("Copy"), f"{copy['location']}: {value('state', copy['state'])}, {checked}{faults}"))
+    for one in told["events"]:
+        what = f"{event(one['kind'])}: {value('outcome', one['outcome'])}"
+        lines.append((say("Event"), f"{one['at']}  {what}  {who(one['agent'])}"))
+    width = max(len(name) for name, _ in lines)
+    return (f"{name:{width}}  {words}" for name, words in lines)
+
+
+def _faults(copy: dict[str, Any]) -> Iterator[str]:
+    if copy["fault"]:
+        yield note(copy["fault"])
+    if copy["is_named"] is False:
+        yield say(DROPPED)

@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy.orm import Session
 
+from core.plain import N_
 from core.staff import accounts, links, tokens
 from core.staff.accounts import Invitation
 from core.staff.permissions import Grant, Role, Scope
-from core.staff.tokens import MAX_DAYS, SCOPES, Made, NewToken
-from mbashara.cli.common import BY, UserError, add_command, database, institution_id, print_list, user_error, with_json
+from core.staff.tokens import SCOPES, Made, NewToken
+from mbashara.cli.common import BY, add_command, database, institution_id, print_list, user_error, with_json
+from mbashara.plain import UserError
 from mbashara.settings import Settings
+from mbashara.words import say
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -39,7 +42,7 @@ def add_parsers(areas: "_SubParsersAction[ArgumentParser]") -> None:
     add.add_argument("name", metavar="NAME")
     add.add_argument("--institution", metavar="SLUG", help="where it is good (default: the whole platform)")
     add.add_argument("--scope", action="append", required=True, choices=sorted(SCOPES), help="may be given many times")
-    add.add_argument("--days", type=int, required=True, metavar="N", help=f"how long it lasts, at most {MAX_DAYS}")
+    add.add_argument("--days", type=int, required=True, metavar="N", help="days that it lasts, at most a year")
     with_json(add)
     with_json(add_command(token.add_parser("list", help="list the tokens"), token_list))
     revoke = add_command(token.add_parser("revoke", help="end a token at once"), token_revoke)
@@ -86,7 +89,7 @@ def token_add(settings: Settings, arguments: Namespace) -> int:
     if arguments.json:
         print(json.dumps(told))
     else:
-        print(f"{told['token']}\nKeep it: it is not shown again. / Itunze: haitaonyeshwa tena.")
+        print(f"{told['token']}\n{say('Keep it: it is not shown again.')}")
     return 0
 
 
@@ -109,5 +112,5 @@ def token_list(settings: Settings, arguments: Namespace) -> int:
 def token_revoke(settings: Settings, arguments: Namespace) -> int:
     with database(settings) as session:
         if not tokens.revoke(session, arguments.name, EVERYWHERE, by=BY, now=datetime.now(UTC)):
-            raise UserError(f"there is no token {arguments.name} in use / hakuna tokeni {arguments.name} inayotumika")
+            raise UserError(N_("there is no token {name} in use"), name=arguments.name)
     return 0

@@ -4,8 +4,6 @@ Every test also fails on a script error, a breach of the page's policy and a req
 """
 
 import re
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from email import message_from_bytes, policy
@@ -17,7 +15,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.browser.axe import axe_violations
 from tests.conformance.engines import ARGUMENTS, CHROMIUM
-from tests.up import COMMAND_TIMEOUT_S, ROOT, Up, environment
+from tests.up import Up
 
 PASSWORD = "maembe saba mezani"
 PHONE, DESKTOP = {"width": 360, "height": 740}, {"width": 1280, "height": 900}
@@ -64,16 +62,7 @@ def institution(mbashara_up: Up) -> None:
 
 def add_person(up: Up, email: str) -> str:
     """An admin of the platform with the password; returns the address."""
-    line = [sys.executable, "-m", "mbashara", "user", "add", email, "--name", "Asha Juma", "--password-stdin"]
-    subprocess.run(
-        [*line, "--data", str(up.data)],
-        input=PASSWORD,
-        env=environment(),
-        text=True,
-        check=True,
-        timeout=COMMAND_TIMEOUT_S,
-        cwd=ROOT,
-    )
+    up.person_add(email, PASSWORD)
     return email
 
 

@@ -19,6 +19,7 @@ from archive.recordings.resolve_plan import Entry, Plan
 from archive.recordings.statement_pdf import render_pdf
 from archive.recordings.tables import RecordingCopy
 from archive.recordings.verify import Finding
+from core.audit import COMMAND_LINE, Actor
 from core.database import transaction
 from core.tables import Recording
 from core.web.i18n import Language
@@ -315,3 +316,9 @@ def test_rules_are_set_and_told_on_their_page(pages: Pages) -> None:
     assert "Case 12" not in public and "hold placed" not in public
     assert pages.acts(newest) == ["recording.hold", "recording.embargo", "recording.publish"]
     assert admin.post(f"{rules}/approve", {"request": "1"}).status_code == 422
+    with transaction(pages.engine) as session:
+        juma = Actor(None, f"{COMMAND_LINE} (juma)")
+        policy.place_hold(session, a.institution_id, a.recording_id, "kesi", by=juma, now=NOW)
+    for page in ("", "/rules"):
+        shown = admin.get(f"/sw/staff/recordings/{a.recording_id}{page}").text
+        assert "mstari wa amri (juma)" in shown and "command line" not in shown

@@ -406,23 +406,37 @@ def test_the_log_is_appended_to_only(session: Session, change: str) -> None:
 
 def test_the_log_is_exported_whole(session: Session) -> None:
     broadcast = planned(session, outline=replace(BUDGET, title_sw='=HYPERLINK("x")'))
+    left_out = {"fact": "gap", "at": NOW.isoformat(), "cause": "no picture", "rendition": "source"}
     tell(session, broadcast.id,
         started(broadcast, broadcast.id, NOW),
         {"fact": "lost", "at": NOW.isoformat(), "at_ms": 4000, "cause": "stalled"},
         {"fact": "gap", "at": NOW.isoformat(), "from_ms": 4000, "to_ms": 9000, "cause": "feed lost", "is_back": True},
         {"fact": "gap", "at": NOW.isoformat(), "from_ms": 1, "to_ms": 2, "cause": "disk full", "rendition": "144p"},
+        {**left_out, "from_ms": 10, "to_ms": 710},
+        {**left_out, "from_ms": 800, "to_ms": 1900},
+        {"fact": "refused", "at": NOW.isoformat(), "at_ms": 2000, "role": "backup", "cause": "key revoked"},
     )  # fmt: skip
     events.add_event(session, broadcast.institution_id, broadcast.id, NOW, "edit", "=cmd()")
     session.flush()
     key = broadcast.institution_id, broadcast.id
     told = list(events.all_events(session, *key))
-    assert [one.kind for one in told] == ["schedule", "on_air", "feed_lost", "feed_back", "not_recorded", "edit"]
+    assert [one.kind for one in told] == [
+        "schedule",
+        "on_air",
+        "feed_lost",
+        "feed_back",
+        "not_recorded",
+        "gap",
+        "refused",
+        "edit",
+    ]
+    assert told[6].detail == {"role": "backup", "cause": "key revoked"}
     assert told[2].detail == {"at_ms": 4000, "cause": "stalled"}
     table = list(csv.DictReader(events.csv_lines(told)))
     assert [one["kind"] for one in table] == [one.kind for one in told]
     assert table[-1]["actor"] == "'=cmd()", "no spreadsheet takes it for a formula"
     assert json.loads(table[0]["detail"])["title_sw"] == '=HYPERLINK("x")'
-    assert [one.kind for one in events.list_events(session, *key, limit=2)] == ["not_recorded", "edit"]
+    assert [one.kind for one in events.list_events(session, *key, limit=2)] == ["refused", "edit"]
 
 
 def test_the_log_tells_things_in_the_order_in_which_they_happened(
@@ -457,6 +471,11 @@ def test_keys_are_rotated_limited_and_revoked_one_by_one(session: Session, tmp_p
     assert [one.role for one in book.owners.values() if one.channel == "bunge"] == ["primary"]
     with pytest.raises(ChannelError, match=" / "):
         limit_key(session, "bunge", "backup", [])
+    assert book.lookup_former(key) is None
+    rotate_key(session, "bunge", "primary", pepper=PEPPER, now=NOW)
+    book.refresh(session)
+    former = book.lookup_former(key)
+    assert book.lookup(key) is None and former is not None and (former.channel, former.role) == ("bunge", "primary")
 
 
 def test_a_channels_life_is_in_the_book(session: Session, tmp_path: Path) -> None:

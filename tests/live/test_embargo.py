@@ -5,8 +5,6 @@ import json
 import os
 import re
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -20,7 +18,7 @@ from archive.recordings import verify
 from mbashara.data import account
 from tests.live.policy_kit import lay, new_id
 from tests.live.staff_kit import PASSWORD
-from tests.up import WAIT_TIMEOUT_S, Up, command, environment, get, until
+from tests.up import WAIT_TIMEOUT_S, Up, command, get, tell, until
 
 SEGMENT = "source/1.m4s"
 PEOPLE = ("asha@zuio.go.tz", "juma@zuio.go.tz")
@@ -45,9 +43,7 @@ def recording(mbashara_up: Up) -> str:
 def people(mbashara_up: Up, recording: str) -> None:
     """Two accounts of its institution."""
     for email in PEOPLE:
-        made = _say(mbashara_up, PASSWORD, "user", "add", email, "--name", email, "--role", "admin",
-                    "--institution", "zuio", "--password-stdin")  # fmt: skip
-        assert made.returncode == 0, made.stderr
+        mbashara_up.person_add(email, PASSWORD, "--role", "admin", "--institution", "zuio", name=email)
 
 
 def _give(folder: Path) -> None:
@@ -161,17 +157,17 @@ def test_it_is_destroyed_by_two_accounts_though_the_worker_is_killed(
 ) -> None:
     up = mbashara_up
     dispose = ("recording", "dispose", recording, "--password-stdin", "--json")
-    wrong = _say(up, "si hili", *dispose, "--reason", "x", "--as", "asha@zuio.go.tz")
+    wrong = tell("si hili", up.data, *dispose, "--reason", "x", "--as", "asha@zuio.go.tz")
     assert wrong.returncode == 2 and "is not right" in wrong.stderr
-    asked = _say(up, PASSWORD, *dispose, "--reason", "imekwisha", "--as", "asha@zuio.go.tz")
+    asked = tell(PASSWORD, up.data, *dispose, "--reason", "imekwisha", "--as", "asha@zuio.go.tz")
     assert asked.returncode == 0, asked.stderr
-    refused = _say(up, PASSWORD, *dispose, "--approve", "--as", "asha@zuio.go.tz")
+    refused = tell(PASSWORD, up.data, *dispose, "--approve", "--as", "asha@zuio.go.tz")
     assert refused.returncode == 2 and "anatakiwa mtu mwingine" in refused.stderr
-    approved = _say(up, PASSWORD, *dispose, "--approve", "--as", "juma@zuio.go.tz")
+    approved = tell(PASSWORD, up.data, *dispose, "--approve", "--as", "juma@zuio.go.tz")
     assert approved.returncode == 0, approved.stderr
     old = up.kill("work")
     up.wait_restarted("work", old)
-    until(lambda: json.loads(_say(up, "", *dispose).stdout)["state"] == "done", "never destroyed")
+    until(lambda: json.loads(tell("", up.data, *dispose).stdout)["state"] == "done", "never destroyed")
     until(lambda: _row(up, recording) == ("complete", True), "not signed")
     assert set(fetched(up, recording).values()) == {410}, fetched(up, recording)
     with signed_in(up, PEOPLE[0]) as asha:
@@ -182,8 +178,3 @@ def test_it_is_destroyed_by_two_accounts_though_the_worker_is_killed(
     report = verify.verify(up.data / "recordings" / recording)
     assert report.is_whole and report.disposed is not None and report.disposed["approved"] == "juma@zuio.go.tz"
     assert {path.name for path in (up.data / "recordings" / recording).iterdir()} == verify.MADE_LATER
-
-
-def _say(up: Up, line: str, *words: str) -> "subprocess.CompletedProcess[str]":
-    arguments = [sys.executable, "-m", "mbashara", *words, "--data", str(up.data)]
-    return subprocess.run(arguments, input=f"{line}\n", capture_output=True, text=True, env=environment())

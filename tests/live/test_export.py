@@ -44,7 +44,7 @@ def test_a_stretch_becomes_a_file_that_says_what_it_is(up: Up, tmp_path: Path) -
     told = json.loads(done.stdout)
     assert told["files"][0]["from"] == "2026-09-21T17:13:22.080+03:00", "the keyframe before"
     assert told["asked"]["from"] == "2026-09-21T17:13:23.000+03:00"
-    assert "exporting / inatoa: 100 %" in done.stderr
+    assert "inatoa / exporting: 100 %" in done.stderr
     played = subprocess.run([media_files.FFMPEG, "-v", "error", "-i", path, "-f", "null", "-"], capture_output=True)
     assert (played.returncode, played.stderr) == (0, b"")
     authority = (up.data / "secrets/c2pa/authority.pem").read_bytes()

@@ -3,7 +3,6 @@
 import json
 import re
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,7 +12,7 @@ import pytest
 
 from tests.conformance.encoder import stop
 from tests.live.media_files import FFMPEG
-from tests.up import COMMAND_TIMEOUT_S, IDLE_TIMEOUT_S, ROOT, Up, command, environment, get, until
+from tests.up import IDLE_TIMEOUT_S, Up, command, get, until
 
 EMAIL, PASSWORD = "sikio@ega.example", "maembe saba mezani kwetu"
 PICTURE = "-re -f lavfi -i testsrc2=size=320x180:rate=25"
@@ -33,16 +32,7 @@ def publishing(url: str, sound: str = "") -> Iterator[None]:
 
 @contextmanager
 def engineer(up: Up) -> Iterator[httpx.Client]:
-    line = [sys.executable, "-m", "mbashara", "user", "add", EMAIL, "--name", "Asha Juma", "--password-stdin"]
-    subprocess.run(
-        [*line, "--data", str(up.data)],
-        input=PASSWORD,
-        env=environment(),
-        text=True,
-        check=True,
-        timeout=COMMAND_TIMEOUT_S,
-        cwd=ROOT,
-    )
+    up.person_add(EMAIL, PASSWORD)
     with httpx.Client(base_url=up.http_url, follow_redirects=True, timeout=30, trust_env=False) as client:
         found = re.search(r'name="csrf" value="([0-9a-f]+)"', client.get("/sw/staff/login").text)
         assert found

@@ -15,8 +15,9 @@ from core.database import open_engine
 from core.tables import Base
 from mbashara import media_role
 from mbashara.media import Keys
+from mbashara.media_processes import MediaProcesses
 from mbashara.settings import Settings
-from tests.up import Up
+from tests.up import Up, until
 
 DENIED = (
     "select * from user_account", "select * from webhook_endpoint", "select * from channel c, recording r",
@@ -119,3 +120,17 @@ def test_an_outside_server_whose_tables_are_anothers_goes_on(mbashara_up: Up) ->
             server.execute("reset session authorization")
             server.execute("drop owned by msomaji, mgeni")
             server.execute("drop role msomaji, mgeni")
+
+
+def test_engineers_are_called_while_media_may_not_log_in(mbashara_up: Up) -> None:
+    """As where MBASHARA_MEDIA_DATABASE_URL names a role that is not let in: all else has the database."""
+    media = MediaProcesses(Settings(data=mbashara_up.data))
+    with psycopg.connect(mbashara_up.database_url(), autocommit=True) as server:
+        server.execute("alter role media nologin")
+        server.execute("select pg_terminate_backend(pid) from pg_stat_activity where usename = 'media'")
+        try:
+            until(lambda: "media_shut_out" in media.troubles(), "no alarm")
+            assert mbashara_up.health()["state"] == "ok", "what is on the air goes on"
+        finally:
+            server.execute("alter role media login")
+    until(lambda: "media_shut_out" not in media.troubles(), "the alarm does not go")

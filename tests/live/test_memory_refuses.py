@@ -4,6 +4,7 @@ nothing of the recording is missing."""
 import re
 from pathlib import Path
 
+from archive.recordings.verify import verify
 from core.media.packet import Kind
 from tests.live import media_files
 from tests.live.test_disk_full import metric
@@ -43,5 +44,8 @@ def test_the_air_and_the_recording_go_on(mbashara_up: Up, tmp_path: Path) -> Non
     wait_for(mbashara_up, SLUG, "ended")
     assert mbashara_up.process_id("media-0") == media
     mbashara_up.wait_healthy()
-    kept = media_files.kept_frames(mbashara_up.data / "recordings" / broadcast / "source")
+    recording = mbashara_up.data / "recordings" / broadcast
+    kept = media_files.kept_frames(recording / "source")
     assert is_run_of(kept, media_files.sent_frames(feed, Kind.VIDEO)) and len(kept) > 100
+    until(lambda: verify(recording).is_whole, "not signed to its end, or a file is not what was given to viewers")
+    assert verify(recording).read_back > 0, "what memory did not have was hashed from the disk, and that is told"

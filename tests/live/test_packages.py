@@ -67,7 +67,7 @@ def test_a_recording_goes_out_in_bags_and_comes_in(mbashara_up: Up, recording: s
     assert found.recording_id == recording
     assert verify.verify(tmp_path / "recordings" / recording, verify.read_keys(keys)).is_whole
     told = run(mbashara_up, "import", "--bag", folder)
-    assert (told.returncode, "already here / tayari ipo" in told.stdout) == (0, True), told.stderr
+    assert (told.returncode, "tayari ipo / already here" in told.stdout) == (0, True), told.stderr
     (folder / "fetch.txt").write_text("")
     told = run(mbashara_up, "import", "--bag", folder)
     assert told.returncode == 2 and "fetch.txt" in told.stderr and len(told.stderr.splitlines()) == 1

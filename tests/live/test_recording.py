@@ -2,13 +2,13 @@
 
 import contextlib
 import json
-import os
 import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from archive.recordings.verify import verify
@@ -173,14 +173,16 @@ def test_lost_encoder_is_a_gap_and_comes_back(mbashara_up: Up, feed_file: Path) 
     wait_for(mbashara_up, "lost", "ended")
 
 
-def test_killed_transcoder_leaves_the_source_alone(mbashara_up: Up, feed_file: Path) -> None:
+def test_killed_transcoder_and_hasher_leave_the_source_alone(mbashara_up: Up, feed_file: Path) -> None:
     key = mbashara_up.channel_add("rungs").primary_key
     with publishing(feed_file, f"{mbashara_up.rtmp_url}/{key}") as encoder:
         broadcast = wait_for(mbashara_up, "rungs", "live")
         wait_for_parts(mbashara_up, "rungs", broadcast, "144p", 2)
         media = mbashara_up.process_id("media-0")
-        for child in transcoders(media):
-            os.kill(child, signal.SIGKILL)
+        children = psutil.Process(media).children()
+        assert len([one for one in children if one.name().startswith("python")]) == 1, "who hashes?"
+        for child in children:
+            child.kill()
         before = media_playlist(mbashara_up, "rungs", broadcast, "144p").count("#EXTINF")
         until(lambda: "GAP=YES" in media_playlist(mbashara_up, "rungs", broadcast, "144p"), "nobody missed the rung")
         wait_for_parts(mbashara_up, "rungs", broadcast, "144p", before + 3)
@@ -190,19 +192,11 @@ def test_killed_transcoder_leaves_the_source_alone(mbashara_up: Up, feed_file: P
         encoder.send_signal(signal.SIGTERM)
         encoder.wait(60)
     wait_for(mbashara_up, "rungs", "ended")
+    folder = mbashara_up.data / "recordings" / broadcast
+    until(lambda: verify(folder).is_whole, "not signed to its end, or a file is not what was given to viewers")
+    assert "read_back" not in (folder / "ledger.jsonl").read_text()
 
 
 def is_back(playlist: str) -> bool:
     """There is media after the last gap part."""
     return "INDEPENDENT=YES" in playlist.split("GAP=YES")[-1]
-
-
-def transcoders(media: int) -> list[int]:
-    """The media process's ffmpeg children."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):
-            fields = path.read_text().rpartition(")")[2].split()
-            if int(fields[1]) == media:
-                found.append(int(path.parent.name))
-    return found

@@ -115,13 +115,15 @@ def test_what_an_act_changed_is_told_in_words(pages: Pages) -> None:
     after = {"origins": [], "kept": {"days": 30, "place": None}, "files": [{"name": "<a>", "size": 1}, {"name": "b"}]}
     with transaction(pages.engine) as session:
         audit.append(session, actor, "words.test", "test:1", now=pages.clock.now, before=before, after=after)
-    for language, yes in ((Language.SW, "ndiyo"), (Language.EN, "yes")):
+    for language, yes, (files, name, size) in (
+        (Language.SW, "ndiyo", ("faili", "jina", "baiti")), (Language.EN, "yes", ("files", "name", "bytes")),
+    ):  # fmt: skip
         text = root.get(f"/{language}/staff/audit?act=words.test").text
         shown = dict(re.findall(r"<dt>(\w+)</dt><dd>(.*?)</dd>", text))
         assert shown == {
             "origins": "<del>https://a.tz, https://b.tz</del> <ins>–</ins>", "parent": "<del>–</del> ",
             "open": f"<del>{yes}</del> ", "at": f"<del>{moment(pages.clock.now, language)}</del> ",
-            "kept": "<ins>days: 30; place: –</ins>", "files": "<ins>name: &lt;a&gt;; size: 1; name: b</ins>",
+            "kept": "<ins>days: 30; place: –</ins>", files: f"<ins>{name}: &lt;a&gt;; {size}: 1; {name}: b</ins>",
         }  # fmt: skip
 
 

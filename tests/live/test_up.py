@@ -172,7 +172,7 @@ def test_commands_work_without_up() -> None:
         assert set(json.loads(added.stdout)) >= {"primary_key", "backup_key"}, added.stderr
         again = command(data, "channel", "add", "ikulu", "--name-sw", "Ikulu", "--name-en", "State House")
         assert (again.returncode, again.stderr.count("\n")) == (2, 1)
-        assert "exists already / " in again.stderr
+        assert " / channel ikulu exists already" in again.stderr
         rotated = command(data, "channel", "rotate-key", "ikulu", "--json")
         assert json.loads(rotated.stdout)["primary_key"] != json.loads(added.stdout)["primary_key"]
         listed = json.loads(command(data, "channel", "list", "--json").stdout)

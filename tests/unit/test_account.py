@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from archive.recordings.account import ELSEWHERE, MISSING, SOUND_ONLY, UNTOLD, Account, Holding, Stretch, account
 from archive.recordings.ledger import read_facts
-from archive.recordings.verify import gaps_of, waited_for
+from archive.recordings.verify import NO_MEDIA, NO_PICTURE, gaps_of, waited_for
 from tests.unit.recording_kit import NEVER_BACK, make_recording
 
 END_MS = 60
@@ -27,10 +27,12 @@ def spans(draw: st.DrawFn) -> dict[str, Any]:
 facts = st.lists(
     st.one_of(
         st.builds(
-            lambda span, rendition, number: {
+            lambda span, rendition, number, gaps: {
                 "fact": "file", "rendition": rendition, "name": f"{rendition}/{number}.m4s", "size": 1, **span,
+                "gaps": [[max(span["from_ms"], since), min(span["to_ms"], since + 3)] for since in sorted(gaps)
+                         if span["from_ms"] - 3 < since < span["to_ms"]],
             },
-            spans(), renditions, st.integers(0, 9),
+            spans(), renditions, st.integers(0, 9), st.sets(st.integers(0, END_MS // 4).map(lambda at: 4 * at)),
         ),
         st.builds(lambda span, name, cause: {"fact": "absent", "rendition": name, "cause": cause, **span},
                   spans(), renditions, causes),
@@ -63,6 +65,7 @@ def test_held_and_gaps_are_the_time_on_the_air(told: list[dict[str, Any]], gone:
             for fact in newest.values()
             if fact["rendition"] in names and is_there(fact)
             for moment in range(fact["from_ms"], fact["to_ms"])
+            if not any(since <= moment < until for since, until in fact["gaps"])
         }
         assert held.isdisjoint(lacking) and held | set(lacking) == set(range(found.from_ms, found.to_ms))
     told_ms = max((one.get(name, 0) for one in told for name in ("to_ms", "duration_ms")), default=0)
@@ -90,6 +93,29 @@ def test_what_nobody_told_is_a_gap_too() -> None:
     assert found.best.gaps == (Stretch(10, 15, SOUND_ONLY), Stretch(15, 20, UNTOLD))
     assert of(found, "480p").gaps == (Stretch(0, 4, ELSEWHERE), Stretch(10, 15, ELSEWHERE), Stretch(15, 20, UNTOLD))
     assert not account(told).is_over
+
+
+def test_what_a_segment_holds_nothing_of_is_not_held_and_not_lost_with_its_file() -> None:
+    told = [
+        {**file("source", 0, 4000), "gaps": [[1000, 3000]]}, file("source-audio", 0, 4000),
+        {"fact": "gap", "rendition": "source", "from_ms": 1000, "to_ms": 3000, "cause": NO_PICTURE},
+        {**file("source", 4000, 8000), "gaps": [[4000, 5000]]},
+        {**file("source-audio", 4000, 8000), "gaps": [[7000, 8000]]},
+    ]  # fmt: skip
+    found = account(told, lambda fact: fact["name"] != "source/4000")
+    assert found.best.gaps == (
+        Stretch(1000, 3000, NO_PICTURE), Stretch(4000, 5000, NO_MEDIA), Stretch(5000, 8000, MISSING),
+    )  # fmt: skip
+    assert (of(found, "source-audio").held_ms, of(found, "source-audio").gaps) == (
+        7000,
+        (Stretch(7000, 8000, NO_MEDIA),),
+    )
+
+
+def test_sound_that_is_over_a_frame_before_its_picture_ended_with_its_feed() -> None:
+    lost = {"fact": "gap", "from_ms": 1000, "to_ms": 9000, "cause": "feed lost", "is_back": True}
+    found = account([*KINDS, file("source", 0, 1000), file("source-audio", 0, 976), lost, file("source", 9000, 9500)])
+    assert of(found, "source-audio").gaps == (Stretch(976, 9000, "feed lost"), Stretch(9000, 9500, ELSEWHERE))
 
 
 def file(rendition: str, first: int, last: int) -> dict[str, Any]:
@@ -134,9 +160,12 @@ SOUND = [*KINDS, file("source", 0, 1000), file("source-audio", 0, 1030)]
          [(1000, 1030, SOUND_ONLY), (1030, 4000, "feed lost"), (4000, 5000, SOUND_ONLY)]),
         ([*SOUND, LOST, {**FILLED[0], "to_ms": 3000, "cause": "disk full"}, never_back(), ENDED], 3000,
          [(1000, 1030, SOUND_ONLY), (1030, 3000, "feed lost")]),
+        ([*SOUND[:2], LOST, {**file("source-audio", 0, 4000), "gaps": [[1030, 4000]]}, never_back(), ENDED], 1030,
+         [(1000, 1030, SOUND_ONLY)]),
     ],
     ids=["wait", "back", "stalled", "program away", "program away meanwhile", "not lost before", "longer than told",
-         "no end", "nobody said so", "told of already", "sound came back", "what came was not kept"],
+         "no end", "nobody said so", "told of already", "sound came back", "what came was not kept",
+         "the last segment is sound at first"],
 )  # fmt: skip
 def test_what_comes_after_a_feed_that_is_not_back_is_no_loss_and_all_else_is(
     facts: list[dict[str, Any]], to_ms: int, gaps: list[tuple[int, int, str]]

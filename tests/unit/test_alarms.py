@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from ingest.console import Told
-from ingest.console.alarms import Alarm, Level, Memory, Plan, decide
+from ingest.console.alarms import Alarm, Level, Memory, Plan, decide, of_refused
 
 NOW = datetime(2026, 11, 24, 9, tzinfo=UTC)
 LIVE = Plan("ikulu", 1, "Ikulu", "State House", "B1", True, has_begun=True)
@@ -61,6 +61,24 @@ def short(alarm: Alarm) -> str:
 )
 def test_what_calls_an_engineer(plan: Plan, feeds: list[Told], expected: list[str], found: list[str]) -> None:
     assert [short(alarm) for alarm in decide(plan, feeds, expected, NOW)] == found
+
+
+@pytest.mark.parametrize(
+    ("plan", "feeds", "refused", "found"),
+    [
+        (LIVE, [], ["key revoked"], ["key_revoked.primary.severe"]),
+        (LIVE, [feed(role="backup")], ["address not allowed"], ["address_refused.primary.mild"]),
+        (PLANNED, [], ["key revoked"], ["key_revoked.primary.mild"]),
+        (LIVE, [], ["key in use"], []),
+        (replace(LIVE, is_ending=True), [], ["key revoked"], []),
+        (replace(LIVE, channel="bunge"), [], ["key revoked"], []),
+    ],
+)
+def test_an_encoder_that_is_turned_away_calls_an_engineer(
+    plan: Plan, feeds: list[Told], refused: list[str], found: list[str]
+) -> None:
+    told = [{"channel": "ikulu", "role": "primary", "why": why} for why in refused]
+    assert [short(alarm) for alarm in of_refused([plan], feeds, told, NOW)] == found
 
 
 def after(seconds: float) -> datetime:

@@ -5,8 +5,13 @@ from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
+from archive.recordings.account import account
+from archive.recordings.ledger import read_facts
 from archive.recordings.recorder import Recorder
 from archive.recordings.recover import RestoredRecording
+from archive.recordings.verify import NO_PICTURE, NO_SOUND, waited_for
 from core.media.packet import Kind, Packet, Track
 from core.media.window import Segment
 from ingest.feed import Feed
@@ -113,6 +118,8 @@ def test_sound_goes_on_while_the_picture_stands_still(tmp_path: Path) -> None:
             assert numbers[0] == numbers[1]
 
     run(scenario())
+    told = list(read_facts(tmp_path / "recordings" / ("0" * 26)))
+    assert {one["cause"] for one in told if one["fact"] in ("lost", "gap")} == {NO_PICTURE}, "the sound was there"
 
 
 def test_what_a_stalled_network_delivers_late_is_kept(tmp_path: Path) -> None:
@@ -221,3 +228,66 @@ def test_feeds_that_come_and_go_without_end_leave_a_gap_and_nothing_broken(tmp_p
             assert [one.msn for one in found] == list(range(len(found)))
 
     run(scenario())
+
+
+ONE_SOUND_MS = 22
+"""Longer than 1024 samples at 48 kHz last."""
+
+
+def left_out(live: Studio, feed: Feed, at_ms: int, seconds: float, kinds: str) -> int:
+    """The feed goes on, and leaves out what is not among `kinds`."""
+    live.play(feed if kinds else None, seconds, at_ms, kinds)
+    return at_ms + round(seconds * 1000)
+
+
+@pytest.mark.parametrize(
+    ("tracks", "kinds", "seconds", "left_out_s", "cause"),
+    [("av", "v", 7, {"source": 0, "source-audio": 7}, None),
+     ("av", "a", 3, {"source": 3, "source-audio": 0}, NO_PICTURE),
+     ("av", "", 2, {"source": 2, "source-audio": 2}, NO_PICTURE),
+     ("a", "", 2, {"source-audio": 2}, NO_SOUND)],
+    ids=["no sound", "no picture", "neither", "nothing of a broadcast of sound"],
+)  # fmt: skip
+def test_what_a_feed_leaves_out_is_not_held_to_a_frame(
+    tracks: str, kinds: str, seconds: float, left_out_s: dict[str, float], cause: str | None, tmp_path: Path
+) -> None:
+    async def scenario() -> None:
+        with studio(tmp_path) as live:
+            feed = live.attach(tracks)
+            at_ms = live.play(feed, 5.32, 0, tracks)
+            live.play(feed, 5, left_out(live, feed, at_ms, seconds, kinds), tracks)
+            await live.broadcast.end("test")
+
+    run(scenario())
+    facts = list(read_facts(tmp_path / "recordings" / ("0" * 26)))
+    assert [fact["cause"] for fact in facts if fact["fact"] == "gap"] == ([] if cause is None else [cause])
+    told, whole_ms = account(facts), (5.32 + 5 + seconds) * 1000
+    for one in told.renditions:
+        assert abs(whole_ms - left_out_s[one.name] * 1000 - one.held_ms) <= 2 * ONE_SOUND_MS, one
+    assert told.best.gaps == () if cause is None else [one.cause for one in told.best.gaps] == [cause]
+
+
+def test_sound_that_ends_within_a_segment_is_where_the_wait_begins(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        with studio(tmp_path) as live:
+            feed = live.attach()
+            live.play(feed, 9.3, live.play(feed, 5.3, 0), kinds="a")
+            live.broadcast.detach()
+            live.play(None, 9, 0, kinds="")
+            await live.broadcast.end("test")
+
+    run(scenario())
+    wait = waited_for(list(read_facts(tmp_path / "recordings" / ("0" * 26))))
+    assert wait is not None and abs(wait.from_ms - 14_600) <= ONE_SOUND_MS and wait.lost_ms == wait.picture_ms
+    assert abs(wait.to_ms - 23_600) <= 30, "not by whole parts"
+
+
+def test_a_feeds_ordinary_end_is_no_gap(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        with studio(tmp_path) as live:
+            live.play(live.attach(), 5.3, 0)
+            live.broadcast.detach()
+            await live.broadcast.end("test")
+
+    run(scenario())
+    assert not [fact for fact in read_facts(tmp_path / "recordings" / ("0" * 26)) if fact["fact"] == "gap"]

@@ -19,8 +19,9 @@ from core.media import flv
 from core.media.hub import Hub
 from core.media.packet import Kind
 from core.web.http import Request
+from core.workers import channel_worker
 from ingest.feed import Feed
-from ingest.rtmp.door import FeedEnd, PublishRequest, Refusal
+from ingest.rtmp.door import FeedEnd, HandOff, PublishRequest, Refusal
 from ingest.rtmp.errors import FeedError
 from mbashara import feeds
 from mbashara.broadcast import Broadcast, Parameters
@@ -104,7 +105,11 @@ class House:
         await self.channel.ending
 
     def ledger(self, identity: str) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in (self.folder / "recordings" / identity / "ledger.jsonl").open()]
+        return ledger_of(self.folder, identity)
+
+
+def ledger_of(folder: Path, identity: str = FIRST) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "recordings" / identity / "ledger.jsonl").open()]
 
 
 @contextmanager
@@ -154,7 +159,7 @@ def test_a_held_feed_goes_on_the_air_with_the_plans_identity(tmp_path: Path) -> 
         assert (first.segments or [first.open])[0].start_ms == 0  # type: ignore[union-attr]
 
     run(tmp_path, scenario)
-    assert json.loads((tmp_path / f"recordings/{FIRST}/ledger.jsonl").read_text().splitlines()[0])["plan"] == FIRST
+    assert ledger_of(tmp_path)[0]["plan"] == FIRST
 
 
 def test_the_primary_feed_goes_before_the_backup_that_came_first(tmp_path: Path) -> None:
@@ -188,7 +193,7 @@ def test_a_planned_broadcast_is_not_over_because_its_encoder_is(tmp_path: Path, 
         assert one.channel.broadcast is None, "what has ended is not begun again while the plan still says live"
 
     run(tmp_path, scenario)
-    facts = [json.loads(line) for line in (tmp_path / f"recordings/{FIRST}/ledger.jsonl").open()]
+    facts = ledger_of(tmp_path)
     told = [(fact["fact"], fact.get("is_back")) for fact in facts if fact["fact"] not in LISTINGS]
     assert told == [("started", None), ("lost", None), ("gap", True), ("lost", None), ("gap", False), ("ended", None)]
 
@@ -281,10 +286,70 @@ def test_what_an_encoder_may_have_sent_meanwhile_is_missing(
         await one.ended()
 
     run(tmp_path, scenario)
-    facts = [json.loads(line) for line in (tmp_path / f"recordings/{FIRST}/ledger.jsonl").open()]
+    facts = ledger_of(tmp_path)
     (gap,) = gaps_of(facts)
     assert (gap["cause"], gap["to_ms"], account(facts).waited_ms) == ("feed lost", facts[-1]["duration_ms"], 0)
     assert gap["to_ms"] - gap["from_ms"] > 9000
+
+
+FORMER, ANYBODYS = "ufunguo-wa-zamani", "si-ufunguo-wa-mtu"
+
+
+@pytest.mark.parametrize(
+    ("key", "peer", "cause", "refused"),
+    [
+        (FORMER, "10.0.0.1:5001", "refused", ["key revoked"]),
+        (KEYS["primary"], "192.0.2.1:5001", "refused", ["address not allowed"]),
+        (ANYBODYS, "10.0.0.1:5001", None, []),
+    ],
+    ids=["revoked", "other address", "a stranger"],
+)
+def test_an_encoder_that_was_turned_away_was_not_waited_for_and_a_strangers_changes_nothing(
+    tmp_path: Path, key: str, peer: str, cause: str | None, refused: list[str]
+) -> None:
+    async def scenario(one: House) -> None:
+        owner = replace(one.book.owners[hash_key(KEYS["primary"], PEPPER)], addresses=("10.0.0.0/8",))
+        one.book.owners[hash_key(KEYS["primary"], PEPPER)] = owner
+        one.book.former[hash_key(FORMER, PEPPER)] = owner
+        one.plan(LIVE)
+        feed = await one.come()
+        at_ms = one.play(feed, 4)
+        await one.channels.admit(PublishRequest(key, "live", "", peer, "test"))
+        one.play(feed, 2, at_ms)
+        feed.on_end(FeedEnd(False, "test"))
+        for _ in range(12):
+            one.pass_s(5)
+            answer = await one.channels.admit(PublishRequest(key, "live", "", peer, "test"))
+            assert isinstance(answer, Refusal) and answer.code == "NetStream.Publish.Denied"
+        told = json.loads(feeds.answer(one.channels, Request("/feeds/refused")).partition(b"\r\n\r\n")[2])
+        expected: list[tuple[str | None, ...]] = [("ikulu", "primary", why, peer) for why in refused]
+        shown = [(found["channel"], found["role"], found["why"], found.get("address")) for found in told]
+        assert shown == (expected or [("", "", "unknown key", None)])
+        one.plan(replace(LIVE, ends_at_unix_ms=round(START_MS + one.now_ms)))
+        one.pass_s(3)
+        await one.ended()
+
+    run(tmp_path, scenario)
+    facts = ledger_of(tmp_path)
+    assert [fact["cause"] for fact in facts if fact["fact"] == "refused"] == refused, "once a gap"
+    assert [gap["cause"] for gap in gaps_of(facts)] == ([] if cause is None else [cause])
+    assert bool(account(facts).waited_ms) is (cause is None)
+
+
+@pytest.mark.parametrize("key", [FORMER, KEYS["primary"]])
+def test_who_is_turned_away_is_so_where_the_broadcast_is(tmp_path: Path, key: str) -> None:
+    """Another media process could not tell the channel's record of it."""
+
+    async def scenario(one: House) -> None:
+        owner = replace(one.book.owners[hash_key(KEYS["primary"], PEPPER)], addresses=("10.0.0.0/8",))
+        one.book.owners[hash_key(KEYS["primary"], PEPPER)] = owner
+        one.book.former[hash_key(FORMER, PEPPER)] = owner
+        lives_in = channel_worker("ikulu", 2)
+        one.channels._worker, one.channels._workers = 1 - lives_in, 2
+        answer = await one.channels.admit(PublishRequest(key, "live", "", "192.0.2.1:5001", "test"))
+        assert answer == HandOff(lives_in)
+
+    run(tmp_path, scenario)
 
 
 def test_the_wait_begins_behind_sound_that_came_without_a_picture(tmp_path: Path) -> None:
@@ -311,7 +376,7 @@ def test_the_wait_begins_behind_sound_that_came_without_a_picture(tmp_path: Path
         await one.ended()
 
     run(tmp_path, scenario)
-    facts = [json.loads(line) for line in (tmp_path / f"recordings/{FIRST}/ledger.jsonl").open()]
+    facts = ledger_of(tmp_path)
     found, heard_ms = account(facts), max(one.get("to_ms", 0) for one in facts if one["fact"] == "file")
     assert 19_000 < heard_ms == found.to_ms and found.waited_ms == facts[-1]["duration_ms"] - heard_ms > 9000
     (gap,) = gaps_of(facts)
@@ -332,7 +397,7 @@ def test_what_has_just_come_back_at_the_end_is_kept(tmp_path: Path) -> None:
         await one.ended()
 
     run(tmp_path, scenario)
-    facts = [json.loads(line) for line in (tmp_path / f"recordings/{FIRST}/ledger.jsonl").open()]
+    facts = ledger_of(tmp_path)
     assert [fact["is_back"] for fact in facts if fact["fact"] == "gap"] == [True]
     assert max(fact.get("to_ms", 0) for fact in facts if fact["fact"] == "file") == facts[-1]["duration_ms"]
 
@@ -396,7 +461,7 @@ def test_an_undone_go_live_leaves_a_recording_and_nothing_to_watch(tmp_path: Pat
 
     run(tmp_path, scenario)
     for identity in (FIRST, SECOND):
-        facts = [json.loads(line) for line in (tmp_path / f"recordings/{identity}/ledger.jsonl").open()]
+        facts = ledger_of(tmp_path, identity)
         assert (facts[0]["broadcast"], facts[0]["plan"]) == (identity, FIRST)
     assert "#EXT-X-ENDLIST" in (tmp_path / f"recordings/{FIRST}/source/index.m3u8").read_text()
 
@@ -524,7 +589,7 @@ def test_after_a_kill_the_plan_is_honoured(tmp_path: Path, plan: Plan | None, is
 
     run(tmp_path, before)
     run(tmp_path, after)
-    facts = [json.loads(line)["fact"] for line in (tmp_path / f"recordings/{FIRST}/ledger.jsonl").open()]
+    facts = [fact["fact"] for fact in ledger_of(tmp_path)]
     assert ("ended" in facts) is not goes_on
 
 

@@ -8,10 +8,15 @@ import pytest
 
 from mbashara import __version__, demo
 from mbashara.cli import main, parser, read_settings
-from mbashara.cli.common import UserError
 from mbashara.cli.recordings import read_moment
 from mbashara.logs import hide_secrets
+from mbashara.plain import UserError
 from mbashara.settings import Settings
+
+
+@pytest.fixture(autouse=True)
+def in_english(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MBASHARA_LANGUAGE", "en")
 
 
 @pytest.mark.parametrize(
@@ -32,8 +37,8 @@ def test_an_unknown_or_unfinished_command_is_refused(line: list[str], capsys: py
 @pytest.mark.parametrize(
     ("options", "line"),
     [
-        (["--http", "here"], "setting http: Value error, 'here' is not HOST:PORT"),
-        (["--rtmp", "1935"], "setting rtmp: Value error, '1935' is not HOST:PORT"),
+        (["--http", "here"], "setting http: 'here' is not HOST:PORT"),
+        (["--rtmp", "1935"], "setting rtmp: '1935' is not HOST:PORT"),
         (["--media-workers", "0"], "setting media_workers: Input should be greater than or equal to 1"),
     ],
 )

@@ -19,9 +19,9 @@ from archive.recordings.ledger import Ledger, make_fact
 from mbashara import data as data_module
 from mbashara.children import as_account
 from mbashara.cli import drill
-from mbashara.cli.common import UserError
-from mbashara.data import DataError, account, as_caller, locked, open_lock, prepare, stepped_down
+from mbashara.data import account, as_caller, locked, open_lock, prepare, stepped_down
 from mbashara.edge import write_configuration
+from mbashara.plain import DataError, UserError
 from mbashara.settings import Settings
 from mbashara.supervisor import _write_state, up
 from tests.unit.recording_kit import ID, PUBLIC_KEY, make_recording

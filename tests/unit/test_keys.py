@@ -93,7 +93,7 @@ def test_no_file_yet(book: KeyBook) -> None:
 def test_saved_facts_are_hashes_and_owners_alone(book: KeyBook) -> None:
     book.save()
     saved = json.loads(book.saved_at.read_text())
-    assert set(saved) == {"channels", "keys"}
+    assert set(saved) == {"channels", "keys", "former"}
     assert saved["keys"][hash_key("ufunguo-mkuu", PEPPER)] == {
         "channel": "ikulu", "channel_id": 1, "institution_id": 7, "role": "primary", "addresses": [],
     }  # fmt: skip
@@ -103,10 +103,10 @@ def test_a_saved_book_keeps_plans_and_addresses(tmp_path: Path) -> None:
     plan = Plan("p", "a", "live", 1_700_000_000_000, Message("Subiri", "Wait", "warning"))
     channels = (ChannelEntry("ikulu", 1, 7, False, 12.5, plan, "Ikulu", "State House"), ChannelEntry("bunge", 2, 8))
     owner = KeyOwner("ikulu", 1, 7, "primary", ("10.0.0.0/8",))
-    KeyBook(PEPPER, tmp_path / "keys.json", channels, {"h": owner}).save()
+    KeyBook(PEPPER, tmp_path / "keys.json", channels, {"h": owner}, {"f": OWNER}).save()
     other = KeyBook(PEPPER, tmp_path / "keys.json")
     other.load()
-    assert (other.channels, other.owners) == (channels, {"h": owner})
+    assert (other.channels, other.owners, other.former) == (channels, {"h": owner}, {"f": OWNER})
 
 
 def test_a_book_saved_by_an_earlier_version_is_read(tmp_path: Path) -> None:
@@ -153,6 +153,7 @@ def test_a_key_that_was_revoked_while_the_disk_was_full_is_saved_as_revoked_once
 ) -> None:
     for name, rows in (("read_running", []), ("_read_channels", ()), ("_read_owners", {})):
         monkeypatch.setattr(keys, name, lambda *_, rows=rows: rows)
+    monkeypatch.setattr(KeyBook, "_former", lambda *_: {})
     book.save()
     in_the_way = book.saved_at.with_name(f"{book.saved_at.name}.{os.getpid()}")
     in_the_way.mkdir()

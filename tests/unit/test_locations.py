@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from archive.recordings.locations.config import FolderLocation, LocationError, S3Location, read_locations
-from mbashara.cli.common import UserError
 from mbashara.cli.locations import location_forget
 from mbashara.places import SETTLED_S, Places
 from mbashara.places import settled as start
+from mbashara.plain import UserError
 from mbashara.settings import Settings
 
 SECRET = "siri-kubwa-1234567890"

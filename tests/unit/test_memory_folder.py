@@ -45,7 +45,7 @@ async def health(one: House) -> bytes:
         return True
 
     metrics = MediaMetrics(channels, delivery, recorder)
-    application = Application(delivery, metrics, recorder, channels, obey, PreviewDoor(channels))
+    application = Application(delivery, metrics, recorder, channels, obey, PreviewDoor(channels), lambda: False)
     return await application(Request("/healthz"))
 
 

@@ -12,7 +12,7 @@ import pytest
 from mbashara import data, postgres
 from mbashara.children import as_account
 from mbashara.settings import Settings
-from tests.up import ROOT, until
+from tests.up import ROOT, data_folder, until
 
 
 def test_a_folder_of_an_earlier_version_gets_a_password(tmp_path: Path) -> None:
@@ -52,3 +52,36 @@ def test_a_cluster_that_was_made_by_half_is_made_anew(tmp_path: Path, monkeypatc
     with postgres.running(settings):
         postgres.wait_until_up(settings)
     assert [path.name for path in settings.data.glob("postgres*")] == ["postgres"]
+
+
+USE = """
+import sys
+from mbashara import postgres
+from mbashara.settings import Settings
+with postgres.running(Settings()):
+    postgres.wait_until_up(Settings())
+    print("up", flush=True)
+    sys.stdin.readline()
+"""
+
+
+def test_the_last_command_that_uses_a_server_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    with data_folder() as folder:
+        settings = Settings(data=folder)
+        data.prepare(settings)
+        for name, value in {**settings.environment(), "PYTHONPATH": str(ROOT)}.items():
+            monkeypatch.setenv(name, value)
+        first = subprocess.Popen([sys.executable, "-c", USE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        with first:
+            assert first.stdin is not None and first.stdout is not None and "up\n" in first.stdout
+            with postgres.running(settings), psycopg.connect(settings.sqlalchemy_url) as connection:
+                first.stdin.write("\n")
+                first.stdin.flush()
+                with pytest.raises(subprocess.TimeoutExpired):
+                    first.wait(1)
+                assert connection.execute("select 1").fetchone() == (1,)
+            assert first.wait(30) == 0
+        with pytest.raises(psycopg.OperationalError):
+            psycopg.connect(settings.sqlalchemy_url)
+        with postgres.running(settings):
+            postgres.wait_until_up(settings)

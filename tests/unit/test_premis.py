@@ -11,8 +11,9 @@ from lxml import etree
 from archive.recordings.about import from_files
 from archive.recordings.ledger import CUSTODY_NAME, LEDGER_NAME, Ledger, hash_of, line_of, make_fact
 from archive.recordings.premis import EVENT_TYPES, PREMIS, write_premis
-from archive.recordings.verify import listed_files, read_chain
+from archive.recordings.verify import Line, listed_files, read_chain
 from tests.unit.recording_kit import ID, ORIGIN_MS, make_recording
+from tests.unit.test_verify import chained_anew
 
 SCHEMA = etree.XMLSchema(etree.parse("tests/vectors/premis/premis-v3-0.xsd"))
 NAMES = {"p": PREMIS}
@@ -60,6 +61,20 @@ def test_premis_is_valid_and_says_what_the_ledger_says(tmp_path: Path) -> None:
     assert ids.issuperset(texts(found, ".//p:relatedObjectIdentifierValue")) and ID in ids
 
 
+def test_what_the_disk_gave_back_is_not_told_as_written(tmp_path: Path) -> None:
+    folder = make_recording(tmp_path)
+    found = premis(folder, tmp_path / "premis.xml")
+    assert "SHA-256 of every file as it was written" in texts(found, ".//p:eventDetail")
+
+    def change(facts: list[Line]) -> None:
+        for fact, how in zip([one for one in facts if one["fact"] == "file"], ("read_back", "recovered"), strict=False):
+            fact[how] = True
+
+    chained_anew(folder, change)
+    told = texts(premis(folder, tmp_path / "premis.xml"), ".//p:eventDetail")
+    assert "SHA-256 of every file as it was written; 2 of them as the disk gave them back" in told
+
+
 @pytest.mark.parametrize(
     ("facts", "restrictions"),
     [
@@ -76,6 +91,15 @@ def test_what_stands_now_restricts(facts: list[str], restrictions: list[str], tm
     found = premis(folder, tmp_path / "premis.xml")
     SCHEMA.assertValid(found)
     assert texts(found, ".//p:restriction") == restrictions
+
+
+def test_a_wait_for_an_encoder_that_never_came_back_is_no_warning(tmp_path: Path) -> None:
+    found = premis(make_recording(tmp_path, lost=(2, 5)), tmp_path / "premis.xml")
+    SCHEMA.assertValid(found)
+    captured = [one for one in found.iterfind("p:event", NAMES) if texts(one, "p:eventType") == ["capture"]]
+    assert [(texts(one, ".//p:eventDetail")[0], texts(one, ".//p:eventOutcome")[0]) for one in captured[:2]] == [
+        ("all renditions: 8000 ms - 12000 ms", "warning"), ("20000 ms - 24000 ms", "success"),
+    ]  # fmt: skip
 
 
 def test_hostile_words_stay_words(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ def test_one_hostile_folder_does_not_keep_the_others_back(tmp_path: Path, capsys
         ledger.append(make_fact("file", ORIGIN_MS, name="s/9.m4s", **known, **told))
     assert rebuild._rebuild(settings, Namespace(location=None), set()) == 1
     shown = capsys.readouterr().out.splitlines()
-    assert [line[2:28] for line in shown[:-1]] == IDS[::-1] and shown[-1].startswith("0 of 3")
+    assert [line[2:28] for line in shown[:-1]] == IDS[::-1] and "0 of 3" in shown[-1]
 
 
 def test_who_gives_no_keys_is_not_told_that_something_is_damaged(
@@ -45,11 +45,11 @@ def test_who_gives_no_keys_is_not_told_that_something_is_damaged(
     assert rebuild._rebuild(settings, Namespace(location="pili"), set()) == 1
     shown = capsys.readouterr().out
     key = verify.key_id(PUBLIC_KEY)
-    assert f"{ID}: it is signed by the key {key}" in shown and "--keys" in shown and "holds is damaged" not in shown
-    assert f"ufunguo {key}" in shown
+    assert f"it is signed by the key {key}" in shown and "--keys" in shown and "holds is damaged" not in shown
+    assert f"! {ID}: imesainiwa kwa ufunguo {key}" in shown
     make_recording(settings.recordings)
     assert rebuild._rebuild(settings, Namespace(location=None), set()) == 1
-    assert f"{ID}: it is signed by the key {key}" in capsys.readouterr().out
+    assert f"it is signed by the key {key}" in capsys.readouterr().out
     (there / ID / "signatures.jsonl").write_text("{}\n")
     (settings.recordings / ID).rename(tmp_path / "away")
     assert rebuild._rebuild(settings, Namespace(location="pili"), set()) == 1

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from archive.recordings import verify
+from archive.recordings.account import account
+from archive.recordings.ledger import read_facts
 from archive.recordings.recover import RestoredRecording, finish, unfinished
 from archive.recordings.signatures import Heads, sign
 from core.media import fmp4
@@ -101,4 +103,22 @@ def test_what_is_signed_is_not_told_anew(tmp_path: Path) -> None:
     sign(folder, BROADCAST, heads(folder), KEY, NOW)
     found = verify.verify(folder)
     assert [(one.kind, one.values["file"]) for one in found.findings] == [("shortened", "source/0.m4s")]
-    assert verify.listed_files(verify.read_chain(folder / verify.LEDGER_NAME))["source/1.m4s"]["recovered"]
+    told_anew = verify.listed_files(verify.read_chain(folder / verify.LEDGER_NAME))["source/1.m4s"]
+    assert told_anew["recovered"] and verify.held_in(told_anew) == [(2000, 2520)], "what the power cut took is a gap"
+    taken = [fact for fact in read_facts(folder) if fact["fact"] == "gap" and fact.get("rendition") == "source"]
+    assert (taken[0]["from_ms"], taken[0]["to_ms"], taken[0]["cause"]) == (2520, 4000, "process ended")
+
+
+def test_a_hole_in_a_segment_that_a_killed_process_left_is_none_of_what_is_held(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        with studio(tmp_path) as live:
+            feed = live.attach()
+            at = live.play(feed, 1, live.play(feed, 4.5, 0), kinds="v")
+            live.play(feed, 0.4, at)
+
+    asyncio.run(scenario())
+    (restored,) = unfinished(tmp_path / "recordings", tmp_path / "nothing", START_MS + 9000)
+    finish(tmp_path / "recordings" / BROADCAST, restored, "test", START_MS + 9000)
+    told = account(read_facts(tmp_path / "recordings" / BROADCAST))
+    sound = next(one for one in told.renditions if one.name == "source-audio")
+    assert (sound.gaps[0].from_ms, sound.gaps[0].to_ms) == (4501, 5500)

@@ -235,14 +235,14 @@ def test_settings_name_a_provider_whole_or_not_at_all(tmp_path: Path) -> None:
     named = {"oidc_issuer": ISSUER, "oidc_client_id": "mbashara"}
     assert open_provider(Settings()) is None
     for part in (
-        {"oidc_issuer": ISSUER}, named, {"oidc_issuer": ISSUER, "oidc_client_secret": "siri"},
-        {**named, "oidc_client_secret": "siri", "oidc_issuer": "http://idp.example"},
-        {**named, "oidc_client_secret": "siri", "oidc_issuer": f"{ISSUER}?x=1"},
+        {"oidc_issuer": ISSUER}, named, {"oidc_issuer": ISSUER, "oidc_client_secret": "siri-yetu"},
+        {**named, "oidc_client_secret": "siri-yetu", "oidc_issuer": "http://idp.example"},
+        {**named, "oidc_client_secret": "siri-yetu", "oidc_issuer": f"{ISSUER}?x=1"},
     ):  # fmt: skip
         with pytest.raises(ValidationError) as error:
             Settings.model_validate(part)
-        assert "oidc_" in str(error.value.errors()[0]["loc"]) and "siri" not in error.value.errors()[0]["msg"]
-    secret_file = tmp_path / "siri"
+        assert "oidc_" in str(error.value.errors()[0]["loc"]) and "siri-yetu" not in error.value.errors()[0]["msg"]
+    secret_file = tmp_path / "siri-yetu"
     settings = Settings.model_validate(
         {**named, "oidc_client_secret_file": secret_file, "public_url": "https://live.go.tz"}
     )

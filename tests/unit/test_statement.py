@@ -99,6 +99,22 @@ def test_an_end_by_a_program_that_was_away_is_told(tmp_path: Path) -> None:
     ]
 
 
+def test_an_encoder_that_was_turned_away_is_told(tmp_path: Path) -> None:
+    folder = make_recording(tmp_path, lost=(), is_over=False)
+    for fact in ({"fact": "lost", "at_ms": 24_000, "cause": "feed lost"},
+                 {"fact": "refused", "at_ms": 25_000, "role": "primary", "cause": "key revoked"},
+                 {"fact": "gap", "from_ms": 24_000, "to_ms": 30_000, "cause": "refused", "is_back": False},
+                 {"fact": "ended", "duration_ms": 30_000, "size_bytes": 1, "reason": "ended by people"}):  # fmt: skip
+        Ledger(folder).append({"at": NOW.isoformat(), **fact})
+    document = statement(folder)
+    told = tell(document, Language.EN)
+    assert (document["statement"]["waited"]["ms"], document["statement"]["best"]["gap_ms"]) == (0, 6000)
+    why = [row[-1] for table in told.tables[:1] for row in table.rows]
+    assert why == ["the feed was lost, and an encoder that came was turned away"]
+    events = next(one for one in told.tables if one.title == "Interruptions").rows
+    assert events[-1] == ("11:00:25.000", "encoder turned away; its stream key had been revoked")
+
+
 def test_places_are_called_as_people_call_them(tmp_path: Path) -> None:
     kept = (Copy("local", "whole"), Copy("arusha", "whole", "", "Hifadhi ya Arusha", ""), Copy("s3", "copying"))
     document = sealed(state(make_recording(tmp_path), from_files(tmp_path / ID), NOW, "Asha", kept), sign)

@@ -281,13 +281,15 @@ def stamp(of: str | None, token: object = "AAAA") -> Callable[[Path], None]:
     return change
 
 
-def write_number(name: str, value: str) -> Callable[[Path], None]:
+def write_number(name: str, value: str, **others: int) -> Callable[[Path], None]:
     """Something that is no number of ours, chained as it should be."""
 
     def change(folder: Path) -> None:
         told = lines(folder)[:-1]
         head = hashlib.sha256(told[-1].rstrip(b"\n")).hexdigest()
-        line = line_of({"fact": "file", "name": "source/9.m4s", "size": 1, "sha256": "0" * 64, name: "X"}, head)
+        line = line_of(
+            {"fact": "file", "name": "source/9.m4s", "size": 1, "sha256": "0" * 64, **others, name: "X"}, head
+        )
         write(folder, [*told, line.replace(b'"X"', value.encode())])
 
     return change
@@ -342,6 +344,8 @@ CASES: list[tuple[Callable[[Path], object], set[str]]] = [
     (write_number("size", "9" * 5000), {"unreadable"}),
     (write_number("to_ms", "9" * 18), {"unreadable"}),
     (write_number("name", "[7]"), {"unreadable"}),
+    (write_number("gaps", "[[9,8]]", from_ms=0, to_ms=10), {"unreadable"}),
+    (write_number("gaps", "[[1,2,3]]", from_ms=0, to_ms=10), {"unreadable"}),
 ]
 
 
@@ -378,6 +382,22 @@ def test_the_database_remembers_what_was_cut_off(copy: Path) -> None:
     row.ledger_bytes += 1
     told = [(one.kind, one.values["name"]) for one in compare(row, copy)]
     assert told == [("database_more", verify.LEDGER_NAME), ("database_other", verify.CUSTODY_NAME)]
+
+
+def test_a_file_that_was_read_back_is_whole_and_told(copy: Path) -> None:
+    def change(facts: list[verify.Line]) -> None:
+        for fact in facts:
+            if fact.get("name") in ("source/1.m4s", "source/2.m4s"):
+                fact["read_back"] = True
+
+    (copy / verify.SIGNATURES_NAME).unlink()
+    chained_anew(copy, change)
+    sign(copy, RECORDING, heads(copy), KEY, NOW)
+    assert kinds(copy) == set()
+    report = verify.verify(copy)
+    english, swahili = "\n".join(verify.summary(report, "en")), "\n".join(verify.summary(report, "sw"))
+    assert "2 files were hashed from the disk" in english and "WHOLE AND UNALTERED" in english
+    assert "Faili 2 zilipigwa muhuri kutoka diski" in swahili and report.recovered == 0
 
 
 def test_a_stamp_that_nobody_made_is_no_proof(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:

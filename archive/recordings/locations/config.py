@@ -18,12 +18,16 @@ import os
 import re
 import stat
 import tomllib
-from collections.abc import Iterator
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+
+from archive.words import LOCALE, N_
+from core.plain import PlainError
+from core.wrong_input import WrongInput, first_wrong
 
 LOCAL = "local"
 """The name of the recordings' own folder, where each copy comes from."""
@@ -32,39 +36,40 @@ _SLUG = r"^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$"
 _BUCKET = r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$"
 _HOST = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)")
 _PREFIX = re.compile(r"[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*")
-_SWAHILI = {
-    "missing": "hakuna kilichoandikwa",
-    "extra_forbidden": "jina hili halijulikani",
-    "literal_error": "si mojawapo ya yanayoruhusiwa",
-}
 
 
-class LocationError(Exception):
-    """locations.toml can't be used; one line, in English and Swahili, that names file, location and field."""
+class LocationError(PlainError):
+    """locations.toml can't be used; one line that names file, location and field."""
+
+    catalogues = (LOCALE,)
+
+
+class WrongField(WrongInput):
+    catalogues = (LOCALE,)
 
 
 def _is_absolute(path: Path) -> Path:
     if not path.is_absolute() or "\0" in str(path):
-        raise ValueError("a path from / on / andika njia kuanzia /")
+        raise WrongField(N_("a path from / on"))
     return path
 
 
 def _is_endpoint(text: str) -> str:
     parts = urlsplit(text)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment or parts.username:
-        raise ValueError("not https://NAME / si https://JINA")
+        raise WrongField(N_("not https://NAME"))
     if ":" not in parts.hostname and not all(map(_HOST.fullmatch, parts.hostname.split("."))):
-        raise ValueError("a name of letters, digits, - and . / jina la herufi, tarakimu, - na .")
+        raise WrongField(N_("a name of letters, digits, - and ."))
     return text.rstrip("/")
 
 
 def _is_prefix(text: str) -> str:
     if text and (_PREFIX.fullmatch(text) is None or {".", ".."} & set(text.split("/"))):
-        raise ValueError("letters, digits, . _ - and / between them / herufi, tarakimu, . _ - na / kati yake")
+        raise WrongField(N_("letters, digits, . _ - and / between them"))
     return text
 
 
-class _Location(BaseModel):
+class _Location(BaseModel, ABC):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     name: str = Field(pattern=_SLUG)
@@ -74,9 +79,9 @@ class _Location(BaseModel):
     title_en: str = Field("", max_length=100)
 
     @property
+    @abstractmethod
     def place(self) -> tuple[str, ...]:
         """Where the files really lie; one within another is the same place."""
-        raise NotImplementedError
 
 
 class FolderLocation(_Location):
@@ -115,7 +120,7 @@ class S3Location(_Location):
     @model_validator(mode="after")
     def _can_be_checked(self) -> Self:
         if self.ca_file is not None and not os.path.isfile(self.ca_file):  # nor one that we may not see
-            raise ValueError("ca_file: there is no such file / hakuna faili hilo")
+            raise WrongField(N_("ca_file: there is no such file"))
         return self
 
 
@@ -136,10 +141,9 @@ def read_locations(file: Path, recordings: Path) -> tuple[Location, ...]:
     entries = table.pop("location", [])
     if table or not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         unknown = next(iter(table), "location")
-        raise LocationError(f"{file}: {unknown}: only [[location]] tables / majedwali ya [[location]] tu")
+        raise LocationError(N_("{file}: {unknown}: only [[location]] tables"), file=file, unknown=unknown)
     found = tuple(_read_location(file, number, entry) for number, entry in enumerate(entries, 1))
-    for line in _clashes((local(recordings), *found)):
-        raise LocationError(f"{file}: {line}")
+    _check_clashes(file, (local(recordings), *found))
     return found
 
 
@@ -152,9 +156,9 @@ def _read_location(file: Path, number: int, entry: dict[str, Any]) -> Location:
             case "s3":
                 return S3Location.model_validate(_with_credentials(file, where, entry))
             case _:
-                raise LocationError(f"{where}: kind: folder or s3 / folder au s3")
+                raise LocationError(N_("{where}: kind: folder or s3"), where=where)
     except ValidationError as error:
-        raise LocationError(f"{where}: {_first(error)}") from None
+        raise _wrong(where, error) from None
 
 
 def _with_credentials(file: Path, where: str, entry: dict[str, Any]) -> dict[str, Any]:
@@ -164,8 +168,7 @@ def _with_credentials(file: Path, where: str, entry: dict[str, Any]) -> dict[str
     named = entry.pop("credentials_file", None)
     if bool(inline) == bool(named):
         raise LocationError(
-            f"{where}: credentials_file: give it, or access_key_id and secret_access_key / "
-            "andika hilo, au access_key_id na secret_access_key"
+            N_("{where}: credentials_file: give it, or access_key_id and secret_access_key"), where=where
         )
     if named is None:
         _check_private(file, where)
@@ -174,53 +177,50 @@ def _with_credentials(file: Path, where: str, entry: dict[str, Any]) -> dict[str
     try:
         table = _read_table(path)
     except FileNotFoundError:
-        raise LocationError(f"{where}: credentials_file: there is no {path} / hakuna {path}") from None
+        raise LocationError(N_("{where}: credentials_file: there is no {path}"), where=where, path=path) from None
     _check_private(path, where)
     try:
         return entry | {"credentials": Credentials.model_validate(table)}
     except ValidationError as error:
-        raise LocationError(f"{where}: credentials_file: {path}: {_first(error)}") from None
+        raise _wrong(f"{where}: credentials_file: {path}", error) from None
 
 
 def _read_table(file: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(file.read_text())
     except tomllib.TOMLDecodeError as error:
-        raise LocationError(f"{file}: not TOML / si TOML: {error}") from None
+        raise LocationError(N_("{file}: {why}: not TOML"), file=file, why=error) from None
     except UnicodeDecodeError:
-        raise LocationError(f"{file}: not UTF-8 / si UTF-8") from None
+        raise LocationError(N_("{file}: not UTF-8"), file=file) from None
     except FileNotFoundError:
         raise
     except OSError as error:
-        raise LocationError(f"{file}: can't be read / haisomeki: {error.strerror}") from None
+        raise LocationError(N_("{file}: can't be read: {why}"), file=file, why=error) from None
 
 
 def _check_private(file: Path, where: str) -> None:
     found = file.stat()
     if stat.S_IMODE(found.st_mode) & 0o077 or os.geteuid() not in (0, found.st_uid):
         raise LocationError(
-            f"{where}: {file} holds credentials, so it must be yours and closed to others (chmod 600) / "
-            "ina siri, hivyo iwe yako na ifungwe kwa wengine (chmod 600)"
-        )
+            N_("{where}: {file} holds credentials, so it must be yours and closed to others (chmod 600)"),
+            where=where, file=file,
+        )  # fmt: skip
 
 
-def _first(error: ValidationError) -> str:
-    """FIELD: what is wrong with it, without what was written there."""
-    first = error.errors(include_input=False, include_context=False)[0]
-    field = ".".join(str(part) for part in first["loc"] if part != "credentials")
-    if first["type"] == "value_error":
-        message = first["msg"].removeprefix("Value error, ")
-    else:
-        message = f"{first['msg']} / {_SWAHILI.get(first['type'], 'si sahihi')}"
-    return f"{field}: {message}" if field else message
+def _wrong(where: str, error: ValidationError) -> LocationError:
+    """WHERE: FIELD: what is wrong with it, without what was written there."""
+    place, text = first_wrong(error)
+    field = ".".join(part for part in place.split(".") if part and part != "credentials")
+    return LocationError(lambda language: ": ".join(filter(None, (where, field, text(language)))))
 
 
-def _clashes(locations: tuple[Location, ...]) -> Iterator[str]:
+def _check_clashes(file: Path, locations: tuple[Location, ...]) -> None:
     """Two copies in one place are one copy."""
     for number, one in enumerate(locations):
         for other in locations[:number]:
             shorter = min(len(one.place), len(other.place))
+            told = {"file": file, "name": one.name, "other": other.name}
             if one.name == other.name:
-                yield f"location {one.name}: name: given twice / limetumika mara mbili"
-            elif one.place[:shorter] == other.place[:shorter]:
-                yield f"location {one.name}: the same place as {other.name} / mahali pamoja na {other.name}"
+                raise LocationError(N_("{file}: location {name}: name: given twice"), **told)
+            if one.place[:shorter] == other.place[:shorter]:
+                raise LocationError(N_("{file}: location {name}: the same place as {other}"), **told)

@@ -2,6 +2,8 @@
 
 from typing import ClassVar
 
+from core.web.i18n import Language
+
 
 class StoreError(Exception):
     """The root of the room. `location` is its name; `detail` says what exactly, and holds no secret."""
@@ -15,6 +17,11 @@ class StoreError(Exception):
 
     def __str__(self) -> str:
         return f"location {self.location}: {self.en} / {self.sw}: {self.detail}"
+
+    def text(self, language: Language) -> str:
+        if language is Language.EN:
+            return f"location {self.location}: {self.en}: {self.detail}"
+        return f"mahali {self.location}: {self.sw}: {self.detail}"
 
 
 class Unreachable(StoreError):

@@ -22,7 +22,7 @@ from core.staff.oidc.provider import Identity
 from core.staff.sessions import SignedIn, Visit
 from core.staff.tables import LinkedIdentity, UserAccount
 
-NOBODY = "not logged in"
+NOBODY = audit.NOT_LOGGED_IN
 
 
 def answer_came(address: str) -> Tried:

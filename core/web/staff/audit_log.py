@@ -1,10 +1,12 @@
 """Screens of the audit log: reading it page by page, and its export."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from functools import partial
 from http import HTTPStatus
 
+from sqlalchemy import select
+from sqlalchemy.orm import Session
 from starlette.exceptions import HTTPException
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import BaseRoute
@@ -13,9 +15,12 @@ from core import audit
 from core.audit import Filter
 from core.database import transaction
 from core.staff.permissions import Act, Scope, scope
+from core.staff.tables import UserAccount
+from core.tables import Institution
 from core.web.site import Page, Site, View
 from core.web.staff import Office
 from core.web.staff.acts import WORDS
+from core.web.staff.audit_words import FIELDS, SUBJECTS, parts
 
 ROWS = 50
 
@@ -33,6 +38,7 @@ def _list(office: Office, view: View) -> Page:
     wanted = Filter(act=asked.get("act") or None, subject=asked.get("subject") or None)
     with transaction(office.engine) as session:
         entries = audit.list_entries(session, place, wanted, before_id=_number(asked.get("before", "")), limit=ROWS + 1)
+        names = _names(session, [entry.subject for entry in entries], view)
         broken = audit.verify(session) if "check" in asked and place.everything else None
     facts = {
         "entries": entries[:ROWS],
@@ -42,8 +48,26 @@ def _list(office: Office, view: View) -> Page:
         "broken": broken,
         "moment_of": moment_of,
         "words": WORDS,
+        "subjects": SUBJECTS,
+        "fields": FIELDS,
+        "parts": parts,
+        "names": names,
     }
     return Page("core/staff/audit.html", facts)
+
+
+def _names(session: Session, subjects: Iterable[str], view: View) -> Mapping[str, str]:
+    """What people call those whom the log knows by a number."""
+    ids = {subject: int(which) for subject in subjects for kind, which in [parts(subject)] if which.isdecimal()}
+    people = select(UserAccount.id, UserAccount.name).where(UserAccount.id.in_(_of("user", ids)))
+    places = select(Institution).where(Institution.id.in_(_of("institution", ids)))
+    found = {f"user:{row.id}": row.name for row in session.execute(people)}
+    told = {f"institution:{one.id}": view.pick(one.name_sw, one.name_en) for one in session.scalars(places)}
+    return found | told
+
+
+def _of(kind: str, ids: Mapping[str, int]) -> set[int]:
+    return {number for subject, number in ids.items() if parts(subject)[0] == kind}
 
 
 def _export(office: Office, view: View) -> Response:
