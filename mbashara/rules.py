@@ -175,7 +175,7 @@ def clear_remains(turn: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]
     keeper = _context()
     store = keeper.stores.get(turn["location"])
     if store is None:
-        return asdict(remains.Removed(_named_no_more(turn["location"])))
+        return asdict(Cleared(turn["location"], error=_named_no_more(turn["location"])))
     wanted, known = remains.Turn(**turn), remains.Found(**found)
     return asdict(remains.remove(keeper.engine, wanted, store, keeper.settings.recordings, known))
 
@@ -183,7 +183,7 @@ def clear_remains(turn: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]
 @DBOS.step(retries_allowed=True, max_attempts=20)
 def note_remains(turn: dict[str, Any], found: dict[str, Any], removed: dict[str, Any]) -> None:
     with transaction(_context().engine) as session:
-        what = remains.Found(**found), remains.Removed(**removed)
+        what = remains.Found(**found), Cleared(**removed)
         remains.note(session, remains.Turn(**turn), *what, datetime.now(UTC))
 
 
@@ -191,7 +191,8 @@ def note_remains(turn: dict[str, Any], found: dict[str, Any], removed: dict[str,
 def remove_remains(turn: dict[str, Any]) -> None:
     try:
         found = look_for_remains(turn)
-        removed = asdict(remains.Removed(found["error"])) if found["error"] is not None else clear_remains(turn, found)
+        away = found["error"]
+        removed = clear_remains(turn, found) if away is None else asdict(Cleared(turn["location"], error=away))
         note_remains(turn, found, removed)
     finally:
         _context().running.discard(_remains_id(turn))

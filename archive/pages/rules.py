@@ -134,4 +134,5 @@ def _disposals(archive: Archive, view: View) -> Page:
         raise HTTPException(HTTPStatus.FORBIDDEN)
     with transaction(archive.engine) as session:
         found = disposal.requests(session, scope(view.staff.memberships, Act.RECORDING_READ), only_open=False)
-    return Page("archive/pages/disposals.html", {"requests": found})
+        left = forgotten.everywhere(session, Recording.id.in_([recording.id for _, recording, _ in found]))
+    return Page("archive/pages/disposals.html", {"requests": found, "left": left})

@@ -6,10 +6,11 @@ is told with `read_back` was not there any more.
 
 Rules are acts in two logs (`archive/recordings/policy.py`, `disposal.py`): each hold, embargo and order writes its
 audit entry and its custody event in its own transaction, under the recording's row. Rows are the truth; what the edge
-may not hand out is a file under `public/closed` or `public/gone` (`closures.py`), made before the act answers and
-again by `mbashara/rules.py`, which also ends embargoes on the clock, tells stores of holds, and destroys what two
-people ordered: media, never papers. Staff have an address of their own for media (`archive/pages/watch.py`), where web
-allows each file and the edge carries it.
+may not hand out is a file under `public/closed` or `public/gone` (`closures.py`), made before the act answers and again
+by `mbashara/rules.py`, which also ends embargoes on the clock, tells stores of holds, and destroys what two people
+ordered: media, never papers, and at places that are back what an order could not reach (`remains.py`; what lies at
+forgotten ones is read from custody logs, `forgotten.py`). Staff have an address of their own for media
+(`archive/pages/watch.py`), where web allows each file and the edge carries it.
 
 Copies are turns (`mbashara/copying.py`, `fixity.py`, by DBOS): putting a file that is there already costs a look, so
 whoever is killed takes the turn again. A check judges the papers of all locations first
@@ -17,7 +18,7 @@ whoever is killed takes the turn again. A check judges the papers of all locatio
 the one thing here in C), and mends only what the signed ledger and a copy agree on (`repair.py`). The drill lays
 faults before these very functions. What a person must decide is a plan that is ordered as it was shown (`resolve.py`,
 `contradiction.py`, `mbashara/resolving.py`); gaps follow (`gaps.py`). Where copies lie is read from `locations.toml`
-again and again (`mbashara/places.py`).
+again and again, and counts once it stands still (`mbashara/places.py`).
 
 An export holds the recording's own samples (`archive/recordings/export_plan.py`, `core/media/mp4.py`): planned from
 the heads of fragments, so its header goes first and its size is known before; each file is held against the ledger as

@@ -9,7 +9,7 @@ approves is told, the custody log names it, and it goes once the place is named 
 Each act takes the session first; the caller owns the transaction. Errors are PolicyErrors; nothing was changed then.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -22,7 +22,7 @@ from sqlalchemy.orm import Session
 
 from archive.recordings import custody, forgotten, policy
 from archive.recordings.custody import to_ms
-from archive.recordings.locations.errors import Locked, StoreError
+from archive.recordings.locations.errors import Damaged, Locked, StoreError
 from archive.recordings.locations.many import each
 from archive.recordings.locations.store import Store
 from archive.recordings.policy import check_reason, find
@@ -276,29 +276,46 @@ def begin(session: Session, turn: Turn, now: datetime) -> bool:
 def clear(engine: Engine, turn: Turn, store: Store, recordings: Path, now: datetime) -> Cleared:
     """Removes all media at a location, some at a time; the recording is locked for each, so whoever places a hold waits
     a moment, and what is left then is kept. Blocks. Raises OSError where the ledger here can't be read."""
+
+    def stopped(session: Session) -> Cleared | None:
+        return None if _still_stands(session, turn, now) else Cleared(store.name, is_stopped=True)
+
+    return clear_unless(engine, store, recordings, turn.recording_id, stopped)
+
+
+def clear_unless(
+    engine: Engine, store: Store, recordings: Path, recording_id: str, stopped: Callable[[Session], Cleared | None]
+) -> Cleared:
+    """`stopped` is asked before each batch, and locks the recording where it says None. Raises OSError."""
     try:
-        for batch in batches(store, recordings, turn.recording_id):
+        for batch in _batches(store, recordings, recording_id):
             with transaction(engine) as session:
-                if not _still_stands(session, turn, now):
-                    return Cleared(store.name, is_stopped=True)
-                for error in remove(store, batch):
+                if (why := stopped(session)) is not None:
+                    return why
+                for error in _remove(store, batch):
                     return error
     except StoreError as error:
         return Cleared(store.name, error=str(error))
     return Cleared(store.name, is_clear=True)
 
 
-def batches(store: Store, recordings: Path, recording_id: str) -> Iterator[list[str]]:
-    """The keys of all that is there and no paper; and of all that the ledger lists: where the newest version of a key
-    is a deletion, the store lists nothing, and older versions are there still. Raises StoreError, OSError."""
-    listed = {one.key for one in store.list(f"{recording_id}/")}
+def _batches(store: Store, recordings: Path, recording_id: str) -> Iterator[list[str]]:
+    """The keys of all that is there and no paper, and of all that the ledger lists: a place may forget to list it. The
+    caller removes each; what is there still behind the last one is told. Raises StoreError, OSError."""
     named = listed_files(read_chain(recordings / recording_id / LEDGER_NAME))
-    keys = listed | {f"{recording_id}/{name}" for name in named if ".." not in Path(name).parts}
-    media = sorted(key for key in keys if key.removeprefix(f"{recording_id}/") not in MADE_LATER)
+    keys = store.keys(f"{recording_id}/") | {f"{recording_id}/{name}" for name in named if ".." not in Path(name).parts}
+    media = sorted(key for key in keys if is_media(recording_id, key))
     yield from (media[begin : begin + BATCH] for begin in range(0, len(media), BATCH))
+    left = [key for key in store.keys(f"{recording_id}/") if is_media(recording_id, key)]
+    if media and left:
+        raise Damaged(store.name, f"{min(left)}: still there after it was removed; {len(left)} files")
 
 
-def remove(store: Store, keys: Sequence[str]) -> Iterator[Cleared]:
+def is_media(recording_id: str, key: str) -> bool:
+    return key.removeprefix(f"{recording_id}/") not in MADE_LATER
+
+
+def _remove(store: Store, keys: Sequence[str]) -> Iterator[Cleared]:
     """What went wrong, the first of it."""
     with closing(each(f"dispose {store.name}", WORKERS, keys, partial(_remove_one, store))) as removed:
         for _, outcome in removed:

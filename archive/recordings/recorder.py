@@ -104,6 +104,8 @@ class Recorder:
 
     def _run(self) -> None:
         """In batches: a thread that woke for each part would cost the loop its lock a thousand times a second."""
+        if self.hasher is not None:
+            self.hasher.start()
         while (job := self._jobs.get()) is not None:
             try:
                 job()

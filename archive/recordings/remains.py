@@ -16,12 +16,12 @@ from sqlalchemy.orm import Session
 
 from archive.recordings import custody, disposal, forgotten, policy
 from archive.recordings.custody import to_ms
+from archive.recordings.disposal import Cleared
 from archive.recordings.locations.errors import StoreError
 from archive.recordings.locations.store import Store
 from archive.recordings.policy_errors import HoldStands
 from archive.recordings.policy_tables import DisposalRequest
 from archive.recordings.tables import RecordingCopy
-from archive.recordings.verify import MADE_LATER
 from core import audit
 from core.database import NOW, Moment, is_any, transaction
 from core.tables import Recording
@@ -42,15 +42,6 @@ class Found:
     files: int
     size_bytes: int
     error: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Removed:
-    """`error`: why something is still there. `is_over`: the turn is, nothing is to be noted."""
-
-    error: str | None = None
-    until: str | None = None
-    is_over: bool = False
 
 
 def due(session: Session, locations: Sequence[str], now: datetime, limit: int = 20) -> list[Turn]:
@@ -75,38 +66,35 @@ def _due(locations: Sequence[str], now: Moment) -> Select[RecordingCopy]:
 def look(store: Store, recording_id: str) -> Found:
     """Before anything is removed, so that whoever is killed meanwhile still knows what there was. Blocks."""
     try:
-        listed = list(store.list(f"{recording_id}/"))
+        keys, listed = store.keys(f"{recording_id}/"), list(store.list(f"{recording_id}/"))
     except StoreError as error:
         return Found(0, 0, str(error))
-    media = [one for one in listed if one.key.removeprefix(f"{recording_id}/") not in MADE_LATER]
-    return Found(len(media), sum(one.size_bytes for one in media))
+    media = {key for key in keys if disposal.is_media(recording_id, key)}
+    return Found(len(media), sum(one.size_bytes for one in listed if one.key in media))
 
 
-def remove(engine: Engine, turn: Turn, store: Store, recordings: Path, found: Found) -> Removed:
+def remove(engine: Engine, turn: Turn, store: Store, recordings: Path, found: Found) -> Cleared:
     """Some at a time; the recording is locked for each, so whoever places a hold waits a moment, and what is left then
     is kept. Where nothing was found and nothing is known, nothing is asked for. Blocks. Raises OSError where the ledger
     here can't be read."""
     with transaction(engine) as session:
         if not found.files and turn.location not in forgotten.left_there(session, turn.recording_id):
-            return Removed()
-    try:
-        for batch in disposal.batches(store, recordings, turn.recording_id):
-            with transaction(engine) as session:
-                if _of_turn(session, turn) is None:
-                    return Removed(is_over=True)
-                for hold in policy.standing_holds(session, turn.recording_id):
-                    return Removed(str(HoldStands(reason=hold.reason)))
-                for left in disposal.remove(store, batch):
-                    return Removed(left.error, left.until)
-    except StoreError as error:
-        return Removed(str(error))
-    return Removed()
+            return Cleared(store.name, is_clear=True)
+
+    def stopped(session: Session) -> Cleared | None:
+        if _of_turn(session, turn) is None:
+            return Cleared(store.name, is_stopped=True)
+        for hold in policy.standing_holds(session, turn.recording_id):
+            return Cleared(store.name, error=str(HoldStands(reason=hold.reason)))
+        return None
+
+    return disposal.clear_unless(engine, store, recordings, turn.recording_id, stopped)
 
 
-def note(session: Session, turn: Turn, found: Found, removed: Removed, now: datetime) -> None:
+def note(session: Session, turn: Turn, found: Found, removed: Cleared, now: datetime) -> None:
     """Noted again, it changes nothing. The custody log tells of it where something was there, or was known to be."""
     now, stands = to_ms(now), _of_turn(session, turn)
-    if stands is None or removed.is_over:
+    if stands is None or removed.is_stopped:
         return
     recording, copy = stands
     told: dict[str, Any] = {"location": turn.location, "files": found.files, "size_bytes": found.size_bytes}

@@ -7,7 +7,7 @@ changed then.
 """
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -66,10 +66,7 @@ def forget(
         counted[copy.institution_id] += 1
     is_open = Resolution.state.in_(("asked", "planned"))  # what is ordered ends by itself, and says what came of it
     session.execute(update(Resolution).where(Resolution.location == location, is_open).values(state="withdrawn"))
-    for institution_id, copies in sorted(counted.items()):
-        after = {"copies": copies, "reason": reason, "even_so": even_so}
-        subject = f"location:{location}"
-        audit.append(session, by, "location.forget", subject, now=now, institution_id=institution_id, after=after)
+    _audit(session, by, "location.forget", location, counted, now, reason=reason, even_so=even_so)
     return Forgotten(len(ids), too_few)
 
 
@@ -77,17 +74,22 @@ def gone(session: Session, location: str, reason: str, *, by: Actor, now: dateti
     """Puts on record that what lay at a forgotten place is there no more, as a person says; of how many recordings.
     Raises BadReason, NothingLeft."""
     now, reason = to_ms(now), check_reason(reason)
-    found = forgotten.everywhere(session)
-    lay = {recording_id: [one for one in left if one.location == location] for recording_id, left in found.items()}
     counted = Counter[int]()
-    for recording_id, (one, *_) in ((recording_id, left) for recording_id, left in lay.items() if left):
-        told: dict[str, Any] = {"location": location, "files": one.files, "size_bytes": one.size_bytes}
-        event = custody.append(session, recording_id, DELETION, now, agent=by.name, **told, detail=reason)
-        counted[event.institution_id] += 1
+    for recording_id, left in forgotten.everywhere(session).items():
+        for one in (one for one in left if one.location == location):
+            told: dict[str, Any] = {"location": location, "files": one.files, "size_bytes": one.size_bytes}
+            event = custody.append(session, recording_id, DELETION, now, agent=by.name, **told, detail=reason)
+            counted[event.institution_id] += 1
     if not counted:
         raise NothingLeft(location=location)
-    for institution_id, copies in sorted(counted.items()):
-        after = {"copies": copies, "reason": reason}
-        subject = f"location:{location}"
-        audit.append(session, by, "location.gone", subject, now=now, institution_id=institution_id, after=after)
+    _audit(session, by, "location.gone", location, counted, now, reason=reason)
     return counted.total()
+
+
+def _audit(
+    session: Session, by: Actor, act: str, location: str, counted: Mapping[int, int], now: datetime, **after: Any
+) -> None:
+    """`counted`: copies by institutions, each with an entry of its own."""
+    for institution_id, copies in sorted(counted.items()):
+        facts = {"copies": copies, **after}
+        audit.append(session, by, act, f"location:{location}", now=now, institution_id=institution_id, after=facts)

@@ -77,12 +77,19 @@ class FromMemory:
 
 
 class Hasher:
-    """The child, started when it is first asked. For one thread."""
+    """The child. For one thread."""
 
     def __init__(self) -> None:
         self._child: subprocess.Popen[bytes] | None = None
         self._door: socket.socket | None = None
         self._rests_until_s = 0.0
+
+    def start(self) -> None:
+        """Ahead of the first question, which would start it too: on a full machine that takes some seconds."""
+        try:
+            self._start()
+        except OSError:
+            self.stop()
 
     def digest(self, paths: Sequence[str]) -> Digest:
         """Of these files, one after the other. Raises OSError where one is not there."""

@@ -1,6 +1,8 @@
 """What the commands share: their arguments, a transaction on the database, what they find in it, lists, and errors."""
 
 import json
+import os
+import pwd
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -32,7 +34,17 @@ from mbashara.settings import Settings
 Command = Callable[[Settings, Namespace], int]
 
 
-BY = Actor(None, COMMAND_LINE)
+def by() -> Actor:
+    """The system's name for whoever called this; root's commands work as the account, and sudo says for whom."""
+    user_id, _, kept_id = os.getresuid()
+    if kept_id == 0:
+        name = os.environ.get("SUDO_USER") or "root"
+    else:
+        try:
+            name = pwd.getpwuid(user_id).pw_name
+        except KeyError:
+            name = str(user_id)
+    return Actor(None, f"{COMMAND_LINE} ({name})")
 
 
 def add_command(sub: ArgumentParser, command: Command) -> ArgumentParser:

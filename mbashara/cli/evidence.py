@@ -22,8 +22,8 @@ from core.plain import N_
 from core.tables import Recording
 from core.web.i18n import Language
 from mbashara.cli.common import (
-    BY,
     add_command,
+    by,
     database,
     find_recording,
     institution_id,
@@ -184,7 +184,7 @@ def key_rotate(settings: Settings, arguments: Namespace) -> int:
         assert owner is not None
         signer = signing_keys.rotate(session, owner, settings.signing_keys, now)
         audit.append(
-            session, BY, "signing_key.rotate", f"signing_key:{signer.id}", now=now, institution_id=owner,
+            session, by(), "signing_key.rotate", f"signing_key:{signer.id}", now=now, institution_id=owner,
             after={"id": signer.id},
         )  # fmt: skip
     print(signer.id)

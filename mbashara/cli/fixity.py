@@ -18,8 +18,7 @@ from archive.recordings.resolve_plan import Plan, read_plan
 from archive.recordings.tables import RecordingCopy, Resolution
 from core import audit
 from core.plain import N_
-from mbashara.cli.common import BY, add_command, database, find_recording, print_list, with_json
-from mbashara.cli.policy import by
+from mbashara.cli.common import add_command, by, database, find_recording, print_list, with_json
 from mbashara.plain import UserError
 from mbashara.settings import Settings
 from mbashara.words import in_words, say
@@ -61,7 +60,7 @@ def fixity_run(settings: Settings, arguments: Namespace) -> int:
         if sum(checks.ask(session, asked, arguments.recording, one) for one in wanted) == 0:
             raise UserError(N_("there are no copies to read"))
         subject = f"recording:{arguments.recording}" if arguments.recording else "recordings"
-        audit.append(session, BY, "fixity.run", subject, now=asked, after={"location": arguments.location})
+        audit.append(session, by(), "fixity.run", subject, now=asked, after={"location": arguments.location})
     if arguments.no_wait:
         return 0
     while True:
@@ -85,7 +84,7 @@ def copy_anew(settings: Settings, arguments: Namespace) -> int:
         if count == 0:
             raise UserError(N_("there are no copies at {location}"), location=arguments.location)
         subject = f"location:{arguments.location}"
-        audit.append(session, BY, "location.copy_anew", subject, now=now, after={"copies": count})
+        audit.append(session, by(), "location.copy_anew", subject, now=now, after={"copies": count})
     print(say("{count} copies are made again", count=count))
     return 0
 

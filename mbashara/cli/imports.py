@@ -20,7 +20,7 @@ from core.database import open_engine, transaction
 from core.ids import RANDOM_BYTES, new_id
 from core.plain import N_
 from core.tables import Channel
-from mbashara.cli.common import BY, add_command, channel_id, database, read_time
+from mbashara.cli.common import add_command, by, channel_id, database, read_time
 from mbashara.data import as_caller, stepped_down
 from mbashara.plain import UserError
 from mbashara.settings import Settings
@@ -99,7 +99,7 @@ def _take(settings: Settings, file: Path, arguments: Namespace, at: datetime | N
     try:
         with database(settings) as session:
             channel = session.get_one(Channel, channel_id(session, arguments.channel))
-            jobs.add(session, job_id, channel, wanted, by=BY, now=now)
+            jobs.add(session, job_id, channel, wanted, by=by(), now=now)
     except BaseException:
         kept.unlink()
         raise

@@ -13,8 +13,7 @@ from archive.recordings.locations.config import LOCAL, FolderLocation, Location,
 from archive.recordings.locations.errors import StoreError
 from archive.recordings.locations.opening import open_store
 from core.plain import N_
-from mbashara.cli.common import add_command, database, print_list, with_json
-from mbashara.cli.policy import by
+from mbashara.cli.common import add_command, by, database, print_list, with_json
 from mbashara.data import account, as_owner
 from mbashara.plain import UserError
 from mbashara.settings import Settings

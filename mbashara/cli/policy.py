@@ -8,12 +8,10 @@ people, two accounts with their passwords are as near to that as a machine can t
 """
 
 import json
-import pwd
 import sys
 from argparse import ArgumentParser, Namespace, _SubParsersAction
 from datetime import UTC, datetime
 from getpass import getpass
-from os import getuid
 
 from sqlalchemy.orm import Session
 
@@ -21,12 +19,13 @@ from archive.recordings import closures, disposal, forgotten, policy, retention
 from archive.recordings.forgotten import Left
 from archive.recordings.policy_errors import NoSuchRequest, at
 from archive.recordings.policy_tables import DisposalRequest
-from core.audit import COMMAND_LINE, Actor
+from core.audit import Actor
 from core.plain import N_
 from core.staff import accounts, login, sessions
 from core.staff.sessions import Visit
 from mbashara.cli.common import (
     add_command,
+    by,
     channel_id,
     database,
     find_recording,
@@ -85,15 +84,6 @@ def add_parsers(areas: "_SubParsersAction[ArgumentParser]", recording: "_SubPars
     one = add_command(retention.add_parser("end", help="take a rule away"), retention_end)
     one.add_argument("institution", metavar="INSTITUTION")
     one.add_argument("--channel", metavar="SLUG", help="that of this channel alone")
-
-
-def by() -> Actor:
-    """The system's name for whoever runs this."""
-    try:
-        name = pwd.getpwuid(getuid()).pw_name
-    except KeyError:
-        name = str(getuid())
-    return Actor(None, f"{COMMAND_LINE} ({name})")
 
 
 def hold(settings: Settings, arguments: Namespace) -> int:
@@ -181,12 +171,12 @@ def _print(request: DisposalRequest, left: list[Left], as_json: bool) -> None:
         "asked_at": request.asked_at.isoformat(), "decided_by": request.decided_name, "decision": request.decision,
         "carried_out_at": request.carried_out_at and request.carried_out_at.isoformat(),
         "waits_until": request.waits_until and request.waits_until.isoformat(), "trouble": request.trouble,
-        "out_of_reach": [one.location for one in left] or None,
+        "out_of_reach": [one.location for one in left],
     }  # fmt: skip
     if as_json:
         print(json.dumps(told, ensure_ascii=False))
     else:
-        print_list([told], as_json=False)
+        print_list([told | {"out_of_reach": ", ".join(one.location for one in left) or None}], as_json=False)
 
 
 def _log_in(settings: Settings, arguments: Namespace, now: datetime) -> Actor:

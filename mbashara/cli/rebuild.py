@@ -16,7 +16,7 @@ from core import audit
 from core.database import DatabaseAway
 from core.ids import is_id
 from core.plain import N_, PlainError
-from mbashara.cli.common import BY, add_command, database, read_keys
+from mbashara.cli.common import add_command, by, database, read_keys
 from mbashara.data import prepare, stepped_down
 from mbashara.plain import DataError, UserError
 from mbashara.settings import Settings
@@ -78,7 +78,7 @@ def _restore(settings: Settings, folder: Path, trusted: Collection[bytes]) -> bo
 
 def _audit(session: Session, files: rebuild.Files) -> None:
     subject = f"recording:{files.recording_id}"
-    audit.append(session, BY, "recording.rebuild", subject, now=datetime.now(UTC), after={"head": files.ledger.head})
+    audit.append(session, by(), "recording.rebuild", subject, now=datetime.now(UTC), after={"head": files.ledger.head})
 
 
 def _fetch(settings: Settings, name: str, trusted: Collection[bytes]) -> int:

@@ -25,7 +25,7 @@ from core.ids import is_id
 from core.plain import N_
 from core.web.dates import EAST_AFRICA_TIME
 from mbashara import __version__
-from mbashara.cli.common import BY, add_command, database, no_recording, with_json
+from mbashara.cli.common import add_command, by, database, no_recording, with_json
 from mbashara.cli.evidence import check_ledger
 from mbashara.cli.terms import cause
 from mbashara.data import as_caller
@@ -92,11 +92,11 @@ def run(settings: Settings, arguments: Namespace) -> int:
     kept = [_kept(file) for file in made.files]
     with database(settings) as session:
         rendition = made.video or made.sound or ""
-        jobs.note_exported(session, made.recording, kept, rendition, now, agent=BY.name)
+        jobs.note_exported(session, made.recording, kept, rendition, now, agent=by().name)
         told = {"from": _clock(made, made.got.from_ms), "to": _clock(made, made.got.to_ms),
                 "rendition": made.video or made.sound, "files": [str(file.path) for file in made.files]}  # fmt: skip
         subject = f"recording:{made.recording}"
-        audit.append(session, BY, "recording.export", subject, now=now, institution_id=institution_id, after=told)
+        audit.append(session, by(), "recording.export", subject, now=now, institution_id=institution_id, after=told)
     _tell(made, arguments.json)
     return 0
 

@@ -29,7 +29,7 @@ from core.plain import N_
 from core.tables import Channel, Institution, Recording
 from core.web.i18n import Language
 from mbashara import __version__
-from mbashara.cli.common import BY, Command, add_command, database, find_recording, institution_id, read_keys
+from mbashara.cli.common import Command, add_command, by, database, find_recording, institution_id, read_keys
 from mbashara.cli.evidence import check_ledger
 from mbashara.data import as_caller, stepped_down
 from mbashara.plain import UserError
@@ -96,7 +96,7 @@ def recording_export(as_media: Command, settings: Settings, arguments: Namespace
         after = {"as": "premis" if arguments.premis else "bag", "to": arguments.output}
         _note(session, "recording.export", known.recording_id, institution_id, after)
         if arguments.bag:
-            told = {"agent": BY.name, "format": "BagIt 1.0", "to": arguments.output}
+            told = {"agent": by().name, "format": "BagIt 1.0", "to": arguments.output}
             custody.append(session, known.recording_id, "information package creation", datetime.now(UTC), **told)
     return 0
 
@@ -188,7 +188,7 @@ def _take_into_catalogue(session: Session, folder: Path, keys: dict[bytes, str |
         for whose in ("institution", "channel"):
             told[f"from_{whose}"] = {name: before[whose].get(name) for name in NAMES}
         now = datetime.now(UTC)
-        custody.append(session, files.recording_id, "transfer", now, agent=BY.name, **told)
+        custody.append(session, files.recording_id, "transfer", now, agent=by().name, **told)
         describe.describe(session, files.recording_id, now)
     return session.get_one(Recording, files.recording_id).institution_id
 
@@ -203,7 +203,7 @@ def recording_statement(settings: Settings, arguments: Namespace) -> int:
         places = [copy_of(one, titles) for one in copies.of_recording(session, known.recording_id)]
         _note(session, "recording.statement", known.recording_id, institution_id, {"to": arguments.output})
     with _plain_words():
-        stated = statement.state(settings.recordings / known.recording_id, known, now, BY.name, places)
+        stated = statement.state(settings.recordings / known.recording_id, known, now, by().name, places)
         sealed = statement.sealed(stated, partial(_sign, signer))
         with _output(arguments.output) as out:
             out.write(_made(sealed, arguments))
@@ -240,7 +240,13 @@ def _known(session: Session, recording_id: str) -> tuple[About, int]:
 
 def _note(session: Session, act: str, recording_id: str, institution_id: int | None, after: dict[str, object]) -> None:
     audit.append(
-        session, BY, act, f"recording:{recording_id}", now=datetime.now(UTC), institution_id=institution_id, after=after
+        session,
+        by(),
+        act,
+        f"recording:{recording_id}",
+        now=datetime.now(UTC),
+        institution_id=institution_id,
+        after=after,
     )
 
 

@@ -13,7 +13,7 @@ from core.staff import accounts, links, tokens
 from core.staff.accounts import Invitation
 from core.staff.permissions import Grant, Role, Scope
 from core.staff.tokens import SCOPES, Made, NewToken
-from mbashara.cli.common import BY, add_command, database, institution_id, print_list, user_error, with_json
+from mbashara.cli.common import add_command, by, database, institution_id, print_list, user_error, with_json
 from mbashara.plain import UserError
 from mbashara.settings import Settings
 from mbashara.words import say
@@ -64,15 +64,15 @@ def user_add(settings: Settings, arguments: Namespace) -> int:
 
 def _invite(session: Session, settings: Settings, arguments: Namespace, password: str | None) -> Invitation:
     """The account with its role, and its password if there is one to set: then there is no link."""
-    now, by = datetime.now(UTC), BY
+    now, actor = datetime.now(UTC), by()
     role = Grant(arguments.role, institution_id(session, arguments.institution))
     pepper = settings.pepper_file.read_bytes()
-    invited = accounts.invite(session, arguments.email, arguments.name, role, by=by, pepper=pepper, now=now)
+    invited = accounts.invite(session, arguments.email, arguments.name, role, by=actor, pepper=pepper, now=now)
     if not isinstance(invited, Invitation):
         raise user_error(invited)
     if password is None:
         return invited
-    problems = accounts.set_first_password(session, invited.account, password, by=by, now=now)
+    problems = accounts.set_first_password(session, invited.account, password, by=actor, now=now)
     if problems:
         raise user_error(problems)
     return Invitation(invited.account, None)
@@ -82,7 +82,7 @@ def token_add(settings: Settings, arguments: Namespace) -> int:
     with database(settings) as session:
         place = institution_id(session, arguments.institution)
         wanted = NewToken(arguments.name, frozenset(arguments.scope), arguments.days, place)
-        made = tokens.create(session, wanted, by=BY, now=datetime.now(UTC))
+        made = tokens.create(session, wanted, by=by(), now=datetime.now(UTC))
         if not isinstance(made, Made):
             raise user_error(made)
         told = {"name": made.token.name, "token": made.plain, "expires_at": made.token.expires_at.isoformat()}
@@ -111,6 +111,6 @@ def token_list(settings: Settings, arguments: Namespace) -> int:
 
 def token_revoke(settings: Settings, arguments: Namespace) -> int:
     with database(settings) as session:
-        if not tokens.revoke(session, arguments.name, EVERYWHERE, by=BY, now=datetime.now(UTC)):
+        if not tokens.revoke(session, arguments.name, EVERYWHERE, by=by(), now=datetime.now(UTC)):
             raise UserError(N_("there is no token {name} in use"), name=arguments.name)
     return 0

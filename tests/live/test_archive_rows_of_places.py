@@ -39,6 +39,7 @@ def test_a_disposal_is_not_approved_before_it_was_said_what_it_does_not_reach(pa
             update(RecordingCopy).where(RecordingCopy.recording_id == b.recording_id).values(state="disposed")
         )
     assert "it is still there" in root.get(rules).text
+    assert "</strong>: dodoma" in root.get("/en/staff/disposals").text
     assert "a copy lies at dodoma, which was forgotten" in root.get("/en/staff/archive").text
     with transaction(pages.engine) as session:
         policy.place_hold(session, b.institution_id, b.recording_id, "kesi", by=BY, now=NOW)

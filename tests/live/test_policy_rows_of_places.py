@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -30,7 +30,7 @@ from core.audit import Actor
 from core.staff.permissions import Scope
 from tests.live.policy_kit import NOW, Scene, scene
 from tests.live.staff_kit import database
-from tests.live.store_kit import Weed
+from tests.live.store_kit import Answer, Asked, Weed, old_server
 from tests.up import Up
 
 CLI = Actor(None, "command line (juma)")
@@ -237,3 +237,32 @@ def test_a_hold_is_told_anew_to_a_place_that_was_forgotten_and_the_newest_word_w
     finally:
         here.stores.pop(PLACE, None)
         store.close()
+
+
+def test_a_store_that_keeps_what_it_says_it_removed_is_not_believed(here: Scene) -> None:
+    it = here.record()
+
+    def keep(asked: Asked) -> Answer | Literal[False]:
+        if asked.method == "DELETE":
+            return Answer(204)
+        if "list-type" not in asked.query:
+            return False
+        found = "".join(
+            f"<Contents><Key>{path.removeprefix('/kumbukumbu/')}</Key><Size>6</Size>"
+            "<LastModified>2026-11-28T07:00:00Z</LastModified></Contents>"
+            for path in old.objects
+        )
+        return Answer(body=f"<ListBucketResult>{found}</ListBucketResult>".encode())
+
+    with old_server() as old:
+        old.fault = keep
+        here.stores[PLACE] = S3Store(old.location(name=PLACE))
+        try:
+            here.settle()
+            here.order(it)
+            turn = here.turn(it)
+            assert here.begin(turn)
+            kept = here.clear(turn, PLACE)
+            assert not kept.is_clear and "still there after it was removed; 6 files" in (kept.error or "")
+        finally:
+            here.stores.pop(PLACE).close()

@@ -1,6 +1,8 @@
 """Accounts of staff in a real PostgreSQL: links, passwords, roles, and the command line."""
 
+import getpass
 import json
+import os
 import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -149,7 +151,7 @@ def test_the_command_line_makes_the_first_admin(mbashara_up: Up) -> None:
             assert account is not None and account.email == "asha@ega.go.tz"
             assert sessions.memberships_of(session, account.id) == (ADMIN,)
             assert [(entry.act, entry.actor) for entry in audit.list_entries(session, everywhere(), limit=1)] == [
-                ("user.grant", "command line")
+                ("user.grant", f"command line ({os.environ.get('SUDO_USER') or getpass.getuser()})")
             ]
     finally:
         engine.dispose()

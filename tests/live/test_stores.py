@@ -384,6 +384,21 @@ def test_of_a_foreign_file_each_version_is_shown_before_it_is_removed(weed: Weed
         assert store._versions(stray) == ()
 
 
+def test_a_bucket_that_keeps_versions_only_since_later_keeps_none_that_was_removed(weed: Weed) -> None:
+    weed.make_bucket("baadaye")
+    with closing(S3Store(weed.location("baadaye"))) as store:
+        store.delete("rec/nothing")
+        store.put_bytes("rec/0", b"first")
+        store._client.put_bucket_versioning(Bucket="baadaye", VersioningConfiguration={"Status": "Enabled"})
+        store.put_bytes("rec/0", b"second", replace=True)
+        store._client.delete_object(Bucket="baadaye", Key="rec/1")
+        assert store.keys("rec/") == {"rec/0"}, "it was not asked again yet"
+        store.delete("rec/0")
+        assert store._versions("rec/0") == () and store.keys("rec/") == {"rec/1"} and not list(store.list("rec/"))
+        store.delete("rec/1")
+        assert store.keys("rec/") == set()
+
+
 def test_a_lock_where_the_bucket_has_none_is_told(s3: S3Store, weed: Weed, bucket: str) -> None:
     location = weed.location(bucket, lock_days=1)
     s3.put_bytes("a", b"x")
@@ -545,6 +560,31 @@ def test_nobody_at_the_address(old: OldServer) -> None:
         location = old.location(endpoint_url=f"http://127.0.0.1:{nobody.getsockname()[1]}")
         with closing(S3Store(location, TWICE)) as store, pytest.raises(Unreachable, match="location zamani"):
             store.put_bytes("a", b"x")
+
+
+UPLOADED = b"<CompleteMultipartUploadResult><ETag>x</ETag></CompleteMultipartUploadResult>"
+
+
+@pytest.mark.parametrize(
+    ("ended", "told"),
+    [
+        (b"\n <Error><Code>InternalError</Code></Error>", "CompleteMultipartUpload: 500 InternalError"),
+        (b"  ", "CompleteMultipartUpload: 500"),
+        (UPLOADED, r"rec/0\.mp4: it is not there, though it was taken"),
+    ],
+    ids=["an error", "nothing", "a lie"],
+)  # fmt: skip
+def test_an_upload_that_ends_with_200_is_not_believed(old: OldServer, ended: bytes, told: str) -> None:
+    def answer(asked: Asked) -> Answer | Literal[False]:
+        if asked.method == "POST":
+            begun = b"<InitiateMultipartUploadResult><UploadId>u</UploadId></InitiateMultipartUploadResult>"
+            return Answer(body=begun if asked.query == "uploads" else ended)
+        return Answer(headers={"ETag": '"x"'}) if "uploadId" in asked.query else False
+
+    old.fault = answer
+    limits = dataclasses.replace(TWICE, multipart_bytes=PART)
+    with closing(S3Store(old.location(), limits)) as store, pytest.raises(Unreachable, match=told):
+        store.put_bytes("rec/0.mp4", BIG)
 
 
 @pytest.mark.parametrize(

@@ -213,6 +213,7 @@ def test_a_segment_is_kept_where_there_is_no_descriptor_left(tmp_path: Path, has
     desk = Desk(tmp_path, hasher)
     segment = desk.write()
     desk.wait()
+    hasher.stop()
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
     try:

@@ -120,6 +120,9 @@ class FolderStore:
         with self._told(prefix), self._root() as root:
             yield from _walk(root, "", prefix)
 
+    def keys(self, prefix: str) -> set[str]:
+        return {one.key for one in self.list(prefix)}
+
     def delete(self, key: str) -> None:
         names = self._names(key)
         with self._told(key):

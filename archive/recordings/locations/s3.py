@@ -156,12 +156,20 @@ class S3Store:
                     modified = found["LastModified"].astimezone(UTC)
                     yield Stored(found["Key"].removeprefix(self._prefix), found["Size"], modified)
 
+    def keys(self, prefix: str) -> set[str]:
+        if not self._has_versions():
+            return {one.key for one in self.list(prefix)}
+        return {key for key, _ in self._all_versions(prefix)}
+
     def delete(self, key: str) -> None:
-        """Oldest version first: where one is locked, what is seen stays as it was."""
+        """Oldest version first: where one is locked, what is seen stays as it was. A server that marks it as deleted
+        keeps versions, since it was asked for that or without telling us: they go too."""
         if not self._has_versions():
             with self._told(key):
-                self._client.delete_object(**self._at(key))
-            return
+                answer = self._client.delete_object(**self._at(key))
+            if "VersionId" not in answer and not answer.get("DeleteMarker"):
+                return
+            self._versioned = True
         for version in reversed(self._versions(key)):
             try:
                 with self._told(key):
@@ -235,7 +243,9 @@ class S3Store:
             return self._put_whole(wanted) if whole else self._put_parts(wanted)
         except (Conflict, Missing):  # somebody was quicker; or it was us, and the answer to the first try was lost
             there = self._find(wanted.key)
-            if there is not None and (put := self._already(wanted, there)):
+            if there is None:
+                raise Unreachable(self.name, f"{wanted.key}: it is not there, though it was taken") from None
+            if put := self._already(wanted, there):
                 return put
             raise Conflict(self.name, wanted.key) from None
 
@@ -353,17 +363,21 @@ class S3Store:
 
     def _versions(self, key: str) -> tuple[_Version, ...]:
         """Newest first."""
-        at = self._at(key)
-        pages = self._client.get_paginator("list_object_versions").paginate(Bucket=self._bucket, Prefix=at["Key"])
-        found: dict[str, _Version] = {}
-        with self._told(key):
+        check_key(key)
+        found = {its.id: its for its_key, its in self._all_versions(key) if its_key == key}
+        return tuple(sorted(found.values(), key=lambda one: (one.is_latest, one.modified), reverse=True))
+
+    def _all_versions(self, prefix: str) -> Iterator[tuple[str, _Version]]:
+        """With the keys that they are of."""
+        pages = self._client.get_paginator("list_object_versions").paginate(
+            Bucket=self._bucket, Prefix=self._prefix + prefix
+        )
+        with self._told(prefix):
             for page in pages:
                 kept, gone = page.get("Versions", []), page.get("DeleteMarkers", [])
                 for one, has_body in (*((one, True) for one in kept), *((one, False) for one in gone)):
-                    if one["Key"] == at["Key"]:
-                        its = _Version(one["VersionId"], one["LastModified"], one["IsLatest"], has_body)
-                        found[its.id] = its
-        return tuple(sorted(found.values(), key=lambda one: (one.is_latest, one.modified), reverse=True))
+                    its = _Version(one["VersionId"], one["LastModified"], one["IsLatest"], has_body)
+                    yield one["Key"].removeprefix(self._prefix), its
 
     def _is_locked(self, key: str, version: str) -> bool:
         with contextlib.suppress(StoreError), self._told(key):

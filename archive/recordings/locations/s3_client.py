@@ -23,6 +23,7 @@ from archive.recordings.locations.errors import (
     Unreachable,
     Unsupported,
 )
+from archive.recordings.locations.s3_patience import bound_answers
 
 if TYPE_CHECKING:
     from botocore.awsrequest import AWSPreparedRequest
@@ -67,6 +68,7 @@ class Limits:
 def make_client(location: S3Location, limits: Limits, sign_bodies: bool = True) -> "S3Client":
     """Asks nothing of the server yet. `sign_bodies` False hashes each body once less, here and there: for a server that
     checks the SHA-256 in the headers, which are signed."""
+    bound_answers()
     nowhere = dict.fromkeys(("profile", "config_file", "credentials_file"), (None, None, None, None))
     alone = botocore.session.Session({**nowhere, "ignore_configured_endpoint_urls": (None, None, True, None)})
     config = Config(

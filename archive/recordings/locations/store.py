@@ -108,6 +108,11 @@ class Store(Protocol):
         """All whose key begins so, each once, a page at a time, in an order of the store's own."""
         ...
 
+    def keys(self, prefix: str) -> set[str]:
+        """All that begin so and under which anything is kept: in a listing those are missing whose newest version is a
+        deletion."""
+        ...
+
     def delete(self, key: str) -> None:
         """Every version of it. Nothing there is no error. Raises Locked."""
         ...

@@ -55,6 +55,7 @@ FIELDS = {
     "institution_id": N_("institution"),
     "issuer": N_("sign-on provider"),
     "kind": N_("kind"),
+    "left": N_("out of the order's reach"),
     "level": N_("how urgent"),
     "location": N_("place of copies"),
     "locations": N_("places of copies"),
