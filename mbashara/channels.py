@@ -43,7 +43,8 @@ TEST_KEPT_S = 5.0
 """What a dry run leaves in memory: its feed has ended by then."""
 REFUSED_S = 1.0
 """After so long a state that the memory folder refused is written anew."""
-REFUSED_TOLD_S = 30.0
+REFUSED_TOLD_S = 120.0
+"""Encoders wait longer from try to try, OBS half as long again each time: the alarm of one stays the same."""
 GUESSES_PER_MINUTE = 10
 UNKNOWN_KEY = "This stream key is wrong or was revoked."
 
@@ -492,7 +493,7 @@ class Channels:
         return [(channel, feed) for channel in self.channels.values() for feed in channel.feeds.values()]
 
     def refused(self) -> list[tuple[Channel, Refused]]:
-        """Encoders that were turned away a moment ago; each tries again every few seconds."""
+        """Encoders that were turned away a moment ago."""
         told = ((channel, one) for channel in self.channels.values() for one in channel.refused.values())
         return [(channel, one) for channel, one in told if one.unix_ms > self._told_since_ms]
 
