@@ -619,11 +619,25 @@ class Broadcast:
         log.info("broadcast ended", channel=self.channel, broadcast=self.identity, reason=reason)
 
     def _fill_to_the_end(self) -> None:
-        """A gap was told by whole parts; it ends to the millisecond. A feed's ordinary end has none."""
-        if self._leader is None or self._gap_from_ms is None or self._leader.packager.end_ms <= self._gap_from_ms:
+        """A gap was told by whole parts; it ends to the millisecond. A feed's ordinary end has none; sound that went
+        on without its picture was on the air."""
+        if self._leader is None:
             return
-        self._fill_far(self._unix_ms() - self.origin_ms)
-        self._leader.packager.resume(self._unix_ms() - self.origin_ms)
+        packager, heard_ms = self._leader.packager, self._heard_ms()
+        is_heard = heard_ms - packager.end_ms > HEARD_MS
+        if is_heard:
+            self._begin_gap(NO_PICTURE)
+        if self._gap_from_ms is None or not (is_heard or packager.end_ms > self._gap_from_ms):
+            return
+        now_ms = self._unix_ms() - self.origin_ms
+        until_ms = max(heard_ms, now_ms if packager.end_ms > self._gap_from_ms else 0)
+        self._fill_far(until_ms)
+        packager.resume(until_ms)
+
+    def _heard_ms(self) -> float:
+        """Where the feed's sound ends beside a leading picture."""
+        sound = self.renditions.get(SOURCE_NAMES[Kind.AUDIO])
+        return 0 if sound is None or sound is self._leader else sound.packager.came_ms
 
     def pause(self) -> None:
         """Cuts what is pending into parts."""

@@ -282,6 +282,29 @@ def test_sound_that_ends_within_a_segment_is_where_the_wait_begins(tmp_path: Pat
     assert abs(wait.to_ms - 23_600) <= 30, "not by whole parts"
 
 
+@pytest.mark.parametrize("is_feed_over", [False, True])
+def test_a_picture_that_was_away_at_the_end_is_missing_up_to_where_the_sound_ends(
+    tmp_path: Path, is_feed_over: bool
+) -> None:
+    """Ended before anybody could say that it stands still."""
+
+    async def scenario() -> None:
+        with studio(tmp_path) as live:
+            feed = live.attach()
+            live.play(feed, 4.5, live.play(feed, 5.3, 0), kinds="a")
+            if is_feed_over:
+                live.broadcast.detach()
+            await live.broadcast.end("test")
+            assert max(one.duration_s for one in live.segments("source-audio")) < 4.5
+
+    run(scenario())
+    facts = list(read_facts(tmp_path / "recordings" / ("0" * 26)))
+    (gap,) = (fact for fact in facts if fact["fact"] == "gap")
+    assert (gap["from_ms"], gap["cause"]) == (5280, "feed lost" if is_feed_over else NO_PICTURE)
+    assert abs(gap["to_ms"] - 9800) <= 2 * ONE_SOUND_MS and facts[-1]["duration_ms"] == gap["to_ms"]
+    assert waited_for(facts) is None
+
+
 def test_a_feeds_ordinary_end_is_no_gap(tmp_path: Path) -> None:
     async def scenario() -> None:
         with studio(tmp_path) as live:
