@@ -141,9 +141,10 @@ def _restore_rendition(folder: Path, origin_ms: int) -> RestoredRendition | None
     for file, msn in _unlisted(folder, segments[-1].msn if segments else -1):
         segment_found = _salvage(folder, file, msn, segments, inits - 1)
         if segment_found is not None:
-            segments.append(segment_found)
-            _append_to_index(path, segment_found, segments, origin_ms, _target_duration_s(path, first))
-            first = False
+            for segment in (*_between(segments, segment_found), segment_found):
+                segments.append(segment)
+                _append_to_index(path, segment, segments, origin_ms, _target_duration_s(path, first))
+                first = False
     for segment in segments[-8:]:
         _list_parts(folder, segment)
     if not segments:
@@ -177,6 +178,19 @@ def _salvage(folder: Path, file: Path, msn: int, before: list[Segment], init: in
     segment.duration_s = (whole[-1].decode_time + whole[-1].duration - whole[0].decode_time) / timescale
     segment.size, segment.storage = end, Storage.RECORDED
     return segment
+
+
+def _between(before: list[Segment], found: Segment) -> Iterator[Segment]:
+    """Of the numbers before it that no file and no index has there was no media: who reads the index counts them."""
+    if not before:
+        return
+    begin_ms = before[-1].start_ms + before[-1].duration_s * 1000
+    numbers = range(before[-1].msn + 1, found.msn)
+    for place, msn in enumerate(numbers):
+        each_ms = max(1.0, (found.start_ms - begin_ms) / len(numbers))
+        segment = Segment(msn, begin_ms + place * each_ms, False, found.discontinuities, found.init)
+        segment.duration_s, segment.gap, segment.storage = each_ms / 1000, True, Storage.NOWHERE
+        yield segment
 
 
 def _append_to_index(
