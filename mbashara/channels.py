@@ -387,6 +387,8 @@ class Channels:
                     log.warning("broadcast ended after a restart", channel=slug, broadcast=restored.broadcast)
             except OSError as error:  # the disk is full, say: the next start ends it
                 log.error("a recording can't be taken up", broadcast=restored.broadcast, error=str(error))
+            except Exception:  # the top of one recording's way: no other channel is to wait for it
+                log.exception("a recording can't be taken up", broadcast=restored.broadcast)
 
     def _is_ours(self, slug: str) -> bool:
         return channel_worker(slug, self._workers) == self._worker

@@ -277,7 +277,7 @@ def _complete_ledger(place: Path, recording: RestoredRecording, unix_ms: float) 
                 tell(name, segment, **where)
             elif name not in told and (rendition.name, segment.msn) not in absent:
                 ledger.append(make_fact("absent", unix_ms, **where, cause="process ended"))
-        own_ms = place_of(rendition.segments[-1])["to_ms"]
+        own_ms = _told_until_ms(rendition, absent)
         if own_ms < end_ms and (rendition.name, end_ms) not in gaps:  # a part that another rendition got written
             lack = {"rendition": rendition.name, "from_ms": own_ms, "to_ms": end_ms, "cause": "process ended"}
             ledger.append(make_fact("gap", unix_ms, **lack))
@@ -286,6 +286,14 @@ def _complete_ledger(place: Path, recording: RestoredRecording, unix_ms: float) 
     for path in (*place.glob("*.m3u8.new"), *place.glob("*/init-*.mp4.new")):  # half written, or not renamed
         if path.relative_to(place).as_posix() not in told:
             path.unlink()
+
+
+def _told_until_ms(rendition: RestoredRendition, absent: set[tuple[str, int]]) -> int:
+    """The end of what it has, or of which it was told that it has nothing."""
+    for segment in reversed(rendition.segments):
+        if not segment.gap or (rendition.name, segment.msn) in absent:
+            return int(place_of(segment)["to_ms"])
+    return int(place_of(rendition.segments[0])["from_ms"])
 
 
 def _open_gap(facts: Iterable[Fact], recording: RestoredRecording) -> Iterator[dict[str, Any]]:
