@@ -282,4 +282,11 @@ def _plain_words() -> Iterator[None]:
     except BagError as error:
         raise UserError(error.text) from error
     except OSError as error:
-        raise UserError(N_("it can't be done: {why}: {path}"), why=error, path=error.filename or "-") from error
+        path = _as_named(error.filename) if error.filename else "-"
+        raise UserError(N_("it can't be done: {why}: {path}"), why=error, path=path) from error
+
+
+def _as_named(path: str) -> Path:
+    """Of a file that is only being made, the name that its caller gave."""
+    found, ending = Path(os.fsdecode(path)), f".{os.getpid()}.partial"
+    return found.with_name(found.name.removeprefix(".").removesuffix(ending)) if found.name.endswith(ending) else found
