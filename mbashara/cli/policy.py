@@ -177,7 +177,7 @@ def _print(request: DisposalRequest, left: list[Left], as_json: bool) -> None:
     if as_json:
         print(json.dumps(told, ensure_ascii=False))
     else:
-        print("\n".join(pairs({name: one for name, one in told.items() if one is not None})))
+        print("\n".join(pairs({name: one for name, one in told.items() if one not in (None, [])})))
 
 
 def _log_in(settings: Settings, arguments: Namespace, now: datetime) -> Actor:

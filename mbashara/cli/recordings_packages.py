@@ -201,12 +201,13 @@ def recording_statement(settings: Settings, arguments: Namespace) -> int:
         check_ledger(session, settings, known.recording_id)
         titles = _titles(settings)
         places = [copy_of(one, titles) for one in copies.of_recording(session, known.recording_id)]
-        _note(session, "recording.statement", known.recording_id, institution_id, {"to": arguments.output})
     with _plain_words():
         stated = statement.state(settings.recordings / known.recording_id, known, now, by().name, places)
         sealed = statement.sealed(stated, partial(_sign, signer))
         with _output(arguments.output) as out:
             out.write(_made(sealed, arguments))
+    with database(settings) as session:
+        _note(session, "recording.statement", known.recording_id, institution_id, {"to": arguments.output})
     return 0
 
 
