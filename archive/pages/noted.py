@@ -60,8 +60,12 @@ def _filled(words: str, values: Mapping[str, Any], language: Language, places: M
     for name in told.keys() & {"time", "at", "retired_at"}:
         told[name] = _moment(str(told[name]), language)
     if "reason" in told:
-        told["reason"] = _reason(tell(str(told["reason"]), language, places), language)
+        reason, place = _reason(tell(str(told["reason"]), language, places), language), f"{told.get('location')}: "
+        is_named = reason.lower().startswith(place.lower())
+        told["reason"] = reason[len(place) :] if is_named else reason
     said = words.format(**told)
+    if words.startswith("{") and not said.startswith(translate(THIS_MACHINE, language)):
+        return said  # a name is as it is
     return said[:1].upper() + said[1:]
 
 

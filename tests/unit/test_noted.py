@@ -28,11 +28,9 @@ def findings() -> Iterator[tuple[str, str, str]]:
         names = {name for _, name, *_ in Formatter().parse(english) if name}
         values = {name: VALUES.get(name, f"{name}-1. x") for name in names}
         told = {name: IN_SWAHILI.get(name, values[name]) for name in names}
-        yield kind, Finding(kind, values).text(), _capital(swahili.format(**told))
-
-
-def _capital(text: str) -> str:
-    return text[0].upper() + text[1:]
+        said = swahili.format(**told)
+        is_name = swahili.startswith("{") and not said.startswith("mashine hii")
+        yield kind, Finding(kind, values).text(), said if is_name else said[0].upper() + said[1:]
 
 
 AWAY = str(Unreachable("dodoma", "[Errno 2] /mnt"))
