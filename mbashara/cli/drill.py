@@ -169,7 +169,8 @@ def _summary(seed: int, told: list[Told], clean: drill.Reads, took_s: float, eng
         yield f"{clean.files} files without faults read: {len(clean.alarms)} false alarms. --seed {seed}"
     else:
         yield f"Hitilafu {right} kati ya {len(done)} zimepatikana na kushughulikiwa ipasavyo; {skipped} hazikufanyika."
-        yield f"Faili {clean.files} zisizo na hitilafu zimesomwa: kengele za uongo {len(clean.alarms)}. --seed {seed}"
+        false = len(clean.alarms)
+        yield f"Mafaili {clean.files} yasiyo na hitilafu yamesomwa: tahadhari za uongo {false}. --seed {seed}"
     yield f"{took_s:.1f} s"
 
 

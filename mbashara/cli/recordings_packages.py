@@ -14,6 +14,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from sqlalchemy.orm import Session
 
+from archive.pages import noted
 from archive.recordings import about, bag, copies, custody, describe, rebuild, signing_keys, statement, verify
 from archive.recordings.about import About
 from archive.recordings.bag_errors import BagError, Fault
@@ -281,7 +282,8 @@ def _plain_words() -> Iterator[None]:
     try:
         yield
     except BagError as error:
-        raise UserError(error.text) from error
+        fault, name = error.fault, error.name
+        raise UserError(lambda language: BagError(fault, noted.tell(name, language, {})).text(language)) from error
     except OSError as error:
         path = _as_named(error.filename) if error.filename else "-"
         raise UserError(N_("it can't be done: {why}: {path}"), why=error, path=path) from error

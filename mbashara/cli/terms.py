@@ -104,6 +104,7 @@ EVENTS = {
     "recovery": N_("repaired"),
     "export": N_("exported"),
     "information package creation": N_("packaged"),
+    "transfer": N_("handed over"),
     "deletion": N_("destroyed"),
     "message digest calculation": N_("hashed"),
     "hold placed": N_("hold placed"),

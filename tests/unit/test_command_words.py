@@ -139,8 +139,10 @@ def test_a_recording_is_told_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_list_has_headings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MBASHARA_LANGUAGE", "sw")
-    one = {"channel": "bunge", "state": "complete", "started_at": "2026-11-28T20:55:49.4+00:00", "ended_at": None,
-           "duration_ms": 66_452, "size_bytes": 2_874_385, "gaps": [{}], "path": "/recordings/x"}  # fmt: skip
+    one: dict[str, object] = {
+        "channel": "bunge", "state": "complete", "started_at": "2026-11-28T20:55:49.4+00:00", "ended_at": None,
+        "duration_ms": 66_452, "size_bytes": 2_874_385, "gaps": [{}], "path": "/recordings/x",
+    }  # fmt: skip
     assert [" ".join(line.split()) for line in terms.table([one])] == [
         "Chaneli Hali Ilianza Iliisha Urefu Ukubwa Mapengo",
         "bunge imefungwa 2026-11-28 23:55:49 EAT - 1:06 2.87 MB 1",
