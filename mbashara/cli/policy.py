@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from archive.recordings import closures, disposal, forgotten, policy, retention
 from archive.recordings.forgotten import Left
-from archive.recordings.policy_errors import NoSuchRequest, at
+from archive.recordings.policy_errors import NoSuchRequest, OutOfReach, at
 from archive.recordings.policy_tables import DisposalRequest
 from core.audit import Actor
 from core.plain import N_
@@ -159,7 +159,11 @@ def _act(
         raise NoSuchRequest
     if arguments.approve:
         known = [one.location for one in forgotten.of_recording(session, recording)] if arguments.even_so else ()
-        return disposal.approve(session, owner, recording, request.id, by=actor, now=now, knowing=known)
+        try:
+            return disposal.approve(session, owner, recording, request.id, by=actor, now=now, knowing=known)
+        except OutOfReach as error:
+            said = error.said
+            raise UserError(lambda language: f"{said(language)} (--even-so)") from error
     if arguments.withdraw:
         return disposal.withdraw(session, owner, recording, request.id, by=actor, now=now)
     return disposal.refuse(session, owner, recording, request.id, arguments.refuse, by=actor, now=now)
