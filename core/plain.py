@@ -74,6 +74,7 @@ def _languages() -> "tuple[Language, ...]":
 
 STRERRORS = (
     N_("Address already in use"), N_("Cannot assign requested address"), N_("File exists"), N_("File name too long"),
+    N_("File too large"),
     N_("Input/output error"), N_("Invalid argument"), N_("Is a directory"), N_("No space left on device"),
     N_("No such file or directory"), N_("Not a directory"), N_("Operation not permitted"), N_("Permission denied"),
     N_("Read-only file system"), N_("Too many levels of symbolic links"), N_("Too many open files"),

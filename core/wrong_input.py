@@ -39,6 +39,8 @@ def first_wrong(error: ValidationError) -> tuple[str, Text]:
     first = error.errors(include_input=False)[0]
     values, kind = {str(name): value for name, value in first.get("ctx", {}).items()}, first["type"]
     ours = values.get("error")
+    if kind == "literal_error":
+        values["expected"] = str(values["expected"]).replace("' or '", "', '")  # a word that is English
 
     def text(language: "Language") -> str:
         if isinstance(ours, PlainError):

@@ -288,7 +288,7 @@ CASES: tuple[tuple[str, str, str, Inject], ...] = (
     ("flip", "biti moja imegeuzwa", "one bit flipped", flip),
     ("truncate", "faili limekatwa", "a file cut short", truncate),
     ("append", "faili limeongezwa", "a file grown", append),
-    ("swap", "faili mbili zimebadilishana", "two files swapped", swap),
+    ("swap", "mafaili mawili yamebadilishana", "two files swapped", swap),
     ("delete", "faili limefutwa", "a file deleted", delete),
     ("other-recording", "faili la rekodi nyingine", "a file of another recording", replace_by_other),
     ("delete-ledger", "leja imefutwa", "the ledger deleted", delete_ledger),

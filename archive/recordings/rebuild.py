@@ -4,7 +4,7 @@ What is there already is left alone. Nobody is told of anything: no webhook goes
 """
 
 import base64
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from sqlalchemy import DateTime, inspect, select, text
 from sqlalchemy.orm import Session
 
+from archive.imports.rows import EPOCH
 from archive.recordings import forgotten, gaps, policy_rebuild, resolve, rows, verify
 from archive.recordings.copies import FIRST_CHECK
 from archive.recordings.describe import DESCRIBED
@@ -152,7 +153,7 @@ def _value(kind: object, told: Any) -> Any:
 
 
 def _add_recording(session: Session, files: Files, described: Line, institution_id: int) -> None:
-    ended = [line for line in files.ledger.lines if line["fact"] == "ended"]
+    started_at, ended_at = times(files.ledger.lines)
     last = [line for line in files.signatures.lines if "signature" in line][-1]
     stamped = _stamped(files)
     try:
@@ -164,7 +165,7 @@ def _add_recording(session: Session, files: Files, described: Line, institution_
         Recording(
             id=files.recording_id, broadcast_id=described["broadcast"]["id"],
             institution_id=institution_id, state=described["recording_state"],
-            started_at=_at(files.ledger.lines[0]), ended_at=_at(ended[-1]) if ended else None,
+            started_at=started_at, ended_at=ended_at,
             duration_ms=checked.duration_ms, size_bytes=checked.size_bytes,
             ledger_bytes=files.ledger.size, ledger_head=files.ledger.head, signed_bytes=last["ledger_bytes"],
             signed_at=_at(last), custody_bytes=files.custody.size, custody_head=files.custody.head,
@@ -179,6 +180,15 @@ def _add_recording(session: Session, files: Files, described: Line, institution_
     missing = {*checked.missing, *gaps.lost_spans(files.folder, lost)}
     for span in sorted(missing, key=lambda span: (span.started_ms, span.ended_ms)):
         rows.add_gap(session, files.recording_id, span, rows.MISSING)
+
+
+def times(ledger: Sequence[Line]) -> tuple[datetime, datetime | None]:
+    """When it began and ended; what was imported, by the clock of its pictures and not by that of the import."""
+    first, ended = ledger[0], [line for line in ledger if line["fact"] == "ended"]
+    if "import" not in first:
+        return _at(first), _at(ended[-1]) if ended else None
+    began = EPOCH + timedelta(milliseconds=first["origin_ms"])
+    return began, began + timedelta(milliseconds=ended[-1]["duration_ms"]) if ended else None
 
 
 def _stamped(files: Files) -> Line | None:

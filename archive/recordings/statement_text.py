@@ -1,6 +1,6 @@
 """A completeness statement in words, in Swahili or English: what the page and the paper have in common."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -212,10 +212,14 @@ class _Teller:
         is_end = is_end and not self.waited()["ms"]
         return events[:-1] if is_end else events
 
+    def _happened(self, what: str, cause: str) -> Iterator[str]:
+        yield self.say(EVENTS[what])
+        if cause and (what, cause) != ("lost", "feed lost"):  # that would be the same twice
+            yield self.cause(cause)
+
     def events(self) -> Table:
         rows = [
-            (clock(one["at"]), "; ".join(filter(None, (self.say(EVENTS[one["what"]]), self.cause(one["cause"])))))
-            for one in self.interruptions()
+            (clock(one["at"]), "; ".join(self._happened(one["what"], one["cause"]))) for one in self.interruptions()
         ]
         if waited := self.waited()["ms"]:
             never = self.say(N_("end: the encoder did not come back; waited {time}"), time=length(waited))

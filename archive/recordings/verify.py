@@ -216,7 +216,7 @@ TEXTS: dict[str, tuple[str, str]] = {
         "{file}: it is kept there as evidence, {kept}.",
     ),
     "location_lost": (
-        "Mahali {location} pamepotea: faili {count} kati ya {files} zina hitilafu kwa pamoja; zinakiliwe upya.",
+        "Mahali {location} pamepotea: mafaili {count} kati ya {files} yana hitilafu kwa pamoja; yanakiliwe upya.",
         "The location {location} is lost: {count} of {files} files are faulty at once; it must be copied anew.",
     ),
     "refused": ("{location} haikubali: {reason}", "{location} does not take it: {reason}"),
@@ -941,7 +941,7 @@ def summary(report: Report, language: str, are_stamps_checked: bool = False) -> 
         else:
             yield "NOT AS IT WAS."
         return
-    yield f"Rekodi {report.recording}: faili {report.files}, baiti {report.size_bytes}, mapengo {len(report.gaps)}."
+    yield f"Rekodi {report.recording}: mafaili {report.files}, baiti {report.size_bytes}, mapengo {len(report.gaps)}."
     yield f"Imesainiwa kwa ufunguo {who}; sahihi {report.signatures}, mihuri ya wakati {report.timestamps}."
     if report.timestamps and not are_stamps_checked:
         yield "Sahihi za mamlaka katika mihuri ya wakati hazikaguliwi hapa: tumia openssl ts -verify."
@@ -953,15 +953,15 @@ def summary(report: Report, language: str, are_stamps_checked: bool = False) -> 
             "na hakuna kilichokuwa hewani wakati huo."
         )
     if report.recovered:
-        yield f"Faili {report.recovered} zilipigwa muhuri programu iliporudi baada ya kukatika, si zilipoandikwa."
+        yield f"Mafaili {report.recovered} yalipigwa muhuri programu iliporudi baada ya kukatika, si yalipoandikwa."
     if report.read_back:
-        yield f"Faili {report.read_back} zilipigwa muhuri kutoka diski mara tu baada ya kuandikwa, si kabla."
+        yield f"Mafaili {report.read_back} yalipigwa muhuri kutoka diski mara tu baada ya kuandikwa, si kabla."
     if report.disposed is not None:
         yield from _destroyed(report, english)
     elif report.is_whole and report.media_checked:
         yield "KAMILI, HAIJABADILISHWA: kila faili liko kama lilivyokuwa hewani."
     elif report.is_whole:
-        yield "LEJA NI KAMILI. Faili zenyewe hazikusomwa."
+        yield "LEJA NI KAMILI. Mafaili yenyewe hayakusomwa."
     else:
         yield "SI KAMA ILIVYOKUWA."
 

@@ -131,7 +131,7 @@ def log(
     session: Session, caller: Caller, channel: Channel, act: Act, before: audit.Facts | None, after: audit.Facts | None
 ) -> None:
     audit.append(
-        session, caller.actor, act, f"channel:{channel.id}", now=caller.now, institution_id=channel.institution_id,
+        session, caller.actor, act, f"channel:{channel.slug}", now=caller.now, institution_id=channel.institution_id,
         before=before, after=after,
     )  # fmt: skip
 

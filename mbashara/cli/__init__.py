@@ -8,13 +8,15 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from pydantic import ValidationError
+from sqlalchemy.orm import Session
 
 from archive.recordings import rows
 from archive.recordings.policy_errors import PolicyError
-from core import channels
+from core import audit, channels
 from core.channels import ChannelKeys
 from core.database import DatabaseAway
 from core.plain import N_, PlainError, Text
+from core.staff.permissions import Act
 from core.wrong_input import first_wrong
 from mbashara import __version__, logs
 from mbashara.cli import (
@@ -30,7 +32,7 @@ from mbashara.cli import (
     show,
     staff,
 )
-from mbashara.cli.common import Command, add_command, database, print_list, told_gaps, with_json
+from mbashara.cli.common import Command, add_command, by, database, print_list, told_gaps, with_json
 from mbashara.cli.parsing import Parser, parse
 from mbashara.data import stepped_down
 from mbashara.plain import UserError
@@ -141,6 +143,7 @@ def channel_add(settings: Settings, arguments: Namespace) -> int:
             pepper=settings.pepper_file.read_bytes(),
             now=datetime.now(UTC),
         )
+        _note(session, keys.slug, Act.CHANNEL_ADD, {"name_sw": arguments.name_sw, "name_en": arguments.name_en})
     return _print_keys(settings, keys, arguments.json)
 
 
@@ -149,6 +152,8 @@ def channel_rotate_key(settings: Settings, arguments: Namespace) -> int:
         keys = channels.rotate_keys(
             session, arguments.slug, pepper=settings.pepper_file.read_bytes(), now=datetime.now(UTC)
         )
+        for role in ("primary", "backup"):
+            _note(session, keys.slug, Act.KEY_ROTATE, {"role": role})
     return _print_keys(settings, keys, arguments.json)
 
 
@@ -183,6 +188,16 @@ def recording_list(settings: Settings, arguments: Namespace) -> int:
             for recording, _broadcast, channel in rows.list_recordings(session)
         ]
     return print_list(found, arguments.json)
+
+
+def _note(session: Session, slug: str, act: Act, after: audit.Facts) -> None:
+    """As the console does."""
+    channel = channels.find_channel(session, slug)
+    assert channel is not None
+    audit.append(
+        session, by(), act, f"channel:{slug}", now=datetime.now(UTC), institution_id=channel.institution_id,
+        after=after,
+    )  # fmt: skip
 
 
 def _print_keys(settings: Settings, keys: ChannelKeys, as_json: bool) -> int:

@@ -140,6 +140,6 @@ def print_list(found: Sequence[Mapping[str, object]], as_json: bool) -> int:
     if as_json:
         print(json.dumps(found, ensure_ascii=False))
     else:
-        for entry in found:
-            print("  ".join(terms.value(name, value) for name, value in entry.items()))
+        for line in terms.table(found):
+            print(line)
     return 0

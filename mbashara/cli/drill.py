@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+from archive.pages import noted
 from archive.recordings import drill, signing_keys, verify
 from archive.recordings.drill import Case, Stage, Told
 from archive.recordings.drill_cases import CASES
@@ -18,7 +19,9 @@ from archive.recordings.locations.config import LOCAL
 from archive.recordings.locations.folder import FolderStore
 from archive.recordings.locations.store import check_key
 from archive.recordings.repair import Outcome, Result
+from archive.recordings.verify import Finding
 from core.plain import N_
+from core.web.i18n import Language
 from mbashara.cli.common import add_command, database, find_recording, with_json
 from mbashara.plain import UserError
 from mbashara.settings import Settings
@@ -131,13 +134,12 @@ def _table(told: list[Told], english: bool) -> Iterator[str]:
 
 def _lines(one: Told, english: bool) -> Iterator[str]:
     """What was found and what came of it; notes where nothing had to be found."""
-    language = "en" if english else "sw"
     if one.skip:
         yield ("haikufanyika: ", "not done: ")[english] + one.skip.split(" / ")[not english]
     for outcome in one.outcomes:
-        where = f"{outcome.location}: " if outcome.location else ""
-        yield f"{where}{outcome.fault.text(language)} -> {_result(outcome, english)}"
-    yield from (note.text(language) for note in one.notes)
+        where = f"{_place(outcome.location, english)}: " if outcome.location else ""
+        yield f"{where}{_said(outcome.fault, english)} -> {_result(outcome, english)}"
+    yield from (_said(note, english) for note in one.notes)
     if not one.skip and not one.outcomes and not one.notes:
         yield ("hakuna kilichopatikana", "nothing was found")[english]
 
@@ -145,10 +147,18 @@ def _lines(one: Told, english: bool) -> Iterator[str]:
 def _result(outcome: Outcome, english: bool) -> str:
     word = _RESULTS[outcome.result][english]
     if outcome.source is not None and outcome.result is Result.REPAIRED:
-        word += f" ({('kutoka', 'from')[english]} {outcome.source})"
+        word += f" ({('kutoka', 'from')[english]} {_place(outcome.source, english)})"
     if outcome.why is not None and outcome.why != outcome.fault:
-        word += f": {outcome.why.text('en' if english else 'sw')}"
+        word += f": {_said(outcome.why, english)}"
     return word
+
+
+def _said(finding: Finding, english: bool) -> str:
+    return noted.say(finding, Language.EN if english else Language.SW, {})
+
+
+def _place(name: str, english: bool) -> str:
+    return ("mashine hii", "this machine")[english] if name == LOCAL else name
 
 
 def _summary(seed: int, told: list[Told], clean: drill.Reads, took_s: float, english: bool) -> Iterator[str]:
@@ -159,7 +169,8 @@ def _summary(seed: int, told: list[Told], clean: drill.Reads, took_s: float, eng
         yield f"{clean.files} files without faults read: {len(clean.alarms)} false alarms. --seed {seed}"
     else:
         yield f"Hitilafu {right} kati ya {len(done)} zimepatikana na kushughulikiwa ipasavyo; {skipped} hazikufanyika."
-        yield f"Faili {clean.files} zisizo na hitilafu zimesomwa: kengele za uongo {len(clean.alarms)}. --seed {seed}"
+        false = len(clean.alarms)
+        yield f"Mafaili {clean.files} yasiyo na hitilafu yamesomwa: tahadhari za uongo {false}. --seed {seed}"
     yield f"{took_s:.1f} s"
 
 

@@ -16,6 +16,7 @@ from archive.recordings import checks, resolve
 from archive.recordings.locations.config import LOCAL, read_locations
 from archive.recordings.resolve_plan import Plan, read_plan
 from archive.recordings.tables import RecordingCopy, Resolution
+from archive.recordings.verify import Finding
 from core import audit
 from core.plain import N_
 from mbashara.cli.common import add_command, by, database, find_recording, print_list, with_json
@@ -149,12 +150,12 @@ def _plain(line: str) -> str:
 
 def _plan(number: int, plan: Plan) -> Iterator[str]:
     if plan.hold is not None:
-        yield in_words(plan.hold.finding.text)
+        yield _said(plan.hold.finding)
     if plan.ledgers:
         yield from _ledgers(plan)
     for name, words in LISTS.items():
         for one in getattr(plan, name):
-            why = f"  {in_words(one.finding.text)}" if name in ("left", "aside") else ""
+            why = f"  {_said(one.finding)}" if name in ("left", "aside") else ""
             yield f"{say(words)}:  {one.file}  {one.size_bytes}  {one.sha256}{why}"
             for older in one.former:
                 yield f"    {say('older version')}:  {older['size_bytes']}  {older['sha256']}"
@@ -165,6 +166,10 @@ def _plan(number: int, plan: Plan) -> Iterator[str]:
         yield say("there is nothing to order")
     else:
         yield say("to order exactly this: --order {number} --reason TEXT", number=number)
+
+
+def _said(finding: Finding) -> str:
+    return in_words(lambda language: noted.say(finding, language, {}))
 
 
 def _ledgers(plan: Plan) -> Iterator[str]:

@@ -63,6 +63,8 @@ def location_gone(settings: Settings, arguments: Namespace) -> int:
 
 def location_list(settings: Settings, arguments: Namespace) -> int:
     found = read_locations(settings.locations, settings.recordings)
+    if not found and not arguments.json:
+        print(say("no location is named in {path}", path=settings.locations))
     return print_list([_told(location) for location in found], arguments.json)
 
 
@@ -79,6 +81,8 @@ def location_check(settings: Settings, arguments: Namespace) -> int:
                 why[location.name] = error
     if arguments.json:
         print(json.dumps(told, ensure_ascii=False))
+    elif not told:
+        print(say("no location is named in {path}", path=settings.locations))
     else:
         for one in told:
             _print(one, why.get(str(one["name"])))

@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from archive.recordings import closures, disposal, forgotten, policy, retention
 from archive.recordings.forgotten import Left
-from archive.recordings.policy_errors import NoSuchRequest, at
+from archive.recordings.policy_errors import NoSuchRequest, OutOfReach, at
 from archive.recordings.policy_tables import DisposalRequest
 from core.audit import Actor
 from core.plain import N_
@@ -35,6 +35,7 @@ from mbashara.cli.common import (
     with_json,
 )
 from mbashara.cli.staff import EVERYWHERE, MAX_PASSWORD_LINE
+from mbashara.cli.terms import pairs
 from mbashara.plain import UserError
 from mbashara.settings import Settings
 from mbashara.words import say
@@ -92,7 +93,7 @@ def hold(settings: Settings, arguments: Namespace) -> int:
         placed = policy.place_hold(
             session, owner, arguments.recording, arguments.reason, by=by(), now=datetime.now(UTC)
         )
-        print(placed.id)
+        print(f"{say('Number')}: {placed.id}")
     return 0
 
 
@@ -117,7 +118,7 @@ def embargo(settings: Settings, arguments: Namespace) -> int:
         )
     with database(settings) as session:
         closures.show(session, settings.public, arguments.recording)
-    print("-" if until is None else at(until))
+    print(say("until it is lifted") if until is None else at(until))
     return 0
 
 
@@ -158,7 +159,11 @@ def _act(
         raise NoSuchRequest
     if arguments.approve:
         known = [one.location for one in forgotten.of_recording(session, recording)] if arguments.even_so else ()
-        return disposal.approve(session, owner, recording, request.id, by=actor, now=now, knowing=known)
+        try:
+            return disposal.approve(session, owner, recording, request.id, by=actor, now=now, knowing=known)
+        except OutOfReach as error:
+            said = error.said
+            raise UserError(lambda language: f"{said(language)} (--even-so)") from error
     if arguments.withdraw:
         return disposal.withdraw(session, owner, recording, request.id, by=actor, now=now)
     return disposal.refuse(session, owner, recording, request.id, arguments.refuse, by=actor, now=now)
@@ -176,7 +181,7 @@ def _print(request: DisposalRequest, left: list[Left], as_json: bool) -> None:
     if as_json:
         print(json.dumps(told, ensure_ascii=False))
     else:
-        print_list([told | {"out_of_reach": ", ".join(one.location for one in left) or None}], as_json=False)
+        print("\n".join(pairs({name: one for name, one in told.items() if one not in (None, [])})))
 
 
 def _log_in(settings: Settings, arguments: Namespace, now: datetime) -> Actor:

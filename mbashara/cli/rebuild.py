@@ -42,7 +42,7 @@ def rebuild_catalogue(settings: Settings, arguments: Namespace) -> int:
 
 
 def _rebuild(settings: Settings, arguments: Namespace, trusted: Collection[bytes]) -> int:
-    failed = _fetch(settings, arguments.location, trusted) if arguments.location else 0
+    failed = unfetched = _fetch(settings, arguments.location, trusted) if arguments.location else 0
     folders = sorted((path for path in settings.recordings.iterdir() if is_id(path.name)), reverse=True)
     done = 0
     for folder in folders:
@@ -53,7 +53,7 @@ def _rebuild(settings: Settings, arguments: Namespace, trusted: Collection[bytes
         except Exception as error:  # the top of one recording's way: the others have theirs
             failed += 1
             _tell(folder.name, error)
-    print(say("{done} of {all} recordings put back", done=done, all=len(folders)))
+    print(say("{done} of {all} recordings put back", done=done, all=len(folders) + unfetched))
     sys.stdout.flush()
     return 1 if failed else 0
 

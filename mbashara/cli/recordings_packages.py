@@ -14,6 +14,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from sqlalchemy.orm import Session
 
+from archive.pages import noted
 from archive.recordings import about, bag, copies, custody, describe, rebuild, signing_keys, statement, verify
 from archive.recordings.about import About
 from archive.recordings.bag_errors import BagError, Fault
@@ -201,12 +202,13 @@ def recording_statement(settings: Settings, arguments: Namespace) -> int:
         check_ledger(session, settings, known.recording_id)
         titles = _titles(settings)
         places = [copy_of(one, titles) for one in copies.of_recording(session, known.recording_id)]
-        _note(session, "recording.statement", known.recording_id, institution_id, {"to": arguments.output})
     with _plain_words():
         stated = statement.state(settings.recordings / known.recording_id, known, now, by().name, places)
         sealed = statement.sealed(stated, partial(_sign, signer))
         with _output(arguments.output) as out:
             out.write(_made(sealed, arguments))
+    with database(settings) as session:
+        _note(session, "recording.statement", known.recording_id, institution_id, {"to": arguments.output})
     return 0
 
 
@@ -280,6 +282,14 @@ def _plain_words() -> Iterator[None]:
     try:
         yield
     except BagError as error:
-        raise UserError(error.text) from error
+        fault, name = error.fault, error.name
+        raise UserError(lambda language: BagError(fault, noted.tell(name, language, {})).text(language)) from error
     except OSError as error:
-        raise UserError(N_("it can't be done: {why}: {path}"), why=error, path=error.filename or "-") from error
+        path = _as_named(error.filename) if error.filename else "-"
+        raise UserError(N_("it can't be done: {why}: {path}"), why=error, path=path) from error
+
+
+def _as_named(path: str) -> Path:
+    """Of a file that is only being made, the name that its caller gave."""
+    found, ending = Path(os.fsdecode(path)), f".{os.getpid()}.partial"
+    return found.with_name(found.name.removeprefix(".").removesuffix(ending)) if found.name.endswith(ending) else found

@@ -12,7 +12,7 @@ from archive.recordings import copies, custody, rows
 from archive.recordings.locations.config import LOCAL, LocationError, read_locations
 from core.plain import N_
 from mbashara.cli.common import add_command, database, find_recording, told_gaps, with_json
-from mbashara.cli.terms import FIELDS, cause, event, note, value, who
+from mbashara.cli.terms import FIELDS, cause, event, moment, note, place, span, value, who
 from mbashara.settings import Settings
 from mbashara.words import say
 
@@ -89,16 +89,16 @@ def lines(told: dict[str, Any]) -> Iterator[str]:
     lines.append((say("Renditions"), " ".join(told["renditions"])))
     for gap in told["gaps"]:
         of = f" ({gap['rendition']})" if gap["rendition"] else ""
-        lines.append((say("Gap"), f"{gap['from_ms']} - {gap['to_ms']} ms: {cause(gap['cause'])}{of}"))
+        lines.append((say("Gap"), f"{span(gap['from_ms'], gap['to_ms'])}: {cause(gap['cause'])}{of}"))
     if told["waited"]:
-        lines.append((say("Waited"), f"{told['waited']['from_ms']} - {told['waited']['to_ms']} ms: {say(WAITED)}"))
+        lines.append((say("Waited"), f"{span(told['waited']['from_ms'], told['waited']['to_ms'])}: {say(WAITED)}"))
     for copy in told["copies"]:
-        checked = say("read {at}", at=copy["checked_at"]) if copy["checked_at"] else say("not read yet")
+        checked = say("read {at}", at=moment(copy["checked_at"])) if copy["checked_at"] else say("not read yet")
         faults = "".join(f"  ! {one}" for one in _faults(copy))
-        lines.append((say("Copy"), f"{copy['location']}: {value('state', copy['state'])}, {checked}{faults}"))
+        lines.append((say("Copy"), f"{place(copy['location'])}: {value('state', copy['state'])}, {checked}{faults}"))
     for one in told["events"]:
         what = f"{event(one['kind'])}: {value('outcome', one['outcome'])}"
-        lines.append((say("Event"), f"{one['at']}  {what}  {who(one['agent'])}"))
+        lines.append((say("Event"), f"{moment(one['at'])}  {what}  {who(one['agent'])}"))
     width = max(len(name) for name, _ in lines)
     return (f"{name:{width}}  {words}" for name, words in lines)
 

@@ -1,9 +1,15 @@
 """What rows call things, in words, where a command tells them to a person. JSON has the names themselves."""
 
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
 from archive.pages import noted
+from archive.recordings.locations.config import LOCAL
+from archive.recordings.policy_errors import at
 from archive.recordings.statement_text import CAUSES
 from core.plain import N_
 from core.web.actors import actor
+from core.web.dates import duration
 from mbashara.words import in_words, say
 
 TERMS = {
@@ -40,13 +46,56 @@ FIELDS = {
     "state": N_("State"),
     "started_at": N_("Began"),
     "ended_at": N_("Ended"),
-    "duration_ms": N_("Milliseconds"),
-    "size_bytes": N_("Bytes"),
+    "duration_ms": N_("Length"),
+    "size_bytes": N_("Size"),
     "ledger_head": N_("Head of the ledger"),
     "signed_at": N_("Signed"),
     "is_signed_whole": N_("Signed to its end"),
     "stamped_at": N_("Time stamp"),
 }
+HEADINGS = {
+    **FIELDS,
+    "slug": N_("Short name"),
+    "name": N_("Name"),
+    "name_sw": N_("Name (Swahili)"),
+    "name_en": N_("Name (English)"),
+    "institution": N_("Institution"),
+    "institution_id": N_("Institution (number)"),
+    "gaps": N_("Gaps"),
+    "waited": N_("Waited"),
+    "kind": N_("Kind"),
+    "where": N_("Where"),
+    "tier": N_("Reading"),
+    "fixity_days": N_("Read again after (days)"),
+    "lock_days": N_("Locked for (days)"),
+    "scopes": N_("Rights"),
+    "expires_at": N_("Good until"),
+    "revoked_at": N_("Revoked"),
+    "last_used_at": N_("Last used"),
+    "public_key": N_("Public key"),
+    "created_at": N_("In use since"),
+    "retired_at": N_("In use until"),
+    "years": N_("Years"),
+    "set_by": N_("Set by"),
+    "set_at": N_("Set"),
+    "recording": N_("Recording"),
+    "location": N_("Place"),
+    "checked_at": N_("Last read again"),
+    "fault": N_("Fault"),
+    "request": N_("Request"),
+    "reason": N_("Reason"),
+    "asked_by": N_("Asked for by"),
+    "asked_at": N_("Asked for"),
+    "decided_by": N_("Decided by"),
+    "decision": N_("Why it is refused"),
+    "carried_out_at": N_("Carried out"),
+    "waits_until": N_("Waits until"),
+    "trouble": N_("What hinders it"),
+    "out_of_reach": N_("Out of reach"),
+}
+"""Of lists' columns."""
+UNTOLD = {"path"}
+"""What a list for people leaves out: it follows from the number."""
 EVENTS = {
     "ingestion": N_("taken in"),
     "described": N_("described"),
@@ -55,6 +104,7 @@ EVENTS = {
     "recovery": N_("repaired"),
     "export": N_("exported"),
     "information package creation": N_("packaged"),
+    "transfer": N_("handed over"),
     "deletion": N_("destroyed"),
     "message digest calculation": N_("hashed"),
     "hold placed": N_("hold placed"),
@@ -78,12 +128,60 @@ def value(name: str, given: object) -> str:
     if isinstance(given, bool):
         return say("yes") if given else say("no")
     if isinstance(given, list):
-        return str(len(given))
+        return ", ".join(given) if given and isinstance(given[0], str) else str(len(given))
+    if name == "waited" and isinstance(given, dict):
+        return duration(given["to_ms"] - given["from_ms"])
+    if name == "duration_ms":
+        return duration(int(str(given)))
+    if name == "size_bytes":
+        return size(int(str(given)))
+    if given and name.endswith(("_at", "_until")):
+        return moment(str(given))
+    if name == "location":
+        return place(str(given))
     if given and name in NOTED:
         return note(str(given))
     if name in WHO:
         return who(str(given))
     return say(TERMS[str(given)]) if name in NAMED and given in TERMS else str(given)
+
+
+def moment(iso: str) -> str:
+    """2026-11-28 14:00:00 EAT."""
+    return f"{at(datetime.fromisoformat(iso))} EAT"
+
+
+def span(from_ms: int, to_ms: int) -> str:
+    """From the beginning of the recording, to the millisecond: 0:25.360 - 0:31.444."""
+    return " - ".join(f"{duration(one - one % 1000)}.{one % 1000:03}" for one in (from_ms, to_ms))
+
+
+def size(size_bytes: int) -> str:
+    """As storage is sold, to three figures."""
+    for power, unit in ((12, "TB"), (9, "GB"), (6, "MB"), (3, "kB")):
+        if size_bytes >= 10**power:
+            return f"{size_bytes / 10**power:.3g} {unit}"
+    return f"{size_bytes} B"
+
+
+def place(name: str) -> str:
+    return say("this machine") if name == LOCAL else name
+
+
+def table(found: Sequence[Mapping[str, object]]) -> list[str]:
+    """A line of headings and one for each; none where nothing was found. All have the same fields."""
+    if not found:
+        return []
+    names = [name for name in found[0] if name not in UNTOLD]
+    cells = [[say(HEADINGS[name]) for name in names], *([value(name, one[name]) for name in names] for one in found)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return ["  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
+
+
+def pairs(told: Mapping[str, object]) -> list[str]:
+    """One thing with much to tell: a line for each field."""
+    width = max(len(say(HEADINGS[name])) for name in told)
+    return [f"{say(HEADINGS[name]):{width}}  {value(name, given)}" for name, given in told.items()]
 
 
 def event(kind: str) -> str:

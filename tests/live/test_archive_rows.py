@@ -120,7 +120,7 @@ def test_nothing_is_stated_of_papers_that_are_not_what_they_were(pages: Pages) -
             refused = visitor.get(path + file)
             assert refused.status_code == 409 and "ledger.jsonl" in refused.text, path + file
             assert "No statement can be signed now" in refused.text and refused.headers["cache-control"] == "no-store"
-    assert "Tamko haliwezi kutiwa sahihi" in stranger.get(public.replace("/en/", "/sw/")).text
+    assert "Tamko haliwezi kusainiwa" in stranger.get(public.replace("/en/", "/sw/")).text
     ledger.write_bytes(whole)
     signed = signatures.read_bytes()
     with transaction(pages.engine) as session:

@@ -157,6 +157,19 @@ def test_the_command_line_makes_the_first_admin(mbashara_up: Up) -> None:
         engine.dispose()
 
 
+def test_the_command_line_s_channels_stand_in_the_log(mbashara_up: Up) -> None:
+    mbashara_up.channel_add("daftarini")
+    assert command(mbashara_up.data, "channel", "rotate-key", "daftarini").returncode == 0
+    engine = open_engine(Settings(data=mbashara_up.data).sqlalchemy_url)
+    try:
+        with transaction(engine) as session:
+            wanted = audit.Filter(subject="channel:daftarini")
+            acts = [entry.act for entry in audit.list_entries(session, everywhere(), wanted, limit=9)]
+    finally:
+        engine.dispose()
+    assert acts == ["key.rotate", "key.rotate", "channel.add"]
+
+
 def test_the_command_line_tells_json_and_refuses_in_one_line(mbashara_up: Up) -> None:
     told = json.loads(user_add(mbashara_up, "juma@ega.go.tz", "--role", "engineer", "--json").stdout)
     assert told["link"].startswith("http://127.0.0.1:") and told["role"] == "engineer"

@@ -109,7 +109,7 @@ def test_what_is_done_is_in_the_custody_log_and_goes_from_the_disk_in_time(pages
     tidy(settings, pages.engine)
     assert [one.name for one in settings.exports_folder.iterdir()] == [pages.world.b.export_id]
     shown = admin.get(LIST).text
-    assert "faili zimeondolewa" in shown and f"{job_id}/files" not in shown
+    assert "mafaili yameondolewa" in shown and f"{job_id}/files" not in shown
 
 
 def test_one_that_was_postponed_waits_again(pages: Pages) -> None:

@@ -12,7 +12,7 @@ from babel.messages.pofile import read_po
 
 from core.plain import PlainError, beside
 from core.web.i18n import Language
-from mbashara.cli import main, show
+from mbashara.cli import main, show, terms
 from mbashara.plain import LOCALE, DataError, UserError
 from mbashara.words import languages
 
@@ -119,17 +119,35 @@ def test_help_is_in_the_language_of_the_reader(
 def test_a_recording_is_told_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MBASHARA_LANGUAGE", "sw")
     copy = {"location": "pili", "state": "held", "checked_at": None, "fault": "", "is_named": False}
-    event = {"at": "-", "kind": "hold placed", "outcome": "success", "agent": "command line (juma)"}
-    gap = {"from_ms": 1, "to_ms": 2, "cause": "feed lost", "rendition": None}
+    event = {
+        "at": "2026-11-28T20:55:49.4+00:00",
+        "kind": "hold placed",
+        "outcome": "success",
+        "agent": "command line (juma)",
+    }
+    gap = {"from_ms": 1, "to_ms": 61_002, "cause": "feed lost", "rendition": None}
     told = {"id": "x", "state": "complete", "is_signed_whole": True, "renditions": ["source"]}
     lines = [*show.lines({**told, "gaps": [gap], "waited": None, "copies": [copy], "events": [event]})]
     assert [" ".join(line.split()) for line in lines] == [
         "Namba x", "Hali imefungwa", "Imesainiwa hadi mwisho ndiyo", "Matoleo source",
-        "Pengo 1 - 2 ms: mlisho kutoka kwenye kisimbaji (encoder) ulipotea",
+        "Pengo 0:00.001 - 1:01.002: mlisho kutoka kwenye kisimbaji (encoder) ulipotea",
         "Nakala pili: imesimamishwa hadi mtu aikague, bado haijasomwa ! hapamo tena katika locations.toml: "
         "hakuna anayeisoma",
-        "Tukio - zuio liliwekwa: sawa mstari wa amri (juma)",
+        "Tukio 2026-11-28 23:55:49 EAT zuio liliwekwa: sawa mstari wa amri (juma)",
     ]  # fmt: skip
+
+
+def test_a_list_has_headings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MBASHARA_LANGUAGE", "sw")
+    one: dict[str, object] = {
+        "channel": "bunge", "state": "complete", "started_at": "2026-11-28T20:55:49.4+00:00", "ended_at": None,
+        "duration_ms": 66_452, "size_bytes": 2_874_385, "gaps": [{}], "path": "/recordings/x",
+    }  # fmt: skip
+    assert [" ".join(line.split()) for line in terms.table([one])] == [
+        "Chaneli Hali Ilianza Iliisha Urefu Ukubwa Mapengo",
+        "bunge imefungwa 2026-11-28 23:55:49 EAT - 1:06 2.87 MB 1",
+    ]
+    assert terms.table([]) == []
 
 
 def test_a_workflow_keeps_how_it_was_told() -> None:

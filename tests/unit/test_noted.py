@@ -28,11 +28,9 @@ def findings() -> Iterator[tuple[str, str, str]]:
         names = {name for _, name, *_ in Formatter().parse(english) if name}
         values = {name: VALUES.get(name, f"{name}-1. x") for name in names}
         told = {name: IN_SWAHILI.get(name, values[name]) for name in names}
-        yield kind, Finding(kind, values).text(), _capital(swahili.format(**told))
-
-
-def _capital(text: str) -> str:
-    return text[0].upper() + text[1:]
+        said = swahili.format(**told)
+        is_name = swahili.startswith("{") and not said.startswith("mashine hii")
+        yield kind, Finding(kind, values).text(), said if is_name else said[0].upper() + said[1:]
 
 
 AWAY = str(Unreachable("dodoma", "[Errno 2] /mnt"))
@@ -49,7 +47,7 @@ CASES = [
     ("why it is not mended", f"{MISSING.text()} {LOST.text()}", f"{MISSING_SW} {LOST.text('sw')}"),
     ("several places", SEVERAL,
      "Nakala nzuri haipatikani sasa, mashine hii, Dodoma, ghorofa ya pili haijibu: itajaribiwa tena."),
-    ("copying", copies.NOT_COPIED.format(count=3), "Faili 3 hazikuweza kunakiliwa kama leja inavyosema"),
+    ("copying", copies.NOT_COPIED.format(count=3), "Mafaili 3 hayakuweza kunakiliwa kama leja inavyosema"),
     ("looking", checks.NOT_LOOKED_AT, "Haikuweza kukaguliwa"),
     ("a rule, as rows have it", str(HoldStands(reason="kesi")), "Kuna zuio la kisheria: kesi."),
     ("a rule, as the log has it", HoldStands(reason="kesi").said(Language.EN), "Kuna zuio la kisheria: kesi."),

@@ -8,6 +8,7 @@ import pytest
 
 from archive.recordings import verify
 from archive.recordings.ledger import Ledger, make_fact
+from archive.recordings.rebuild import times
 from mbashara.cli import rebuild
 from mbashara.settings import Settings
 from tests.unit.recording_kit import ID, ORIGIN_MS, PUBLIC_KEY, make_recording
@@ -54,3 +55,12 @@ def test_who_gives_no_keys_is_not_told_that_something_is_damaged(
     (settings.recordings / ID).rename(tmp_path / "away")
     assert rebuild._rebuild(settings, Namespace(location="pili"), set()) == 1
     assert "holds is damaged" in capsys.readouterr().out
+
+
+def test_what_was_imported_has_the_clock_of_its_pictures() -> None:
+    """Not that of the import: how long it is kept is reckoned from its end."""
+    started = {"fact": "started", "at": "2026-11-28T21:16:26+00:00", "origin_ms": 1_556_686_800_000}
+    ended = {"fact": "ended", "at": "2026-11-28T21:16:29+00:00", "duration_ms": 8_000}
+    imported = times([{**started, "import": {}}, ended])
+    assert [one and one.isoformat() for one in imported] == ["2019-05-01T05:00:00+00:00", "2019-05-01T05:00:08+00:00"]
+    assert [one and one.isoformat() for one in times([started, ended])] == [started["at"], ended["at"]]

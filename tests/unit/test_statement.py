@@ -94,7 +94,7 @@ def test_an_end_by_a_program_that_was_away_is_told(tmp_path: Path) -> None:
     told = tell(statement(folder), Language.EN)
     events = [what for _, what in next(one for one in told.tables if one.title == "Interruptions").rows]
     assert events == [
-        "feed lost; the feed from the encoder was lost",
+        "feed lost",
         "end; the program was stopped and started again",
     ]
 

@@ -397,7 +397,7 @@ def test_a_file_that_was_read_back_is_whole_and_told(copy: Path) -> None:
     report = verify.verify(copy)
     english, swahili = "\n".join(verify.summary(report, "en")), "\n".join(verify.summary(report, "sw"))
     assert "2 files were hashed from the disk" in english and "WHOLE AND UNALTERED" in english
-    assert "Faili 2 zilipigwa muhuri kutoka diski" in swahili and report.recovered == 0
+    assert "Mafaili 2 yalipigwa muhuri kutoka diski" in swahili and report.recovered == 0
 
 
 def test_a_stamp_that_nobody_made_is_no_proof(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:

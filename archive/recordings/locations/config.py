@@ -32,7 +32,7 @@ from core.wrong_input import WrongInput, first_wrong
 LOCAL = "local"
 """The name of the recordings' own folder, where each copy comes from."""
 Tier = Literal["hot", "cold"]
-_SLUG = r"^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$"
+_SLUG = re.compile(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?")
 _BUCKET = r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$"
 _HOST = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)")
 _PREFIX = re.compile(r"[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*")
@@ -46,6 +46,12 @@ class LocationError(PlainError):
 
 class WrongField(WrongInput):
     catalogues = (LOCALE,)
+
+
+def _is_slug(text: str) -> str:
+    if _SLUG.fullmatch(text) is None:
+        raise WrongField(N_("1 to 32 of a-z, 0-9 and - between them"))
+    return text
 
 
 def _is_absolute(path: Path) -> Path:
@@ -72,7 +78,7 @@ def _is_prefix(text: str) -> str:
 class _Location(BaseModel, ABC):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    name: str = Field(pattern=_SLUG)
+    name: Annotated[str, AfterValidator(_is_slug)]
     tier: Tier = Field("hot", description="cold: reading it back takes long, or costs.")
     fixity_days: float = Field(90, gt=0, le=3660, description="Days in which every file of it is read again.")
     title_sw: str = Field("", max_length=100)
@@ -219,7 +225,8 @@ def _check_clashes(file: Path, locations: tuple[Location, ...]) -> None:
     for number, one in enumerate(locations):
         for other in locations[:number]:
             shorter = min(len(one.place), len(other.place))
-            told = {"file": file, "name": one.name, "other": other.name}
+            place = other.path if isinstance(other, FolderLocation) and other.name == LOCAL else other.name
+            told = {"file": file, "name": one.name, "other": place}
             if one.name == other.name:
                 raise LocationError(N_("{file}: location {name}: name: given twice"), **told)
             if one.place[:shorter] == other.place[:shorter]:
