@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import psycopg
 import pytest
@@ -15,43 +14,45 @@ from mbashara.settings import Settings
 from tests.up import ROOT, data_folder, until
 
 
-def test_a_folder_of_an_earlier_version_gets_a_password(tmp_path: Path) -> None:
+def test_a_folder_of_an_earlier_version_gets_a_password() -> None:
     """Also where `up` is killed before its file lies there, or the file is lost; with one it stays as it is."""
-    settings = Settings(data=tmp_path / "data", run_dir=tmp_path / "run")
-    data.prepare(settings)
-    cluster = ["-D", str(settings.data / "postgres"), "--auth=trust", "--username=postgres", "--no-sync"]
-    subprocess.run(
-        [str(postgres.BINARIES / "initdb"), *cluster], check=True, capture_output=True, cwd="/",
-        **as_account(data.account()),
-    )  # fmt: skip
-    postgres.initialise(settings)
-    settings.postgres_passfile.unlink()
-    with postgres.running(settings):
-        postgres.wait_until_up(settings)
-        with psycopg.connect(settings.sqlalchemy_url) as connection:
-            assert connection.execute("select current_user").fetchone() == ("postgres",)
-        with pytest.raises(psycopg.OperationalError, match="no password supplied"):
-            psycopg.connect(settings.sqlalchemy_url.partition("&passfile")[0], passfile="/dev/null")
-        kept = settings.postgres_passfile.read_bytes()
-        assert settings.postgres_passfile.stat().st_mode & 0o777 == 0o600
-    postgres.initialise(settings)
-    assert settings.postgres_passfile.read_bytes() == kept
+    with data_folder() as folder:
+        settings = Settings(data=folder)
+        data.prepare(settings)
+        cluster = ["-D", str(settings.data / "postgres"), "--auth=trust", "--username=postgres", "--no-sync"]
+        subprocess.run(
+            [str(postgres.BINARIES / "initdb"), *cluster], check=True, capture_output=True, cwd="/",
+            **as_account(data.account()),
+        )  # fmt: skip
+        postgres.initialise(settings)
+        settings.postgres_passfile.unlink()
+        with postgres.running(settings):
+            postgres.wait_until_up(settings)
+            with psycopg.connect(settings.sqlalchemy_url) as connection:
+                assert connection.execute("select current_user").fetchone() == ("postgres",)
+            with pytest.raises(psycopg.OperationalError, match="no password supplied"):
+                psycopg.connect(settings.sqlalchemy_url.partition("&passfile")[0], passfile="/dev/null")
+            kept = settings.postgres_passfile.read_bytes()
+            assert settings.postgres_passfile.stat().st_mode & 0o777 == 0o600
+        postgres.initialise(settings)
+        assert settings.postgres_passfile.read_bytes() == kept
 
 
 MAKE = "from mbashara import postgres; from mbashara.settings import Settings; postgres.initialise(Settings())"
 
 
-def test_a_cluster_that_was_made_by_half_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = Settings(data=tmp_path / "data", run_dir=tmp_path / "run")
-    data.prepare(settings)
-    for name, value in {**settings.environment(), "PYTHONPATH": str(ROOT)}.items():
-        monkeypatch.setenv(name, value)
-    with subprocess.Popen([sys.executable, "-c", MAKE], start_new_session=True) as made:
-        until(lambda: any(settings.data.glob("postgres*/PG_VERSION")), "initdb makes nothing", step_s=0.005)
-        os.killpg(made.pid, signal.SIGKILL)
-    with postgres.running(settings):
-        postgres.wait_until_up(settings)
-    assert [path.name for path in settings.data.glob("postgres*")] == ["postgres"]
+def test_a_cluster_that_was_made_by_half_is_made_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    with data_folder() as folder:
+        settings = Settings(data=folder)
+        data.prepare(settings)
+        for name, value in {**settings.environment(), "PYTHONPATH": str(ROOT)}.items():
+            monkeypatch.setenv(name, value)
+        with subprocess.Popen([sys.executable, "-c", MAKE], start_new_session=True) as made:
+            until(lambda: any(settings.data.glob("postgres*/PG_VERSION")), "initdb makes nothing", step_s=0.005)
+            os.killpg(made.pid, signal.SIGKILL)
+        with postgres.running(settings):
+            postgres.wait_until_up(settings)
+        assert [path.name for path in settings.data.glob("postgres*")] == ["postgres"]
 
 
 USE = """
