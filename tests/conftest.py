@@ -1,7 +1,10 @@
 """What live and browser tests share: one `mbashara up` for the whole run."""
 
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -31,6 +34,15 @@ SCREENS = (
     "tests/browser/", "tests/live/test_broadcast_life", "tests/live/test_database_away", "tests/live/test_disk_full",
 )  # fmt: skip
 """Browsers, and programs that are broken on purpose: they mostly wait, so `make test` has them wait beside the rest."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """A folder of its own for tmp_path: in the one that runs share, each that begins shuts other users out of what the
+    others have opened to the account."""
+    if config.option.basetemp is None:
+        config.option.basetemp = tempfile.mkdtemp(prefix="mbashara-pytest-")
+        config.add_cleanup(partial(shutil.rmtree, config.option.basetemp, ignore_errors=True))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
