@@ -27,7 +27,7 @@ KEY_PATTERN = re.compile(r"[A-Za-z0-9_-]{8,128}")
 """What an encoder may send as a key: nothing that a URL would bend. Ours
 have 32 characters, taken-over ones at least 8."""
 MAX_FORMER = 2000
-"""Of keys that were revoked, those that were last."""
+"""Of keys that were revoked, those of each channel that were last."""
 READ = (
     Channel.id, Channel.institution_id, Channel.slug, Channel.name_sw, Channel.name_en, Channel.auto_live,
     Channel.reconnect_window_s, StreamKey.key_hash, StreamKey.channel_id, StreamKey.institution_id, StreamKey.role,
@@ -219,7 +219,10 @@ def _keys() -> Select[str, str, int, int, str, list[str]]:
 
 
 def _read_former(session: Session) -> dict[str, KeyOwner]:
-    revoked = _keys().where(StreamKey.revoked_at.is_not(None)).order_by(StreamKey.revoked_at.desc(), StreamKey.key_hash)
+    """Of each channel the newest before any channel's older ones: who changes keys often takes no other's place."""
+    newest = StreamKey.revoked_at.desc()
+    rank = func.row_number().over(partition_by=StreamKey.channel_id, order_by=(newest, StreamKey.key_hash))
+    revoked = _keys().where(StreamKey.revoked_at.is_not(None)).order_by(rank, newest, StreamKey.key_hash)
     rows = session.execute(revoked.limit(MAX_FORMER))
     return {hashed: KeyOwner(slug, channel, owner, _role(role)) for hashed, slug, channel, owner, role, _ in rows}
 

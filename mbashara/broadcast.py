@@ -29,7 +29,7 @@ from mbashara.listing import SOURCE_NAMES, Listing
 from mbashara.rendition import Rendition
 from transcode.packager import Packager
 from transcode.process import DRAIN_S, Transcoder
-from transcode.timeline import FeedClock, Timeline, part_target_of
+from transcode.timeline import KEPT_CUTS, FeedClock, Timeline, part_target_of
 
 log = structlog.get_logger()
 
@@ -47,6 +47,9 @@ HEARD_MS = 1000
 STALLED = "stalled"
 FROZEN_MS = 10_000
 """Between two ticks: the process stood still, or the machine, and an encoder had no answer; or the clock was set."""
+LATE_MS = 1000
+"""Between two ticks: nothing was read meanwhile, so that it is no silence of the feed's."""
+FAR_CUTS = KEPT_CUTS // 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +112,9 @@ class Broadcast:
         self._gap_cause = ""
         self._may_have_come = False
         self._turned_away: set[tuple[str, TurnedAway]] = set()
-        self._looked_ms = self._unix_ms()
+        self._knocked_ms: dict[tuple[str, TurnedAway], float] = {}
+        self._looked_ms = self._back_ms = self._unix_ms()
+        self._frozen_ms = 0.0
         self._last_packet_ms = self._last_other_ms = self._unix_ms()
         self._breaks: list[float] = []
         self._followers: tuple[Packager, ...] = ()
@@ -132,14 +137,25 @@ class Broadcast:
         self._may_have_come = True
 
     def note_refused(self, role: str, why: TurnedAway) -> None:
-        """In a gap: an encoder with a key of the channel came and was turned away, which is told once."""
+        """An encoder with a key of the channel came and was turned away. In a gap that is told once; before it, it is
+        kept: the feed may be lost already, and nobody knows."""
+        if self._gap_from_ms is None:
+            self._knocked_ms[role, why] = self._unix_ms()
+        else:
+            self._tell_refused(role, why, self._unix_ms())
+
+    def _tell_refused(self, role: str, why: TurnedAway, unix_ms: float) -> None:
         self.note_feed()
-        if self._gap_from_ms is None or self._recording is None or (role, why) in self._turned_away:
+        if self._recording is None or (role, why) in self._turned_away:
             return
         self._turned_away.add((role, why))
-        self._recording.fact("refused", at_ms=round(self._unix_ms()) - self.origin_ms, role=role, cause=why)
-        if self._gap_cause == FEED_LOST and why is not TurnedAway.IN_USE:  # such a one comes back by itself
-            self._gap_cause = REFUSED
+        self._recording.fact("refused", at_ms=round(unix_ms) - self.origin_ms, role=role, cause=why)
+        if self._gap_cause == FEED_LOST:
+            self._gap_cause = self._lost_cause()
+
+    def _lost_cause(self) -> str:
+        """Whose key is in use comes back by itself."""
+        return REFUSED if any(why is not TurnedAway.IN_USE for _, why in self._turned_away) else FEED_LOST
 
     def detach(self, *, is_refused: bool = False) -> None:
         """No feed: a gap begins, until another comes or the broadcast ends. `is_refused`: it was we who ended it."""
@@ -253,11 +269,13 @@ class Broadcast:
         if self._gap_from_ms is not None and not intake.changed and not self._leads(packet.kind):
             return None  # before its clock is asked: where the feed goes on is the leader's to say
         end_ms = self._leader.packager.end_ms if self._leader is not None else 0.0
-        in_gap = self._gap_from_ms is not None
         # A broadcast begins at exactly 0: Shaka drops pictures where the first decode time is a millisecond off.
         elapsed_ms = now_ms - intake.lead_ms - self.origin_ms if self._leader is not None else 0.0
-        time_ms, broke = intake.clock.place(packet.dts_ms, elapsed_ms, end_ms, in_gap)
+        time_ms, broke = intake.clock.place(packet.dts_ms, elapsed_ms, end_ms, self._gap_from_ms is not None)
         intake.lead_ms = 0
+        if self._leads(packet.kind) and time_ms - end_ms > self._far_ms:
+            self._begin_gap(STALLED)  # before any tick
+        in_gap = self._gap_from_ms is not None
         turns = broke or intake.changed or in_gap
         if turns and not self._turn(intake, packet.kind, time_ms + intake.shift_ms, broke):
             return None
@@ -297,6 +315,7 @@ class Broadcast:
             return True
         if broke or intake.changed:
             self._break(intake, leads)
+        self._fill_far(at_ms)
         self._leader.packager.resume(at_ms)
         self._end_gap(at_ms)
         if intake.changed:
@@ -410,16 +429,21 @@ class Broadcast:
     def tick(self) -> bool:
         """Called some times a second. True where what the multivariant playlists say has changed."""
         leader, now_ms = self._leader, self._unix_ms()
-        is_frozen, self._looked_ms = now_ms - self._looked_ms > FROZEN_MS, now_ms
+        away_ms, self._looked_ms = now_ms - self._looked_ms, now_ms
+        if away_ms > LATE_MS:
+            self._back_ms = now_ms
+        if away_ms > FROZEN_MS:
+            self._may_have_come, self._frozen_ms = True, now_ms
         if leader is None or self.ended:
             return False
         self._tell_holes()
         if self._gap_from_ms is None and self._is_stalled(now_ms):
             is_heard = self._leads(Kind.VIDEO) and now_ms - self._last_other_ms < HEARD_MS
             self._begin_gap(NO_PICTURE if is_heard else STALLED)
-        self._may_have_come |= is_frozen
         if self._gap_from_ms is not None:
-            leader.packager.fill_gap(self._silent_until_ms(now_ms) - self.origin_ms)
+            until_ms = self._silent_until_ms(now_ms) - self.origin_ms
+            self._fill_far(until_ms)
+            leader.packager.fill_gap(until_ms)
         self._refresh_reports()
         msn = leader.window.next_msn
         if msn == self._ticked_msn and self._gap_from_ms is None and len(self._listing) == len(self.renditions):
@@ -427,6 +451,19 @@ class Broadcast:
         self._ticked_msn = msn
         self._fill_followers()
         return self._write_listing()
+
+    @property
+    def _far_ms(self) -> float:
+        return FAR_CUTS * self._parameters.target_duration_s * 1000
+
+    def _fill_far(self, until_ms: float) -> None:
+        """Nearly until then, in steps that the followers go along with: a process may have been away for hours, and the
+        timeline keeps a few minutes' cuts. Who missed one would never find his segments again."""
+        assert self._leader is not None
+        packager = self._leader.packager
+        while until_ms - packager.end_ms > self._far_ms:
+            packager.fill_gap(packager.end_ms + self._far_ms)
+            self._fill_followers()
 
     def _silent_until_ms(self, now_ms: float) -> float:
         """A feed that has just begun is on the air in a moment: its place is not told as a gap."""
@@ -447,7 +484,7 @@ class Broadcast:
     def _is_stalled(self, now_ms: float) -> bool:
         """No packet for the timeout, or no segment for 1.5 target durations (draft 6.2.1)."""
         assert self._leader is not None
-        silent_ms = now_ms - self._last_packet_ms
+        silent_ms = now_ms - max(self._last_packet_ms, self._back_ms)
         if silent_ms <= 1000:
             return False
         window = self._leader.window
@@ -464,13 +501,25 @@ class Broadcast:
             self._leader.packager.flush()  # the last picture lasts as long as the others
             self._tell_holes()
             self._gap_from_ms, self._gap_cause = self._leader.packager.end_ms, cause
-            self._may_have_come = False
+            self._may_have_come = self._frozen_ms > self._came_ms
             self._turned_away.clear()
             assert self._recording is not None
             self._recording.fact("lost", at_ms=round(self._gap_from_ms), cause=cause)
             log.warning("no media", channel=self.channel, broadcast=self.identity, cause=cause)
+            self._tell_knocked()
         elif cause == FEED_LOST and self._gap_cause in (STALLED, NO_PICTURE):
-            self._gap_cause = cause
+            self._gap_cause = self._lost_cause()
+
+    @property
+    def _came_ms(self) -> float:
+        return max(self._last_packet_ms, self._last_other_ms)
+
+    def _tell_knocked(self) -> None:
+        """Who was turned away since the feed's last packet."""
+        knocked, self._knocked_ms = self._knocked_ms, {}
+        for (role, why), unix_ms in knocked.items():
+            if unix_ms > self._came_ms:
+                self._tell_refused(role, why, unix_ms)
 
     def _end_gap(self, at_ms: float, is_back: bool = True) -> None:
         if self._gap_from_ms is None:
@@ -570,10 +619,25 @@ class Broadcast:
         log.info("broadcast ended", channel=self.channel, broadcast=self.identity, reason=reason)
 
     def _fill_to_the_end(self) -> None:
-        """A gap was told by whole parts; it ends to the millisecond. A feed's ordinary end has none."""
-        if self._leader is None or self._gap_from_ms is None or self._leader.packager.end_ms <= self._gap_from_ms:
+        """A gap was told by whole parts; it ends to the millisecond. A feed's ordinary end has none; sound that went
+        on without its picture was on the air."""
+        if self._leader is None:
             return
-        self._leader.packager.resume(self._unix_ms() - self.origin_ms)
+        packager, heard_ms = self._leader.packager, self._heard_ms()
+        is_heard = heard_ms - packager.end_ms > HEARD_MS
+        if is_heard:
+            self._begin_gap(NO_PICTURE)
+        if self._gap_from_ms is None or not (is_heard or packager.end_ms > self._gap_from_ms):
+            return
+        now_ms = self._unix_ms() - self.origin_ms
+        until_ms = max(heard_ms, now_ms if packager.end_ms > self._gap_from_ms else 0)
+        self._fill_far(until_ms)
+        packager.resume(until_ms)
+
+    def _heard_ms(self) -> float:
+        """Where the feed's sound ends beside a leading picture."""
+        sound = self.renditions.get(SOURCE_NAMES[Kind.AUDIO])
+        return 0 if sound is None or sound is self._leader else sound.packager.came_ms
 
     def pause(self) -> None:
         """Cuts what is pending into parts."""

@@ -43,7 +43,8 @@ TEST_KEPT_S = 5.0
 """What a dry run leaves in memory: its feed has ended by then."""
 REFUSED_S = 1.0
 """After so long a state that the memory folder refused is written anew."""
-REFUSED_TOLD_S = 30.0
+REFUSED_TOLD_S = 120.0
+"""Encoders wait longer from try to try, OBS half as long again each time: the alarm of one stays the same."""
 GUESSES_PER_MINUTE = 10
 UNKNOWN_KEY = "This stream key is wrong or was revoked."
 
@@ -386,6 +387,8 @@ class Channels:
                     log.warning("broadcast ended after a restart", channel=slug, broadcast=restored.broadcast)
             except OSError as error:  # the disk is full, say: the next start ends it
                 log.error("a recording can't be taken up", broadcast=restored.broadcast, error=str(error))
+            except Exception:  # the top of one recording's way: no other channel is to wait for it
+                log.exception("a recording can't be taken up", broadcast=restored.broadcast)
 
     def _is_ours(self, slug: str) -> bool:
         return channel_worker(slug, self._workers) == self._worker
@@ -492,7 +495,7 @@ class Channels:
         return [(channel, feed) for channel in self.channels.values() for feed in channel.feeds.values()]
 
     def refused(self) -> list[tuple[Channel, Refused]]:
-        """Encoders that were turned away a moment ago; each tries again every few seconds."""
+        """Encoders that were turned away a moment ago."""
         told = ((channel, one) for channel in self.channels.values() for one in channel.refused.values())
         return [(channel, one) for channel, one in told if one.unix_ms > self._told_since_ms]
 

@@ -3,7 +3,7 @@
 GET /feeds                                              every feed that is connected
 GET /feeds/keyframe?channel=&role=[&known=]             its newest keyframe and configuration as FLV; 404: none yet
 GET /feeds/sound?channel=&role=[&known=]                its last second of sound and configuration as FLV; 404: none yet
-GET /feeds/refused                                      encoders that were turned away in the last half minute
+GET /feeds/refused                                      encoders that were turned away in the last two minutes
 GET /feeds/series?channel=&role=[&step_s=][&from_s=]    a role's series in the last broadcast, at most 400 rows
 
 The edge doesn't pass these on: they name encoders and addresses. Issues are told by type; their words are in

@@ -54,6 +54,11 @@ class Packager(ABC):
         """The end of what was packaged."""
         return self._end * 1000 / self._timescale
 
+    @property
+    def came_ms(self) -> float:
+        """The end of what came, packaged or held."""
+        return max(self.end_ms, self._held[-1].dts_ms if self._held else 0)
+
     def configure(self, track: Track) -> None:
         """A new configuration, in force from the next segment: the caller breaks the timeline where it differs."""
         self._next_track = track

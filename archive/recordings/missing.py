@@ -2,6 +2,7 @@
 the wait for an encoder that never came back.
 """
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -22,15 +23,22 @@ class Missing(NamedTuple):
 
 def missing(gaps: Iterable[Gap], report: Report | None) -> Sequence[Missing]:
     """As the completeness statement and verify.py have it; all of them where no whole papers say so."""
-    alone = {_name(line): str(line["rendition"]) for line in report.gaps if "rendition" in line} if report else {}
+    renditions = defaultdict[tuple[int, int, str], list[str | None]](list)
+    for line in reversed(report.gaps if report else ()):
+        renditions[_name(line)].append(line.get("rendition"))
     told = (
         Missing(
             MissingSpan(gap.started_ms, _until_ms(gap, report)), gap.cause,
-            alone.get((gap.started_ms, gap.ended_ms, gap.cause)),
+            _next(renditions[gap.started_ms, gap.ended_ms, gap.cause]),
         )
         for gap in gaps
     )  # fmt: skip
     return [one for one in told if one.span.ended_ms > one.span.started_ms]
+
+
+def _next(renditions: list[str | None]) -> str | None:
+    """Several may lack the very same, each with a row of its own: rows come as their lines did."""
+    return renditions.pop() if renditions else None
 
 
 def _name(line: Line) -> tuple[int, int, str]:

@@ -6,15 +6,25 @@ other.
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import structlog
 
 from archive.recordings.ledger import Fact, Ledger, first_fact, has_ended, make_fact, read_facts
 from archive.recordings.recorder import place_of
-from archive.recordings.verify import LEDGER_NAME, SIGNATURES_NAME, hash_file, read_chain
+from archive.recordings.verify import (
+    FEED_LOST,
+    LEDGER_NAME,
+    PICTURE_MS,
+    REFUSED,
+    SIGNATURES_NAME,
+    hash_file,
+    read_chain,
+)
+from core.keys import TurnedAway
 from core.media import fmp4, hls
 from core.media.packet import MediaError, Track
 from core.media.window import Part, Segment, Storage
@@ -131,9 +141,10 @@ def _restore_rendition(folder: Path, origin_ms: int) -> RestoredRendition | None
     for file, msn in _unlisted(folder, segments[-1].msn if segments else -1):
         segment_found = _salvage(folder, file, msn, segments, inits - 1)
         if segment_found is not None:
-            segments.append(segment_found)
-            _append_to_index(path, segment_found, segments, origin_ms, _target_duration_s(path, first))
-            first = False
+            for segment in (*_between(segments, segment_found), segment_found):
+                segments.append(segment)
+                _append_to_index(path, segment, segments, origin_ms, _target_duration_s(path, first))
+                first = False
     for segment in segments[-8:]:
         _list_parts(folder, segment)
     if not segments:
@@ -167,6 +178,19 @@ def _salvage(folder: Path, file: Path, msn: int, before: list[Segment], init: in
     segment.duration_s = (whole[-1].decode_time + whole[-1].duration - whole[0].decode_time) / timescale
     segment.size, segment.storage = end, Storage.RECORDED
     return segment
+
+
+def _between(before: list[Segment], found: Segment) -> Iterator[Segment]:
+    """Of the numbers before it that no file and no index has there was no media: who reads the index counts them."""
+    if not before:
+        return
+    begin_ms = before[-1].start_ms + before[-1].duration_s * 1000
+    numbers = range(before[-1].msn + 1, found.msn)
+    for place, msn in enumerate(numbers):
+        each_ms = max(1.0, (found.start_ms - begin_ms) / len(numbers))
+        segment = Segment(msn, begin_ms + place * each_ms, False, found.discontinuities, found.init)
+        segment.duration_s, segment.gap, segment.storage = each_ms / 1000, True, Storage.NOWHERE
+        yield segment
 
 
 def _append_to_index(
@@ -253,13 +277,50 @@ def _complete_ledger(place: Path, recording: RestoredRecording, unix_ms: float) 
                 tell(name, segment, **where)
             elif name not in told and (rendition.name, segment.msn) not in absent:
                 ledger.append(make_fact("absent", unix_ms, **where, cause="process ended"))
-        own_ms = place_of(rendition.segments[-1])["to_ms"]
+        own_ms = _told_until_ms(rendition, absent)
         if own_ms < end_ms and (rendition.name, end_ms) not in gaps:  # a part that another rendition got written
             lack = {"rendition": rendition.name, "from_ms": own_ms, "to_ms": end_ms, "cause": "process ended"}
             ledger.append(make_fact("gap", unix_ms, **lack))
+    for gap in _open_gap(read_facts(place), recording):
+        ledger.append(make_fact("gap", unix_ms, **gap))
     for path in (*place.glob("*.m3u8.new"), *place.glob("*/init-*.mp4.new")):  # half written, or not renamed
         if path.relative_to(place).as_posix() not in told:
             path.unlink()
+
+
+def _told_until_ms(rendition: RestoredRendition, absent: set[tuple[str, int]]) -> int:
+    """The end of what it has, or of which it was told that it has nothing."""
+    for segment in reversed(rendition.segments):
+        if not segment.gap or (rendition.name, segment.msn) in absent:
+            return int(place_of(segment)["to_ms"])
+    return int(place_of(rendition.segments[0])["from_ms"])
+
+
+def _open_gap(facts: Iterable[Fact], recording: RestoredRecording) -> Iterator[dict[str, Any]]:
+    """The gap in which the process was killed: it began, and nothing has told of it since. What the leader has, the
+    first rendition that was told of, says where it ends: what a rung is made of may come a moment later."""
+    from_ms, cause, told_ms, leader = None, "", 0, ""
+    for fact in facts:
+        if fact["fact"] == "rendition":
+            leader = leader or fact["name"]
+        elif fact["fact"] == "lost":
+            from_ms, cause = fact["at_ms"], fact["cause"]
+        elif fact["fact"] == "refused" and cause == FEED_LOST and fact["cause"] != TurnedAway.IN_USE:
+            cause = REFUSED
+        elif fact["fact"] == "resumed":
+            from_ms, cause = told_ms, "process ended"
+        elif fact["fact"] == "gap" and "rendition" not in fact:
+            from_ms = None
+        if fact.get("rendition") is not None:
+            told_ms = max(told_ms, fact.get("to_ms") or 0)
+    if from_ms is None or leader not in recording.renditions:
+        return
+    places = [(place_of(segment), segment.gap) for segment in recording.renditions[leader].segments]
+    end_ms = places[-1][0]["to_ms"]
+    behind = (place["from_ms"] for place, gap in places if not gap and place["to_ms"] > from_ms + PICTURE_MS)
+    to_ms = min(behind, default=end_ms)
+    if from_ms < to_ms:
+        yield {"from_ms": from_ms, "to_ms": to_ms, "cause": cause, "is_back": to_ms < end_ms}
 
 
 def _gaps_in(path: Path, segment: Segment) -> list[list[int]]:

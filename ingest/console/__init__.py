@@ -57,7 +57,7 @@ class Media(Protocol):
         """Every feed that is connected, of all workers. May be half a second old."""
 
     def refused(self) -> Sequence[Told]:
-        """Encoders that were turned away in the last half minute: channel, role, why, address, at. Without a channel:
+        """Encoders that were turned away in the last two minutes: channel, role, why, address, at. Without a channel:
         the newest whose key is nobody's."""
 
     def refresh(self, slug: str) -> bool:

@@ -204,11 +204,15 @@ def decide(plan: Plan, feeds: Sequence[Told], expected: Collection[str], now: da
 
 
 def of_refused(plans: Sequence[Plan], feeds: Sequence[Told], refused: Sequence[Told], now: datetime) -> Iterator[Alarm]:
-    """Encoders that are turned away, of a broadcast that has no feed or wants a second one."""
+    """Encoders that are turned away, of a broadcast that has no feed or wants a second one: none is missed where the
+    feed of that role brings something."""
     fed, by_channel = {feed["channel"] for feed in feeds}, {plan.channel: plan for plan in plans}
+    roles = {(feed["channel"], feed["role"]) for feed in feeds if feed["state"] != State.NO_DATA}
     for one in refused:
         plan, kind = by_channel.get(one["channel"]), TURNED_AWAY.get(one["why"])
         if plan is None or kind is None or plan.is_ending or not (plan.is_live or is_due(plan, now)):
+            continue
+        if (one["channel"], one["role"]) in roles:
             continue
         is_grave = plan.is_live and plan.channel not in fed
         yield Alarm(kind, Level.SEVERE if is_grave else Level.MILD, plan, one["role"])

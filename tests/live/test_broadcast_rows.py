@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, select, text
+from sqlalchemy import Engine, insert, select, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import Session
 
@@ -32,8 +32,8 @@ from core.channels import (
     set_names,
 )
 from core.database import transaction
-from core.keys import KeyBook
-from core.tables import Broadcast, Channel, Recording
+from core.keys import MAX_FORMER, KeyBook, hash_key
+from core.tables import Broadcast, Channel, Recording, StreamKey
 from tests.live.ledger_kit import tell
 from tests.live.staff_kit import database
 from tests.up import Up
@@ -476,6 +476,13 @@ def test_keys_are_rotated_limited_and_revoked_one_by_one(session: Session, tmp_p
     book.refresh(session)
     former = book.lookup_former(key)
     assert book.lookup(key) is None and former is not None and (former.channel, former.role) == ("bunge", "primary")
+    busy = channel(session, "ikulu")
+    hashes = (hash_key(f"ufunguo-{number}", PEPPER) for number in range(MAX_FORMER))
+    told = {"channel_id": busy.id, "institution_id": busy.institution_id, "role": "primary", "key_hint": "0000"}
+    later = {"created_at": NOW, "revoked_at": NOW + timedelta(days=1)}
+    session.execute(insert(StreamKey), [{"key_hash": one, **told, **later} for one in hashes])
+    book.refresh(session)
+    assert book.lookup_former(key) == former and len(book.former) == MAX_FORMER, "whoever changes keys often"
 
 
 def test_a_channels_life_is_in_the_book(session: Session, tmp_path: Path) -> None:

@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 
 from archive.recordings.account import ELSEWHERE, MISSING, SOUND_ONLY, UNTOLD, Account, Holding, Stretch, account
 from archive.recordings.ledger import read_facts
-from archive.recordings.verify import NO_MEDIA, NO_PICTURE, gaps_of, waited_for
+from archive.recordings.missing import missing
+from archive.recordings.verify import NO_MEDIA, NO_PICTURE, gaps_of, verify, waited_for
+from core.tables import Gap
 from tests.unit.recording_kit import NEVER_BACK, make_recording
 
 END_MS = 60
@@ -176,3 +178,14 @@ def test_what_comes_after_a_feed_that_is_not_back_is_no_loss_and_all_else_is(
     assert found.waited_ms == (9000 - to_ms if wait else 0)
     reported = sorted({(one["from_ms"], one["to_ms"]) for one in gaps_of(facts)})
     assert reported == ([(1000, 9000)] if wait is None else [] if to_ms == 1030 else [(1000, to_ms)]), "as verify.py"
+
+
+def test_a_stretch_that_several_renditions_lack_is_told_of_each(tmp_path: Path) -> None:
+    """Their segments are as long to the millisecond."""
+    lines: list[dict[str, Any]] = [
+        {"fact": "gap", **({"rendition": name} if name else {}), "from_ms": 8000, "to_ms": 12_000, "cause": "disk full"}
+        for name in ("source", "360p", None)
+    ]
+    report = verify(tmp_path)._replace(gaps=lines)
+    found = missing([Gap(started_ms=8000, ended_ms=12_000, cause="disk full") for _ in range(4)], report)
+    assert [one.rendition for one in found] == ["source", "360p", None, None]

@@ -68,6 +68,8 @@ def test_what_calls_an_engineer(plan: Plan, feeds: list[Told], expected: list[st
     [
         (LIVE, [], ["key revoked"], ["key_revoked.primary.severe"]),
         (LIVE, [feed(role="backup")], ["address not allowed"], ["address_refused.primary.mild"]),
+        (LIVE, [feed()], ["key revoked", "address not allowed"], []),
+        (LIVE, [feed(state="noData")], ["key revoked"], ["key_revoked.primary.mild"]),
         (PLANNED, [], ["key revoked"], ["key_revoked.primary.mild"]),
         (LIVE, [], ["key in use"], []),
         (replace(LIVE, is_ending=True), [], ["key revoked"], []),

@@ -282,6 +282,29 @@ def test_sound_that_ends_within_a_segment_is_where_the_wait_begins(tmp_path: Pat
     assert abs(wait.to_ms - 23_600) <= 30, "not by whole parts"
 
 
+@pytest.mark.parametrize("is_feed_over", [False, True])
+def test_a_picture_that_was_away_at_the_end_is_missing_up_to_where_the_sound_ends(
+    tmp_path: Path, is_feed_over: bool
+) -> None:
+    """Ended before anybody could say that it stands still."""
+
+    async def scenario() -> None:
+        with studio(tmp_path) as live:
+            feed = live.attach()
+            live.play(feed, 4.5, live.play(feed, 5.3, 0), kinds="a")
+            if is_feed_over:
+                live.broadcast.detach()
+            await live.broadcast.end("test")
+            assert max(one.duration_s for one in live.segments("source-audio")) < 4.5
+
+    run(scenario())
+    facts = list(read_facts(tmp_path / "recordings" / ("0" * 26)))
+    (gap,) = (fact for fact in facts if fact["fact"] == "gap")
+    assert (gap["from_ms"], gap["cause"]) == (5280, "feed lost" if is_feed_over else NO_PICTURE)
+    assert abs(gap["to_ms"] - 9800) <= 2 * ONE_SOUND_MS and facts[-1]["duration_ms"] == gap["to_ms"]
+    assert waited_for(facts) is None
+
+
 def test_a_feeds_ordinary_end_is_no_gap(tmp_path: Path) -> None:
     async def scenario() -> None:
         with studio(tmp_path) as live:
@@ -291,3 +314,31 @@ def test_a_feeds_ordinary_end_is_no_gap(tmp_path: Path) -> None:
 
     run(scenario())
     assert not [fact for fact in read_facts(tmp_path / "recordings" / ("0" * 26)) if fact["fact"] == "gap"]
+
+
+@pytest.mark.parametrize("away_s", [5, 600, 3600])
+@pytest.mark.parametrize("is_in_gap", [False, True])
+def test_a_process_that_stood_still_or_whose_clock_was_set_took_no_feed_for_silent(
+    tmp_path: Path, away_s: int, is_in_gap: bool
+) -> None:
+    """What a feed sent meanwhile is read a moment after the look at it."""
+
+    async def scenario() -> None:
+        with studio(tmp_path) as live:
+            feed = live.attach()
+            at_ms = live.play(feed, 7.3, 0)
+            if is_in_gap:
+                live.broadcast.detach()
+                live.play(None, 2, 0, kinds="")
+            live.now_ms += away_s * 1000
+            live.broadcast.tick()
+            live.play(live.attach() if is_in_gap else feed, 5, at_ms)
+            await live.broadcast.end("test")
+            for name in ("source", "source-audio"):
+                assert max(one.duration_s for one in live.segments(name)) <= 4.5
+
+    run(scenario())
+    facts = list(read_facts(tmp_path / "recordings" / ("0" * 26)))
+    gaps = [fact["to_ms"] - fact["from_ms"] for fact in facts if fact["fact"] == "gap"]
+    assert len(gaps) == is_in_gap and all(abs(gap - 2000 - away_s * 1000) < 100 for gap in gaps)
+    assert [one.held_ms for one in account(facts).renditions] == pytest.approx([12_300, 12_300], abs=2 * ONE_SOUND_MS)

@@ -325,6 +325,9 @@ def test_an_encoder_that_was_turned_away_was_not_waited_for_and_a_strangers_chan
         expected: list[tuple[str | None, ...]] = [("ikulu", "primary", why, peer) for why in refused]
         shown = [(found["channel"], found["role"], found["why"], found.get("address")) for found in told]
         assert shown == (expected or [("", "", "unknown key", None)])
+        for _ in range(8):
+            one.pass_s(9.5)  # OBS at its sixth try
+        assert len(one.channels.refused()) == len(refused) and (one.channels.stranger_ms is None) is bool(refused)
         one.plan(replace(LIVE, ends_at_unix_ms=round(START_MS + one.now_ms)))
         one.pass_s(3)
         await one.ended()
@@ -334,6 +337,38 @@ def test_an_encoder_that_was_turned_away_was_not_waited_for_and_a_strangers_chan
     assert [fact["cause"] for fact in facts if fact["fact"] == "refused"] == refused, "once a gap"
     assert [gap["cause"] for gap in gaps_of(facts)] == ([] if cause is None else [cause])
     assert bool(account(facts).waited_ms) is (cause is None)
+
+
+@pytest.mark.parametrize(
+    ("key", "peer", "cause"),
+    [(FORMER, "10.0.0.1:5001", "refused"), (KEYS["primary"], "192.0.2.1:5001", "refused"),
+     (KEYS["primary"], "10.0.0.1:5001", "feed lost")],
+    ids=["revoked", "other address", "in use by the feed that is lost"],
+)  # fmt: skip
+def test_an_encoder_that_was_turned_away_before_its_feed_was_known_to_be_lost_was_not_waited_for(
+    tmp_path: Path, key: str, peer: str, cause: str
+) -> None:
+    async def scenario(one: House) -> None:
+        owner = replace(one.book.owners[hash_key(KEYS["primary"], PEPPER)], addresses=("10.0.0.0/8",))
+        one.book.owners[hash_key(KEYS["primary"], PEPPER)] = owner
+        one.book.former[hash_key(FORMER, PEPPER)] = owner
+        one.plan(LIVE)
+        feed = await one.come()
+        one.play(feed, 4)
+        one.pass_s(3)
+        await one.channels.admit(PublishRequest(key, "live", "", peer, "test"))
+        one.pass_s(1)
+        feed.on_end(FeedEnd(False, "the network is gone"))
+        for _ in range(6):
+            one.pass_s(5)
+        one.plan(replace(LIVE, ends_at_unix_ms=round(START_MS + one.now_ms)))
+        one.pass_s(3)
+        await one.ended()
+
+    run(tmp_path, scenario)
+    facts = ledger_of(tmp_path)
+    assert [fact["at_ms"] for fact in facts if fact["fact"] == "refused"] == [6989]
+    assert ([gap["cause"] for gap in gaps_of(facts)], account(facts).waited_ms) == ([cause], 0)
 
 
 @pytest.mark.parametrize("key", [FORMER, KEYS["primary"]])
@@ -591,6 +626,71 @@ def test_after_a_kill_the_plan_is_honoured(tmp_path: Path, plan: Plan | None, is
     run(tmp_path, after)
     facts = [fact["fact"] for fact in ledger_of(tmp_path)]
     assert ("ended" in facts) is not goes_on
+
+
+def test_no_time_is_without_a_gap_because_the_process_was_killed_while_there_was_no_feed(tmp_path: Path) -> None:
+    """The rows, and with them the API, know of gaps alone."""
+
+    async def before(one: House) -> None:
+        one.plan(LIVE)
+        feed = await one.come()
+        one.play(feed, 7)
+        feed.on_end(FeedEnd(False, "test"))
+        for _ in range(10):
+            one.pass_s(2)
+
+    async def again(one: House) -> None:
+        one.plan(LIVE)
+        one.now_ms = 40_000
+        one.channels.restore(tmp_path / "recordings")
+        one.channels.know()
+        for _ in range(10):
+            one.pass_s(2)
+
+    async def after(one: House) -> None:
+        one.plan(LIVE)
+        one.now_ms = 80_000
+        one.channels.restore(tmp_path / "recordings")
+        one.channels.know()
+        one.play(await one.come(), 5)
+
+    for scenario in (before, again, after):
+        run(tmp_path, scenario)
+    gaps = [fact for fact in ledger_of(tmp_path) if fact["fact"] == "gap"]
+    assert [(gap["cause"], gap["is_back"]) for gap in gaps] == [
+        ("feed lost", False), ("process ended", False), ("process ended", True),
+    ]  # fmt: skip
+    assert [gap["from_ms"] for gap in gaps] == [7000, *(gap["to_ms"] for gap in gaps[:-1])] and gaps[-1][
+        "to_ms"
+    ] == 80_000
+
+
+@pytest.mark.parametrize("is_looked_at", [True, False], ids=["a tick first", "the feed first"])
+def test_sound_goes_on_behind_an_outage_of_any_length(tmp_path: Path, is_looked_at: bool) -> None:
+    """Of longer than the timeline keeps cuts: who follows must not lose its place."""
+
+    async def before(one: House) -> None:
+        one.plan(LIVE)
+        one.play(await one.come(), 7)
+
+    async def after(one: House) -> None:
+        one.plan(LIVE)
+        one.now_ms = 900_000
+        one.channels.restore(tmp_path / "recordings")
+        one.channels.know()
+        if is_looked_at:
+            one.tick()
+        one.play(await one.come(), 6)
+        one.plan(None)
+        await one.ended()
+
+    run(tmp_path, before)
+    run(tmp_path, after)
+    of_picture, of_sound = account(ledger_of(tmp_path)).renditions
+    assert abs(of_picture.held_ms - of_sound.held_ms) < 50 and of_sound.held_ms > 12_000
+    for name in ("source", "source-audio"):
+        index = (tmp_path / f"recordings/{FIRST}/{name}/index.m3u8").read_text()
+        assert max(float(line[8:].rstrip(",")) for line in index.splitlines() if line.startswith("#EXTINF:")) <= 4.5
 
 
 def test_a_recording_that_ended_is_never_written_to_again(tmp_path: Path) -> None:

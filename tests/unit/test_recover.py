@@ -122,3 +122,30 @@ def test_a_hole_in_a_segment_that_a_killed_process_left_is_none_of_what_is_held(
     told = account(read_facts(tmp_path / "recordings" / BROADCAST))
     sound = next(one for one in told.renditions if one.name == "source-audio")
     assert (sound.gaps[0].from_ms, sound.gaps[0].to_ms) == (4501, 5500)
+
+
+def test_a_slow_disk_and_a_kill_where_a_gap_ends_leave_no_number_out(tmp_path: Path) -> None:
+    """The gap's last segment has no file, and the index does not name it yet: who restored that found none."""
+
+    async def before() -> None:
+        with studio(tmp_path) as live:
+            feed = live.attach()
+            at_ms = live.play(feed, 9, live.play(feed, 5, 0), kinds="a")
+            await live.recorder.written()
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(live.recorder, "put", lambda job: None)
+                live.play(feed, 2.5, at_ms)
+
+    async def after(restored: RestoredRecording) -> None:
+        with studio(tmp_path, restored) as live:
+            live.now_ms = 20_000
+            live.play(live.attach(), 3, 0)
+            await live.broadcast.end("test")
+
+    asyncio.run(before())
+    (restored,) = unfinished(tmp_path / "recordings", tmp_path / "live", START_MS + 20_000)
+    for one in restored.renditions.values():
+        assert [segment.msn for segment in one.segments] == list(range(restored.next_msn)), one.name
+    asyncio.run(after(restored))
+    found = verify.verify(tmp_path / "recordings" / BROADCAST, with_media=True).findings
+    assert [one.kind for one in found] == ["unsigned"]
