@@ -31,7 +31,9 @@ def add_parsers(areas: "_SubParsersAction[ArgumentParser]") -> None:
     add.add_argument("email", metavar="EMAIL")
     add.add_argument("--name", required=True, metavar="TEXT", help="the person's name")
     add.add_argument("--institution", metavar="SLUG", help="where the role is held (default: the whole platform)")
-    add.add_argument("--role", choices=list(Role), type=Role, default=Role.ADMIN, help="default: %(default)s")
+    add.add_argument(
+        "--role", choices=[role.value for role in Role], default=Role.ADMIN.value, help="default: %(default)s"
+    )
     add.add_argument("--password-stdin", action="store_true", help="take the password from standard input, no link")
     with_json(add)
 
@@ -65,7 +67,7 @@ def user_add(settings: Settings, arguments: Namespace) -> int:
 def _invite(session: Session, settings: Settings, arguments: Namespace, password: str | None) -> Invitation:
     """The account with its role, and its password if there is one to set: then there is no link."""
     now, actor = datetime.now(UTC), by()
-    role = Grant(arguments.role, institution_id(session, arguments.institution))
+    role = Grant(Role(arguments.role), institution_id(session, arguments.institution))
     pepper = settings.pepper_file.read_bytes()
     invited = accounts.invite(session, arguments.email, arguments.name, role, by=actor, pepper=pepper, now=now)
     if not isinstance(invited, Invitation):
