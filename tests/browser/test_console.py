@@ -147,6 +147,7 @@ def test_an_evening_at_the_console(browser: Browser, mbashara_up: Up) -> None:
             says(page, "Primary feed: not connected")
             sender = encoder.start(f"{up.rtmp_url}/{key}")
             says(page, "This feed is on air.")
+            expect(page.locator("#log")).to_contain_text("feed back", timeout=SOON_MS)
 
             expect(viewer.locator("mb-player")).to_have_attribute("data-state", "playing", timeout=SOON_MS)
             page.fill("#message_sw", "Hotuba itaanza saa nne")

@@ -78,7 +78,7 @@ def test_the_archives_severe_alarms_are_on_the_wall_with_their_remedy(pages: Pag
             "/en/console",
             ("✖ Alarm: alfa: 1 recording has a copy that is faulty", "See beside the copy what can be done"),
         ),
-        ("/sw/console", ("Rekodi 1 ina nakala yenye hitilafu", "Ona kando ya nakala kinachoweza kufanyika")),
+        ("/sw/console", ("Rekodi 1 ina nakala yenye kasoro", "Ona kando ya nakala kinachoweza kufanyika")),
     ):
         shown = alarms(engineer, path)
         assert [word for word in words if word not in shown[faulty]] == [] and few in shown
