@@ -21,6 +21,8 @@ LIMITS = cage.Limits(memory_bytes=None, cpu_s=None, goes_first=False)
 """It is on the air as long as its feed is."""
 MAX_LAG_MS = 4000
 LAG_CHECK_S = 1.0
+FORGIVEN_S = 120.0
+"""A machine, or a process, that stood still for a moment is not too slow: that takes two times within so long."""
 FIRST_BACKOFF_S, LAST_BACKOFF_S = 0.25, 8.0
 DRAIN_S = 3.0
 
@@ -48,6 +50,7 @@ class Transcoder:
         self._reader = QueueReader()
         self._ending = False
         self._in_ms = self._out_ms = 0
+        self._behind_s: float | None = None
         # The children's first reader stands in the stream before the first packet does.
         stream.add(self._reader)
 
@@ -59,8 +62,7 @@ class Transcoder:
             try:
                 await self._run_once(rungs)
             except TooSlow:
-                log.warning("the machine is too slow for a rung", rung=rungs[0].name)
-                self.left_out.add(rungs[0].name)
+                self._fall_behind(rungs[0].name, asyncio.get_running_loop().time())
             except (OSError, MediaError) as error:
                 log.error("transcoder failed", error=str(error))
             if self._ending:
@@ -80,6 +82,13 @@ class Transcoder:
         """The feed is over: what is inside comes out, then `run` returns."""
         self._ending = True
         self._reader.close()
+
+    def _fall_behind(self, dearest: str, now_s: float) -> None:
+        """Starting anew skips what it lags by; if that doesn't help for long the dearest rung goes."""
+        if self._behind_s is not None and now_s - self._behind_s < FORGIVEN_S:
+            log.warning("the machine is too slow for a rung", rung=dearest)
+            self.left_out.add(dearest)
+        self._behind_s = now_s
 
     def _take_out(self) -> None:
         self._stream.remove(self._reader)
@@ -140,10 +149,14 @@ class Transcoder:
             self._on_item(name, item)
 
     async def _watch_lag(self) -> None:
+        """A lag that shrinks is a burst of the feed's that is being worked off."""
+        before_ms = 0
         while True:
             await asyncio.sleep(LAG_CHECK_S)
-            if (self._out_ms and self._in_ms - self._out_ms > self._max_lag_ms) or self._reader.dropped:
+            lag_ms = self._in_ms - self._out_ms if self._out_ms else 0
+            if lag_ms >= before_ms > self._max_lag_ms or self._reader.dropped:
                 raise TooSlow
+            before_ms = lag_ms
 
 
 async def _log_lines(stderr: asyncio.StreamReader) -> None:
