@@ -116,7 +116,7 @@ def test_what_an_act_changed_is_told_in_words(pages: Pages) -> None:
     with transaction(pages.engine) as session:
         audit.append(session, actor, "words.test", "test:1", now=pages.clock.now, before=before, after=after)
     for language, yes, (files, name, size) in (
-        (Language.SW, "ndiyo", ("faili", "jina", "baiti")), (Language.EN, "yes", ("files", "name", "bytes")),
+        (Language.SW, "ndiyo", ("mafaili", "jina", "baiti")), (Language.EN, "yes", ("files", "name", "bytes")),
     ):  # fmt: skip
         text = root.get(f"/{language}/staff/audit?act=words.test").text
         shown = dict(re.findall(r"<dt>(\w+)</dt><dd>(.*?)</dd>", text))
