@@ -45,7 +45,10 @@ EXPECTED = hashlib.sha256(WHOLE).hexdigest()
 
 
 @pytest.fixture
-def hasher() -> Iterator[Hasher]:
+def hasher(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hasher]:
+    """However full the machine is: one that is slow is not one that stands still, nor one that can't die."""
+    monkeypatch.setattr(segment_digests, "PATIENCE_S", 60.0)
+    monkeypatch.setattr(segment_digests, "DIES_IN_S", 60.0)
     one = Hasher()
     yield one
     one.stop()
@@ -66,6 +69,13 @@ def child_of(hasher: Hasher) -> psutil.Process:
     found = [one for one in psutil.Process().children() if "hasher.py" in " ".join(one.cmdline())]
     assert len(found) == 1
     return found[0]
+
+
+def impatient(hasher: Hasher) -> psutil.Process:
+    """Its child; from now on it is waited for a moment only."""
+    assert hasher._door is not None
+    hasher._door.settimeout(0.2)
+    return child_of(hasher)
 
 
 def test_the_child_tells_what_the_parts_are(tmp_path: Path, hasher: Hasher) -> None:
@@ -94,11 +104,10 @@ def test_one_that_was_killed_is_done_without_and_comes_back(
     assert child_of(hasher).pid != child.pid
 
 
-def test_one_that_stands_still_is_ended(tmp_path: Path, hasher: Hasher, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(segment_digests, "PATIENCE_S", 0.2)
+def test_one_that_stands_still_is_ended(tmp_path: Path, hasher: Hasher) -> None:
     digest = FromMemory(hasher, tmp_path)
     digest.end(segment_in(tmp_path, 0), len(WHOLE), 0)
-    child = child_of(hasher)
+    child = impatient(hasher)
     child.send_signal(signal.SIGSTOP)
     assert digest.end(segment_in(tmp_path, 1), len(WHOLE), 0) == EXPECTED
     assert not child.is_running()
@@ -106,10 +115,10 @@ def test_one_that_stands_still_is_ended(tmp_path: Path, hasher: Hasher, monkeypa
 
 def test_one_that_cannot_die_is_not_waited_for(tmp_path: Path, hasher: Hasher, monkeypatch: pytest.MonkeyPatch) -> None:
     """A debugger stops it, and keeps what is left of it once it was killed."""
-    monkeypatch.setattr(segment_digests, "PATIENCE_S", 0.2)
+    monkeypatch.setattr(segment_digests, "DIES_IN_S", 0.5)
     digest = FromMemory(hasher, tmp_path)
     digest.end(segment_in(tmp_path, 0), len(WHOLE), 0)
-    child = child_of(hasher)
+    child = impatient(hasher)
     with subprocess.Popen([sys.executable, "-c", DEBUGGER, str(child.pid)], stdin=PIPE, stdout=PIPE) as debugger:
         assert debugger.stdin is not None and debugger.stdout is not None
         if debugger.stdout.readline() != b"0\n":
@@ -118,7 +127,7 @@ def test_one_that_cannot_die_is_not_waited_for(tmp_path: Path, hasher: Hasher, m
         for msn in (1, 2):
             assert digest.end(segment_in(tmp_path, msn), len(WHOLE), 0) == EXPECTED
             monkeypatch.setattr(hasher, "_rests_until_s", 0.0)
-        assert time.monotonic() - began_s < 5
+        assert time.monotonic() - began_s < 30
         assert child.status() == psutil.STATUS_ZOMBIE, "it is there still, and no other beside it"
         debugger.stdin.close()
     assert digest.end(segment_in(tmp_path, 3), len(WHOLE), 0) == EXPECTED
@@ -241,14 +250,15 @@ def test_a_disk_that_gives_back_less_is_not_taken_at_its_word(tmp_path: Path, ha
 
 
 def test_a_slow_one_does_not_hold_the_recorder_up(tmp_path: Path, hasher: Hasher) -> None:
-    """On a full machine it gets its turn three times a second; segments come faster."""
+    """On a full machine it gets its turn three times a second; segments come faster. Asked for each it would be ten
+    seconds late."""
     desk = Desk(tmp_path, hasher)
     desk.one.on_complete(desk.write())
     desk.wait()
     child = child_of(hasher)
     with subprocess.Popen([sys.executable, "-c", BRAKE, str(child.pid)]) as brake:
         time.sleep(0.2)
-        for msn in range(1, 21):
+        for msn in range(1, 41):
             desk.one.on_complete(desk.write(msn))
             time.sleep(0.05)
         began_s = time.monotonic()
@@ -256,7 +266,7 @@ def test_a_slow_one_does_not_hold_the_recorder_up(tmp_path: Path, hasher: Hasher
         late_s = time.monotonic() - began_s
         brake.kill()
     child.resume()
-    assert late_s < 3.5 and [line["sha256"] for line in desk.end()] == [EXPECTED] * 21
+    assert late_s < 6 and [line["sha256"] for line in desk.end()] == [EXPECTED] * 41
 
 
 def test_a_folder_of_any_name(tmp_path: Path, hasher: Hasher) -> None:
