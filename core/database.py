@@ -14,10 +14,14 @@ from sqlalchemy import (
     Engine,
     Exists,
     Select,
+    Text,
     bindparam,
+    cast,
     create_engine,
+    func,
     literal_column,
     make_url,
+    select,
     text,
 )
 from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError, ProgrammingError
@@ -81,9 +85,15 @@ def insert(session: Session, row: object) -> bool:
     return True
 
 
-def snapshot(session: Session) -> str:
-    """What others have committed, as a mark: where it is the same as before, so is all that is read."""
-    return str(session.scalar(text("select concat(pg_current_snapshot(), pg_postmaster_start_time())")))
+def mark_of(session: Session, *queries: Select[*tuple[Any, ...]]) -> str:
+    """What these queries find, as a mark: where it is the same as before, so is all that they find. The database makes
+    it, so that rows which nobody needs are neither sent nor turned into objects."""
+    whole = cast(literal_column("found"), Text)
+    marks = [
+        select(func.md5(func.string_agg(whole, "\n"))).select_from(query.subquery("found")).scalar_subquery()
+        for query in queries
+    ]
+    return str(session.execute(select(*marks)).one())
 
 
 def answers(engine: Engine) -> bool:
