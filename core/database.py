@@ -85,15 +85,16 @@ def insert(session: Session, row: object) -> bool:
     return True
 
 
-def mark_of(session: Session, *queries: Select[*tuple[Any, ...]]) -> str:
-    """What these queries find, as a mark: where it is the same as before, so is all that they find. The database makes
-    it, so that rows which nobody needs are neither sent nor turned into objects."""
+def mark_of(*queries: Select[*tuple[Any, ...]]) -> Select[*tuple[Any, ...]]:
+    """One query for what these find, as marks: where they are the same as before, so is all that is found. The database
+    makes them, so that rows which nobody needs are neither sent nor turned into objects. To be built once: that takes
+    longer than to ask it."""
     whole = cast(literal_column("found"), Text)
     marks = [
         select(func.md5(func.string_agg(whole, "\n"))).select_from(query.subquery("found")).scalar_subquery()
         for query in queries
     ]
-    return str(session.execute(select(*marks)).one())
+    return select(*marks)
 
 
 def answers(engine: Engine) -> bool:
