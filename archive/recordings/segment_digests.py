@@ -68,6 +68,8 @@ class FromMemory:
     def add(self, data: bytes) -> None: ...
 
     def end(self, segment: Segment, size: int, late_s: float) -> str | None:
+        if segment.is_refused:
+            return None
         names = [hls.part_name(segment.msn, part.number) for part in segment.parts if not part.gap]
         digest = hasher.digest if late_s > BEHIND_S else self._hasher.digest
         with suppress(OSError):

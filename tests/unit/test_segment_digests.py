@@ -201,9 +201,20 @@ def test_the_ledger_says_what_was_given_to_viewers(tmp_path: Path, hasher: Hashe
     assert (desk.recording.folder / told["name"]).read_bytes() == WHOLE and not desk.lost
 
 
-def test_a_killed_process_part_is_not_taken_for_one_that_memory_refused(tmp_path: Path, hasher: Hasher) -> None:
-    """A disk was full at the restart, so its number is given anew; silence makes parts of the same size."""
-    desk = Desk(tmp_path, hasher)
+@pytest.mark.parametrize("keeps", [False, True])
+def test_a_killed_process_part_is_not_taken_for_one_that_memory_refused(
+    tmp_path: Path, hasher: Hasher, monkeypatch: pytest.MonkeyPatch, keeps: bool
+) -> None:
+    """A disk was full at the restart, so its number is given anew; silence makes parts of the same size. Memory may
+    not let it be removed either."""
+    desk, remove = Desk(tmp_path, hasher), os.unlink
+
+    def refuse(path: Any, **told: Any) -> None:
+        if keeps and os.fspath(path).startswith(str(desk.memory)):
+            raise PermissionError(path)
+        remove(path, **told)
+
+    monkeypatch.setattr(os, "unlink", refuse)
     files = RenditionFiles(desk.memory, LiveWindow("source", Kind.VIDEO, Cadence(), 0), {})
     segment = segment_in(desk.memory)
     (desk.memory / hls.part_name(0, 2)).write_bytes(bytes(len(PARTS[2])))
@@ -214,7 +225,9 @@ def test_a_killed_process_part_is_not_taken_for_one_that_memory_refused(tmp_path
     desk.one.on_complete(segment)
     (told,) = desk.end()
     assert (told["sha256"], told["read_back"]) == (EXPECTED, True)
-    assert not (desk.memory / hls.part_name(0, 2)).exists(), "viewers would get it"
+    assert (desk.memory / hls.part_name(0, 2)).exists() is keeps, "viewers would get it"
+    with pytest.raises(OSError):
+        files.read_parts(segment)
 
 
 def test_a_segment_is_kept_where_there_is_no_descriptor_left(tmp_path: Path, hasher: Hasher) -> None:
