@@ -4,6 +4,7 @@ A core hashes some 1.9 GB/s, which is a fifteenth of what media does for a strea
 (`hasher.py`), asked once a segment. It may be slow, or killed: then it is done here.
 """
 
+import errno
 import hashlib
 import os
 import socket
@@ -105,8 +106,8 @@ class Hasher:
             self.stop()
             self._rests_until_s = time.monotonic() + REST_S
             return hasher.digest(paths)
-        except ValueError:
-            return hasher.digest(paths)
+        except ValueError as error:
+            raise FileNotFoundError(errno.ENOENT, "a part is not in memory") from error
         return Digest(int(size), sha256.decode())
 
     def stop(self) -> None:

@@ -146,14 +146,19 @@ def test_it_ends_with_whoever_asks(tmp_path: Path, hasher: Hasher) -> None:
 
 
 @pytest.mark.parametrize("harm", ["away", "shorter"])
-def test_what_is_not_in_memory_is_not_told(tmp_path: Path, hasher: Hasher, harm: str) -> None:
+def test_what_is_not_in_memory_is_not_told(
+    tmp_path: Path, hasher: Hasher, monkeypatch: pytest.MonkeyPatch, harm: str
+) -> None:
+    """Nor looked for twice."""
+    again = list[object]()
+    monkeypatch.setattr(segment_digests.hasher, "digest", again.append)
     digest, segment = FromMemory(hasher, tmp_path), segment_in(tmp_path)
     part = tmp_path / hls.part_name(0, 2)
     part.unlink() if harm == "away" else os.truncate(part, 100)
     assert digest.end(segment, len(WHOLE), 0) is None
     child = child_of(hasher)
     assert digest.end(segment_in(tmp_path, 1), len(WHOLE), 0) == EXPECTED
-    assert child.is_running(), "it goes on for the next"
+    assert child.is_running() and not again, "it goes on for the next"
 
 
 class Desk:
