@@ -8,7 +8,8 @@
 What it relies on, so that anyone can write it anew:
 
 * `ledger.jsonl` has a JSON object a line. `prev` is the SHA-256 (hex) of the line before, without its newline; 64 zeros
-  in the first. The HEAD of a ledger is the SHA-256 of its last line: it stands for every line before it.
+  in the first. The HEAD of a ledger is the SHA-256 of its last line: it stands for every line before it. No line is
+  longer than a MiB.
 * A line with `"fact":"file"` names a file of the recording, its size and its SHA-256. The last such line of a name
   counts, unless it is not signed and an earlier one is; one with `recovered` was hashed when a killed process came
   back, not when the file was written; one with `read_back` just after it was written, from the disk, not before.
@@ -32,18 +33,22 @@ import argparse
 import base64
 import bisect
 import hashlib
+import io
 import json
 import os
 import sys
+from array import array
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 LEDGER_NAME, CUSTODY_NAME, SIGNATURES_NAME = "ledger.jsonl", "custody.jsonl", "signatures.jsonl"
 PAPERS = (LEDGER_NAME, CUSTODY_NAME, SIGNATURES_NAME)
 """In the order in which they are put: signatures that say more than the ledger beside them would condemn it."""
 GENESIS = "0" * 64
 MAX_LEDGER_BYTES = 1 << 30
+MAX_LINE_BYTES = 1 << 20
+"""Far more than a line of ours has. What is read of one may take 27 times its room, until the next is read."""
 READ_BYTES = 1 << 20
 
 TEXTS: dict[str, tuple[str, str]] = {
@@ -269,6 +274,20 @@ NEEDED = ("ledger_bytes", "ledger_head", "custody_bytes", "custody_head")
 
 Line = dict[str, Any]
 
+PLAIN = (str, int, float, bool, type(None))
+KEPT: dict[str, tuple[str, ...]] = {
+    "file": ("fact", "name", "rendition", "msn", "from_ms", "to_ms", "size", "sha256", "recovered", "read_back"),
+    "absent": ("fact", "name", "rendition", "msn", "from_ms", "to_ms", "cause", "recovered"),
+    "gap": ("prev", "fact", "at", "name", "rendition", "from_ms", "to_ms", "cause", "is_back", "waited"),
+    "rendition": ("fact", "name", "rendition", "kind"),
+    "lost": ("fact", "at_ms"),
+    "resumed": ("fact",),
+    "ended": ("fact", "duration_ms"),
+}
+"""By its fact, what the checks read of a ledger's line."""
+KEPT_FIRST = ("recording", "origin_ms")
+KEPT_SIGNED = ("at", "recording", "key", "signature", *NEEDED, "prev", "of", "timestamp")
+
 
 class Finding(NamedTuple):
     """Something that is not as the ledger says. `kind` is a key of TEXTS, `values` what its text names."""
@@ -280,13 +299,32 @@ class Finding(NamedTuple):
         return TEXTS[self.kind][language == "en"].format(**self.values)
 
 
+class Hashes(Sequence[str]):
+    """SHA-256 in hex, each in the room of its bytes."""
+
+    def __init__(self) -> None:
+        self._bytes = bytearray()
+
+    def __len__(self) -> int:
+        return len(self._bytes) // 32
+
+    def __getitem__(self, at: Any) -> Any:
+        if isinstance(at, slice):
+            return [self[number] for number in range(len(self))[at]]
+        begin = 32 * range(len(self))[at]
+        return self._bytes[begin : begin + 32].hex()
+
+    def append(self, digest: str) -> None:
+        self._bytes += bytes.fromhex(digest)
+
+
 class Chain(NamedTuple):
     """A chained file that was read: its lines, the byte at which each ends and the hash of each."""
 
     name: str
     lines: list[Line]
-    ends: list[int]
-    hashes: list[str]
+    ends: list[int] | array[int]
+    hashes: list[str] | Hashes
     findings: list[Finding]
 
     @property
@@ -353,28 +391,39 @@ class Report(NamedTuple):
         return not faults or (self.on_air and all(one.kind in NOTES for one in faults))
 
 
-def read_chain(path: Path) -> Chain:
-    """Reads a chained file. Stops at the first line that does not follow the one before it: the findings say which."""
-    chain = Chain(path.name, [], [], [], [])
+def read_chain(path: Path, kept: Callable[[Line, int], Line] = lambda line, number: line) -> Chain:
+    """Reads a chained file. Stops at the first line that does not follow the one before it: the findings say which.
+    `kept`: what is kept of a line, which is read whole first."""
+    chain = Chain(path.name, [], array("Q"), Hashes(), [])
     if not path.is_file():
         chain.findings.append(Finding("no_ledger", {"name": path.name}))
         return chain
-    if path.stat().st_size > MAX_LEDGER_BYTES:
-        chain.findings.append(Finding("unreadable", {"name": path.name, "line": 1}))
-        return chain
-    return read_lines(chain, path.read_bytes())
+    with path.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > MAX_LEDGER_BYTES:
+            chain.findings.append(Finding("unreadable", {"name": path.name, "line": 1}))
+            return chain
+        return _read(chain, file, size, kept)
 
 
 def read_lines(chain: Chain, data: bytes) -> Chain:
     """Adds the lines of `data`, which begin a chained file, to an empty chain."""
-    previous, end = GENESIS, 0
-    for number, raw in enumerate(data.split(b"\n"), 1):
-        end += len(raw) + 1
-        if end > len(data):  # what follows the last newline
-            if raw:
-                chain.findings.append(Finding("torn", {"name": chain.name}))
+    return _read(chain, io.BytesIO(data), len(data), lambda line, number: line)
+
+
+def _read(chain: Chain, file: BinaryIO, size: int, kept: Callable[[Line, int], Line]) -> Chain:
+    """The first `size` bytes alone: a file that is on the air grows meanwhile."""
+    previous, end, number = GENESIS, 0, 0
+    while raw := file.readline(min(MAX_LINE_BYTES, size - end)):
+        end += len(raw)
+        number += 1
+        if not raw.endswith(b"\n") and end == size:  # what follows the last newline
+            chain.findings.append(Finding("torn", {"name": chain.name}))
             break
         try:
+            if not raw.endswith(b"\n"):
+                raise ValueError("a line without an end")
+            raw = raw[:-1]
             line = json.loads(raw)
             told = line["prev"]
             _check_line(chain.name, line)
@@ -386,10 +435,62 @@ def read_lines(chain: Chain, data: bytes) -> Chain:
             chain.findings.append(Finding("line_changed", where))
             break
         previous = hashlib.sha256(raw).hexdigest()
-        chain.lines.append(line)
+        chain.lines.append(kept(line, number))
         chain.ends.append(end)
         chain.hashes.append(previous)
+        del line  # before the next is read
     return chain
+
+
+def _of_ledger(line: Line, number: int) -> Line:
+    """What the checks need of it; what is no fact of ours takes no room at all."""
+    fact = line.get("fact")
+    names = KEPT.get(fact, ()) if type(fact) is str else ()
+    if number == 1:
+        names = (*KEPT_FIRST, *names)
+    if not names:
+        return _NOTHING
+    found = _some(line, names)
+    if isinstance(found.get("rendition"), str):
+        found["rendition"] = sys.intern(found["rendition"])
+    if line.get("gaps"):  # until when there were media is all that is asked
+        held = held_in(line)
+        found["gaps"] = ((held[-1][1] if held else line["from_ms"], line["to_ms"]),)
+    return found
+
+
+def _of_custody() -> Callable[[Line, int], Line]:
+    """The first order by which media were destroyed, and of others where they were carried out."""
+    orders = list[Line]()
+
+    def kept(line: Line, number: int) -> Line:
+        if not _is_deletion(line):
+            return _NOTHING
+        if "location" in line or orders:
+            return _some(line, ("fact", "outcome", "location"))
+        orders.append(line)
+        return line
+
+    return kept
+
+
+def _of_signatures(line: Line, number: int) -> Line:
+    return _some(line, KEPT_SIGNED)
+
+
+def _of_search(line: Line, number: int) -> Line:
+    """What `find_hash` needs."""
+    if number == 1 or line.get("fact") in ("file", "export"):
+        return _some(line, ("fact", "name", "sha256", "from_ms", "to_ms", "origin_ms"))
+    return _NOTHING
+
+
+_NOTHING: Line = {}
+
+
+def _some(line: Line, names: Iterable[str]) -> Line:
+    """These values of a line, as far as they are simple: others are no program's of ours."""
+    return {name: line[name] if type(line[name]) in PLAIN else "?" for name in names if name in line}
 
 
 def _check_line(name: str, line: Line) -> None:
@@ -456,8 +557,8 @@ def verify(
     """Checks a recording's folder. `keys` are the public keys (32 bytes each) that the institution published, as
     `read_keys` gives them or a set; without them a signature proves that nothing was changed since, but not who signed.
     `on_air`: its end is not there yet."""
-    ledger, custody = read_chain(folder / LEDGER_NAME), read_chain(folder / CUSTODY_NAME)
-    signatures = read_chain(folder / SIGNATURES_NAME)
+    ledger, custody = read_chain(folder / LEDGER_NAME, _of_ledger), read_chain(folder / CUSTODY_NAME, _of_custody())
+    signatures = read_chain(folder / SIGNATURES_NAME, _of_signatures)
     findings = list[Finding]()
     asked = folder.resolve().name
     told, last = check_papers(asked, ledger, custody, signatures, keys, every_signature)
@@ -528,10 +629,13 @@ def is_disposed(custody: Chain, signed_bytes: int = MOST) -> bool:
 def disposal_of(custody: Chain, signed_bytes: int = MOST) -> Line | None:
     """The line of the order by which the media were destroyed, if it is signed."""
     for line, end in zip(custody.lines, custody.ends):  # noqa: B905
-        is_order = line.get("fact") == "deletion" and line.get("outcome") == "success" and "location" not in line
-        if is_order and end <= signed_bytes:
+        if _is_deletion(line) and "location" not in line and end <= signed_bytes:
             return line
     return None
+
+
+def _is_deletion(line: Line) -> bool:
+    return line.get("fact") == "deletion" and line.get("outcome") == "success"
 
 
 def left_of(custody: Chain) -> tuple[str, ...]:
@@ -539,11 +643,7 @@ def left_of(custody: Chain) -> tuple[str, ...]:
     order = disposal_of(custody)
     if order is None or not isinstance(order.get("left"), list):
         return ()
-    cleared = {
-        line.get("location")
-        for line in custody.lines
-        if line.get("fact") == "deletion" and line.get("outcome") == "success"
-    }
+    cleared = {line.get("location") for line in custody.lines if _is_deletion(line)}
     left = [str(one.get("location")) for one in order["left"] if isinstance(one, dict)]
     return tuple(place for place in left if place not in cleared)
 
@@ -1001,7 +1101,7 @@ def as_json(report: Report) -> dict[str, Any]:
 
 
 def look_for(folder: Path, files: Iterable[str], language: str) -> int:
-    ledger, custody = read_chain(folder / LEDGER_NAME), read_chain(folder / CUSTODY_NAME)
+    ledger, custody = (read_chain(folder / name, _of_search) for name in (LEDGER_NAME, CUSTODY_NAME))
     failed = 0
     for name in files:
         found = find_file(ledger, custody, Path(name))

@@ -356,6 +356,36 @@ def test_each_change_is_told_apart(copy: Path, tamper: Callable[[Path], object],
     assert found == told or (told and told <= found), found
 
 
+LISTS = ",".join(["[]"] * 300_000)
+STRANGE: dict[str, tuple[str, list[str]]] = {
+    "lists in gaps": (verify.LEDGER_NAME, [f',"fact":"gap","x":[{LISTS}]'] * 8),
+    "lists in orders": (verify.CUSTODY_NAME, [f',"fact":"deletion","outcome":"success","x":[{LISTS}]'] * 8),
+    "lists in stamps": (verify.SIGNATURES_NAME, [f',"timestamp":[{LISTS}]'] * 8),
+    "lines of nothing": (verify.LEDGER_NAME, [""] * 99_000),
+    "one line": (verify.LEDGER_NAME, [f',"x":[{",".join([LISTS] * 8)}]']),
+}
+IN_LITTLE = """
+import resource, runpy, sys
+resource.setrlimit(resource.RLIMIT_AS, (80 << 20, 80 << 20))
+runpy.run_path(sys.argv.pop(1), run_name="__main__")
+"""
+
+
+@pytest.mark.parametrize("strange", STRANGE)
+def test_a_strangers_paper_takes_little_memory(tmp_path: Path, strange: str) -> None:
+    """Of some bytes in a line, 27 times as many come."""
+    name, bodies = STRANGE[strange]
+    head, size = verify.GENESIS, 0
+    (tmp_path / verify.LEDGER_NAME).touch()
+    with (tmp_path / name).open("wb") as file:
+        for body in bodies:
+            line = f'{{"prev":"{head}"{body}}}'.encode()
+            head, size = hashlib.sha256(line).hexdigest(), size + file.write(line + b"\n")
+    command = [sys.executable, "-I", "-c", IN_LITTLE, str(SCRIPT), str(tmp_path), "--no-media"]
+    told = subprocess.run(command, capture_output=True, text=True)
+    assert "! " in told.stdout, f"{size} bytes: {told.stderr[-200:]}"
+
+
 def test_a_ledger_under_another_recordings_name(copy: Path) -> None:
     assert "other_ledger" in kinds(copy.rename(copy.with_name(OTHER)))
 
