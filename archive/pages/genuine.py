@@ -192,7 +192,7 @@ def _proof(archive: Archive, view: View, session: Session, recording_id: str) ->
     report = archive.papers.report(archive.recordings / recording_id, keys, recording.state == "recording")
     gaps = missing(rows.gaps(session, recording_id), report)
     is_whole = report is not None and report.is_whole and not any(one.kind == APART for one in report.findings)
-    faults = [] if report is None or is_whole else [one.text(view.language) for one in report.findings]
+    faults = [] if report is None or is_whole else [one.told(view.language) for one in report.findings]
     return {
         "recording": recording,
         "broadcast": broadcast,

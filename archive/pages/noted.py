@@ -16,7 +16,7 @@ from archive.recordings import checks, copies
 from archive.recordings.locations.config import LOCAL
 from archive.recordings.locations.errors import StoreError
 from archive.recordings.policy_errors import PolicyError
-from archive.recordings.verify import TEXTS, Finding
+from archive.recordings.verify import OF_ONE, TEXTS, Finding
 from archive.words import N_, translate
 from core import plain
 from core.web.dates import day, seconds
@@ -50,7 +50,7 @@ def tell(text: str, language: Language, places: Mapping[str, str]) -> str:
 
 def say(finding: Finding, language: Language, places: Mapping[str, str]) -> str:
     """Of a finding that was kept as one."""
-    return _filled(TEXTS[finding.kind][language is Language.EN], finding.values, language, places)
+    return _filled(finding.words(language), finding.values, language, places)
 
 
 def _filled(words: str, values: Mapping[str, Any], language: Language, places: Mapping[str, str]) -> str:
@@ -114,7 +114,7 @@ def _sentences() -> tuple[Sentence, ...]:
 
 
 def _all() -> Iterator[Sentence]:
-    for swahili, english in TEXTS.values():
+    for swahili, english in (*OF_ONE.values(), *TEXTS.values()):
         yield _sentence(english, english, swahili)
     for error in _kinds(StoreError):
         noted = f"location {{location}}: {error.en} / {error.sw}: {{reason}}"

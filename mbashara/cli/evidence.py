@@ -133,7 +133,7 @@ def check_stamps(ca_file: Path | None, folder: Path, language: str) -> Iterator[
     for line in lines:
         try:
             stamp = timestamp.check(base64.b64decode(line["timestamp"]), base64.b64decode(line["of"]), roots)
-            at = verify.wall_clock(round(stamp.at.timestamp() * 1000))
+            at = verify.here(stamp.at.isoformat())
         except (TimestampError, ValueError, OverflowError) as error:
             yield False, error.text(Language(language)) if isinstance(error, TimestampError) else str(error)
             continue
@@ -168,7 +168,7 @@ def check_ledger(session: Session, settings: Settings, recording_id: str) -> Non
     recording = find_recording(session, recording_id)[0]
     wrong = remembered.doubts(session, settings.recordings / recording_id, recording)
     if wrong:
-        raise UserError(wrong[0].text)
+        raise UserError(wrong[0].told)
 
 
 def key_list(settings: Settings, arguments: Namespace) -> int:

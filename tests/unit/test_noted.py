@@ -40,8 +40,10 @@ MISSING_SW = "Faili a. b.m4s halipo (28 Novemba 2026, 19:41:00)."
 LOST = Finding("no_good_copy", {"file": "a. b.m4s"})
 REFUSED = Finding("refused", {"location": "local", "reason": AWAY}).text()
 SEVERAL = Finding("source_away", {"location": "local, dodoma"}).text()
+HOLE = Finding("number_lacking", {"rendition": "source", "msn": 3, "last": 3, "time": TIME})
 CASES = [
     *findings(),
+    ("one of something", HOLE.text(), "source: kipande 3 hakimo katika leja (kabla ya 28 Novemba 2026, 19:41:00)."),
     ("a store that is away", AWAY, AWAY_SW),
     ("why there is no good copy", REFUSED, f"Mashine hii haikubali: {AWAY_SW}"),
     ("why it is not mended", f"{MISSING.text()} {LOST.text()}", f"{MISSING_SW} {LOST.text('sw')}"),
