@@ -282,8 +282,10 @@ def _plain_words() -> Iterator[None]:
     try:
         yield
     except BagError as error:
-        fault, name = error.fault, error.name
-        raise UserError(lambda language: BagError(fault, noted.tell(name, language, {})).text(language)) from error
+        fault, name, here = error.fault, error.name, error.here
+        raise UserError(
+            lambda language: BagError(fault, noted.tell(name, language, {}), here).text(language)
+        ) from error
     except OSError as error:
         path = _as_named(error.filename) if error.filename else "-"
         raise UserError(N_("it can't be done: {why}: {path}"), why=error, path=path) from error
