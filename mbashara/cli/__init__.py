@@ -6,6 +6,7 @@ import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import get_args
 
 from pydantic import ValidationError
 from sqlalchemy.orm import Session
@@ -15,6 +16,7 @@ from archive.recordings.policy_errors import PolicyError
 from core import audit, channels
 from core.channels import ChannelKeys
 from core.database import DatabaseAway
+from core.keys import Role
 from core.plain import N_, PlainError, Text
 from core.staff.permissions import Act
 from core.wrong_input import first_wrong
@@ -32,7 +34,7 @@ from mbashara.cli import (
     show,
     staff,
 )
-from mbashara.cli.common import Command, add_command, by, database, print_list, told_gaps, with_json
+from mbashara.cli.common import Command, add_command, by, channel_id, database, print_list, told_gaps, with_json
 from mbashara.cli.parsing import Parser, parse
 from mbashara.data import stepped_down
 from mbashara.plain import UserError
@@ -149,11 +151,13 @@ def channel_add(settings: Settings, arguments: Namespace) -> int:
 
 def channel_rotate_key(settings: Settings, arguments: Namespace) -> int:
     with database(settings) as session:
+        of_channel, roles = channel_id(session, arguments.slug), get_args(Role)
+        acts = {role: channels.act_of_new_key(session, of_channel, role) for role in roles}
         keys = channels.rotate_keys(
             session, arguments.slug, pepper=settings.pepper_file.read_bytes(), now=datetime.now(UTC)
         )
-        for role in ("primary", "backup"):
-            _note(session, keys.slug, Act.KEY_ROTATE, {"role": role})
+        for role, act in acts.items():
+            _note(session, keys.slug, act, {"role": role})
     return _print_keys(settings, keys, arguments.json)
 
 
@@ -190,7 +194,7 @@ def recording_list(settings: Settings, arguments: Namespace) -> int:
     return print_list(found, arguments.json)
 
 
-def _note(session: Session, slug: str, act: Act, after: audit.Facts) -> None:
+def _note(session: Session, slug: str, act: str, after: audit.Facts) -> None:
     """As the console does."""
     channel = channels.find_channel(session, slug)
     assert channel is not None

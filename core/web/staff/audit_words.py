@@ -1,6 +1,7 @@
 """What subjects and values of the audit log are called. The log holds names that never change; a page tells them in
 words, and one that has none as it is."""
 
+from core.audit import Facts
 from core.web.staff.acts import N_
 
 SUBJECTS = {
@@ -105,6 +106,13 @@ FIELDS = {
     "why": N_("reason"),
     "years": N_("years"),
 }
+
+
+def act_of(act: str, after: Facts | None) -> str:
+    """What was done: older entries call all that a program did to a stream key a rotation."""
+    if act != "key.rotate" or not after:
+        return act
+    return "key.revoke" if after.get("revoked") else "key.limit" if "addresses" in after else act
 
 
 def parts(subject: str) -> tuple[str, str]:
