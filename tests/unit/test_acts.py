@@ -93,6 +93,7 @@ def test_older_entries_of_a_program_s_acts_on_keys_read_well() -> None:
         ("command line (juma)", "mstari wa amri (juma)", "command line (juma)"),
         ("command line tools", "command line tools", "command line tools"),
         ("Asha Juma", "Asha Juma", "Asha Juma"),
+        ("token:bunge", "programu bunge", "program bunge"),
     ],
 )
 def test_an_act_by_command_is_told_in_words(name: str, sw: str, en: str) -> None:
