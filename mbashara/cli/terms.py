@@ -60,7 +60,6 @@ HEADINGS = {
     "name_sw": N_("Name (Swahili)"),
     "name_en": N_("Name (English)"),
     "institution": N_("Institution"),
-    "institution_id": N_("Institution (number)"),
     "gaps": N_("Gaps"),
     "waited": N_("Waited"),
     "kind": N_("Kind"),
@@ -94,8 +93,8 @@ HEADINGS = {
     "out_of_reach": N_("Out of reach"),
 }
 """Of lists' columns."""
-UNTOLD = {"path"}
-"""What a list for people leaves out: it follows from the number."""
+UNTOLD = {"path", "institution_id"}
+"""What a list for people leaves out: it follows from the number, or says nothing to them."""
 EVENTS = {
     "ingestion": N_("taken in"),
     "described": N_("described"),
@@ -124,7 +123,7 @@ EVENTS = {
 def value(name: str, given: object) -> str:
     """What a list or a line shows of `given`, the value called `name`."""
     if given is None:
-        return "-"
+        return say("the whole platform") if name == "institution" else "-"
     if isinstance(given, bool):
         return say("yes") if given else say("no")
     if isinstance(given, list):
