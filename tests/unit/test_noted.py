@@ -7,7 +7,7 @@ import pytest
 
 from archive.pages.noted import tell
 from archive.recordings import checks, copies
-from archive.recordings.locations.errors import Unreachable
+from archive.recordings.locations.errors import Refused, Unreachable
 from archive.recordings.policy_errors import HoldStands
 from archive.recordings.verify import TEXTS, Finding
 from core.web.i18n import Language
@@ -45,6 +45,9 @@ CASES = [
     *findings(),
     ("one of something", HOLE.text(), "source: kipande 3 hakimo katika leja (kabla ya 28 Novemba 2026, 19:41:00)."),
     ("a store that is away", AWAY, AWAY_SW),
+    ("a store's own words", str(Refused("dodoma", "a/403.m4s: PutObject: 403 InvalidAccessKeyId: No such key")),
+     "Dodoma, ghorofa ya pili: haituruhusu: utambulisho (ufunguo au siri yake) si sahihi "
+     "(“a/403.m4s: PutObject: 403 InvalidAccessKeyId: No such key”)"),
     ("why there is no good copy", REFUSED, f"Mashine hii haikubali: {AWAY_SW}"),
     ("why it is not mended", f"{MISSING.text()} {LOST.text()}", f"{MISSING_SW} {LOST.text('sw')}"),
     ("several places", SEVERAL,
