@@ -1,7 +1,10 @@
 """The command line: `mbashara up`, `channel ...`, `recording ...`, `location ...`, `user ...`, `token ...`. An error
 is one line in the reader's language (mbashara/words.py), and exit code 2."""
 
+import errno
 import json
+import os
+import signal
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
@@ -41,6 +44,9 @@ from mbashara.plain import UserError
 from mbashara.settings import Settings
 from mbashara.words import in_words, say
 
+PIPE_CLOSED = 128 + signal.SIGPIPE
+"""The exit code of a program that SIGPIPE ends, as that of others in a shell is."""
+FULL = (errno.ENOSPC, errno.EDQUOT)
 SETTING_ARGUMENTS = ("data", "http", "rtmp", "media_workers")
 
 
@@ -53,7 +59,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         if command is up:
             return command(settings, arguments)
         with stepped_down(settings):
-            return command(settings, arguments)
+            code = command(settings, arguments)
+            sys.stdout.flush()
+            return code
+    except BrokenPipeError:  # who reads us, `head` say, has enough
+        _say_no_more()
+        return PIPE_CLOSED
     except ValidationError as error:
         name, text = first_wrong(error)
         return _fail(UserError(N_("setting {name}: {why}"), name=name, why=UserError(text)).text)
@@ -63,6 +74,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(error.said)
     except DatabaseAway as error:
         return _fail(UserError(N_("the database does not answer: {why}"), why=str(error).partition("\n")[0]).text)
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        _say_no_more()
+        return _fail(UserError(N_("it can't be written: {why}"), why=error).text)
 
 
 def parser() -> ArgumentParser:
@@ -172,7 +188,7 @@ def channel_list(settings: Settings, arguments: Namespace) -> int:
             }
             for channel, institution in channels.list_channels(session)
         ]
-    return print_list(found, arguments.json)
+    return print_list(found, arguments.json, say("there are no channels yet"))
 
 
 def recording_list(settings: Settings, arguments: Namespace) -> int:
@@ -191,7 +207,7 @@ def recording_list(settings: Settings, arguments: Namespace) -> int:
             }
             for recording, _broadcast, channel in rows.list_recordings(session)
         ]
-    return print_list(found, arguments.json)
+    return print_list(found, arguments.json, say("there are no recordings yet"))
 
 
 def _note(session: Session, slug: str, act: str, after: audit.Facts) -> None:
@@ -220,6 +236,11 @@ def _print_keys(settings: Settings, keys: ChannelKeys, as_json: bool) -> int:
             print(f"{f'{name}:':{width}} {value}")
         print(say("Keep them: they are not shown again."))
     return 0
+
+
+def _say_no_more() -> None:
+    """Else Python tries once more at its end, and says so."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _fail(text: Text) -> int:

@@ -33,7 +33,7 @@ from mbashara.cli.common import (
 from mbashara.data import as_caller
 from mbashara.plain import UserError
 from mbashara.settings import Settings
-from mbashara.words import languages
+from mbashara.words import languages, say
 
 
 def add_recording_parsers(recording: "_SubParsersAction[ArgumentParser]") -> None:
@@ -174,7 +174,7 @@ def check_ledger(session: Session, settings: Settings, recording_id: str) -> Non
 def key_list(settings: Settings, arguments: Namespace) -> int:
     with database(settings) as session:
         found = signing_keys.told(session)
-    return print_list(found, arguments.json)
+    return print_list(found, arguments.json, say("no institution has a key that signs yet"))
 
 
 def key_rotate(settings: Settings, arguments: Namespace) -> int:

@@ -112,7 +112,7 @@ def token_list(settings: Settings, arguments: Namespace) -> int:
             }
             for token in tokens.list_tokens(session, EVERYWHERE)
         ]
-    return print_list(found, arguments.json)
+    return print_list(found, arguments.json, say("there are no tokens"))
 
 
 def token_revoke(settings: Settings, arguments: Namespace) -> int:

@@ -177,6 +177,15 @@ def table(found: Sequence[Mapping[str, object]]) -> list[str]:
     return ["  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
 
 
+def listed(found: Sequence[Mapping[str, object]], width: int | None = None) -> list[str]:
+    """A table, or where that is wider than `width` characters, a line for each field."""
+    lines = table(found)
+    if width is None or max(map(len, lines), default=0) <= width:
+        return lines
+    told = [pairs({name: given for name, given in one.items() if name not in UNTOLD}) for one in found]
+    return [line for number, one in enumerate(told) for line in ([""] if number else []) + one]
+
+
 def pairs(told: Mapping[str, object]) -> list[str]:
     """One thing with much to tell: a line for each field."""
     width = max(len(say(HEADINGS[name])) for name in told)
