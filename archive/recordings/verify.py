@@ -243,6 +243,17 @@ TEXTS: dict[str, tuple[str, str]] = {
         "The file {file} is not of this recording: it was changed, cut, or is of another.",
     ),
 }
+OF_ONE: dict[str, tuple[str, str]] = {
+    "number_lacking": (
+        "{rendition}: kipande {msn} hakimo katika leja (kabla ya {time}).",
+        "{rendition}: segment {msn} is not in the ledger (before {time}).",
+    ),
+    "lengthened": (
+        "Faili {file} limeongezwa baiti {added} mwishoni ({time}).",
+        "{added} byte was added to the end of the file {file} ({time}).",
+    ),
+}
+"""Of TEXTS, those that are other words where there is one."""
 NOTES = frozenset({"torn", "unsigned_tail", "no_end"})
 """While a broadcast is on the air these are as they should be; otherwise they are faults."""
 
@@ -270,6 +281,8 @@ NUMBERS = {"msn": 0, "size": 0, "origin_ms": 0, "ledger_bytes": 0, "custody_byte
 """What the checks reckon with, and the least that each may be: whole numbers, or the line can't be read."""
 MOST_NAME = 255
 """Bytes of each part of a file's name: no disk takes more."""
+TIMES = ("time", "at", "retired_at")
+"""Values of findings that are moments."""
 NEEDED = ("ledger_bytes", "ledger_head", "custody_bytes", "custody_head")
 
 Line = dict[str, Any]
@@ -296,7 +309,19 @@ class Finding(NamedTuple):
     values: dict[str, Any]
 
     def text(self, language: str = "en") -> str:
-        return TEXTS[self.kind][language == "en"].format(**self.values)
+        """As it is noted, with its times as they came."""
+        return self.words(language).format(**self.values)
+
+    def told(self, language: str) -> str:
+        """To people."""
+        times = {name: here(str(self.values[name])) for name in TIMES if name in self.values}
+        return self.words(language).format(**{**self.values, **times})
+
+    def words(self, language: str) -> str:
+        """Its text, not filled yet."""
+        is_one = self.values.get("added") == 1 or self.values.get("msn", "") == self.values.get("last")
+        of_one = OF_ONE.get(self.kind) if is_one else None
+        return (of_one or TEXTS[self.kind])[language == "en"]
 
 
 class Hashes(Sequence[str]):
@@ -941,6 +966,21 @@ def wall_clock(unix_ms: int) -> str:
     return at.isoformat(sep=" ", timespec="milliseconds")
 
 
+def here(moment: str) -> str:
+    """A moment with its offset, as people in East Africa read it, with the name of their time behind it. Any other text
+    as it is."""
+    from datetime import datetime, timedelta, timezone
+
+    try:
+        at = datetime.fromisoformat(moment)
+    except ValueError:
+        return moment
+    if at.tzinfo is None:
+        return moment
+    local = at.astimezone(timezone(timedelta(hours=3))).replace(tzinfo=None)
+    return f"{local.isoformat(sep=' ', timespec='milliseconds')} EAT"
+
+
 # Ed25519 (RFC 8032, 5.1): points are (X, Y, Z, T) with x = X/Z, y = Y/Z, xy = T/Z.
 
 P = 2**255 - 19
@@ -1013,12 +1053,18 @@ def summary(report: Report, language: str, are_stamps_checked: bool = False) -> 
     """The report in plain words. `are_stamps_checked`: by someone who says so beside it."""
     for finding in report.findings:
         is_note = finding.kind == APART or (report.on_air and finding.kind in NOTES)
-        yield ("- " if is_note else "! ") + finding.text(language)
+        yield ("- " if is_note else "! ") + finding.told(language)
     english = language == "en"
-    who = f"{report.key} ({report.signed_at})" if report.key else "-"
+    who = f"{report.key} ({here(report.signed_at or '')})" if report.key else "-"
     if english:
-        yield f"Recording {report.recording}: {report.files} files, {report.size_bytes} bytes, {len(report.gaps)} gaps."
-        yield f"Signed by key {who}; {report.signatures} signatures, {report.timestamps} time stamps."
+        yield (
+            f"Recording {report.recording}: {_count(report.files, 'file')}, {_count(report.size_bytes, 'byte')}, "
+            f"{_count(len(report.gaps), 'gap')}."
+        )
+        stamped = _count(report.timestamps, "time stamp")
+        yield f"Signed by key {who}; {_count(report.signatures, 'signature')}, {stamped}."
+        if _has_times(report):
+            yield "EAT is East Africa Time, three hours ahead of UTC."
         if report.timestamps and not are_stamps_checked:
             yield "The authorities' own signatures in time stamps are not checked here: openssl ts -verify does it."
         if report.key and report.key_published is None:
@@ -1029,9 +1075,11 @@ def summary(report: Report, language: str, are_stamps_checked: bool = False) -> 
                 "and nothing was on the air then."
             )
         if report.recovered:
-            yield f"{report.recovered} files were hashed when a killed process came back, not when they were written."
+            was, they = _were(report.recovered)
+            yield f"{was} hashed when a killed process came back, not when {they} written."
         if report.read_back:
-            yield f"{report.read_back} files were hashed from the disk just after they were written, not before."
+            was, they = _were(report.read_back)
+            yield f"{was} hashed from the disk just after {they} written, not before."
         if report.disposed is not None:
             yield from _destroyed(report, english)
         elif report.is_whole and report.media_checked:
@@ -1041,8 +1089,12 @@ def summary(report: Report, language: str, are_stamps_checked: bool = False) -> 
         else:
             yield "NOT AS IT WAS."
         return
-    yield f"Rekodi {report.recording}: mafaili {report.files}, baiti {report.size_bytes}, mapengo {len(report.gaps)}."
-    yield f"Imesainiwa kwa ufunguo {who}; sahihi {report.signatures}, mihuri ya wakati {report.timestamps}."
+    files, gaps = _idadi(report.files, "faili", "mafaili"), _idadi(len(report.gaps), "pengo", "mapengo")
+    yield f"Rekodi {report.recording}: {files}, baiti {report.size_bytes}, {gaps}."
+    stamped = _idadi(report.timestamps, "muhuri wa wakati", "mihuri ya wakati")
+    yield f"Imesainiwa kwa ufunguo {who}; sahihi {report.signatures}, {stamped}."
+    if _has_times(report):
+        yield "EAT ni saa za Afrika Mashariki, saa tatu mbele ya UTC."
     if report.timestamps and not are_stamps_checked:
         yield "Sahihi za mamlaka katika mihuri ya wakati hazikaguliwi hapa: tumia openssl ts -verify."
     if report.key and report.key_published is None:
@@ -1052,10 +1104,13 @@ def summary(report: Report, language: str, are_stamps_checked: bool = False) -> 
             f"Kisimbaji (encoder) hakikurudi: kilisubiriwa sekunde {_seconds(report.waited)} hadi mwisho, "
             "na hakuna kilichokuwa hewani wakati huo."
         )
-    if report.recovered:
+    if report.recovered == 1:
+        yield "Faili 1 lilipigwa muhuri programu iliporudi baada ya kukatika, si lilipoandikwa."
+    elif report.recovered:
         yield f"Mafaili {report.recovered} yalipigwa muhuri programu iliporudi baada ya kukatika, si yalipoandikwa."
     if report.read_back:
-        yield f"Mafaili {report.read_back} yalipigwa muhuri kutoka diski mara tu baada ya kuandikwa, si kabla."
+        files = "Faili 1 lilipigwa" if report.read_back == 1 else f"Mafaili {report.read_back} yalipigwa"
+        yield f"{files} muhuri kutoka diski mara tu baada ya kuandikwa, si kabla."
     if report.disposed is not None:
         yield from _destroyed(report, english)
     elif report.is_whole and report.media_checked:
@@ -1066,6 +1121,23 @@ def summary(report: Report, language: str, are_stamps_checked: bool = False) -> 
         yield "SI KAMA ILIVYOKUWA."
 
 
+def _has_times(report: Report) -> bool:
+    told = any(name in one.values for one in report.findings for name in TIMES)
+    return told or report.key is not None or report.disposed is not None
+
+
+def _count(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+
+
+def _were(files: int) -> tuple[str, str]:
+    return ("1 file was", "it was") if files == 1 else (f"{files} files were", "they were")
+
+
+def _idadi(count: int, one: str, many: str) -> str:
+    return f"{one if count == 1 else many} {count}"
+
+
 def _seconds(wait: Wait) -> str:
     return f"{(wait.to_ms - wait.from_ms) / 1000:.3f}"
 
@@ -1074,6 +1146,7 @@ def _destroyed(report: Report, english: bool) -> Iterator[str]:
     """That the media are gone, when, and by whose order, as the custody log has it."""
     told = report.disposed or {}
     values = {name: told.get(name) or "-" for name in ("at", "detail", "asked", "approved")}
+    values["at"] = here(str(values["at"]))
     if english:
         yield "DESTROYED BY ORDER on {at}: asked for by {asked}, approved by {approved}: {detail}".format(**values)
         yield (
@@ -1109,7 +1182,8 @@ def look_for(folder: Path, files: Iterable[str], language: str) -> int:
             failed = 1
             print("! " + Finding("not_of_it", {"file": name}).text(language))
         else:
-            print(f"{name} = {found.name}  {found.since or ''} - {found.until or ''}")
+            span = f"  {here(found.since)} - {here(found.until)}" if found.since and found.until else ""
+            print(f"{name} = {found.name}{span}")
     return failed
 
 
