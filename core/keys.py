@@ -24,7 +24,6 @@ from core.database import mark_of
 from core.tables import Channel, StreamKey
 
 Role = Literal["primary", "backup"]
-PEPPER_BYTES = 32
 KEY_PATTERN = re.compile(r"[A-Za-z0-9_-]{8,128}")
 """What an encoder may send as a key: nothing that a URL would bend. Ours
 have 32 characters, taken-over ones at least 8."""
