@@ -9,7 +9,7 @@ What it relies on, so that anyone can write it anew:
 
 * `ledger.jsonl` has a JSON object a line. `prev` is the SHA-256 (hex) of the line before, without its newline; 64 zeros
   in the first. The HEAD of a ledger is the SHA-256 of its last line: it stands for every line before it. No line is
-  longer than a MiB.
+  longer than a MiB; of `custody.jsonl`, than 16.
 * A line with `"fact":"file"` names a file of the recording, its size and its SHA-256. The last such line of a name
   counts, unless it is not signed and an earlier one is; one with `recovered` was hashed when a killed process came
   back, not when the file was written; one with `read_back` just after it was written, from the disk, not before.
@@ -47,8 +47,10 @@ PAPERS = (LEDGER_NAME, CUSTODY_NAME, SIGNATURES_NAME)
 """In the order in which they are put: signatures that say more than the ledger beside them would condemn it."""
 GENESIS = "0" * 64
 MAX_LEDGER_BYTES = 1 << 30
-MAX_LINE_BYTES = 1 << 20
-"""Far more than a line of ours has. What is read of one may take 27 times its room, until the next is read."""
+MAX_LINE_BYTES, MAX_CUSTODY_LINE_BYTES = 1 << 20, 16 << 20
+"""Far more than a line of ours has: one of custody tells of a broadcast's whole log (200 bytes for each time that its
+encoder was lost or came back), or of each file that was removed. What is read of one may take 27 times its room, until
+the next is read."""
 READ_BYTES = 1 << 20
 
 TEXTS: dict[str, tuple[str, str]] = {
@@ -439,7 +441,8 @@ def read_lines(chain: Chain, data: bytes) -> Chain:
 def _read(chain: Chain, file: BinaryIO, size: int, kept: Callable[[Line, int], Line]) -> Chain:
     """The first `size` bytes alone: a file that is on the air grows meanwhile."""
     previous, end, number = GENESIS, 0, 0
-    while raw := file.readline(min(MAX_LINE_BYTES, size - end)):
+    most = MAX_CUSTODY_LINE_BYTES if chain.name == CUSTODY_NAME else MAX_LINE_BYTES
+    while raw := file.readline(min(most, size - end)):
         end += len(raw)
         number += 1
         if not raw.endswith(b"\n") and end == size:  # what follows the last newline

@@ -386,6 +386,18 @@ def test_a_strangers_paper_takes_little_memory(tmp_path: Path, strange: str) -> 
     assert "! " in told.stdout, f"{size} bytes: {told.stderr[-200:]}"
 
 
+def test_what_custody_tells_of_a_restless_broadcast_is_read(copy: Path) -> None:
+    """Its whole log is one line: of an encoder that was lost 6000 times, 2.3 MB."""
+    log = [
+        {"id": number, "broadcast_id": RECORDING, "institution_id": 1, "at": NOW.isoformat(), "kind": "feed_lost",
+         "actor": None, "detail": {"cause": "feed lost", "at_ms": 1000 * number}} for number in range(12_000)
+    ]  # fmt: skip
+    Ledger(copy, verify.CUSTODY_NAME).append(make_fact("described", START_MS, outcome="success", agent="x", log=log))
+    assert (copy / verify.CUSTODY_NAME).stat().st_size > 2 << 20
+    sign(copy, RECORDING, heads(copy), KEY, NOW)
+    assert kinds(copy) == set()
+
+
 def test_a_ledger_under_another_recordings_name(copy: Path) -> None:
     assert "other_ledger" in kinds(copy.rename(copy.with_name(OTHER)))
 
