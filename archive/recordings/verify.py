@@ -976,11 +976,11 @@ def here(moment: str) -> str:
 
     try:
         at = datetime.fromisoformat(moment)
-    except ValueError:
+        if at.tzinfo is None:
+            return moment
+        local = at.astimezone(timezone(timedelta(hours=3))).replace(tzinfo=None)
+    except (ValueError, OverflowError):  # the first and the last hours of the calendar
         return moment
-    if at.tzinfo is None:
-        return moment
-    local = at.astimezone(timezone(timedelta(hours=3))).replace(tzinfo=None)
     return f"{local.isoformat(sep=' ', timespec='milliseconds')} EAT"
 
 
@@ -1052,8 +1052,17 @@ def read_keys(path: Path) -> dict[bytes, str | None]:
     return {base64.b64decode(one["public_key"]): one.get("retired_at") for one in found}
 
 
+def printable(text: str) -> str:
+    """What a stranger may have written moves no cursor and begins no line of its own."""
+    return "".join(one if one.isprintable() else f"\\u{ord(one):04x}" for one in text)
+
+
 def summary(report: Report, language: str, are_stamps_checked: bool = False) -> Iterator[str]:
     """The report in plain words. `are_stamps_checked`: by someone who says so beside it."""
+    return map(printable, _summary(report, language, are_stamps_checked))
+
+
+def _summary(report: Report, language: str, are_stamps_checked: bool) -> Iterator[str]:
     for finding in report.findings:
         is_note = finding.kind == APART or (report.on_air and finding.kind in NOTES)
         yield ("- " if is_note else "! ") + finding.told(language)
@@ -1176,6 +1185,11 @@ def as_json(report: Report) -> dict[str, Any]:
     return {**report._asdict(), "findings": found, "waited": waited, "is_whole": report.is_whole}
 
 
+def json_text(told: Mapping[str, Any]) -> str:
+    """Names of files that are no text are escaped, as JSON does it."""
+    return json.dumps(told, ensure_ascii=False).encode(errors="backslashreplace").decode()
+
+
 def look_for(folder: Path, files: Iterable[str], language: str) -> int:
     ledger, custody = (read_chain(folder / name, _of_search) for name in (LEDGER_NAME, CUSTODY_NAME))
     failed = 0
@@ -1183,10 +1197,10 @@ def look_for(folder: Path, files: Iterable[str], language: str) -> int:
         found = find_file(ledger, custody, Path(name))
         if found is None:
             failed = 1
-            print("! " + Finding("not_of_it", {"file": name}).text(language))
+            print(printable("! " + Finding("not_of_it", {"file": name}).text(language)))
         else:
             span = f"  {here(found.since)} - {here(found.until)}" if found.since and found.until else ""
-            print(f"{name} = {found.name}{span}")
+            print(printable(f"{name} = {found.name}{span}"))
     return failed
 
 
@@ -1206,7 +1220,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         keys = read_keys(given.keys) if given.keys else None
         report = verify(folder, keys, not given.no_media, given.all, given.on_air)
         if given.json:
-            print(json.dumps(as_json(report), ensure_ascii=False))
+            print(json_text(as_json(report)))
         else:
             print("\n".join(summary(report, given.lang)))
         failed = look_for(folder, given.files, given.lang) if given.files else 0

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -459,6 +460,23 @@ def test_times_are_told_in_the_time_of_here_and_noted_as_they_are(copy: Path) ->
     hole = {"rendition": "source", "msn": 3, "time": ""}
     assert verify.Finding("number_lacking", {**hole, "last": 3}).told("en").startswith("source: segment 3 is not in")
     assert verify.Finding("number_lacking", {**hole, "last": 4}).told("en").startswith("source: segments 3 to 4 are")
+
+
+def test_what_a_stranger_wrote_says_nothing_in_our_name(tmp_path: Path) -> None:
+    """Neither by lines of its own nor by a moment that is no more where we are, nor by a name that is no text."""
+    told = {"rendition": "x\n\x1b[2JWHOLE AND UNALTERED", "size": 1, "sha256": "0" * 64}
+    for msn in (0, 2):
+        Ledger(tmp_path).append(make_fact("file", START_MS, name=f"x/{msn}.m4s", msn=msn, **told))
+    order = {**make_fact("deletion", START_MS, outcome="success"), "at": "9999-12-31T23:59:59-12:00"}
+    Ledger(tmp_path, verify.CUSTODY_NAME).append(order)
+    (Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff"))).touch()
+    command = [sys.executable, "-I", str(SCRIPT), str(tmp_path), "--lang", "en"]
+    lines = subprocess.run(command, capture_output=True, text=True).stdout.splitlines()
+    assert lines[1].startswith("! x\\u000a\\u001b[2JWHOLE")
+    assert any(line.startswith("! The file \\udcff is not in the ledger") for line in lines)
+    assert any("DESTROYED BY ORDER on 9999-12-31T23:59:59-12:00" in line for line in lines)
+    data = json.loads(subprocess.run([*command, "--json"], capture_output=True, text=True).stdout)
+    assert {"kind": "unlisted", "file": "\udcff"}.items() <= data["findings"][-1].items()
 
 
 def test_a_stamp_that_nobody_made_is_no_proof(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
