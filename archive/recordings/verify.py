@@ -879,7 +879,7 @@ def check_files(
 
 
 def _remains(name: str, line: Line, origin_ms: int) -> Finding:
-    return Finding("remains", {"file": name, "time": wall_clock(origin_ms + int(line.get("from_ms", 0)))})
+    return Finding("remains", {"file": name, "time": wall_clock(origin_ms + int(line.get("from_ms") or 0))})
 
 
 def may_be_listed_soon(name: str) -> bool:
