@@ -33,6 +33,7 @@ from ingest.rtmp.door import FeedEnd, FeedSink, HandOff, PublishRequest, Refusal
 from ingest.rtmp.errors import FeedError
 from mbashara.broadcast import Broadcast, Parameters
 from mbashara.life import Attach, Begin, Current, End, Patience, Situation, decide
+from mbashara.refused import Refused, RefusedEncoders
 from player.files import STATE_NAME, STILL_NAME, MemoryFolder, withdraw, write_state
 from player.playlist import MediaPlaylist
 
@@ -67,16 +68,6 @@ class GuessLimit:
             del self._wrong[next(iter(self._wrong))]
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """The newest of the encoders that were turned away for that reason. `unix_ms`: when."""
-
-    role: str
-    why: TurnedAway
-    peer: str
-    unix_ms: float
-
-
 @dataclass(slots=True)
 class Channel:
     """A channel with at most one feed a role, and at most one broadcast. Feeds that are not on the air are held.
@@ -103,7 +94,7 @@ class Channel:
     refused_s: float | None = None
     to_withdraw: bool = False
     failing: set[str] = field(default_factory=set)
-    refused: dict[tuple[str, TurnedAway], Refused] = field(default_factory=dict)
+    refused: RefusedEncoders = field(default_factory=RefusedEncoders)
     series: dict[str, Series] = field(default_factory=dict)  # by role, of the broadcast
 
     def other(self, feed: Feed) -> Feed | None:
@@ -194,9 +185,9 @@ class Channels:
         if channel is None:
             return
         refused = Refused(owner.role, why, request.peer, self._parameters.unix_ms())
-        channel.refused[owner.role, why] = refused
+        channel.refused.note(refused)
         if channel.broadcast is not None:
-            channel.broadcast.note_refused(owner.role, why)
+            channel.broadcast.note_refused(refused)
 
     def _may_begin(self, channel: Channel) -> bool:
         """Whether a feed that arrives now may begin a broadcast by itself."""
@@ -265,7 +256,7 @@ class Channels:
             return
         broadcast.detach(is_refused=end.is_refused)
         if end.is_refused and feed.on_item is _refuse:
-            broadcast.note_refused(feed.role, TurnedAway.REVOKED)
+            broadcast.note_refused(Refused(feed.role, TurnedAway.REVOKED, feed.peer, self._parameters.unix_ms()))
         if channel.feeds:
             self._put_on_air(channel)
         elif channel.plan_id is None and (end.clean or not broadcast.has_begun):
@@ -496,8 +487,8 @@ class Channels:
 
     def refused(self) -> list[tuple[Channel, Refused]]:
         """Encoders that were turned away a moment ago."""
-        told = ((channel, one) for channel in self.channels.values() for one in channel.refused.values())
-        return [(channel, one) for channel, one in told if one.unix_ms > self._told_since_ms]
+        since_ms = self._told_since_ms
+        return [(channel, one) for channel in self.channels.values() for one in channel.refused.after(since_ms)]
 
     @property
     def stranger_ms(self) -> float | None:
