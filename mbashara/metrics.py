@@ -9,7 +9,8 @@ from prometheus_client.registry import Collector
 from archive.recordings.recorder import Recorder
 from core.broadcasts.dry_runs import is_test_path
 from ingest.health.issues import Level
-from mbashara.channels import Channel, Channels
+from mbashara.channel import Channel
+from mbashara.channels import Channels
 from player.delivery import Delivery
 
 

@@ -4,6 +4,14 @@ from dataclasses import dataclass
 
 from core.keys import TurnedAway
 
+REFUSED_TOLD_S = 120.0
+"""Encoders wait longer from try to try, OBS half as long again each time: the alarm of one stays the same."""
+
+
+def told_since_ms(now_ms: float) -> float:
+    """Who came after that is an alarm still."""
+    return now_ms - REFUSED_TOLD_S * 1000
+
 
 @dataclass(frozen=True, slots=True)
 class Refused:

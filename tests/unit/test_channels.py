@@ -25,7 +25,8 @@ from ingest.rtmp.door import FeedEnd, HandOff, PublishRequest, Refusal
 from ingest.rtmp.errors import FeedError
 from mbashara import feeds
 from mbashara.broadcast import Broadcast, Parameters
-from mbashara.channels import Channel, Channels
+from mbashara.channel import Channel
+from mbashara.channels import Channels
 from tests.unit.media_kit import aac_48k, picture, sound, video_track
 
 START_MS = 1_700_000_000_000.0
@@ -44,15 +45,17 @@ class House:
         owners = {hash_key(KEYS[role], PEPPER): KeyOwner("ikulu", 1, 7, role) for role in KEYS}
         self.book = KeyBook(PEPPER, folder / "keys.json", (ChannelEntry("ikulu", 1, 7, auto_live),), owners)
         (folder / "live/ikulu").mkdir(parents=True, exist_ok=True)
-        parameters = Parameters(folder / "live", recorder, lambda: START_MS + self.now_ms)
+        self.parameters = Parameters(folder / "live", recorder, lambda: START_MS + self.now_ms)
+        self.serve()
+        self.channels.know()
 
+    def serve(self, worker: int = 0, workers: int = 1) -> None:
         async def refresh() -> None: ...
 
         self.channels = Channels(
-            parameters, Hub(), self.book, refresh, reconnect_window_s=30, planned_wait_s=3600,
+            self.parameters, Hub(), self.book, refresh, worker, workers, reconnect_window_s=30, planned_wait_s=3600,
             clock_s=lambda: self.now_ms / 1000,
         )  # fmt: skip
-        self.channels.know()
 
     @property
     def channel(self) -> Channel:
@@ -380,7 +383,7 @@ def test_who_is_turned_away_is_so_where_the_broadcast_is(tmp_path: Path, key: st
         one.book.owners[hash_key(KEYS["primary"], PEPPER)] = owner
         one.book.former[hash_key(FORMER, PEPPER)] = owner
         lives_in = channel_worker("ikulu", 2)
-        one.channels._worker, one.channels._workers = 1 - lives_in, 2
+        one.serve(worker=1 - lives_in, workers=2)
         answer = await one.channels.admit(PublishRequest(key, "live", "", "192.0.2.1:5001", "test"))
         assert answer == HandOff(lives_in)
 
