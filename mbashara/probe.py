@@ -11,7 +11,9 @@ from mbashara.settings import Settings
 
 TIMEOUT_S = 2.0
 SHUT_OUT = b"the database is away"
-"""Is in what media says of its health where the database does not let it read."""
+DISK_REFUSES, MEMORY_REFUSES = b"disk refuses recordings", b"memory folder refuses"
+"""What media says of its health where the database does not let it read, or one of these does not take what it writes:
+all that is so at once, whatever the status says."""
 
 
 class UnixConnection(HTTPConnection):
