@@ -71,6 +71,7 @@ class Templates:
             "day_of_week": partial(dates.day_of_week, language=language),
             "clock": partial(dates.clock, language=language),
             "moment": partial(dates.moment, language=language),
+            "exact_moment": partial(dates.exact_moment, language=language),
             "duration": dates.duration,
             "exactly": dates.exactly,
             "seconds": dates.seconds,
