@@ -32,6 +32,7 @@ from ingest.console import Studio
 from ingest.console.calendar import read_day
 from ingest.console.channel import feeds_of
 from ingest.console.channel import find as find_channel
+from ingest.console.over import over
 from ingest.console.said import said
 
 FIELDS = ("title_sw", "title_en", "starts", "ends", "visibility", "description_sw", "description_en")
@@ -75,7 +76,7 @@ def _page(studio: Studio, view: View, form: Form, trouble: str) -> Page:
         broadcast, channel = _find(session, view, Act.HEALTH_READ)
         brand = _brand(session, channel)
         log = events.list_events(session, broadcast.institution_id, broadcast.id, limit=SHOWN_EVENTS)
-        peak = viewers.peak(session, broadcast.id)
+        peak, ended = viewers.peak(session, broadcast.id), over(session, broadcast)
     state = State(broadcast.state)
     possible = [
         step for step in lifecycle.possible_acts(state)
@@ -88,6 +89,7 @@ def _page(studio: Studio, view: View, form: Form, trouble: str) -> Page:
         "brand": brand,
         "log": list(reversed(log)),
         "peak": peak,
+        "over": ended,
         "steps": _offered(possible, broadcast),
         "undo": undo if undo and undo[1] > view.visit.now and undo[0] in possible else None,
         "may_edit": view.may(Act.BROADCAST_EDIT, broadcast.institution_id),
