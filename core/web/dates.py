@@ -67,6 +67,10 @@ def exact_moment(when: datetime, language: Language) -> str:
     return moment(when, language, EXACT_DIAL)
 
 
+def exact_clock(when: datetime, language: Language) -> str:
+    return clock(when, language, EXACT_DIAL)
+
+
 def swahili_clock(local: datetime) -> str:
     hour = (local.hour - 6) % 12 or 12
     part = next(name for first, name in reversed(_PARTS_OF_DAY) if local.hour >= first)

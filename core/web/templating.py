@@ -70,6 +70,7 @@ class Templates:
             "month": partial(dates.month, language=language),
             "day_of_week": partial(dates.day_of_week, language=language),
             "clock": partial(dates.clock, language=language),
+            "exact_clock": partial(dates.exact_clock, language=language),
             "moment": partial(dates.moment, language=language),
             "exact_moment": partial(dates.exact_moment, language=language),
             "duration": dates.duration,

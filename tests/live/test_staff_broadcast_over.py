@@ -1,0 +1,202 @@
+"""Broadcasts that are over, on the console without scripts: their page, and a loss that nobody has seen. And what an
+engineer who misses an encoder is told of one with a key that is nobody's.
+
+No media process runs here but where a test says so: to the console it is away, and no feed comes.
+"""
+
+import asyncio
+import re
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy.orm import Session
+
+from core.broadcasts import acts
+from core.broadcasts.events import add_event
+from core.broadcasts.lifecycle import Act, State
+from core.database import transaction
+from core.tables import AlarmAcknowledgement, Broadcast
+from core.web.dates import EAST_AFRICA_TIME
+from core.web.http import Request, response, serve_http
+from ingest.rtmp.door import PublishRequest, Refusal
+from mbashara import feeds
+from tests.live.pages_kit import ROOT, Pages
+from tests.live.staff_kit import NOW
+from tests.live.test_staff_alarms import alarms, due
+from tests.unit.test_channels import START_MS, House, house
+
+ASKED_S, ENDED_S = 120, 132.5
+LOST = ("feed_lost", 60, {"cause": "feed lost"})
+Line = tuple[str, float, dict[str, str]]
+
+
+def at(seconds: float) -> datetime:
+    return NOW + timedelta(seconds=seconds)
+
+
+def aired(pages: Pages, *lines: Line, end: bool = True, reason: str = "end") -> str:
+    """A's planned broadcast was on the air, what its log says of its feed, and was ended; the key of its alarm."""
+    a = pages.world.a
+    with transaction(pages.engine) as session:
+        chance = bytes(10)
+        told = {"actor": "Juma Ali", "randomness": chance}
+        acts.act(session, a.institution_id, a.broadcast_id, Act.GO_LIVE, NOW, State.SCHEDULED, **told)  # type: ignore[arg-type]
+        broadcast = session.get_one(Broadcast, a.broadcast_id)
+        broadcast.started_at = at(1)
+        for kind, seconds, detail in (("on_air", 1, {}), *lines):
+            add_event(session, a.institution_id, a.broadcast_id, at(seconds), kind, None, **detail)
+        if end and reason == "end":
+            acts.act(session, a.institution_id, a.broadcast_id, Act.END, at(ASKED_S), State.LIVE, **told)  # type: ignore[arg-type]
+        if end:
+            _close(session, broadcast, reason)
+    pages.clock.now = at(200)
+    return f"alfa-1.{a.broadcast_id}.lost_to_the_end.mild"
+
+
+def _close(session: Session, broadcast: Broadcast, reason: str) -> None:
+    acts.close(session, broadcast, at(ENDED_S), reason)
+
+
+def test_a_loss_that_nobody_saw_outlives_its_broadcast(pages: Pages) -> None:
+    key = aired(pages, LOST)
+    engineer, stranger = pages.signed_in(pages.world.a.engineer), pages.signed_in(pages.world.b.admin)
+    page = f"/en/console/broadcasts/{pages.world.a.broadcast_id}"
+    for path in ("/en/console", "/en/console/channels/alfa-1", page):
+        said = alarms(engineer, path)[key]
+        for words in ("▲ Attention: alfa: the feed was lost", "before the broadcast ended", "ended by Juma Ali, "):
+            assert words in said, (path, words)
+        assert "24 November 2026, 12:02:12 EAT" in said and f'href="{page}"' in said and "I have seen it" in said
+    assert "haukurudi kabla tangazo halijamalizika" in alarms(engineer, "/sw/console")[key]
+    newest = pages.newest_entry()
+    assert key not in alarms(stranger)
+    assert stranger.post("/en/console/alarms/acknowledge", {"alarm": key}).status_code == 303
+    assert pages.acts(newest) == [] or key in alarms(engineer)
+    pages.clock.forward(hours=20)
+    assert engineer.post("/en/console/alarms/acknowledge", {"alarm": key}).status_code == 303
+    assert key not in alarms(engineer) and key not in alarms(pages.signed_in(ROOT))
+    assert pages.acts(newest) == ["alarm.acknowledge"]
+
+
+@pytest.mark.parametrize(
+    ("lines", "end", "reason", "words"),
+    [
+        ([LOST], False, "end", None),
+        ([LOST], True, "feed lost", "it ended by itself, "),
+        ([LOST, ("feed_back", 70, {}), ("feed_lost", 80, {"cause": "stalled"})], True, "end", "ended by Juma Ali"),
+        ([("resumed", 60, {})], True, "feed lost", "it ended by itself, "),
+        ([LOST, ("feed_back", 70, {})], True, "end", None),
+        ([LOST, ("feed_back", 70, {}), ("feed_lost", ASKED_S + 3, {})], True, "end", None),
+        ([("feed_lost", ENDED_S - 3, {"cause": "feed lost"})], True, "feed ended", None),
+        ([("feed_lost", 60, {"cause": "no picture"})], True, "end", None),
+    ],
+    ids=[
+        "on the air still", "by itself", "lost again", "taken up in vain", "back", "after the end was asked for",
+        "goodbye", "sound went on",
+    ],
+)  # fmt: skip
+def test_what_is_a_loss_to_the_end(pages: Pages, lines: list[Line], end: bool, reason: str, words: str | None) -> None:
+    key = aired(pages, *lines, end=end, reason=reason)
+    engineer = pages.signed_in(pages.world.a.engineer)
+    found = alarms(engineer)
+    assert (words or "") in found.get(key, "") and (key in found) is (words is not None)
+    assert (f"alfa-1.{pages.world.a.broadcast_id}.feed_lost.severe" in found) is not end
+    pages.clock.now = at(ENDED_S) + timedelta(hours=24, seconds=1)
+    assert key not in alarms(pages.signed_in(pages.world.a.engineer)), "it is in the log"
+
+
+def test_a_loss_that_was_seen_on_the_air_is_over_with_the_broadcast(pages: Pages) -> None:
+    key = aired(pages, LOST)
+    with transaction(pages.engine) as session:
+        severe = f"alfa-1.{pages.world.a.broadcast_id}.feed_lost.severe"
+        owner = pages.world.a.institution_id
+        session.add(AlarmAcknowledgement(institution_id=owner, alarm=severe, at=at(63), actor="Asha Juma"))
+    assert key not in alarms(pages.signed_in(pages.world.a.engineer))
+
+
+def test_it_stays_while_the_end_is_under_way(pages: Pages) -> None:
+    key, a = aired(pages, LOST, end=False), pages.world.a
+    with transaction(pages.engine) as session:
+        acts.act(
+            session, a.institution_id, a.broadcast_id, Act.END, pages.clock.now, State.LIVE, actor="Juma Ali",
+            randomness=bytes(10),
+        )  # fmt: skip
+    assert "it ends in a moment" in alarms(pages.signed_in(a.engineer))[key]
+
+
+def test_the_page_of_what_is_over_says_so_and_leads_on(pages: Pages) -> None:
+    a = pages.world.a
+    engineer = pages.signed_in(a.engineer)
+    ended = NOW - timedelta(days=2) + timedelta(seconds=24)
+    with transaction(pages.engine) as session:
+        add_event(session, a.institution_id, a.recording_id, ended, "feed_lost", None, cause="feed lost")
+    path = f"/console/broadcasts/{a.recording_id}"
+    text = engineer.get(f"/en{path}").text
+    dial = f"{ended.astimezone(EAST_AFRICA_TIME):%H:%M:%S}"
+    assert f"It is over since 22 November 2026, {dial} EAT" in text
+    assert "Start the encoder" not in text and "data-previews" not in text
+    assert re.search(rf'<p class="when">22 November 2026, {dial} EAT', text), "its log has seconds"
+    for language in ("en", "sw"):
+        shown = engineer.get(f"/{language}{path}").text
+        base = f"/{language}/staff/recordings/{a.recording_id}"
+        assert [engineer.get(link).status_code for link in (base, f"{base}/statement") if link in shown] == [200, 200]
+    assert "Limemalizika tangu" in engineer.get(f"/sw{path}").text
+    engineer.post(f"/en/console/broadcasts/{a.broadcast_id}/acts/cancel", {"expected": "scheduled"})
+    text = engineer.get(f"/en/console/broadcasts/{a.broadcast_id}").text
+    assert "It is over since 24 November 2026, 12:00:00 EAT" in text and "nothing of it was on the air" in text
+
+
+@contextmanager
+def media(folder: Path) -> Iterator[House]:
+    """What a media process says of its feeds, on its socket; an encoder with a key that is nobody's has knocked."""
+    path, ready, loop = folder / "run/sock/media-0.sock", threading.Event(), asyncio.new_event_loop()
+    path.parent.mkdir(parents=True)
+    made: list[House] = []
+
+    async def answer(one: House, request: Request) -> bytes:
+        return feeds.answer(one.channels, request) if request.path in feeds.PATHS else response(200, [], b"ok")
+
+    async def serve() -> None:
+        door = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        door.bind(str(path))
+        with house(folder, False) as one:
+            asked = PublishRequest("si-ufunguo-wa-mtu", "live", "", "192.0.2.7:5001", "OBS")
+            assert isinstance(await one.channels.admit(asked), Refusal)
+            made.append(one)
+            serving = asyncio.create_task(serve_http(lambda request: answer(one, request), door))
+            await asyncio.sleep(0)
+            ready.set()
+            await serving
+
+    task = loop.create_task(serve())
+    thread = threading.Thread(target=loop.run_until_complete, args=(asyncio.wait([task]),))
+    thread.start()
+    try:
+        assert ready.wait(10)
+        yield made[0]
+    finally:
+        loop.call_soon_threadsafe(task.cancel)
+        thread.join()
+        loop.close()
+
+
+def test_who_misses_an_encoder_hears_of_a_stranger_and_nothing_but_when(pages: Pages, tmp_path: Path) -> None:
+    """Whose it is nobody knows, so nobody is told where it came from, what it said, or how often."""
+    key = due(pages)
+    knocked = f"{datetime.fromtimestamp(START_MS / 1000, EAST_AFRICA_TIME):%H:%M:%S}"
+    hint = f"An encoder came at {knocked} with a key that is nobody&#39;s."
+    with media(tmp_path) as one:
+        shown = alarms(pages.signed_in(pages.world.a.engineer))[key]
+        assert hint in shown and not re.search("192|OBS|si-ufunguo", shown)
+        with transaction(pages.engine) as session:
+            session.get_one(Broadcast, pages.world.b.broadcast_id).state = "cancelled"
+        other = pages.signed_in(pages.world.b.engineer).get("/en/console").text
+        assert knocked not in other, "misses none"
+        one.now_ms = 121_000
+        pages.clock.forward(seconds=1)
+        shown = alarms(pages.signed_in(pages.world.a.engineer))[key]
+        assert "no feed has come yet" in shown and knocked not in shown, "for two minutes"
