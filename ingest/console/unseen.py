@@ -43,7 +43,7 @@ def unseen(session: Session, seen: Sequence[AlarmAcknowledgement], now: datetime
     """`seen`: what was acknowledged lately, of KEPT and more."""
     rows = _over(session, now)
     told = _newest(session, [row.Broadcast.id for row in rows]) if rows else {}
-    found = [held for row in rows for held in _lost(row, told.get(row.Broadcast.id, {}), now)]
+    found = [held for broadcast, channel in rows for held in lost(broadcast, channel, told.get(broadcast.id, {}), now)]
     return [one for one in found if not _is_seen(one, seen)]
 
 
@@ -67,24 +67,24 @@ def _newest(session: Session, broadcasts: Collection[str]) -> dict[str, dict[str
     return found
 
 
-def _lost(row: Row[Broadcast, Channel], told: Mapping[str, Told], now: datetime) -> Iterator[Held]:
-    broadcast, channel = row
-    lost, back = _last(told, LOST), _last(told, BACK)
+def lost(broadcast: Broadcast, channel: Channel, told: Mapping[str, Told], now: datetime) -> Iterator[Held]:
+    """`told`: the newest line of each of KINDS."""
+    loss, back = _last(told, LOST), _last(told, BACK)
     end = told.get("end")
     if end is not None and "undo_end" in told and told["undo_end"].at > end.at:
         end = None
     asked_at = end.at if end is not None else broadcast.ended_at or (broadcast.ends_at and broadcast.ends_at - UNDO)
-    if lost is None or asked_at is None or (back is not None and back.at >= lost.at):
+    if loss is None or asked_at is None or (back is not None and back.at >= loss.at):
         return
     why = (told["close"].detail or {}).get("reason") if "close" in told else None
-    if asked_at - lost.at < RAISE_AFTER or why == SAID_GOODBYE or (lost.detail or {}).get("cause") == SOUND_WENT_ON:
+    if asked_at - loss.at < RAISE_AFTER or why == SAID_GOODBYE or (loss.detail or {}).get("cause") == SOUND_WENT_ON:
         return
     plan = Plan(
         channel.slug, channel.institution_id, channel.name_sw, channel.name_en, broadcast.id, is_live=False,
         has_begun=True, is_ending=True,
     )  # fmt: skip
     ended = Ended(broadcast.title_sw, broadcast.title_en, broadcast.ended_at, end.actor if end is not None else None)
-    yield Held(Alarm(Kind.LOST_TO_THE_END, Level.MILD, plan, ended=ended), lost.at, now)
+    yield Held(Alarm(Kind.LOST_TO_THE_END, Level.MILD, plan, ended=ended), loss.at, now)
 
 
 def _last(told: Mapping[str, Told], kinds: Collection[str]) -> Told | None:
