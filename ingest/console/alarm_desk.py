@@ -49,7 +49,8 @@ def facts(studio: Studio, view: View, channel: str | None = None) -> dict[str, o
 
     `stranger_at`: when an encoder came whose key is nobody's. It is told across institutions, and meant to be: whose it
     is can't be known, and who misses an encoder finds a wrong key by it minutes before a speech. So it is bounded: the
-    time of the newest knock of the last two minutes, beside the alarm of an encoder that is missed, and nothing else.
+    time of the newest knock of the last two minutes, beside the alarm of an encoder that is missed (since before that
+    knock, where it was there once), and nothing else.
     No address, key or program (media keeps none of it), and no number of knocks. All that another institution learns is
     that someone, somewhere, sent with a wrong key at that second; no alarm begins or ends by it.
     """
@@ -103,8 +104,10 @@ def words(studio: Studio, feeds: Sequence[Told]) -> Mapping[str, str]:
         found = look(studio, session, feeds, archive, now)
     told: dict[str, str] = {}
     for one in found:
-        channel = one.held.alarm.channel
-        told[channel] = f"{told.get(channel, '')} {one.held.alarm.key}{'' if one.acknowledged is None else '.seen'}"
+        alarm = one.held.alarm
+        more = ".over" if alarm.ended is not None and alarm.ended.at is not None else ""
+        more += "" if one.acknowledged is None else ".seen"
+        told[alarm.channel] = f"{told.get(alarm.channel, '')} {alarm.key}{more}"
     return told
 
 

@@ -114,17 +114,42 @@ def test_the_page_of_what_is_over_says_so_and_leads_on(pages: Pages) -> None:
     path = f"/console/broadcasts/{a.recording_id}"
     text = engineer.get(f"/en{path}").text
     dial = f"{ended.astimezone(EAST_AFRICA_TIME):%H:%M:%S}"
-    assert f"It is over since 22 November 2026, {dial} EAT" in text
+    assert f"Since 22 November 2026, {dial} EAT" in text
     assert "Start the encoder" not in text and "data-previews" not in text
     assert re.search(rf'<p class="when">22 November 2026, {dial} EAT', text), "its log has seconds"
     for language in ("en", "sw"):
         shown = engineer.get(f"/{language}{path}").text
         base = f"/{language}/staff/recordings/{a.recording_id}"
         assert [engineer.get(link).status_code for link in (base, f"{base}/statement") if link in shown] == [200, 200]
-    assert "Limemalizika tangu" in engineer.get(f"/sw{path}").text
+    assert "Tangu 22 Novemba 2026, saa" in engineer.get(f"/sw{path}").text
     engineer.post(f"/en/console/broadcasts/{a.broadcast_id}/acts/cancel", {"expected": "scheduled"})
     text = engineer.get(f"/en/console/broadcasts/{a.broadcast_id}").text
-    assert "It is over since 24 November 2026, 12:00:00 EAT" in text and "nothing of it was on the air" in text
+    assert "Since 24 November 2026, 12:00:00 EAT" in text and "nothing of it was on the air" in text
+
+
+def test_a_plan_whose_channel_is_on_the_air_says_with_what(pages: Pages) -> None:
+    a, path = pages.world.a, f"/en/console/broadcasts/{pages.world.a.broadcast_id}"
+    engineer, words = pages.signed_in(a.engineer), "The channel has another broadcast now:"
+    assert words not in engineer.get(path).text
+    with transaction(pages.engine) as session:
+        by_itself = Broadcast(
+            id=a.recording_id[::-1], air_id=a.recording_id[::-1], institution_id=a.institution_id, state="live",
+            channel_id=session.get_one(Broadcast, a.broadcast_id).channel_id, title_sw="Alfa", title_en="Alpha",
+            started_at=NOW,
+        )  # fmt: skip
+        session.add(by_itself)
+    for place in (path, f"{path}/acts/go_live"):
+        shown = engineer.get(place).text
+        assert words in shown and "Going live takes its place" in shown, place
+        assert f'href="/en/console/broadcasts/{a.recording_id[::-1]}">Alpha<' in shown
+
+
+def test_who_changes_a_key_is_told_where_the_old_one_still_lets_in(pages: Pages) -> None:
+    """Media is away: what it knew holds until it has read the database again."""
+    admin, base = pages.signed_in(pages.world.a.admin), "/en/console/channels/alfa-1"
+    assert "could not be told yet: it lets the old key in" in admin.post(f"{base}/keys/primary/rotate").text
+    saved = admin.post(f"{base}/keys/primary/revoke").headers["location"]
+    assert "Saved. But the media process could not be told yet" in admin.get(saved).text
 
 
 @contextmanager
