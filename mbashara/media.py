@@ -17,7 +17,7 @@ from sqlalchemy.exc import DBAPIError
 
 from archive.recordings.recorder import Recorder
 from archive.recordings.segment_digests import Hasher
-from core.database import DatabaseAway, open_engine, snapshot, transaction
+from core.database import DatabaseAway, open_engine, transaction
 from core.keys import KeyBook
 from core.media.hub import Hub
 from core.media.window import LiveWindow
@@ -75,7 +75,7 @@ class Keys:
     def _refresh(self) -> None:
         try:
             with transaction(self._engine) as session:
-                seen = snapshot(session)
+                seen = KeyBook.mark(session)
                 if seen != self._seen:
                     self.book.refresh(session)
             self._seen = seen

@@ -5,11 +5,12 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.up import Up, data_folder, running
+from tests.up import ROOT, Up, data_folder, running
 
 # A busy machine is no fault of the code: how long an example takes is measured in tests/bench, never tested.
 settings.register_profile("mbashara", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -35,6 +36,9 @@ SCREENS = (
 )  # fmt: skip
 """Browsers, and programs that are broken on purpose: they mostly wait, so `make test` has them wait beside the rest."""
 
+LANES = {"beside": BESIDE, "screens": SCREENS}
+REST = "rest"
+
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
@@ -45,12 +49,19 @@ def pytest_configure(config: pytest.Config) -> None:
         config.add_cleanup(partial(shutil.rmtree, config.option.basetemp, ignore_errors=True))
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if item.nodeid.startswith(BESIDE):
-            item.add_marker("beside")
-        elif item.nodeid.startswith(SCREENS):
-            item.add_marker("screens")
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--lane", choices=[*LANES, REST], help="only the tests that `make test` runs in this lane")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """What other lanes run is not even read: a lane would load for ten seconds what it has no use for."""
+    lane = config.option.lane
+    return True if lane and collection_path.is_file() and _lane_of(collection_path) != lane else None
+
+
+def _lane_of(path: Path) -> str:
+    name = path.relative_to(ROOT).as_posix()
+    return next((lane for lane, begins in LANES.items() if name.startswith(begins)), REST)
 
 
 @pytest.fixture(scope="session")

@@ -73,7 +73,7 @@ def read(folder: Path, keys: Collection[bytes]) -> Files:
     check_signer(folder.name, report.findings)
     if report.findings:
         wrong = report.findings
-        raise RebuildError(lambda language: f"{folder.name}: {'; '.join(one.text(language) for one in wrong)}")
+        raise RebuildError(lambda language: f"{folder.name}: {'; '.join(one.told(language) for one in wrong)}")
     chains = (verify.read_chain(folder / name) for name in ("ledger.jsonl", "custody.jsonl", "signatures.jsonl"))
     return Files(folder, report, *chains)
 

@@ -195,7 +195,11 @@ def _lost(session: Session, recording_id: str, fact: Fact) -> None:
 
 def _gap(session: Session, recording_id: str, fact: Fact) -> None:
     """Of one rendition alone where the disk refused it, or a feed left it out; else the feed was away, and is back
-    unless this is the end."""
+    unless this is the end.
+
+    As the ledger has it, for whoever makes rows again has nothing else. In ledgers of before 28 November 2026 a feed's
+    gap begins a picture (40 ms at 25 a second) before the last one's end: no row is moved, or it would say other than
+    what is signed. What is held is reckoned from files (`account.py`), which such a gap takes nothing from."""
     span = MissingSpan(fact["from_ms"], fact["to_ms"])
     add_gap(session, recording_id, span, fact["cause"])
     told = {"from_ms": span.started_ms, "to_ms": span.ended_ms, "cause": fact["cause"]}

@@ -147,8 +147,9 @@ def _rotate(studio: Studio, view: View) -> Page:
     role = _role(view)
     with transaction(studio.engine) as session:
         channel, _ = find(session, view, Act.KEY_ROTATE)
+        act = channels.act_of_new_key(session, channel.id, role)
         key = channels.rotate_key(session, channel.slug, role, pepper=studio.pepper, now=view.visit.now)
-        _note(session, view, Act.KEY_ROTATE, channel.institution_id, channel.slug, after={"role": role})
+        _note(session, view, act, channel.institution_id, channel.slug, after={"role": role})
     return _keys_page(studio, channel.slug, {role: key}, is_late=not studio.media.refresh(channel.slug))
 
 

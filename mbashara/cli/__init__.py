@@ -1,11 +1,15 @@
 """The command line: `mbashara up`, `channel ...`, `recording ...`, `location ...`, `user ...`, `token ...`. An error
 is one line in the reader's language (mbashara/words.py), and exit code 2."""
 
+import errno
 import json
+import os
+import signal
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import get_args
 
 from pydantic import ValidationError
 from sqlalchemy.orm import Session
@@ -15,6 +19,7 @@ from archive.recordings.policy_errors import PolicyError
 from core import audit, channels
 from core.channels import ChannelKeys
 from core.database import DatabaseAway
+from core.keys import Role
 from core.plain import N_, PlainError, Text
 from core.staff.permissions import Act
 from core.wrong_input import first_wrong
@@ -32,13 +37,16 @@ from mbashara.cli import (
     show,
     staff,
 )
-from mbashara.cli.common import Command, add_command, by, database, print_list, told_gaps, with_json
+from mbashara.cli.common import Command, add_command, by, channel_id, database, print_list, told_gaps, with_json
 from mbashara.cli.parsing import Parser, parse
 from mbashara.data import stepped_down
 from mbashara.plain import UserError
 from mbashara.settings import Settings
 from mbashara.words import in_words, say
 
+PIPE_CLOSED = 128 + signal.SIGPIPE
+"""The exit code of a program that SIGPIPE ends, as that of others in a shell is."""
+FULL = (errno.ENOSPC, errno.EDQUOT)
 SETTING_ARGUMENTS = ("data", "http", "rtmp", "media_workers")
 
 
@@ -51,7 +59,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         if command is up:
             return command(settings, arguments)
         with stepped_down(settings):
-            return command(settings, arguments)
+            code = command(settings, arguments)
+            sys.stdout.flush()
+            return code
+    except BrokenPipeError:  # who reads us, `head` say, has enough
+        _say_no_more()
+        return PIPE_CLOSED
     except ValidationError as error:
         name, text = first_wrong(error)
         return _fail(UserError(N_("setting {name}: {why}"), name=name, why=UserError(text)).text)
@@ -61,6 +74,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(error.said)
     except DatabaseAway as error:
         return _fail(UserError(N_("the database does not answer: {why}"), why=str(error).partition("\n")[0]).text)
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        _say_no_more()
+        return _fail(UserError(N_("it can't be written: {why}"), why=error).text)
 
 
 def parser() -> ArgumentParser:
@@ -149,11 +167,13 @@ def channel_add(settings: Settings, arguments: Namespace) -> int:
 
 def channel_rotate_key(settings: Settings, arguments: Namespace) -> int:
     with database(settings) as session:
+        of_channel, roles = channel_id(session, arguments.slug), get_args(Role)
+        acts = {role: channels.act_of_new_key(session, of_channel, role) for role in roles}
         keys = channels.rotate_keys(
             session, arguments.slug, pepper=settings.pepper_file.read_bytes(), now=datetime.now(UTC)
         )
-        for role in ("primary", "backup"):
-            _note(session, keys.slug, Act.KEY_ROTATE, {"role": role})
+        for role, act in acts.items():
+            _note(session, keys.slug, act, {"role": role})
     if not probe.refresh_all(settings):
         late = N_("a media process could not be told: it lets the old keys in until it has read the database again")
         print(f"mbashara: {say(late)}", file=sys.stderr)
@@ -171,7 +191,7 @@ def channel_list(settings: Settings, arguments: Namespace) -> int:
             }
             for channel, institution in channels.list_channels(session)
         ]
-    return print_list(found, arguments.json)
+    return print_list(found, arguments.json, say("there are no channels yet"))
 
 
 def recording_list(settings: Settings, arguments: Namespace) -> int:
@@ -190,10 +210,10 @@ def recording_list(settings: Settings, arguments: Namespace) -> int:
             }
             for recording, _broadcast, channel in rows.list_recordings(session)
         ]
-    return print_list(found, arguments.json)
+    return print_list(found, arguments.json, say("there are no recordings yet"))
 
 
-def _note(session: Session, slug: str, act: Act, after: audit.Facts) -> None:
+def _note(session: Session, slug: str, act: str, after: audit.Facts) -> None:
     """As the console does."""
     channel = channels.find_channel(session, slug)
     assert channel is not None
@@ -219,6 +239,11 @@ def _print_keys(settings: Settings, keys: ChannelKeys, as_json: bool) -> int:
             print(f"{f'{name}:':{width}} {value}")
         print(say("Keep them: they are not shown again."))
     return 0
+
+
+def _say_no_more() -> None:
+    """Else Python tries once more at its end, and says so."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _fail(text: Text) -> int:

@@ -3,6 +3,8 @@
 import json
 import os
 import pwd
+import shutil
+import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -136,10 +138,17 @@ def user_error(problems: Problems) -> UserError:
     return UserError(lambda language: catalogue(language, LOCALE).gettext(problems[0].message))
 
 
-def print_list(found: Sequence[Mapping[str, object]], as_json: bool) -> int:
+def print_list(found: Sequence[Mapping[str, object]], as_json: bool, none: str) -> int:
+    """`none` is said to people where nothing was found."""
     if as_json:
         print(json.dumps(found, ensure_ascii=False))
+    elif not found:
+        print(none)
     else:
-        for line in terms.table(found):
-            print(line)
+        print("\n".join(terms.listed(found, _width())))
     return 0
+
+
+def _width() -> int | None:
+    """Of the terminal; None where nobody looks at one."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None

@@ -1,9 +1,12 @@
 """What commands say exists in Swahili and English, and is told in the language of whoever reads it."""
 
 import ast
+import os
 import pickle
 import re
 import string
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -148,6 +151,23 @@ def test_a_list_has_headings(monkeypatch: pytest.MonkeyPatch) -> None:
         "bunge imefungwa 2026-11-28 23:55:49 EAT - 1:06 2.87 MB 1",
     ]
     assert terms.table([]) == []
+    narrow = [" ".join(line.split()) for line in terms.listed([one, one], 60)]
+    assert narrow[:3] == ["Chaneli bunge", "Hali imefungwa", "Ilianza 2026-11-28 23:55:49 EAT"], "no line is broken"
+    assert narrow[7:9] == ["", "Chaneli bunge"] and terms.listed([one], 200) == terms.table([one])
+
+
+def test_a_reader_that_has_enough_is_no_fault(tmp_path: Path) -> None:
+    """As `head` is; a disk that takes no more is told in one line."""
+    line = [sys.executable, "-m", "mbashara", "location", "list", "--data", str(tmp_path)]
+    ours, theirs = os.pipe()
+    os.close(ours)
+    with os.fdopen(theirs, "w") as closed, Path("/dev/full").open("w") as full:
+        ended = subprocess.run(line, stdout=closed, stderr=subprocess.PIPE, text=True)
+        failed = subprocess.run(
+            line, stdout=full, stderr=subprocess.PIPE, text=True, env={**os.environ, "MBASHARA_LANGUAGE": "sw"}
+        )
+    assert (ended.returncode, ended.stderr) == (141, "")
+    assert (failed.returncode, failed.stderr) == (2, "mbashara: haiwezi kuandikwa: diski imejaa\n")
 
 
 def test_a_workflow_keeps_how_it_was_told() -> None:

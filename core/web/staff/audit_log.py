@@ -20,7 +20,7 @@ from core.tables import Institution
 from core.web.site import Page, Site, View
 from core.web.staff import Office
 from core.web.staff.acts import WORDS
-from core.web.staff.audit_words import FIELDS, SUBJECTS, parts
+from core.web.staff.audit_words import FIELDS, SUBJECTS, VALUES, act_of, parts
 
 ROWS = 50
 
@@ -50,7 +50,9 @@ def _list(office: Office, view: View) -> Page:
         "words": WORDS,
         "subjects": SUBJECTS,
         "fields": FIELDS,
+        "values": VALUES,
         "parts": parts,
+        "act_of": act_of,
         "names": names,
     }
     return Page("core/staff/audit.html", facts)
