@@ -23,7 +23,7 @@ from core.keys import Role
 from core.plain import N_, PlainError, Text
 from core.staff.permissions import Act
 from core.wrong_input import first_wrong
-from mbashara import __version__, logs
+from mbashara import __version__, logs, probe
 from mbashara.cli import (
     drill,
     evidence,
@@ -174,6 +174,9 @@ def channel_rotate_key(settings: Settings, arguments: Namespace) -> int:
         )
         for role, act in acts.items():
             _note(session, keys.slug, act, {"role": role})
+    if not probe.refresh_all(settings):
+        late = N_("a media process could not be told: it lets the old keys in until it has read the database again")
+        print(f"mbashara: {say(late)}", file=sys.stderr)
     return _print_keys(settings, keys, arguments.json)
 
 
