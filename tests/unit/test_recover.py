@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from itertools import takewhile
 from pathlib import Path
 
 import pytest
@@ -191,7 +190,8 @@ def test_a_kill_as_indexes_are_ended_does_not_go_on_behind_an_end(tmp_path: Path
     folder = left(tmp_path, is_over=True)
     ledger, other = folder / verify.LEDGER_NAME, folder / "source-audio" / "index.m3u8"
     lines = ledger.read_bytes().splitlines(keepends=True)
-    ledger.write_bytes(b"".join(takewhile(lambda line: b"index.m3u8" not in line, lines)))
+    ended = next(number for number, line in enumerate(lines) if b"index.m3u8" in line)
+    ledger.write_bytes(b"".join(lines[:ended]))
     other.write_text(other.read_text().removesuffix("#EXT-X-ENDLIST\n"))
     assert not taken_up(folder).can_go_on
 
