@@ -191,7 +191,7 @@ def channel_list(settings: Settings, arguments: Namespace) -> int:
             }
             for channel, institution in channels.list_channels(session)
         ]
-    return print_list(found, arguments.json, say("there are no channels yet"))
+    return print_list(found, arguments.json, say("there are no channels in {path} yet", path=settings.data))
 
 
 def recording_list(settings: Settings, arguments: Namespace) -> int:
@@ -210,7 +210,7 @@ def recording_list(settings: Settings, arguments: Namespace) -> int:
             }
             for recording, _broadcast, channel in rows.list_recordings(session)
         ]
-    return print_list(found, arguments.json, say("there are no recordings yet"))
+    return print_list(found, arguments.json, say("there are no recordings in {path} yet", path=settings.data))
 
 
 def _note(session: Session, slug: str, act: str, after: audit.Facts) -> None:
