@@ -158,7 +158,7 @@ def test_the_command_line_makes_the_first_admin(mbashara_up: Up) -> None:
 
 
 def test_the_command_line_s_channels_stand_in_the_log(mbashara_up: Up) -> None:
-    mbashara_up.channel_add("daftarini")
+    mbashara_up.channel_add_by_command("daftarini")
     assert command(mbashara_up.data, "channel", "rotate-key", "daftarini").returncode == 0
     engine = open_engine(Settings(data=mbashara_up.data).sqlalchemy_url)
     try:
