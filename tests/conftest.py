@@ -1,5 +1,6 @@
 """What live and browser tests share: one `mbashara up` for the whole run."""
 
+import gc
 import os
 import shutil
 import tempfile
@@ -57,6 +58,13 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     """What other lanes run is not even read: a lane would load for ten seconds what it has no use for."""
     lane = config.option.lane
     return True if lane and collection_path.is_file() and _lane_of(collection_path) != lane else None
+
+
+def pytest_collection_finish() -> None:
+    """What was loaded and collected by now stays to the end: the garbage collector, which would go through all of it
+    again and again (a tenth of what tests of pages cost), leaves it alone."""
+    gc.collect()
+    gc.freeze()
 
 
 def _lane_of(path: Path) -> str:
