@@ -22,7 +22,7 @@ os.environ |= {"LC_ALL": "C.UTF-8", "MBASHARA_LANGUAGE": ""}
 """Commands speak both languages here, whoever runs the tests."""
 
 BESIDE = (
-    "tests/unit/", "tests/live/test_api", "tests/live/test_archive_rows", "tests/live/test_audit",
+    "tests/live/test_api", "tests/live/test_archive_rows", "tests/live/test_audit",
     "tests/live/test_broadcast_rows", "tests/live/test_calendar", "tests/live/test_drill",
     "tests/live/test_dry_run_rows", "tests/live/test_export", "tests/live/test_health",
     "tests/live/test_institution_rows", "tests/live/test_login", "tests/live/test_media_role",
@@ -30,14 +30,15 @@ BESIDE = (
     "tests/live/test_resolve_rows", "tests/live/test_rows", "tests/live/test_staff_", "tests/live/test_stores",
     "tests/live/test_timestamp", "tests/live/test_viewers", "tests/live/test_webhooks",
 )  # fmt: skip
-"""Tests that no clock of ours watches: `make test` runs them beside the others, at the lowest priority."""
+"""Tests that no clock of ours watches: `make test` runs them beside the others, at the lowest priority, and unit tests
+in a lane of their own, so that both processors have work to the end."""
 
 SCREENS = (
     "tests/browser/", "tests/live/test_broadcast_life", "tests/live/test_database_away", "tests/live/test_disk_full",
 )  # fmt: skip
 """Browsers, and programs that are broken on purpose: they mostly wait, so `make test` has them wait beside the rest."""
 
-LANES = {"beside": BESIDE, "screens": SCREENS}
+LANES = {"unit": ("tests/unit/",), "beside": BESIDE, "screens": SCREENS}
 REST = "rest"
 
 
