@@ -125,4 +125,5 @@ def _is_migrated(engine: Engine) -> bool:
         if session.scalar(text("select to_regclass('alembic_version')")) is None:
             return False
         found = session.scalar(text("select version_num from alembic_version"))
-    return found == max(path.name for path in (MIGRATIONS / "versions").glob("[0-9]*.py")).partition("_")[0]
+    newest = max(path.name for path in (MIGRATIONS / "versions").glob("[0-9]*.py"))
+    return str(found) == newest.partition("_")[0]

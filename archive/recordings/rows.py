@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from archive.imports import rows as imports
 from archive.imports.kept import IMPORTED
-from archive.recordings.ledger import GENESIS, hash_of
+from archive.recordings.ledger import GENESIS, began_at, hash_of
 from archive.recordings.verify import LEFT_OUT
 from core.broadcasts.acts import close as close_broadcast
 from core.broadcasts.events import add_event
@@ -135,11 +135,10 @@ def _started(session: Session, recording_id: str, fact: Fact) -> None:
     channel = session.get(Channel, fact["channel_id"])
     if channel is None or channel.institution_id != fact["institution_id"]:
         raise LedgerError(f"no channel {fact['channel_id']} of institution {fact['institution_id']}")
-    at = _when(fact)
+    at = began_at(fact)
     if "import" in fact:
-        _add_recording(
-            session, recording_id, recording_id, channel, imports.begin(session, channel, recording_id, fact, at)
-        )
+        imports.begin(session, channel, recording_id, fact, at, _when(fact))
+        _add_recording(session, recording_id, recording_id, channel, at)
         return
     broadcast = _broadcast_of(session, channel, recording_id, fact.get("plan", recording_id), at)
     if broadcast.air_id == recording_id and broadcast.started_at is None:

@@ -16,13 +16,13 @@ from typing import Any
 from archive.recordings import verify
 from archive.recordings.about import About
 from archive.recordings.account import Account, Holding, account
+from archive.recordings.ledger import EPOCH
 from archive.recordings.tables import RecordingCopy
 from archive.words import LOCALE, N_
 from core.plain import PlainError
 
 FORMAT = "mbashara-statement-1"
 AWAY = "process ended"
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 Statement = dict[str, Any]
 Sign = Callable[[bytes], Mapping[str, str]]

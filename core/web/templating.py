@@ -67,7 +67,7 @@ class Compiled(BytecodeCache):
 COMPILED = Compiled()
 IN_WORDS: Mapping[str, Callable[..., str]] = {
     "actor": actor, "day": dates.day, "weekday": dates.weekday, "month": dates.month, "day_of_week": dates.day_of_week,
-    "clock": dates.clock, "moment": dates.moment,
+    "clock": dates.clock, "exact_clock": dates.exact_clock, "moment": dates.moment, "exact_moment": dates.exact_moment,
 }  # fmt: skip
 """Filters that take a language."""
 

@@ -41,7 +41,9 @@ def add_recording_parsers(recording: "_SubParsersAction[ArgumentParser]") -> Non
         recording_verify,
     )
     check.add_argument("recording", metavar="ID|FOLDER")
-    check.add_argument("files", nargs="*", metavar="FILE", help="is this file genuine, and of which moment?")
+    check.add_argument(
+        "files", nargs="*", default=[], metavar="FILE", help="is this file genuine, and of which moment?"
+    )
     check.add_argument("--no-media", action="store_true", help="check the ledger alone")
     check.add_argument(
         "--lang",

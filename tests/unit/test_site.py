@@ -3,7 +3,7 @@
 import asyncio
 import gzip
 import re
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -174,6 +174,9 @@ def test_dates_are_those_of_tanzania() -> None:
     late = datetime.fromisoformat("2026-11-24T22:30+00:00")
     assert dates.moment(late, Language.EN) == "25 November 2026, 01:30 EAT"
     assert dates.moment(late, Language.SW) == "25 Novemba 2026, saa 7:30 usiku (01:30)"
+    within = late + timedelta(seconds=9, milliseconds=999)
+    assert dates.exact_moment(within, Language.EN) == "25 November 2026, 01:30:09 EAT"
+    assert dates.exact_moment(within, Language.SW) == "25 Novemba 2026, saa 7:30 usiku (01:30:09)"
     assert dates.weekday(late, Language.SW) == "Jumatano, 25 Novemba"
     assert [dates.duration(ms) for ms in (999, 65_000, 3_723_000)] == ["0:01", "1:05", "1:02:03"]
 
