@@ -433,9 +433,9 @@ def read_chain(path: Path, kept: Callable[[Line, int], Line] = lambda line, numb
         return _read(chain, file, size, kept)
 
 
-def read_lines(chain: Chain, data: bytes) -> Chain:
+def read_lines(chain: Chain, data: bytes, kept: Callable[[Line, int], Line] = lambda line, number: line) -> Chain:
     """Adds the lines of `data`, which begin a chained file, to an empty chain."""
-    return _read(chain, io.BytesIO(data), len(data), lambda line, number: line)
+    return _read(chain, io.BytesIO(data), len(data), kept)
 
 
 def _read(chain: Chain, file: BinaryIO, size: int, kept: Callable[[Line, int], Line]) -> Chain:
