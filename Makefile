@@ -13,11 +13,12 @@ run: $(STAMP)/run $(STAMP)/web $(NATIVE) ## Sets up, starts everything with a de
 
 test: $(STAMP)/test $(STAMP)/web $(STAMP)/system $(NATIVE) ## Sets up, checks format, lint and types, runs every test.
 	@$(MAKE) --no-print-directory check >$(STAMP)/check.out 2>&1 & check=$$!; \
-	nice -n 19 $(BIN)/python -m pytest -m beside >$(STAMP)/beside.out 2>&1 & beside=$$!; \
-	$(BIN)/python -m pytest -m screens >$(STAMP)/screens.out 2>&1 & screens=$$!; \
-	$(BIN)/python -m pytest -m "not beside and not screens"; failed=$$?; \
-	wait $$check || failed=1; wait $$screens || failed=1; wait $$beside || failed=1; \
-	cat $(STAMP)/check.out $(STAMP)/screens.out $(STAMP)/beside.out; exit $$failed
+	nice -n 19 $(BIN)/python -m pytest --lane unit >$(STAMP)/unit.out 2>&1 & unit=$$!; \
+	nice -n 19 $(BIN)/python -m pytest --lane beside >$(STAMP)/beside.out 2>&1 & beside=$$!; \
+	$(BIN)/python -m pytest --lane screens >$(STAMP)/screens.out 2>&1 & screens=$$!; \
+	$(BIN)/python -m pytest --lane rest; failed=$$?; \
+	for one in $$check $$unit $$screens $$beside; do wait $$one || failed=1; done; \
+	cat $(STAMP)/check.out $(STAMP)/unit.out $(STAMP)/screens.out $(STAMP)/beside.out; exit $$failed
 
 check: $(STAMP)/test
 	$(BIN)/ruff format --check .

@@ -29,6 +29,10 @@ SIGNED = ("user_id", "actor", "institution_id", "act", "subject", "before", "aft
 COMMAND_LINE = "command line"
 """How the logs call an act by command, of whoever; where the system's name of the person is known it stands behind it
 in brackets."""
+PROGRAM = "token:"
+"""How they call another program: this, and the name of its token."""
+WEBHOOKS = "webhooks"
+"""How they call what sends messages to other programs, where it acts by itself."""
 NOT_LOGGED_IN = "not logged in"
 """How they call whoever tried to come in."""
 Facts = Mapping[str, object]

@@ -154,6 +154,11 @@ def rotate_key(session: Session, slug: str, role: Role, *, pepper: bytes, now: d
     return key
 
 
+def act_of_new_key(session: Session, channel_id: int, role: Role) -> str:
+    """What the audit log calls it: one is rotated where one is in use, else made. Asked before it is done."""
+    return "key.make" if find_key(session, channel_id, role) is None else "key.rotate"
+
+
 def revoke_key(session: Session, slug: str, role: Role, *, now: datetime) -> None:
     """Without a new one: media ends a feed that came with it."""
     key = find_key(session, _channel(session, slug).id, role)

@@ -14,16 +14,21 @@ from sqlalchemy import (
     Engine,
     Exists,
     Select,
+    Text,
     bindparam,
+    cast,
     create_engine,
+    func,
     literal_column,
     make_url,
+    select,
     text,
 )
 from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
+MIGRATIONS = Path(__file__).parent / "migrations"
 MIGRATION_LOCK = 0x6D6261736861  # any constant of our own: two programs that start at once migrate one after the other
 
 NOW: BindParameter[datetime] = bindparam("now", type_=DateTime(timezone=True))
@@ -81,9 +86,16 @@ def insert(session: Session, row: object) -> bool:
     return True
 
 
-def snapshot(session: Session) -> str:
-    """What others have committed, as a mark: where it is the same as before, so is all that is read."""
-    return str(session.scalar(text("select concat(pg_current_snapshot(), pg_postmaster_start_time())")))
+def mark_of(*queries: Select[*tuple[Any, ...]]) -> Select[*tuple[Any, ...]]:
+    """One query for what these find, as marks: where they are the same as before, so is all that is found. The database
+    makes them, so that rows which nobody needs are neither sent nor turned into objects. To be built once: that takes
+    longer than to ask it."""
+    whole = cast(literal_column("found"), Text)
+    marks = [
+        select(func.md5(func.string_agg(whole, "\n"))).select_from(query.subquery("found")).scalar_subquery()
+        for query in queries
+    ]
+    return select(*marks)
 
 
 def answers(engine: Engine) -> bool:
@@ -97,12 +109,24 @@ def answers(engine: Engine) -> bool:
 def migrate(engine: Engine) -> None:
     """Brings the tables to this version's shape. Safe to call at
     every start and from two processes at once."""
-    from alembic import command  # a tenth of a second that a command of one query has no use for
+    if _is_migrated(engine):
+        return
+    from alembic import command  # a quarter of a second that a command of one query has no use for
     from alembic.config import Config
 
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.set_main_option("script_location", str(MIGRATIONS))
     with transaction(engine) as session:
         session.execute(text("select pg_advisory_xact_lock(:lock)"), {"lock": MIGRATION_LOCK})
         config.attributes["connection"] = session.connection()
         command.upgrade(config, "head")
+
+
+def _is_migrated(engine: Engine) -> bool:
+    """The steps are one chain, each file named by its number first (tests/unit/test_migrations.py)."""
+    with transaction(engine) as session:
+        if session.scalar(text("select to_regclass('alembic_version')")) is None:
+            return False
+        found = session.scalar(text("select version_num from alembic_version"))
+    newest = max(path.name for path in (MIGRATIONS / "versions").glob("[0-9]*.py"))
+    return str(found) == newest.partition("_")[0]

@@ -261,7 +261,7 @@ class Channels:
             slug = str(started["channel"])
             channel = self._channel(KeyOwner(slug, started["channel_id"], started["institution_id"], "primary"))
             try:
-                if channel.broadcast is not None or not restored.renditions or not self._resume(channel, restored):
+                if channel.broadcast is not None or not restored.can_go_on or not self._resume(channel, restored):
                     finish(recordings / restored.broadcast, restored, "process ended", self._parameters.unix_ms())
                     log.warning("broadcast ended after a restart", channel=slug, broadcast=restored.broadcast)
             except OSError as error:  # the disk is full, say: the next start ends it

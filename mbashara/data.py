@@ -17,7 +17,6 @@ from typing import IO
 
 import structlog
 
-from core.keys import PEPPER_BYTES
 from core.plain import N_
 from mbashara import DATA_VERSION
 from mbashara.plain import DataError
@@ -45,6 +44,7 @@ FOLDERS = {
 }
 PROGRAM = (Path(__file__), Path(os.__file__), Path(structlog.__file__))
 """What the account reads of ours, Python's and the packages: catalogues of words, say."""
+PEPPER_BYTES = 32
 RUN_FOLDERS = {"live": 0o755, "stills": 0o755, "sock": 0o755, "work": 0o755, "postgres": 0o700}
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("mbashara.data")

@@ -17,7 +17,7 @@ from sqlalchemy.exc import DBAPIError
 
 from archive.recordings.recorder import Recorder
 from archive.recordings.segment_digests import Hasher
-from core.database import DatabaseAway, open_engine, snapshot, transaction
+from core.database import DatabaseAway, open_engine, transaction
 from core.keys import KeyBook
 from core.media.hub import Hub
 from core.media.window import LiveWindow
@@ -75,7 +75,7 @@ class Keys:
     def _refresh(self) -> None:
         try:
             with transaction(self._engine) as session:
-                seen = snapshot(session)
+                seen = KeyBook.mark(session)
                 if seen != self._seen:
                     self.book.refresh(session)
             self._seen = seen
@@ -131,12 +131,13 @@ class Application:
     def _health(self) -> tuple[int, bytes]:
         """Each trouble is an alarm of its own (media_processes.py). Without the database what is on the air goes on, so
         that is no illness."""
-        also = b"; " + probe.SHUT_OUT if self._is_shut_out() else b""
-        if self._recorder.failing:
-            return HTTPStatus.SERVICE_UNAVAILABLE, b"disk refuses recordings" + also
-        if self._channels.is_refused:
-            return HTTPStatus.INSUFFICIENT_STORAGE, b"memory folder refuses" + also
-        return HTTPStatus.OK, b"ok" + also
+        found = {
+            probe.DISK_REFUSES: (self._recorder.failing, HTTPStatus.SERVICE_UNAVAILABLE),
+            probe.MEMORY_REFUSES: (self._channels.is_refused, HTTPStatus.INSUFFICIENT_STORAGE),
+            probe.SHUT_OUT: (self._is_shut_out(), HTTPStatus.OK),
+        }
+        told = {words: status for words, (is_so, status) in found.items() if is_so}
+        return next(iter(told.values()), HTTPStatus.OK), b"; ".join(told) or b"ok"
 
 
 def unix_ms() -> float:

@@ -93,11 +93,11 @@ class MediaProcesses:
 
     def _look_for_troubles(self) -> Sequence[str]:
         healths = [probe.health(self._settings.socket(name)) for name in media_names(self._settings)]
-        statuses = {one[0] for one in healths if one}
+        said = b"; ".join(one[1] for one in healths if one)
         found = {
-            "media_away": None in healths, "disk_refuses": HTTPStatus.SERVICE_UNAVAILABLE in statuses,
-            "memory_refuses": HTTPStatus.INSUFFICIENT_STORAGE in statuses, "disk_low": self._is_disk_low(),
-            "media_shut_out": any(probe.SHUT_OUT in one[1] for one in healths if one),
+            "media_away": None in healths, "disk_refuses": probe.DISK_REFUSES in said,
+            "memory_refuses": probe.MEMORY_REFUSES in said, "disk_low": self._is_disk_low(),
+            "media_shut_out": probe.SHUT_OUT in said,
         }  # fmt: skip
         return [name for name, is_so in found.items() if is_so]
 

@@ -11,7 +11,9 @@ from mbashara.settings import Settings
 
 TIMEOUT_S = 2.0
 SHUT_OUT = b"the database is away"
-"""Is in what media says of its health where the database does not let it read."""
+DISK_REFUSES, MEMORY_REFUSES = b"disk refuses recordings", b"memory folder refuses"
+"""What media says of its health where the database does not let it read, or one of these does not take what it writes:
+all that is so at once, whatever the status says."""
 
 
 class UnixConnection(HTTPConnection):
@@ -51,11 +53,24 @@ def health(path: Path) -> tuple[int, bytes] | None:
 
 def refresh(settings: Settings, slug: str) -> bool:
     """Has the channel's media worker read its book anew: True when that is in force. After a commit; False is no
-    trouble, only later: it looks by itself every two seconds. Blocks: for a thread."""
-    path = settings.socket(f"media-{channel_worker(slug, settings.media_workers)}")
+    trouble, only later: it looks by itself every two seconds, and knows what it knew while it has no database. Blocks:
+    for a thread."""
+    return _refresh(settings.socket(f"media-{channel_worker(slug, settings.media_workers)}")) is True
+
+
+def refresh_all(settings: Settings) -> bool:
+    """The same of every media process of this machine, however many `up` was told to start; False: one that runs did
+    not, and lets in whom it let in before."""
+    return False not in [_refresh(path) for path in settings.socket("media").parent.glob("media-*.sock")]
+
+
+def _refresh(path: Path) -> bool | None:
+    """None: no process is there, so none lets anyone in."""
     with closing(UnixConnection(path)) as connection:
         try:
             connection.request("POST", "/refresh")
             return connection.getresponse().status == HTTPStatus.NO_CONTENT
+        except (ConnectionRefusedError, FileNotFoundError):
+            return None
         except (OSError, HTTPException):
             return False

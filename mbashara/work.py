@@ -31,6 +31,7 @@ from mbashara import (
     exports,
     fixity,
     imports,
+    inside_dbos,
     logs,
     postgres,
     resolving,
@@ -38,7 +39,6 @@ from mbashara import (
     stamper,
     viewers,
     webhooks,
-    workflow_values,
     workflows,
 )
 from mbashara.bell import Bell, when
@@ -267,8 +267,8 @@ def run(settings: Settings, stopping: threading.Event) -> None:
     resolver = resolving.prepare(checker)
     queue = imports.start(settings, _engine, stopping)
     orders = exports.start(settings, _engine, stopping)
-    workflow_values.distrust()
-    workflows.calm(DBOS(config=_dbos_config(settings)))
+    inside_dbos.distrust()
+    inside_dbos.calm(DBOS(config=_dbos_config(settings)))
     logs.adopt("dbos")
     DBOS.launch()
     follower.load()

@@ -10,8 +10,6 @@ from datetime import date, datetime, time, timedelta, timezone
 from enum import Enum
 from typing import Any
 
-from dbos._serialization import DefaultSerializer
-
 PLAIN = (date, datetime, time, timedelta, timezone)
 
 
@@ -27,8 +25,3 @@ class _Reader(pickle.Unpickler):
 def read(text: str) -> Any:
     """Raises UnpicklingError."""
     return _Reader(io.BytesIO(base64.b64decode(text))).load()
-
-
-def distrust() -> None:
-    """Before DBOS is launched. A serializer of ours would not do: a row says itself by which it is to be read."""
-    DefaultSerializer.deserialize = lambda self, text: read(text)  # type: ignore[assignment,method-assign]

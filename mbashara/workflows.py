@@ -12,8 +12,6 @@ from typing import TypeVar
 
 import structlog
 from dbos import DBOS, SetWorkflowID
-from dbos import _scheduler as dbos_scheduler
-from dbos import _workflow_commands as dbos_commands
 
 from core.database import DatabaseAway
 
@@ -60,14 +58,6 @@ class OneAtATime:
         except BaseException:
             self.running.clear()
             raise
-
-
-def calm(dbos: DBOS) -> None:
-    """Before it is launched. It asks its tables some times a second for delayed workflows, for deadlines and schedules,
-    of which there are none here, and for what it takes up after a start; it has no setting for that."""
-    dbos_commands._BACKGROUND_JOBS_INTERVAL_SEC = 3.0  # its lock is lost after five
-    dbos_scheduler._STARTUP_FAST_POLL_DURATION_SEC = 0.0
-    dbos._registry.get_internal_queue()._polling_interval_sec = 3.0
 
 
 def begin(workflow_id: str, workflow: Callable[[T], None], argument: T) -> None:

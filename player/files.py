@@ -118,6 +118,7 @@ class RenditionFiles:
         # Nobody asks for a part before the playlist or a hint names it, and hints wait for the window.
         name = part_name(segment.msn, part.number)
         if not self.folder.write(name, data, "parts"):
+            segment.is_refused = True
             self.folder.remove(name)  # a killed process's, which viewers and the ledger would take for this one
 
     def on_complete(self, segment: Segment) -> None:
@@ -132,7 +133,9 @@ class RenditionFiles:
     def commit(self) -> None: ...
 
     def read_parts(self, segment: Segment) -> bytes:
-        """A whole segment from its parts: for the recorder when the disk can't take it."""
+        """A whole segment from its parts: for the recorder when the disk can't take it. Raises OSError."""
+        if segment.is_refused:
+            raise FileNotFoundError(self._path)
         names = [part_name(segment.msn, part.number) for part in segment.parts if not part.gap]
         return b"".join(Path(self._path, name).read_bytes() for name in names)
 

@@ -1,7 +1,7 @@
 """What the catalogue says of an imported recording, from its ledger: its time is the file's, not that of the import."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy.orm import Session
@@ -11,13 +11,12 @@ from core.broadcasts.lifecycle import State
 from core.channels import MAX_NAME
 from core.tables import Broadcast, Channel, Recording
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-
-def begin(session: Session, channel: Channel, recording_id: str, fact: Mapping[str, Any], at: datetime) -> datetime:
-    """Adds its broadcast, which is over; returns when it began. `at`: when it was imported."""
+def begin(
+    session: Session, channel: Channel, recording_id: str, fact: Mapping[str, Any], began_at: datetime, at: datetime
+) -> None:
+    """Adds its broadcast, which is over. `at`: when it was imported."""
     told = fact["import"]
-    began_at = EPOCH + timedelta(milliseconds=fact["origin_ms"])
     session.add(
         Broadcast(
             id=recording_id, air_id=recording_id, institution_id=channel.institution_id, channel_id=channel.id,
@@ -28,7 +27,6 @@ def begin(session: Session, channel: Channel, recording_id: str, fact: Mapping[s
     session.flush()
     original = {name: told["original"][name] for name in ("name", "size", "sha256")}
     add_event(session, channel.institution_id, recording_id, at, "imported", told["by"], **original)
-    return began_at
 
 
 def end(session: Session, recording: Recording, duration_ms: int) -> None:

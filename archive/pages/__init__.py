@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import Engine
 
+from archive.pages.lacking import Accounts
 from archive.pages.papers import Papers
 from core.plain import PlainError
 from core.web.limits import Buckets
@@ -43,6 +44,7 @@ class Archive:
     version: str
     player: Callable[[Callable[[str], str]], Mapping[str, Any]]
     papers: Papers = field(default_factory=Papers)
+    accounts: Accounts = field(default_factory=Accounts)
 
     def titles(self, pick: Callable[[str, str], str]) -> dict[str, str]:
         """What people call each place."""

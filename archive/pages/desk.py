@@ -188,7 +188,7 @@ def _recording(archive: Archive, view: View) -> Page:
         "gap_count": len(lacking),
         "waited_ms": waited_ms(report),
         "report": report,
-        "faults": [] if report is None else [one.text(view.language) for one in report.findings],
+        "faults": [] if report is None else [one.told(view.language) for one in report.findings],
         "is_whole": report is not None and report.is_whole,
         "signed_at": report and report.signed_at and datetime.fromisoformat(report.signed_at),
         "names": names,

@@ -7,7 +7,7 @@ each may be kept by the edge. The custody log is not handed out: it names staff.
 import base64
 import hashlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from http import HTTPStatus
@@ -22,12 +22,13 @@ from starlette.routing import BaseRoute, Route
 
 from archive.pages import Archive, checking
 from archive.pages.checking import Answer, Kind
+from archive.pages.lacking import Lacking, of_rows
 from archive.pages.upload import KEPT_BYTES, MAX_BYTES, Receiver, Sent
 from archive.recordings import closures, genuine, rows, signing_keys, verify
 from archive.recordings.missing import Missing, missing, waited_ms
 from archive.recordings.rows import MissingSpan
-from archive.recordings.statement_text import CAUSES
-from archive.recordings.verify import APART, LEDGER_NAME, SIGNATURES_NAME
+from archive.recordings.statement_text import CAUSES, OF_ONE
+from archive.recordings.verify import APART, LEDGER_NAME, SIGNATURES_NAME, Report
 from archive.words import translate
 from core.database import transaction
 from core.ids import is_id
@@ -190,17 +191,17 @@ def _proof(archive: Archive, view: View, session: Session, recording_id: str) ->
     recording, broadcast, channel, institution = find_open(session, recording_id)
     keys = signing_keys.public_keys(session, institution.id)
     report = archive.papers.report(archive.recordings / recording_id, keys, recording.state == "recording")
-    gaps = missing(rows.gaps(session, recording_id), report)
     is_whole = report is not None and report.is_whole and not any(one.kind == APART for one in report.findings)
-    faults = [] if report is None or is_whole else [one.text(view.language) for one in report.findings]
+    faults = [] if report is None or is_whole else [one.told(view.language) for one in report.findings]
     return {
         "recording": recording,
         "broadcast": broadcast,
         "channel": channel,
         "institution": institution,
-        "gaps": told_gaps(view, gaps),
-        "gap_count": len(gaps),
-        "gap_ms": sum(gap.span.ended_ms - gap.span.started_ms for gap in gaps),
+        "lacking": _lacking(archive, session, recording, report),
+        "most_gaps": MAX_GAPS,
+        "cause": partial(_cause, view),
+        "cause_of_one": partial(_cause, view, causes=OF_ONE),
         "waited_ms": waited_ms(report),
         "report": report,
         "is_whole": is_whole,
@@ -213,14 +214,24 @@ def _proof(archive: Archive, view: View, session: Session, recording_id: str) ->
     }
 
 
+def _lacking(archive: Archive, session: Session, recording: Recording, report: Report | None) -> Lacking:
+    """As the statement has it, where there is one. What was destroyed has no files that could be looked at."""
+    if report is not None and report.is_whole and recording.disposed_at is None:
+        return archive.accounts.lacking(archive.recordings / recording.id, recording.state == "recording")
+    return of_rows(missing(rows.gaps(session, recording.id), report))
+
+
 def told_gaps(view: View, gaps: Sequence[Missing]) -> list[tuple[MissingSpan, str]]:
     """The first of them, with their causes in words, and the rendition where one alone lacks it."""
     return [(one.span, _cause_in(view, one)) for one in gaps[:MAX_GAPS]]
 
 
 def _cause_in(view: View, gap: Missing) -> str:
-    cause = translate(CAUSES[gap.cause], view.language) if gap.cause in CAUSES else gap.cause
-    return f"{cause} ({gap.rendition})" if gap.rendition else cause
+    return f"{_cause(view, gap.cause, OF_ONE)} ({gap.rendition})" if gap.rendition else _cause(view, gap.cause)
+
+
+def _cause(view: View, cause: str, causes: Mapping[str, str] = CAUSES) -> str:
+    return translate(causes[cause], view.language) if cause in causes else cause
 
 
 def _paper(archive: Archive, view: View) -> Response:

@@ -13,12 +13,12 @@ from string import Formatter
 from typing import Any, TypeVar
 
 from archive.recordings import checks, copies
+from archive.recordings.locations import reasons
 from archive.recordings.locations.config import LOCAL
 from archive.recordings.locations.errors import StoreError
 from archive.recordings.policy_errors import PolicyError
-from archive.recordings.verify import TEXTS, Finding
+from archive.recordings.verify import OF_ONE, TEXTS, Finding
 from archive.words import N_, translate
-from core import plain
 from core.web.dates import day, seconds
 from core.web.i18n import Language
 
@@ -50,7 +50,7 @@ def tell(text: str, language: Language, places: Mapping[str, str]) -> str:
 
 def say(finding: Finding, language: Language, places: Mapping[str, str]) -> str:
     """Of a finding that was kept as one."""
-    return _filled(TEXTS[finding.kind][language is Language.EN], finding.values, language, places)
+    return _filled(finding.words(language), finding.values, language, places)
 
 
 def _filled(words: str, values: Mapping[str, Any], language: Language, places: Mapping[str, str]) -> str:
@@ -60,19 +60,15 @@ def _filled(words: str, values: Mapping[str, Any], language: Language, places: M
     for name in told.keys() & {"time", "at", "retired_at"}:
         told[name] = _moment(str(told[name]), language)
     if "reason" in told:
-        reason, place = _reason(tell(str(told["reason"]), language, places), language), f"{told.get('location')}: "
+        said = tell(str(told["reason"]), language, places)
+        reason = reasons.tell(said, language) if said == told["reason"] else said
+        place = f"{told.get('location')}: "
         is_named = reason.lower().startswith(place.lower())
         told["reason"] = reason[len(place) :] if is_named else reason
     said = words.format(**told)
     if words.startswith("{") and not said.startswith(translate(THIS_MACHINE, language)):
         return said  # a name is as it is
     return said[:1].upper() + said[1:]
-
-
-def _reason(text: str, language: Language) -> str:
-    """What the system said of a file, at its end, in words too."""
-    what, mark, why = text.rpartition(": ")
-    return f"{what}{mark}{plain.told(language, why, {})}" if why in plain.STRERRORS else text
 
 
 def _place(name: str, language: Language, places: Mapping[str, str]) -> str:
@@ -114,7 +110,7 @@ def _sentences() -> tuple[Sentence, ...]:
 
 
 def _all() -> Iterator[Sentence]:
-    for swahili, english in TEXTS.values():
+    for swahili, english in (*OF_ONE.values(), *TEXTS.values()):
         yield _sentence(english, english, swahili)
     for error in _kinds(StoreError):
         noted = f"location {{location}}: {error.en} / {error.sw}: {{reason}}"

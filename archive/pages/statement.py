@@ -166,7 +166,7 @@ def _page(archive: Archive, made: Made, for_staff: bool, view: View) -> Page:
 
 def _said(doubtful: Doubtful, view: View, for_staff: bool) -> Page:
     facts = {
-        "faults": [one.text(view.language) for one in doubtful.doubts[:MAX_SAID]],
+        "faults": [one.told(view.language) for one in doubtful.doubts[:MAX_SAID]],
         "recording_id": view.request.path_params["id"],
         "for_staff": for_staff,
     }

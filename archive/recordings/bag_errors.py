@@ -35,12 +35,28 @@ class Fault(StrEnum):
     TAKEN = N_("{name} is there already. Choose another name.")
 
 
-class BagError(Exception):
-    """The bag is refused; nothing of it is among the recordings."""
+DAMAGE = {
+    Fault.ENCODING, Fault.MALFORMED, Fault.TWICE, Fault.MISSING, Fault.EXTRA, Fault.CHECKSUM, Fault.OXUM, Fault.LEDGER,
+}  # fmt: skip
+"""What becomes of a bag on its way, and does not say so itself."""
+DAMAGED = N_("The package is damaged: {why}")
+NOTHING_CHANGED = N_("Nothing here was changed.")
+HERE_ALREADY = N_("The recording {recording} is here already and was left as it is.")
 
-    def __init__(self, fault: Fault, name: str = "") -> None:
+
+class BagError(Exception):
+    """The bag is refused; nothing of it is among the recordings. `here`: which of these it is of, where it is of one;
+    empty where of none, or it does not tell; None where nobody was to take it in."""
+
+    def __init__(self, fault: Fault, name: str = "", here: str | None = None) -> None:
         super().__init__(fault.value.format(name=name[:200]))
-        self.fault, self.name = fault, name[:200]
+        self.fault, self.name, self.here = fault, name[:200], here
 
     def text(self, language: Language) -> str:
-        return translate(self.fault.value, language).format(name=self.name)
+        why = translate(self.fault.value, language).format(name=self.name)
+        if self.here is None or self.fault is Fault.ANOTHER:
+            return why
+        left = translate(HERE_ALREADY if self.here else NOTHING_CHANGED, language).format(recording=self.here)
+        is_damage = bool(self.here) and self.fault in DAMAGE
+        said = translate(DAMAGED, language).format(why=why) if is_damage else why
+        return f"{said} {left}"

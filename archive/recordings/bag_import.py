@@ -79,12 +79,13 @@ def import_bag(
     """`keys` are the public keys that may have signed the recording; None: any. The bag's files are opened in
     `reading`. `accept` sees the recording before it has its place, and may raise BagError. Blocks; for a worker's
     thread. Raises BagError, OSError."""
-    with _source(path, reading) as source:
+    with _refused(""), _source(path, reading) as source, _refused(_here(source, recordings)):
         bag = _read_bag(source)
         recording, head = _identity(source)
         files, size = len(bag.payload()), sum(bag.payload().values())
         place = recordings / recording
         if place.exists():
+            _check_bag(bag)
             return _already(place, head, files, size)
         incoming = recordings / INCOMING
         incoming.mkdir(exist_ok=True)
@@ -100,6 +101,38 @@ def import_bag(
                 shutil.rmtree(staged)
                 raise
             return _place(staged, place, head, files, size)
+
+
+@contextmanager
+def _refused(here: str) -> Iterator[None]:
+    """Says of a bag that is refused what became of the recording that is `here`."""
+    try:
+        yield
+    except BagError as error:
+        if error.here is not None:
+            raise
+        raise BagError(error.fault, error.name, here) from error
+
+
+def _here(source: Source, recordings: Path) -> str:
+    """The recording that a bag is of, damaged as it may be, where that is here already; else nothing."""
+    name = f"data/{verify.LEDGER_NAME}"
+    try:
+        recording = _named_in(_ledger(source, name))
+    except (BagError, OSError):
+        return ""
+    return recording if recording and (recordings / recording).exists() else ""
+
+
+def _check_bag(bag: _Bag) -> None:
+    """Of a recording that is here already: every byte all the same, since who hands it over wants to know."""
+    digests = dict[str, str]()
+    for name, wanted in sorted(bag.sums.items()):
+        found = _hash_to(bag.source.open(name), bag.source.sizes[name], wanted, None)
+        if any(found[algorithm] != digest for algorithm, digest in wanted.items()):
+            raise BagError(Fault.CHECKSUM, name)
+        digests[name[5:]] = found["sha256"]
+    _check_listed(_ledger(bag.source, f"data/{verify.LEDGER_NAME}"), digests)
 
 
 def _already(place: Path, head: str, files: int, size: int) -> Imported:
@@ -290,18 +323,28 @@ def _check_oxum(bag: _Bag) -> None:
 def _identity(source: Source) -> tuple[str, str]:
     """Which recording the ledger in the bag is of, and its head. The ledger's own word counts, no name around it."""
     name = f"data/{verify.LEDGER_NAME}"
-    if name not in source.sizes:
-        raise BagError(Fault.NO_RECORDING, name)
-    chain = verify.read_lines(
-        verify.Chain(verify.LEDGER_NAME, [], [], [], []), _tag(source, name, verify.MAX_LEDGER_BYTES)
-    )
+    chain = _ledger(source, name)
     if chain.findings or not chain.lines:
         raise BagError(Fault.LEDGER, chain.findings[0].text() if chain.findings else name)
-    started = chain.lines[0]
-    recording = started.get("recording") or started.get("broadcast")
-    if started.get("fact") != "started" or not isinstance(recording, str) or not is_id(recording):
+    recording = _named_in(chain)
+    if recording is None:
         raise BagError(Fault.NO_RECORDING, name)
     return recording, chain.head
+
+
+def _ledger(source: Source, name: str) -> verify.Chain:
+    """As far as it can be read."""
+    if name not in source.sizes:
+        raise BagError(Fault.NO_RECORDING, name)
+    empty = verify.Chain(verify.LEDGER_NAME, [], [], [], [])
+    return verify.read_lines(empty, _tag(source, name, verify.MAX_LEDGER_BYTES))
+
+
+def _named_in(ledger: verify.Chain) -> str | None:
+    started = ledger.lines[0] if ledger.lines else {}
+    recording = started.get("recording") or started.get("broadcast")
+    is_named = started.get("fact") == "started" and isinstance(recording, str) and is_id(recording)
+    return str(recording) if is_named else None
 
 
 # The copy.
@@ -363,7 +406,11 @@ def _check_ledger(staged: Path, digests: Mapping[str, str], keys: Collection[byt
     report = verify.verify(staged, keys, with_media=False)
     if report.findings:
         raise BagError(Fault.LEDGER, report.findings[0].text())
-    listed = verify.listed_files(verify.read_chain(staged / verify.LEDGER_NAME))
+    _check_listed(verify.read_chain(staged / verify.LEDGER_NAME), digests)
+
+
+def _check_listed(ledger: verify.Chain, digests: Mapping[str, str]) -> None:
+    listed = verify.listed_files(ledger)
     for name, line in listed.items():
         if digests.get(name) != line.get("sha256"):
             kind = "changed" if name in digests else "missing"

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from archive.recordings.clips import SYNC_TOLERANCE_MS, Finding, Span, TrackFinding, Verdict
 from archive.recordings.export_credentials import Credentials, Standing
-from archive.recordings.verify import Found, wall_clock
+from archive.recordings.verify import Found, here, wall_clock
 from archive.words import N_, translate
 from core.media.packet import Kind
 from core.web.dates import duration
@@ -39,7 +39,7 @@ def explain(finding: Finding, language: Language) -> list[str]:
     """The verdict first, then when it was, then what is wrong with each track."""
     told = [translate(VERDICTS[finding.verdict], language)]
     if finding.from_ms is not None and finding.to_ms is not None:
-        begins, ends = (wall_clock(finding.origin_ms + at) for at in (finding.from_ms, finding.to_ms))
+        begins, ends = (here(wall_clock(finding.origin_ms + at)) for at in (finding.from_ms, finding.to_ms))
         told.append(translate(N_("What is of the recording was on the air from {begins} to {ends} (East Africa Time)."), language)  # noqa: E501
                     .format(begins=begins, ends=ends))  # fmt: skip
     for track in finding.tracks:
@@ -64,7 +64,7 @@ def _track(finding: Finding, track: TrackFinding, language: Language) -> Iterato
     )
     for span in track.lacking[:MOST_SPANS]:
         words = N_("  Left out: {seconds} s, from {begins} to {ends}.")
-        begins, ends = (wall_clock(finding.origin_ms + at) for at in (span.from_ms, span.to_ms))
+        begins, ends = (here(wall_clock(finding.origin_ms + at)) for at in (span.from_ms, span.to_ms))
         yield translate(words, language).format(seconds=_seconds(span), begins=begins, ends=ends)
     for span in track.foreign[:MOST_SPANS]:
         words = N_("  Not in the recording: {packets} packets, from {begins} to {ends} of the clip.")
@@ -88,6 +88,6 @@ def explain_credentials(credentials: Credentials, language: Language) -> str:
 
 def explain_found(found: Found, language: Language) -> str:
     """Of a file that is the recording's own, or an export of it."""
-    span = f"{found.since} – {found.until}" if found.since else ""
+    span = f"{here(found.since)} – {here(found.until)}" if found.since and found.until else ""
     words = N_("GENUINE, to the last byte: {name} {span}")
     return translate(words, language).format(name=found.name, span=span).strip()

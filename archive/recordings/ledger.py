@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from core.media.files import append_whole
 __all__ = ["CUSTODY_NAME", "GENESIS", "LEDGER_NAME", "Fact", "Ledger", "line_of", "make_fact", "read_facts"]
 
 Fact = dict[str, Any]
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 TAIL_BYTES = 1 << 16
 """More than any line of ours has; others' are read back further."""
@@ -114,9 +115,19 @@ def origin_ms_of(folder: Path) -> int | None:
         return None
 
 
+def began_at(started: Fact) -> datetime:
+    """When a recording began, from its first fact: where its timeline begins, as its statement, its playlists and
+    players say, and not when that was written down, which is up to a second later. To the millisecond; whoever shows
+    less cuts off. One without a timeline: then."""
+    if "origin_ms" not in started:
+        return datetime.fromisoformat(started["at"])
+    return EPOCH + timedelta(milliseconds=int(started["origin_ms"]))
+
+
 def has_ended(folder: Path) -> bool:
     """From the ledger's end alone, where `ended` is: a restart must not read every recording that was ever made."""
     with (folder / LEDGER_NAME).open("rb") as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(0, size - TAIL_BYTES))
-        return b'"fact":"ended"' in file.read()
+        tail = file.read()
+    return b'"fact":"ended"' in tail[: tail.rfind(b"\n") + 1]  # a torn line is not there

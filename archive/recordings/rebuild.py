@@ -13,12 +13,11 @@ from typing import Any, TypeVar
 from sqlalchemy import DateTime, inspect, select, text
 from sqlalchemy.orm import Session
 
-from archive.imports.rows import EPOCH
 from archive.recordings import forgotten, gaps, policy_rebuild, resolve, rows, verify
 from archive.recordings.copies import FIRST_CHECK
 from archive.recordings.describe import DESCRIBED
 from archive.recordings.inventory import check_files
-from archive.recordings.ledger import read_facts
+from archive.recordings.ledger import began_at, read_facts
 from archive.recordings.locations.config import LOCAL
 from archive.recordings.tables import PreservationEvent, RecordingCopy
 from archive.recordings.verify import Chain, Finding, Line, Report
@@ -74,7 +73,7 @@ def read(folder: Path, keys: Collection[bytes]) -> Files:
     check_signer(folder.name, report.findings)
     if report.findings:
         wrong = report.findings
-        raise RebuildError(lambda language: f"{folder.name}: {'; '.join(one.text(language) for one in wrong)}")
+        raise RebuildError(lambda language: f"{folder.name}: {'; '.join(one.told(language) for one in wrong)}")
     chains = (verify.read_chain(folder / name) for name in ("ledger.jsonl", "custody.jsonl", "signatures.jsonl"))
     return Files(folder, report, *chains)
 
@@ -185,9 +184,9 @@ def _add_recording(session: Session, files: Files, described: Line, institution_
 def times(ledger: Sequence[Line]) -> tuple[datetime, datetime | None]:
     """When it began and ended; what was imported, by the clock of its pictures and not by that of the import."""
     first, ended = ledger[0], [line for line in ledger if line["fact"] == "ended"]
+    began = began_at(first)
     if "import" not in first:
-        return _at(first), _at(ended[-1]) if ended else None
-    began = EPOCH + timedelta(milliseconds=first["origin_ms"])
+        return began, _at(ended[-1]) if ended else None
     return began, began + timedelta(milliseconds=ended[-1]["duration_ms"]) if ended else None
 
 

@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from archive.imports import rows as imports
 from archive.imports.kept import IMPORTED
-from archive.recordings.ledger import GENESIS, hash_of
+from archive.recordings.ledger import GENESIS, began_at, hash_of
 from archive.recordings.verify import LEFT_OUT
 from core.broadcasts.acts import close as close_broadcast
 from core.broadcasts.events import add_event
@@ -135,11 +135,10 @@ def _started(session: Session, recording_id: str, fact: Fact) -> None:
     channel = session.get(Channel, fact["channel_id"])
     if channel is None or channel.institution_id != fact["institution_id"]:
         raise LedgerError(f"no channel {fact['channel_id']} of institution {fact['institution_id']}")
-    at = _when(fact)
+    at = began_at(fact)
     if "import" in fact:
-        _add_recording(
-            session, recording_id, recording_id, channel, imports.begin(session, channel, recording_id, fact, at)
-        )
+        imports.begin(session, channel, recording_id, fact, at, _when(fact))
+        _add_recording(session, recording_id, recording_id, channel, at)
         return
     broadcast = _broadcast_of(session, channel, recording_id, fact.get("plan", recording_id), at)
     if broadcast.air_id == recording_id and broadcast.started_at is None:
@@ -196,7 +195,11 @@ def _lost(session: Session, recording_id: str, fact: Fact) -> None:
 
 def _gap(session: Session, recording_id: str, fact: Fact) -> None:
     """Of one rendition alone where the disk refused it, or a feed left it out; else the feed was away, and is back
-    unless this is the end."""
+    unless this is the end.
+
+    As the ledger has it, for whoever makes rows again has nothing else. In ledgers of before 28 November 2026 a feed's
+    gap begins a picture (40 ms at 25 a second) before the last one's end: no row is moved, or it would say other than
+    what is signed. What is held is reckoned from files (`account.py`), which such a gap takes nothing from."""
     span = MissingSpan(fact["from_ms"], fact["to_ms"])
     add_gap(session, recording_id, span, fact["cause"])
     told = {"from_ms": span.started_ms, "to_ms": span.ended_ms, "cause": fact["cause"]}

@@ -4,6 +4,7 @@ A core hashes some 1.9 GB/s, which is a fifteenth of what media does for a strea
 (`hasher.py`), asked once a segment. It may be slow, or killed: then it is done here.
 """
 
+import errno
 import hashlib
 import os
 import socket
@@ -68,6 +69,8 @@ class FromMemory:
     def add(self, data: bytes) -> None: ...
 
     def end(self, segment: Segment, size: int, late_s: float) -> str | None:
+        if segment.is_refused:
+            return None
         names = [hls.part_name(segment.msn, part.number) for part in segment.parts if not part.gap]
         digest = hasher.digest if late_s > BEHIND_S else self._hasher.digest
         with suppress(OSError):
@@ -103,8 +106,8 @@ class Hasher:
             self.stop()
             self._rests_until_s = time.monotonic() + REST_S
             return hasher.digest(paths)
-        except ValueError:
-            return hasher.digest(paths)
+        except ValueError as error:
+            raise FileNotFoundError(errno.ENOENT, "a part is not in memory") from error
         return Digest(int(size), sha256.decode())
 
     def stop(self) -> None:

@@ -16,13 +16,13 @@ from typing import Any
 from archive.recordings import verify
 from archive.recordings.about import About
 from archive.recordings.account import Account, Holding, account
+from archive.recordings.ledger import EPOCH
 from archive.recordings.tables import RecordingCopy
 from archive.words import LOCALE, N_
 from core.plain import PlainError
 
 FORMAT = "mbashara-statement-1"
 AWAY = "process ended"
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 Statement = dict[str, Any]
 Sign = Callable[[bytes], Mapping[str, str]]
@@ -68,7 +68,7 @@ def state(
         raise StatementError(broken[0].text)
     if not ledger.lines:
         raise StatementError(N_("{name} is empty"), name=verify.LEDGER_NAME)
-    found = account(ledger.lines, is_there or _in(folder))
+    found = account(ledger.lines, is_there or in_folder(folder))
     signed = [line for line in signatures.lines if "signature" in line]
     return {
         "format": FORMAT,
@@ -100,7 +100,9 @@ def state(
     }  # fmt: skip
 
 
-def _in(folder: Path) -> Callable[[dict[str, Any]], bool]:
+def in_folder(folder: Path) -> Callable[[dict[str, Any]], bool]:
+    """Whether the file of a fact is there, as long as it was."""
+
     def is_there(fact: dict[str, Any]) -> bool:
         path = folder / str(fact["name"])
         try:

@@ -8,7 +8,8 @@
 What it relies on, so that anyone can write it anew:
 
 * `ledger.jsonl` has a JSON object a line. `prev` is the SHA-256 (hex) of the line before, without its newline; 64 zeros
-  in the first. The HEAD of a ledger is the SHA-256 of its last line: it stands for every line before it.
+  in the first. The HEAD of a ledger is the SHA-256 of its last line: it stands for every line before it. No line is
+  longer than a MiB.
 * A line with `"fact":"file"` names a file of the recording, its size and its SHA-256. The last such line of a name
   counts, unless it is not signed and an earlier one is; one with `recovered` was hashed when a killed process came
   back, not when the file was written; one with `read_back` just after it was written, from the disk, not before.
@@ -32,18 +33,22 @@ import argparse
 import base64
 import bisect
 import hashlib
+import io
 import json
 import os
 import sys
+from array import array
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 LEDGER_NAME, CUSTODY_NAME, SIGNATURES_NAME = "ledger.jsonl", "custody.jsonl", "signatures.jsonl"
 PAPERS = (LEDGER_NAME, CUSTODY_NAME, SIGNATURES_NAME)
 """In the order in which they are put: signatures that say more than the ledger beside them would condemn it."""
 GENESIS = "0" * 64
 MAX_LEDGER_BYTES = 1 << 30
+MAX_LINE_BYTES = 1 << 20
+"""Far more than a line of ours has. What is read of one may take 27 times its room, until the next is read."""
 READ_BYTES = 1 << 20
 
 TEXTS: dict[str, tuple[str, str]] = {
@@ -238,6 +243,17 @@ TEXTS: dict[str, tuple[str, str]] = {
         "The file {file} is not of this recording: it was changed, cut, or is of another.",
     ),
 }
+OF_ONE: dict[str, tuple[str, str]] = {
+    "number_lacking": (
+        "{rendition}: kipande {msn} hakimo katika leja (kabla ya {time}).",
+        "{rendition}: segment {msn} is not in the ledger (before {time}).",
+    ),
+    "lengthened": (
+        "Faili {file} limeongezwa baiti {added} mwishoni ({time}).",
+        "{added} byte was added to the end of the file {file} ({time}).",
+    ),
+}
+"""Of TEXTS, those that are other words where there is one."""
 NOTES = frozenset({"torn", "unsigned_tail", "no_end"})
 """While a broadcast is on the air these are as they should be; otherwise they are faults."""
 
@@ -265,9 +281,25 @@ NUMBERS = {"msn": 0, "size": 0, "origin_ms": 0, "ledger_bytes": 0, "custody_byte
 """What the checks reckon with, and the least that each may be: whole numbers, or the line can't be read."""
 MOST_NAME = 255
 """Bytes of each part of a file's name: no disk takes more."""
+TIMES = ("time", "at", "retired_at")
+"""Values of findings that are moments."""
 NEEDED = ("ledger_bytes", "ledger_head", "custody_bytes", "custody_head")
 
 Line = dict[str, Any]
+
+PLAIN = (str, int, float, bool, type(None))
+KEPT: dict[str, tuple[str, ...]] = {
+    "file": ("fact", "name", "rendition", "msn", "from_ms", "to_ms", "size", "sha256", "recovered", "read_back"),
+    "absent": ("fact", "name", "rendition", "msn", "from_ms", "to_ms", "cause", "recovered"),
+    "gap": ("prev", "fact", "at", "name", "rendition", "from_ms", "to_ms", "cause", "is_back", "waited"),
+    "rendition": ("fact", "name", "rendition", "kind"),
+    "lost": ("fact", "at_ms"),
+    "resumed": ("fact",),
+    "ended": ("fact", "duration_ms"),
+}
+"""By its fact, what the checks read of a ledger's line."""
+KEPT_FIRST = ("recording", "origin_ms")
+KEPT_SIGNED = ("at", "recording", "key", "signature", *NEEDED, "prev", "of", "timestamp")
 
 
 class Finding(NamedTuple):
@@ -277,7 +309,38 @@ class Finding(NamedTuple):
     values: dict[str, Any]
 
     def text(self, language: str = "en") -> str:
-        return TEXTS[self.kind][language == "en"].format(**self.values)
+        """As it is noted, with its times as they came."""
+        return self.words(language).format(**self.values)
+
+    def told(self, language: str) -> str:
+        """To people."""
+        times = {name: here(str(self.values[name])) for name in TIMES if name in self.values}
+        return self.words(language).format(**{**self.values, **times})
+
+    def words(self, language: str) -> str:
+        """Its text, not filled yet."""
+        is_one = self.values.get("added") == 1 or self.values.get("msn", "") == self.values.get("last")
+        of_one = OF_ONE.get(self.kind) if is_one else None
+        return (of_one or TEXTS[self.kind])[language == "en"]
+
+
+class Hashes(Sequence[str]):
+    """SHA-256 in hex, each in the room of its bytes."""
+
+    def __init__(self) -> None:
+        self._bytes = bytearray()
+
+    def __len__(self) -> int:
+        return len(self._bytes) // 32
+
+    def __getitem__(self, at: Any) -> Any:
+        if isinstance(at, slice):
+            return [self[number] for number in range(len(self))[at]]
+        begin = 32 * range(len(self))[at]
+        return self._bytes[begin : begin + 32].hex()
+
+    def append(self, digest: str) -> None:
+        self._bytes += bytes.fromhex(digest)
 
 
 class Chain(NamedTuple):
@@ -285,8 +348,8 @@ class Chain(NamedTuple):
 
     name: str
     lines: list[Line]
-    ends: list[int]
-    hashes: list[str]
+    ends: list[int] | array[int]
+    hashes: list[str] | Hashes
     findings: list[Finding]
 
     @property
@@ -353,28 +416,39 @@ class Report(NamedTuple):
         return not faults or (self.on_air and all(one.kind in NOTES for one in faults))
 
 
-def read_chain(path: Path) -> Chain:
-    """Reads a chained file. Stops at the first line that does not follow the one before it: the findings say which."""
-    chain = Chain(path.name, [], [], [], [])
+def read_chain(path: Path, kept: Callable[[Line, int], Line] = lambda line, number: line) -> Chain:
+    """Reads a chained file. Stops at the first line that does not follow the one before it: the findings say which.
+    `kept`: what is kept of a line, which is read whole first."""
+    chain = Chain(path.name, [], array("Q"), Hashes(), [])
     if not path.is_file():
         chain.findings.append(Finding("no_ledger", {"name": path.name}))
         return chain
-    if path.stat().st_size > MAX_LEDGER_BYTES:
-        chain.findings.append(Finding("unreadable", {"name": path.name, "line": 1}))
-        return chain
-    return read_lines(chain, path.read_bytes())
+    with path.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > MAX_LEDGER_BYTES:
+            chain.findings.append(Finding("unreadable", {"name": path.name, "line": 1}))
+            return chain
+        return _read(chain, file, size, kept)
 
 
 def read_lines(chain: Chain, data: bytes) -> Chain:
     """Adds the lines of `data`, which begin a chained file, to an empty chain."""
-    previous, end = GENESIS, 0
-    for number, raw in enumerate(data.split(b"\n"), 1):
-        end += len(raw) + 1
-        if end > len(data):  # what follows the last newline
-            if raw:
-                chain.findings.append(Finding("torn", {"name": chain.name}))
+    return _read(chain, io.BytesIO(data), len(data), lambda line, number: line)
+
+
+def _read(chain: Chain, file: BinaryIO, size: int, kept: Callable[[Line, int], Line]) -> Chain:
+    """The first `size` bytes alone: a file that is on the air grows meanwhile."""
+    previous, end, number = GENESIS, 0, 0
+    while raw := file.readline(min(MAX_LINE_BYTES, size - end)):
+        end += len(raw)
+        number += 1
+        if not raw.endswith(b"\n") and end == size:  # what follows the last newline
+            chain.findings.append(Finding("torn", {"name": chain.name}))
             break
         try:
+            if not raw.endswith(b"\n"):
+                raise ValueError("a line without an end")
+            raw = raw[:-1]
             line = json.loads(raw)
             told = line["prev"]
             _check_line(chain.name, line)
@@ -386,10 +460,62 @@ def read_lines(chain: Chain, data: bytes) -> Chain:
             chain.findings.append(Finding("line_changed", where))
             break
         previous = hashlib.sha256(raw).hexdigest()
-        chain.lines.append(line)
+        chain.lines.append(kept(line, number))
         chain.ends.append(end)
         chain.hashes.append(previous)
+        del line  # before the next is read
     return chain
+
+
+def _of_ledger(line: Line, number: int) -> Line:
+    """What the checks need of it; what is no fact of ours takes no room at all."""
+    fact = line.get("fact")
+    names = KEPT.get(fact, ()) if type(fact) is str else ()
+    if number == 1:
+        names = (*KEPT_FIRST, *names)
+    if not names:
+        return _NOTHING
+    found = _some(line, names)
+    if isinstance(found.get("rendition"), str):
+        found["rendition"] = sys.intern(found["rendition"])
+    if line.get("gaps"):  # until when there were media is all that is asked
+        held = held_in(line)
+        found["gaps"] = ((held[-1][1] if held else line["from_ms"], line["to_ms"]),)
+    return found
+
+
+def _of_custody() -> Callable[[Line, int], Line]:
+    """The first order by which media were destroyed, and of others where they were carried out."""
+    orders = list[Line]()
+
+    def kept(line: Line, number: int) -> Line:
+        if not _is_deletion(line):
+            return _NOTHING
+        if "location" in line or orders:
+            return _some(line, ("fact", "outcome", "location"))
+        orders.append(line)
+        return line
+
+    return kept
+
+
+def _of_signatures(line: Line, number: int) -> Line:
+    return _some(line, KEPT_SIGNED)
+
+
+def _of_search(line: Line, number: int) -> Line:
+    """What `find_hash` needs."""
+    if number == 1 or line.get("fact") in ("file", "export"):
+        return _some(line, ("fact", "name", "sha256", "from_ms", "to_ms", "origin_ms"))
+    return _NOTHING
+
+
+_NOTHING: Line = {}
+
+
+def _some(line: Line, names: Iterable[str]) -> Line:
+    """These values of a line, as far as they are simple: others are no program's of ours."""
+    return {name: line[name] if type(line[name]) in PLAIN else "?" for name in names if name in line}
 
 
 def _check_line(name: str, line: Line) -> None:
@@ -456,8 +582,8 @@ def verify(
     """Checks a recording's folder. `keys` are the public keys (32 bytes each) that the institution published, as
     `read_keys` gives them or a set; without them a signature proves that nothing was changed since, but not who signed.
     `on_air`: its end is not there yet."""
-    ledger, custody = read_chain(folder / LEDGER_NAME), read_chain(folder / CUSTODY_NAME)
-    signatures = read_chain(folder / SIGNATURES_NAME)
+    ledger, custody = read_chain(folder / LEDGER_NAME, _of_ledger), read_chain(folder / CUSTODY_NAME, _of_custody())
+    signatures = read_chain(folder / SIGNATURES_NAME, _of_signatures)
     findings = list[Finding]()
     asked = folder.resolve().name
     told, last = check_papers(asked, ledger, custody, signatures, keys, every_signature)
@@ -528,10 +654,13 @@ def is_disposed(custody: Chain, signed_bytes: int = MOST) -> bool:
 def disposal_of(custody: Chain, signed_bytes: int = MOST) -> Line | None:
     """The line of the order by which the media were destroyed, if it is signed."""
     for line, end in zip(custody.lines, custody.ends):  # noqa: B905
-        is_order = line.get("fact") == "deletion" and line.get("outcome") == "success" and "location" not in line
-        if is_order and end <= signed_bytes:
+        if _is_deletion(line) and "location" not in line and end <= signed_bytes:
             return line
     return None
+
+
+def _is_deletion(line: Line) -> bool:
+    return line.get("fact") == "deletion" and line.get("outcome") == "success"
 
 
 def left_of(custody: Chain) -> tuple[str, ...]:
@@ -539,11 +668,7 @@ def left_of(custody: Chain) -> tuple[str, ...]:
     order = disposal_of(custody)
     if order is None or not isinstance(order.get("left"), list):
         return ()
-    cleared = {
-        line.get("location")
-        for line in custody.lines
-        if line.get("fact") == "deletion" and line.get("outcome") == "success"
-    }
+    cleared = {line.get("location") for line in custody.lines if _is_deletion(line)}
     left = [str(one.get("location")) for one in order["left"] if isinstance(one, dict)]
     return tuple(place for place in left if place not in cleared)
 
@@ -841,6 +966,21 @@ def wall_clock(unix_ms: int) -> str:
     return at.isoformat(sep=" ", timespec="milliseconds")
 
 
+def here(moment: str) -> str:
+    """A moment with its offset, as people in East Africa read it, with the name of their time behind it. Any other text
+    as it is."""
+    from datetime import datetime, timedelta, timezone
+
+    try:
+        at = datetime.fromisoformat(moment)
+    except ValueError:
+        return moment
+    if at.tzinfo is None:
+        return moment
+    local = at.astimezone(timezone(timedelta(hours=3))).replace(tzinfo=None)
+    return f"{local.isoformat(sep=' ', timespec='milliseconds')} EAT"
+
+
 # Ed25519 (RFC 8032, 5.1): points are (X, Y, Z, T) with x = X/Z, y = Y/Z, xy = T/Z.
 
 P = 2**255 - 19
@@ -913,12 +1053,18 @@ def summary(report: Report, language: str, are_stamps_checked: bool = False) -> 
     """The report in plain words. `are_stamps_checked`: by someone who says so beside it."""
     for finding in report.findings:
         is_note = finding.kind == APART or (report.on_air and finding.kind in NOTES)
-        yield ("- " if is_note else "! ") + finding.text(language)
+        yield ("- " if is_note else "! ") + finding.told(language)
     english = language == "en"
-    who = f"{report.key} ({report.signed_at})" if report.key else "-"
+    who = f"{report.key} ({here(report.signed_at or '')})" if report.key else "-"
     if english:
-        yield f"Recording {report.recording}: {report.files} files, {report.size_bytes} bytes, {len(report.gaps)} gaps."
-        yield f"Signed by key {who}; {report.signatures} signatures, {report.timestamps} time stamps."
+        yield (
+            f"Recording {report.recording}: {_count(report.files, 'file')}, {_count(report.size_bytes, 'byte')}, "
+            f"{_count(len(report.gaps), 'gap')}."
+        )
+        stamped = _count(report.timestamps, "time stamp")
+        yield f"Signed by key {who}; {_count(report.signatures, 'signature')}, {stamped}."
+        if _has_times(report):
+            yield "EAT is East Africa Time, three hours ahead of UTC."
         if report.timestamps and not are_stamps_checked:
             yield "The authorities' own signatures in time stamps are not checked here: openssl ts -verify does it."
         if report.key and report.key_published is None:
@@ -929,9 +1075,11 @@ def summary(report: Report, language: str, are_stamps_checked: bool = False) -> 
                 "and nothing was on the air then."
             )
         if report.recovered:
-            yield f"{report.recovered} files were hashed when a killed process came back, not when they were written."
+            was, they = _were(report.recovered)
+            yield f"{was} hashed when a killed process came back, not when {they} written."
         if report.read_back:
-            yield f"{report.read_back} files were hashed from the disk just after they were written, not before."
+            was, they = _were(report.read_back)
+            yield f"{was} hashed from the disk just after {they} written, not before."
         if report.disposed is not None:
             yield from _destroyed(report, english)
         elif report.is_whole and report.media_checked:
@@ -941,8 +1089,12 @@ def summary(report: Report, language: str, are_stamps_checked: bool = False) -> 
         else:
             yield "NOT AS IT WAS."
         return
-    yield f"Rekodi {report.recording}: mafaili {report.files}, baiti {report.size_bytes}, mapengo {len(report.gaps)}."
-    yield f"Imesainiwa kwa ufunguo {who}; sahihi {report.signatures}, mihuri ya wakati {report.timestamps}."
+    files, gaps = _idadi(report.files, "faili", "mafaili"), _idadi(len(report.gaps), "pengo", "mapengo")
+    yield f"Rekodi {report.recording}: {files}, baiti {report.size_bytes}, {gaps}."
+    stamped = _idadi(report.timestamps, "muhuri wa wakati", "mihuri ya wakati")
+    yield f"Imesainiwa kwa ufunguo {who}; sahihi {report.signatures}, {stamped}."
+    if _has_times(report):
+        yield "EAT ni saa za Afrika Mashariki, saa tatu mbele ya UTC."
     if report.timestamps and not are_stamps_checked:
         yield "Sahihi za mamlaka katika mihuri ya wakati hazikaguliwi hapa: tumia openssl ts -verify."
     if report.key and report.key_published is None:
@@ -952,10 +1104,13 @@ def summary(report: Report, language: str, are_stamps_checked: bool = False) -> 
             f"Kisimbaji (encoder) hakikurudi: kilisubiriwa sekunde {_seconds(report.waited)} hadi mwisho, "
             "na hakuna kilichokuwa hewani wakati huo."
         )
-    if report.recovered:
+    if report.recovered == 1:
+        yield "Faili 1 lilipigwa muhuri programu iliporudi baada ya kukatika, si lilipoandikwa."
+    elif report.recovered:
         yield f"Mafaili {report.recovered} yalipigwa muhuri programu iliporudi baada ya kukatika, si yalipoandikwa."
     if report.read_back:
-        yield f"Mafaili {report.read_back} yalipigwa muhuri kutoka diski mara tu baada ya kuandikwa, si kabla."
+        files = "Faili 1 lilipigwa" if report.read_back == 1 else f"Mafaili {report.read_back} yalipigwa"
+        yield f"{files} muhuri kutoka diski mara tu baada ya kuandikwa, si kabla."
     if report.disposed is not None:
         yield from _destroyed(report, english)
     elif report.is_whole and report.media_checked:
@@ -966,6 +1121,23 @@ def summary(report: Report, language: str, are_stamps_checked: bool = False) -> 
         yield "SI KAMA ILIVYOKUWA."
 
 
+def _has_times(report: Report) -> bool:
+    told = any(name in one.values for one in report.findings for name in TIMES)
+    return told or report.key is not None or report.disposed is not None
+
+
+def _count(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+
+
+def _were(files: int) -> tuple[str, str]:
+    return ("1 file was", "it was") if files == 1 else (f"{files} files were", "they were")
+
+
+def _idadi(count: int, one: str, many: str) -> str:
+    return f"{one if count == 1 else many} {count}"
+
+
 def _seconds(wait: Wait) -> str:
     return f"{(wait.to_ms - wait.from_ms) / 1000:.3f}"
 
@@ -974,6 +1146,7 @@ def _destroyed(report: Report, english: bool) -> Iterator[str]:
     """That the media are gone, when, and by whose order, as the custody log has it."""
     told = report.disposed or {}
     values = {name: told.get(name) or "-" for name in ("at", "detail", "asked", "approved")}
+    values["at"] = here(str(values["at"]))
     if english:
         yield "DESTROYED BY ORDER on {at}: asked for by {asked}, approved by {approved}: {detail}".format(**values)
         yield (
@@ -1001,7 +1174,7 @@ def as_json(report: Report) -> dict[str, Any]:
 
 
 def look_for(folder: Path, files: Iterable[str], language: str) -> int:
-    ledger, custody = read_chain(folder / LEDGER_NAME), read_chain(folder / CUSTODY_NAME)
+    ledger, custody = (read_chain(folder / name, _of_search) for name in (LEDGER_NAME, CUSTODY_NAME))
     failed = 0
     for name in files:
         found = find_file(ledger, custody, Path(name))
@@ -1009,7 +1182,8 @@ def look_for(folder: Path, files: Iterable[str], language: str) -> int:
             failed = 1
             print("! " + Finding("not_of_it", {"file": name}).text(language))
         else:
-            print(f"{name} = {found.name}  {found.since or ''} - {found.until or ''}")
+            span = f"  {here(found.since)} - {here(found.until)}" if found.since and found.until else ""
+            print(f"{name} = {found.name}{span}")
     return failed
 
 

@@ -15,8 +15,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Exists, exists, func, select, text
-from sqlalchemy.orm import Session, load_only
+from sqlalchemy import Exists, Select, exists, func, select, text
+from sqlalchemy.orm import Session
 
 from core.broadcasts.errors import BroadcastError
 from core.broadcasts.events import add_event
@@ -223,14 +223,18 @@ def is_recorded(session: Session, broadcast_id: str) -> bool:
     return session.scalar(select(func.count()).where(Recording.broadcast_id == broadcast_id)) == 1
 
 
+def running() -> Select[*tuple[Any, ...]]:
+    """READ of those that run, and what they have on the air."""
+    query = select(*READ, Broadcast.air_id).join(Broadcast, Broadcast.id == DryRun.broadcast_id)
+    return query.where(DryRun.state == "running").order_by(DryRun.path)
+
+
 def read_running(session: Session) -> list[Running]:
-    query = select(DryRun, Broadcast.air_id).join(Broadcast, Broadcast.id == DryRun.broadcast_id)
-    query = query.options(load_only(*READ, raiseload=True))
     return [
         Running(
             run.path, run.channel_id, run.institution_id, run.key_hash,
-            Plan(run.broadcast_id, air_id, "live", round(run.ends_at.timestamp() * 1000)),
+            Plan(run.broadcast_id, run.air_id, "live", round(run.ends_at.timestamp() * 1000)),
         )
-        for run, air_id in session.execute(query.where(DryRun.state == "running").order_by(DryRun.path))
+        for run in session.execute(running())
         if run.path is not None and run.key_hash is not None
     ]  # fmt: skip

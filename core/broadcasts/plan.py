@@ -1,10 +1,10 @@
 """What media has to know of broadcasts: each channel's one in rehearsal or live, as facts that need no database."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
-from sqlalchemy import select
-from sqlalchemy.orm import Session, load_only
+from sqlalchemy import Row, Select, select
+from sqlalchemy.orm import Session
 
 from core.broadcasts.lifecycle import AT_THE_CHANNEL
 from core.tables import Broadcast
@@ -39,15 +39,19 @@ class Plan:
     is_automatic: bool = False
 
 
+def plans() -> Select[*tuple[Any, ...]]:
+    """READ of those that are at a channel. A planned broadcast goes before automatic ones, of those the newest counts:
+    it comes last."""
+    query = select(*READ).where(Broadcast.state.in_(AT_THE_CHANNEL), ~Broadcast.is_test)
+    return query.order_by(Broadcast.created_by.is_not(None), Broadcast.id)
+
+
 def read_plans(session: Session) -> dict[int, Plan]:
-    """By the channel's id. A planned broadcast goes before automatic ones, of those the newest counts."""
-    query = select(Broadcast).where(Broadcast.state.in_(AT_THE_CHANNEL), ~Broadcast.is_test)
-    order = (Broadcast.created_by.is_not(None), Broadcast.id)
-    found = session.scalars(query.order_by(*order).options(load_only(*READ, raiseload=True)))
-    return {one.channel_id: _plan(one) for one in found}
+    """By the channel's id."""
+    return {row.channel_id: _plan(row) for row in session.execute(plans())}
 
 
-def _plan(row: Broadcast) -> Plan:
+def _plan(row: Row[*tuple[Any, ...]]) -> Plan:
     return Plan(
         row.id,
         row.air_id,
@@ -58,7 +62,7 @@ def _plan(row: Broadcast) -> Plan:
     )
 
 
-def _message(row: Broadcast) -> Message | None:
+def _message(row: Row[*tuple[Any, ...]]) -> Message | None:
     if row.message_sw is None or row.message_en is None:
         return None
     return Message(row.message_sw, row.message_en, "warning" if row.message_level == "warning" else "info")

@@ -41,7 +41,8 @@ class Segment:
     """One media segment, open while parts are still added. `start_ms` counts from the broadcast's origin.
 
     `discontinuities` counts those of the broadcast up to and with this segment; `init` numbers the initialization
-    segment that it needs; `gap` is EXT-X-GAP: nothing of it exists.
+    segment that it needs; `gap` is EXT-X-GAP: nothing of it exists; `is_refused` tells that the memory folder did not
+    take each part of it, so that what lies there under a part's name may be another's.
     """
 
     msn: int
@@ -54,6 +55,7 @@ class Segment:
     size: int = 0
     gap: bool = False
     storage: Storage = Storage.PENDING
+    is_refused: bool = False
 
     @property
     def content_s(self) -> float:

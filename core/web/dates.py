@@ -12,6 +12,7 @@ from babel.dates import format_date
 from core.web.i18n import Language
 
 EAST_AFRICA_TIME = timezone(timedelta(hours=3), "EAT")  # no summer time, so no time zone data needed
+DIAL, EXACT_DIAL = "%H:%M", "%H:%M:%S"
 # first hour of the dial -> name of that part of the day, until the next
 _PARTS_OF_DAY = ((0, "usiku"), (4, "alfajiri"), (6, "asubuhi"), (12, "mchana"), (16, "jioni"), (19, "usiku"))
 
@@ -47,17 +48,27 @@ def _format(when: date, pattern: str, language: Language) -> str:
     return format_date(when, pattern, locale=language.value)
 
 
-def clock(when: datetime, language: Language) -> str:
+def clock(when: datetime, language: Language, form: str = DIAL) -> str:
     """ "saa 4:05 asubuhi (10:05)" in Swahili, "10:05" in English."""
     local = when.astimezone(EAST_AFRICA_TIME)
-    dial = f"{local:%H:%M}"
+    dial = format(local, form)
     return f"{swahili_clock(local)} ({dial})" if language is Language.SW else dial
 
 
-def moment(when: datetime, language: Language) -> str:
+def moment(when: datetime, language: Language, form: str = DIAL) -> str:
     """ "24 Novemba 2026, saa 4:05 asubuhi (10:05)"; English says whose clock it is."""
     zone = "" if language is Language.SW else " EAT"
-    return f"{day(when, language)}, {clock(when, language)}{zone}"
+    return f"{day(when, language)}, {clock(when, language, form)}{zone}"
+
+
+def exact_moment(when: datetime, language: Language) -> str:
+    """The dial to the second, "(10:05:09)": cut off and never rounded up, as the times of a statement are. The Swahili
+    clock is said to the minute."""
+    return moment(when, language, EXACT_DIAL)
+
+
+def exact_clock(when: datetime, language: Language) -> str:
+    return clock(when, language, EXACT_DIAL)
 
 
 def swahili_clock(local: datetime) -> str:
@@ -75,7 +86,7 @@ def duration(duration_ms: int) -> str:
 
 def seconds(when: datetime) -> str:
     """ "10:15:04" on the dial: for proof, where the Swahili clock would be in the way."""
-    return f"{when.astimezone(EAST_AFRICA_TIME):%H:%M:%S}"
+    return format(when.astimezone(EAST_AFRICA_TIME), EXACT_DIAL)
 
 
 def exactly(duration_ms: int) -> str:

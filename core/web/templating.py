@@ -1,12 +1,22 @@
 """Templates of all rooms in one language: Jinja with our filters, and the form components of GOV.UK Frontend."""
 
 from collections.abc import Callable, Iterator, Mapping
-from functools import partial
 from gettext import NullTranslations
 from pathlib import Path
 from typing import Any
 
-from jinja2 import ChainableUndefined, Environment, FileSystemLoader, PackageLoader, PrefixLoader, UndefinedError
+from jinja2 import (
+    BytecodeCache,
+    ChainableUndefined,
+    Environment,
+    FileSystemLoader,
+    PackageLoader,
+    PrefixLoader,
+    UndefinedError,
+    pass_context,
+)
+from jinja2.bccache import Bucket
+from jinja2.runtime import Context
 from jinja2.utils import missing
 
 from core.brand import sheet_address
@@ -40,6 +50,28 @@ class Unnamed(ChainableUndefined):
             raise UndefinedError(self._undefined_message)
 
 
+class Compiled(BytecodeCache):
+    """What templates were compiled to, in this process's memory: once for both languages and for every site in it."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, bytes] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        if bucket.key in self._kept:
+            bucket.bytecode_from_string(self._kept[bucket.key])
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        self._kept[bucket.key] = bucket.bytecode_to_string()
+
+
+COMPILED = Compiled()
+IN_WORDS: Mapping[str, Callable[..., str]] = {
+    "actor": actor, "day": dates.day, "weekday": dates.weekday, "month": dates.month, "day_of_week": dates.day_of_week,
+    "clock": dates.clock, "exact_clock": dates.exact_clock, "moment": dates.moment, "exact_moment": dates.exact_moment,
+}  # fmt: skip
+"""Filters that take a language."""
+
+
 class Templates:
     def __init__(
         self, rooms: Mapping[str, Path], language: Language, words: NullTranslations, assets: Assets, public_url: str
@@ -48,6 +80,7 @@ class Templates:
         self._environment = Environment(
             loader=PrefixLoader({**ours, COMPONENTS: PackageLoader(COMPONENTS)}),
             autoescape=True,
+            bytecode_cache=COMPILED,
             undefined=Unnamed,
             extensions=["jinja2.ext.i18n"],
             trim_blocks=True,
@@ -64,13 +97,7 @@ class Templates:
             "undefined": ChainableUndefined(),  # the components' word for nothing
         }
         self._environment.filters |= {
-            "actor": partial(actor, language=language),
-            "day": partial(dates.day, language=language),
-            "weekday": partial(dates.weekday, language=language),
-            "month": partial(dates.month, language=language),
-            "day_of_week": partial(dates.day_of_week, language=language),
-            "clock": partial(dates.clock, language=language),
-            "moment": partial(dates.moment, language=language),
+            **{name: _in(language, words) for name, words in IN_WORDS.items()},
             "duration": dates.duration,
             "exactly": dates.exactly,
             "seconds": dates.seconds,
@@ -83,3 +110,13 @@ class Templates:
         """A macro of a template, for a piece of a page; what its template imports is made once, not at each call."""
         found: Callable[..., str] = getattr(self._environment.get_template(name).module, macro)
         return found
+
+
+def _in(language: Language, words: Callable[..., str]) -> Callable[..., str]:
+    """With a context, which it does not need: so the compiler works nothing out beforehand that is one language's."""
+
+    @pass_context
+    def told(_context: Context, *arguments: Any, **named: Any) -> str:
+        return words(*arguments, language=language, **named)
+
+    return told

@@ -24,7 +24,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
-from core.audit import Actor
+from core.audit import WEBHOOKS, Actor
 from core.database import DatabaseAway, transaction
 from core.webhooks import endpoints, outbox, signing
 from core.webhooks.address import NotAllowed, choose
@@ -39,7 +39,7 @@ MAX_AT_ONCE = 16
 TURN_S = 10.0
 """After so long the endpoint waits for its turn again."""
 ANSWER_BYTES = 500
-BY = Actor(None, "webhooks")
+BY = Actor(None, WEBHOOKS)
 GONE = 410
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("mbashara.webhooks")

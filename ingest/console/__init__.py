@@ -5,8 +5,9 @@ out as they are, a wall's card goes out as HTML that is made once for all who se
 fetches itself anew. Every page works by reloading alone.
 
 An alarm is decided, not stored (`ingest/console/alarms.py`): from feeds, plans, the machine and the archive, by a pure
-function with a short memory against flicker; only who has seen it is a row. The browser adds sound and speech and
-forgets nothing but silence.
+function with a short memory against flicker; only who has seen it is a row. One of a feed that was lost until its
+broadcast's end stays until it is seen, for a day at most (`unseen.py`). The browser adds sound and speech and forgets
+nothing but silence.
 """
 
 import time

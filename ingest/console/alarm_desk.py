@@ -20,8 +20,9 @@ from core.staff.permissions import Act, Scope, may, scope
 from core.tables import AlarmAcknowledgement, Broadcast, Channel
 from core.web.site import Page, Site, View
 from ingest.console import Studio, Told
-from ingest.console.alarms import DUE_SOON, OVERDUE, Alarm, Held, OfArchive, Plan
+from ingest.console.alarms import DUE_SOON, OVERDUE, Alarm, Held, OfArchive, Plan, in_order
 from ingest.console.health_words import words_of
+from ingest.console.unseen import unseen
 
 KEY_PATTERN = re.compile(r"[A-Za-z0-9._-]{1,200}")
 LASTS = timedelta(days=2)
@@ -44,7 +45,15 @@ def routes(site: Site, studio: Studio) -> list[BaseRoute]:
 
 
 def facts(studio: Studio, view: View, channel: str | None = None) -> dict[str, object]:
-    """For a page that has alarms on it: of one channel, or of all that the person may see; the machine's always."""
+    """For a page that has alarms on it: of one channel, or of all that the person may see; the machine's always.
+
+    `stranger_at`: when an encoder came whose key is nobody's. It is told across institutions, and meant to be: whose it
+    is can't be known, and who misses an encoder finds a wrong key by it minutes before a speech. So it is bounded: the
+    time of the newest knock of the last two minutes, beside the alarm of an encoder that is missed (since before that
+    knock, where it was there once), and nothing else.
+    No address, key or program (media keeps none of it), and no number of knocks. All that another institution learns is
+    that someone, somewhere, sent with a wrong key at that second; no alarm begins or ends by it.
+    """
     archive = studio.archive(view.visit.now)
     with transaction(studio.engine) as session:
         found = look(studio, session, studio.media.feeds(), archive, view.visit.now)
@@ -78,6 +87,7 @@ def look(
     machine, refused = studio.media.troubles(), studio.media.refused()
     held = studio.alarms.look(plans(session, now), feeds, machine, now, archive, refused)
     seen = acknowledgements(session, now)
+    held = in_order([*held, *unseen(session, seen, now)])
     return [Shown(one, _of(one, seen)) for one in held]
 
 
@@ -94,8 +104,10 @@ def words(studio: Studio, feeds: Sequence[Told]) -> Mapping[str, str]:
         found = look(studio, session, feeds, archive, now)
     told: dict[str, str] = {}
     for one in found:
-        channel = one.held.alarm.channel
-        told[channel] = f"{told.get(channel, '')} {one.held.alarm.key}{'' if one.acknowledged is None else '.seen'}"
+        alarm = one.held.alarm
+        more = ".over" if alarm.ended is not None and alarm.ended.at is not None else ""
+        more += "" if one.acknowledged is None else ".seen"
+        told[alarm.channel] = f"{told.get(alarm.channel, '')} {alarm.key}{more}"
     return told
 
 

@@ -1,6 +1,7 @@
 """What an engineer is called for: alarms decided from what media tells and what is planned. No clock, no database.
 
-**severe**: viewers of a broadcast lose something now, or the machine can't keep it. **mild**: they may soon.
+**severe**: viewers of a broadcast lose something now, or the machine can't keep it. **mild**: they may soon, or did
+until a broadcast's end and nobody has seen it (unseen.py).
 What is found must stay so for a moment before it is an alarm (`RAISE_AFTER`), and one that was gone for less than
 `FORGET_AFTER` is the same one when it comes back: who acknowledged it isn't called again by a feed that flickers.
 """
@@ -38,6 +39,7 @@ class Kind(StrEnum):
     NO_FEED = "no_feed"
     FEED_LOST = "feed_lost"
     FEED_STALLED = "feed_stalled"
+    LOST_TO_THE_END = "lost_to_the_end"
     KEY_REVOKED = "key_revoked"
     ADDRESS_REFUSED = "address_refused"
     NO_SOUND = "no_sound"
@@ -103,8 +105,19 @@ class OfArchive:
 
 
 @dataclass(frozen=True, slots=True)
+class Ended:
+    """A broadcast that is over, or will be in a moment (`at` None). `by`: who asked for it; None: nobody did."""
+
+    title_sw: str
+    title_en: str
+    at: datetime | None
+    by: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Alarm:
-    """`of` None: the machine's. `role`: of the feed it is about. `issue`: as media tells it, of Kind.HEALTH."""
+    """`of` None: the machine's. `role`: of the feed it is about. `issue`: as media tells it, of Kind.HEALTH. `ended`:
+    of Kind.LOST_TO_THE_END."""
 
     kind: Kind
     level: Level
@@ -112,6 +125,7 @@ class Alarm:
     role: str = ""
     issue: Told | None = None
     archive: OfArchive | None = None
+    ended: Ended | None = None
 
     @property
     def of(self) -> Plan | OfArchive | None:
@@ -259,5 +273,9 @@ def hold(
 
 
 def standing(held: Iterable[Held], now: datetime) -> list[Held]:
-    present = [one for one in held if one.found_at == now and now - one.since >= RAISE_AFTER]
-    return sorted(present, key=lambda one: (one.alarm.level is Level.MILD, one.since, one.alarm.key))
+    return in_order(one for one in held if one.found_at == now and now - one.since >= RAISE_AFTER)
+
+
+def in_order(held: Iterable[Held]) -> list[Held]:
+    """The gravest and then the oldest first."""
+    return sorted(held, key=lambda one: (one.alarm.level is Level.MILD, one.since, one.alarm.key))

@@ -28,10 +28,11 @@ from core.tables import Broadcast, Channel, Institution
 from core.web.dates import EAST_AFRICA_TIME
 from core.web.forms import Form
 from core.web.site import Page, Site, View
-from ingest.console import Studio
+from ingest.console import Studio, queries
 from ingest.console.calendar import read_day
 from ingest.console.channel import feeds_of
 from ingest.console.channel import find as find_channel
+from ingest.console.over import over
 from ingest.console.said import said
 
 FIELDS = ("title_sw", "title_en", "starts", "ends", "visibility", "description_sw", "description_en")
@@ -75,7 +76,8 @@ def _page(studio: Studio, view: View, form: Form, trouble: str) -> Page:
         broadcast, channel = _find(session, view, Act.HEALTH_READ)
         brand = _brand(session, channel)
         log = events.list_events(session, broadcast.institution_id, broadcast.id, limit=SHOWN_EVENTS)
-        peak = viewers.peak(session, broadcast.id)
+        peak, ended = viewers.peak(session, broadcast.id), over(session, broadcast)
+        other = _other(session, broadcast)
     state = State(broadcast.state)
     possible = [
         step for step in lifecycle.possible_acts(state)
@@ -88,6 +90,8 @@ def _page(studio: Studio, view: View, form: Form, trouble: str) -> Page:
         "brand": brand,
         "log": list(reversed(log)),
         "peak": peak,
+        "over": ended,
+        "other": other,
         "steps": _offered(possible, broadcast),
         "undo": undo if undo and undo[1] > view.visit.now and undo[0] in possible else None,
         "may_edit": view.may(Act.BROADCAST_EDIT, broadcast.institution_id),
@@ -98,6 +102,12 @@ def _page(studio: Studio, view: View, form: Form, trouble: str) -> Page:
     }
     status = HTTPStatus.CONFLICT if trouble else HTTPStatus.OK
     return Page("ingest/console/broadcast.html", {**facts, **feeds_of(studio, view, channel.slug)}, status)
+
+
+def _other(session: Session, broadcast: Broadcast) -> Broadcast | None:
+    """What has the channel in the place of one that is to come."""
+    found = queries.now_on(session, broadcast.channel_id) if broadcast.state == State.SCHEDULED else None
+    return None if found is None or found.id == broadcast.id else found
 
 
 def _offered(possible: list[Step], broadcast: Broadcast) -> list[Step]:
@@ -171,8 +181,8 @@ def _act(studio: Studio, view: View) -> Page | Response:
     if view.form is None:
         with transaction(studio.engine) as session:
             broadcast, channel = _find(session, view, RIGHT_OF[step])
-            brand = _brand(session, channel)
-        facts = {"broadcast": broadcast, "channel": channel, "brand": brand, "step": step}
+            brand, other = _brand(session, channel), _other(session, broadcast)
+        facts = {"broadcast": broadcast, "channel": channel, "brand": brand, "step": step, "other": other}
         facts |= feeds_of(studio, view, channel.slug)
         return Page("ingest/console/act.html", facts)
     expected = view.field("expected")

@@ -147,10 +147,10 @@ def _rotate(studio: Studio, view: View) -> Page:
     role = _role(view)
     with transaction(studio.engine) as session:
         channel, _ = find(session, view, Act.KEY_ROTATE)
+        act = channels.act_of_new_key(session, channel.id, role)
         key = channels.rotate_key(session, channel.slug, role, pepper=studio.pepper, now=view.visit.now)
-        _note(session, view, Act.KEY_ROTATE, channel.institution_id, channel.slug, after={"role": role})
-    studio.media.refresh(channel.slug)
-    return _keys_page(studio, channel.slug, {role: key})
+        _note(session, view, act, channel.institution_id, channel.slug, after={"role": role})
+    return _keys_page(studio, channel.slug, {role: key}, is_late=not studio.media.refresh(channel.slug))
 
 
 def _revoke(studio: Studio, view: View) -> Response:
@@ -176,18 +176,20 @@ def _addresses(studio: Studio, view: View) -> Page | Response:
     return _done(studio, view, channel.slug)
 
 
-def _keys_page(studio: Studio, slug: str, keys: dict[str, str]) -> Page:
-    """The one time that keys are seen."""
+def _keys_page(studio: Studio, slug: str, keys: dict[str, str], *, is_late: bool = False) -> Page:
+    """The one time that keys are seen. `is_late`: media could not be told, and lets in whom it let in before."""
     shown = [
         (role, key, segno.make(f"{studio.rtmp_url}/{key}").svg_data_uri(scale=4, light="#fff"))
         for role, key in keys.items()
     ]
-    return Page("ingest/console/keys.html", {"slug": slug, "keys": shown, "rtmp_url": studio.rtmp_url})
+    return Page(
+        "ingest/console/keys.html", {"slug": slug, "keys": shown, "rtmp_url": studio.rtmp_url, "is_late": is_late}
+    )
 
 
 def _done(studio: Studio, view: View, slug: str) -> Response:
-    studio.media.refresh(slug)
-    return view.to(f"/console/channels/{slug}?told=saved")
+    told = "saved" if studio.media.refresh(slug) else "late"
+    return view.to(f"/console/channels/{slug}?told={told}")
 
 
 def _role(view: View) -> Literal["primary", "backup"]:

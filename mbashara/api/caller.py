@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 
 from archive.exports.pages import Desk
 from archive.pages.papers import Papers
-from core.audit import Actor
+from core.audit import PROGRAM, Actor
 from core.broadcasts.viewers import Viewers
 from core.database import transaction
 from core.staff import tokens
@@ -64,7 +64,7 @@ class Caller:
 
     @property
     def actor(self) -> Actor:
-        return Actor(None, f"token:{self.bearer.name}", _address(self.request))
+        return Actor(None, f"{PROGRAM}{self.bearer.name}", _address(self.request))
 
     @property
     def language(self) -> Language:

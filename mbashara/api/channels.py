@@ -128,7 +128,7 @@ def find(session: Session, caller: Caller, slug: str) -> Channel:
 
 
 def log(
-    session: Session, caller: Caller, channel: Channel, act: Act, before: audit.Facts | None, after: audit.Facts | None
+    session: Session, caller: Caller, channel: Channel, act: str, before: audit.Facts | None, after: audit.Facts | None
 ) -> None:
     audit.append(
         session, caller.actor, act, f"channel:{channel.slug}", now=caller.now, institution_id=channel.institution_id,

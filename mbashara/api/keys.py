@@ -63,8 +63,9 @@ def rotate_key(caller: Rotator, slug: ChannelPath, role: Role, key: IdempotencyK
 
     def work(session: Session) -> Done:
         channel = find(session, caller, slug)
+        act = channels.act_of_new_key(session, channel.id, role)
         plain = channels.rotate_key(session, slug, role, pepper=caller.api.pepper, now=caller.now)
-        log(session, caller, channel, Act.KEY_ROTATE, None, {"role": role})
+        log(session, caller, channel, act, None, {"role": role})
         return Done(NewKey(role=role, key=plain), slug=slug, is_secret=True)
 
     return write(caller, work)
@@ -78,7 +79,7 @@ def revoke_key(caller: Rotator, slug: ChannelPath, role: Role) -> Response:
         channel = find(session, caller, slug)
         _key(session, channel, role)
         channels.revoke_key(session, slug, role, now=caller.now)
-        log(session, caller, channel, Act.KEY_ROTATE, {"role": role}, {"role": role, "revoked": True})
+        log(session, caller, channel, "key.revoke", None, {"role": role})
         return Done(status=204, slug=slug)
 
     return write(caller, work)
@@ -92,7 +93,7 @@ def limit_key(caller: Rotator, slug: ChannelPath, role: Role, sent: Addresses) -
         before = {"role": role, "addresses": list(key.allowed_addresses)}
         channels.limit_key(session, slug, role, sent.allowed_addresses)
         session.flush()
-        log(session, caller, channel, Act.KEY_ROTATE, before, {"role": role, "addresses": list(key.allowed_addresses)})
+        log(session, caller, channel, "key.limit", before, {"role": role, "addresses": list(key.allowed_addresses)})
         return Done(_shown(key), slug=slug)
 
     return write(caller, work)

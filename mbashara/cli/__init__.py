@@ -1,49 +1,47 @@
 """The command line: `mbashara up`, `channel ...`, `recording ...`, `location ...`, `user ...`, `token ...`. An error
 is one line in the reader's language (mbashara/words.py), and exit code 2."""
 
+import errno
 import json
+import os
+import signal
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING, get_args
 
 from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
-from archive.recordings import rows
 from archive.recordings.policy_errors import PolicyError
 from core import audit, channels
 from core.channels import ChannelKeys
 from core.database import DatabaseAway
+from core.keys import Role
 from core.plain import N_, PlainError, Text
 from core.staff.permissions import Act
 from core.wrong_input import first_wrong
-from mbashara import __version__, logs
-from mbashara.cli import (
-    drill,
-    evidence,
-    fixity,
-    imports,
-    locations,
-    policy,
-    rebuild,
-    recordings,
-    recordings_packages,
-    show,
-    staff,
-)
-from mbashara.cli.common import Command, add_command, by, database, print_list, told_gaps, with_json
+from mbashara import __version__, logs, probe
+from mbashara.cli.common import Command, add_command, by, channel_id, database, print_list, with_json
 from mbashara.cli.parsing import Parser, parse
 from mbashara.data import stepped_down
 from mbashara.plain import UserError
 from mbashara.settings import Settings
 from mbashara.words import in_words, say
 
+if TYPE_CHECKING:
+    from argparse import _SubParsersAction
+
+PIPE_CLOSED = 128 + signal.SIGPIPE
+"""The exit code of a program that SIGPIPE ends, as that of others in a shell is."""
+FULL = (errno.ENOSPC, errno.EDQUOT)
 SETTING_ARGUMENTS = ("data", "http", "rtmp", "media_workers")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    arguments = parse(parser(), argv)
+    words = sys.argv[1:] if argv is None else argv
+    arguments = parse(parser(*words[:1]), words)
     try:
         settings = read_settings(arguments)
         logs.configure("supervisor" if arguments.command is up else "command", settings.log_level)
@@ -51,7 +49,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         if command is up:
             return command(settings, arguments)
         with stepped_down(settings):
-            return command(settings, arguments)
+            code = command(settings, arguments)
+            sys.stdout.flush()
+            return code
+    except BrokenPipeError:  # who reads us, `head` say, has enough
+        _say_no_more()
+        return PIPE_CLOSED
     except ValidationError as error:
         name, text = first_wrong(error)
         return _fail(UserError(N_("setting {name}: {why}"), name=name, why=UserError(text)).text)
@@ -61,21 +64,35 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(error.said)
     except DatabaseAway as error:
         return _fail(UserError(N_("the database does not answer: {why}"), why=str(error).partition("\n")[0]).text)
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        _say_no_more()
+        return _fail(UserError(N_("it can't be written: {why}"), why=error).text)
 
 
-def parser() -> ArgumentParser:
+def parser(asked: str = "") -> ArgumentParser:
+    """`asked`: the first word. What it names is known alone then: each area loads much that others have no use for."""
     whole: ArgumentParser = Parser(
         "mbashara", description=N_("Live on air: from an encoder's RTMP to viewers and into the archive.")
     )
     whole.add_argument("--version", action="version", version=__version__)
     areas = whole.add_subparsers(required=True, metavar="COMMAND")
+    named = [add for names, add in AREAS if asked in names]
+    for add in named or [add for _, add in AREAS]:
+        add(areas)
+    return whole
 
+
+def _add_up(areas: "_SubParsersAction[ArgumentParser]") -> None:
     start = add_command(areas.add_parser("up", help="run everything on this machine"), up)
     start.add_argument("--http", metavar="HOST:PORT", help="where viewers reach the edge (MBASHARA_HTTP)")
     start.add_argument("--rtmp", metavar="HOST:PORT", help="where encoders publish (MBASHARA_RTMP)")
     start.add_argument("--demo", action="store_true", help="publish a test card on the channel `mfano`")
     start.add_argument("--media-workers", metavar="N", help="media processes (MBASHARA_MEDIA_WORKERS)")
 
+
+def _add_channel(areas: "_SubParsersAction[ArgumentParser]") -> None:
     channel = areas.add_parser("channel", help="add and list channels, change their keys").add_subparsers(
         required=True, metavar="COMMAND"
     )
@@ -99,24 +116,68 @@ def parser() -> ArgumentParser:
     rotate.add_argument("slug", metavar="SLUG")
     with_json(rotate)
 
+
+def _add_recording(areas: "_SubParsersAction[ArgumentParser]") -> None:
+    from mbashara.cli import evidence, imports, policy, recordings, recordings_packages, show
+
     recording = areas.add_parser("recording", help="list, check, export and import recordings").add_subparsers(
         required=True, metavar="COMMAND"
     )
-    with_json(add_command(recording.add_parser("list", help="list the recordings, newest first"), recording_list))
-    show.add_parser(recording)
+    show.add_parsers(recording)
     imports.add_parser(recording)
     evidence.add_recording_parsers(recording)
     recordings.add_parsers(recording)
     recordings_packages.add_parsers(recording)
-    evidence.add_key_parsers(areas)
-    rebuild.add_parser(areas)
-    drill.add_parsers(areas)
     policy.add_parsers(areas, recording)
+
+
+def _add_key(areas: "_SubParsersAction[ArgumentParser]") -> None:
+    from mbashara.cli import evidence
+
+    evidence.add_key_parsers(areas)
+
+
+def _add_rebuild(areas: "_SubParsersAction[ArgumentParser]") -> None:
+    from mbashara.cli import rebuild
+
+    rebuild.add_parser(areas)
+
+
+def _add_drill(areas: "_SubParsersAction[ArgumentParser]") -> None:
+    from mbashara.cli import drill
+
+    drill.add_parsers(areas)
+
+
+def _add_fixity(areas: "_SubParsersAction[ArgumentParser]") -> None:
+    from mbashara.cli import fixity
+
     fixity.add_parsers(areas)
 
+
+def _add_location(areas: "_SubParsersAction[ArgumentParser]") -> None:
+    from mbashara.cli import locations
+
     locations.add_parsers(areas)
+
+
+def _add_staff(areas: "_SubParsersAction[ArgumentParser]") -> None:
+    from mbashara.cli import staff
+
     staff.add_parsers(areas)
-    return whole
+
+
+AREAS: tuple[tuple[tuple[str, ...], Callable[["_SubParsersAction[ArgumentParser]"], None]], ...] = (
+    (("up",), _add_up),
+    (("channel",), _add_channel),
+    (("recording", "retention"), _add_recording),
+    (("key",), _add_key),
+    (("rebuild",), _add_rebuild),
+    (("drill",), _add_drill),
+    (("fixity",), _add_fixity),
+    (("location",), _add_location),
+    (("user", "token"), _add_staff),
+)
 
 
 def read_settings(arguments: Namespace) -> Settings:
@@ -149,11 +210,16 @@ def channel_add(settings: Settings, arguments: Namespace) -> int:
 
 def channel_rotate_key(settings: Settings, arguments: Namespace) -> int:
     with database(settings) as session:
+        of_channel, roles = channel_id(session, arguments.slug), get_args(Role)
+        acts = {role: channels.act_of_new_key(session, of_channel, role) for role in roles}
         keys = channels.rotate_keys(
             session, arguments.slug, pepper=settings.pepper_file.read_bytes(), now=datetime.now(UTC)
         )
-        for role in ("primary", "backup"):
-            _note(session, keys.slug, Act.KEY_ROTATE, {"role": role})
+        for role, act in acts.items():
+            _note(session, keys.slug, act, {"role": role})
+    if not probe.refresh_all(settings):
+        late = N_("a media process could not be told: it lets the old keys in until it has read the database again")
+        print(f"mbashara: {say(late)}", file=sys.stderr)
     return _print_keys(settings, keys, arguments.json)
 
 
@@ -168,29 +234,10 @@ def channel_list(settings: Settings, arguments: Namespace) -> int:
             }
             for channel, institution in channels.list_channels(session)
         ]
-    return print_list(found, arguments.json)
+    return print_list(found, arguments.json, say("there are no channels in {path} yet", path=settings.data))
 
 
-def recording_list(settings: Settings, arguments: Namespace) -> int:
-    with database(settings) as session:
-        found = [
-            {
-                "id": recording.id,
-                "channel": channel.slug,
-                "state": recording.state,
-                "started_at": recording.started_at.isoformat(),
-                "ended_at": recording.ended_at and recording.ended_at.isoformat(),
-                "duration_ms": recording.duration_ms,
-                "size_bytes": recording.size_bytes,
-                **told_gaps(session, settings.recordings, recording, of_many=True),
-                "path": f"/recordings/{recording.id}/index.m3u8",
-            }
-            for recording, _broadcast, channel in rows.list_recordings(session)
-        ]
-    return print_list(found, arguments.json)
-
-
-def _note(session: Session, slug: str, act: Act, after: audit.Facts) -> None:
+def _note(session: Session, slug: str, act: str, after: audit.Facts) -> None:
     """As the console does."""
     channel = channels.find_channel(session, slug)
     assert channel is not None
@@ -216,6 +263,11 @@ def _print_keys(settings: Settings, keys: ChannelKeys, as_json: bool) -> int:
             print(f"{f'{name}:':{width}} {value}")
         print(say("Keep them: they are not shown again."))
     return 0
+
+
+def _say_no_more() -> None:
+    """Else Python tries once more at its end, and says so."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _fail(text: Text) -> int:

@@ -33,7 +33,7 @@ from mbashara.cli.common import (
 from mbashara.data import as_caller
 from mbashara.plain import UserError
 from mbashara.settings import Settings
-from mbashara.words import languages
+from mbashara.words import languages, say
 
 
 def add_recording_parsers(recording: "_SubParsersAction[ArgumentParser]") -> None:
@@ -42,7 +42,9 @@ def add_recording_parsers(recording: "_SubParsersAction[ArgumentParser]") -> Non
         recording_verify,
     )
     check.add_argument("recording", metavar="ID|FOLDER")
-    check.add_argument("files", nargs="*", metavar="FILE", help="is this file genuine, and of which moment?")
+    check.add_argument(
+        "files", nargs="*", default=[], metavar="FILE", help="is this file genuine, and of which moment?"
+    )
     check.add_argument("--no-media", action="store_true", help="check the ledger alone")
     check.add_argument(
         "--lang",
@@ -133,7 +135,7 @@ def check_stamps(ca_file: Path | None, folder: Path, language: str) -> Iterator[
     for line in lines:
         try:
             stamp = timestamp.check(base64.b64decode(line["timestamp"]), base64.b64decode(line["of"]), roots)
-            at = verify.wall_clock(round(stamp.at.timestamp() * 1000))
+            at = verify.here(stamp.at.isoformat())
         except (TimestampError, ValueError, OverflowError) as error:
             yield False, error.text(Language(language)) if isinstance(error, TimestampError) else str(error)
             continue
@@ -168,13 +170,13 @@ def check_ledger(session: Session, settings: Settings, recording_id: str) -> Non
     recording = find_recording(session, recording_id)[0]
     wrong = remembered.doubts(session, settings.recordings / recording_id, recording)
     if wrong:
-        raise UserError(wrong[0].text)
+        raise UserError(wrong[0].told)
 
 
 def key_list(settings: Settings, arguments: Namespace) -> int:
     with database(settings) as session:
         found = signing_keys.told(session)
-    return print_list(found, arguments.json)
+    return print_list(found, arguments.json, say("no institution has a key that signs yet"))
 
 
 def key_rotate(settings: Settings, arguments: Namespace) -> int:

@@ -71,7 +71,7 @@ def fixity_run(settings: Settings, arguments: Namespace) -> int:
             found = _copies(session, arguments.recording, wanted)
             told = [_told(copy) for copy in found]
         if all(copy.next_check_at is None or copy.next_check_at > asked for copy in found):
-            print_list(told, arguments.json)
+            print_list(told, arguments.json, say("there are no copies to read"))
             return 0 if all(copy.state == "whole" for copy in found) else 1
         time.sleep(ASK_AGAIN_S)
 

@@ -63,9 +63,8 @@ def location_gone(settings: Settings, arguments: Namespace) -> int:
 
 def location_list(settings: Settings, arguments: Namespace) -> int:
     found = read_locations(settings.locations, settings.recordings)
-    if not found and not arguments.json:
-        print(say("no location is named in {path}", path=settings.locations))
-    return print_list([_told(location) for location in found], arguments.json)
+    none = say("no location is named in {path}", path=settings.locations)
+    return print_list([_told(location) for location in found], arguments.json, none)
 
 
 def location_check(settings: Settings, arguments: Namespace) -> int:
@@ -160,11 +159,15 @@ def _print(told: dict[str, object], error: StoreError | None) -> None:
     room = f"{free // 1_000_000_000} GB" if isinstance(free, int) else "?"
     print(say("{name}: works", name=told["name"]))
     print(f"  {say('room')}: {room}")
-    print(f"  {say('copies are proven by')}: {told['proof']}")
+    print(f"  {say('copies are proven by')}: {say(PROOFS[str(told['proof'])])}")
     for name, words in WORDS.items():
         print(f"  {say(words)}: {say('yes') if told[name] else say('no')}")
 
 
+PROOFS = {
+    "checksum": N_("the store's own checksum"),
+    "read back": N_("reading all of them again"),
+}
 WORDS = {
     "checksums": N_("refuses damaged bodies"),
     "conditional_puts": N_("keeps us from writing over"),

@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from archive.recordings import closures, disposal, forgotten, policy, retention
 from archive.recordings.forgotten import Left
-from archive.recordings.policy_errors import NoSuchRequest, OutOfReach, at
+from archive.recordings.policy_errors import NoSuchRequest, OutOfReach
 from archive.recordings.policy_tables import DisposalRequest
 from core.audit import Actor
 from core.plain import N_
@@ -35,7 +35,7 @@ from mbashara.cli.common import (
     with_json,
 )
 from mbashara.cli.staff import EVERYWHERE, MAX_PASSWORD_LINE
-from mbashara.cli.terms import pairs
+from mbashara.cli.terms import moment, pairs
 from mbashara.plain import UserError
 from mbashara.settings import Settings
 from mbashara.words import say
@@ -93,7 +93,9 @@ def hold(settings: Settings, arguments: Namespace) -> int:
         placed = policy.place_hold(
             session, owner, arguments.recording, arguments.reason, by=by(), now=datetime.now(UTC)
         )
-        print(f"{say('Number')}: {placed.id}")
+        number = placed.id
+    lift = f"mbashara recording release {arguments.recording} --hold {number}"
+    print(say("hold {number} stands; to lift it: {command} --reason TEXT", number=number, command=lift))
     return 0
 
 
@@ -104,8 +106,13 @@ def release(settings: Settings, arguments: Namespace) -> int:
         standing = [one.id for one in policy.standing_holds(session, arguments.recording)]
         if arguments.hold is None and not standing:
             raise UserError(N_("no hold stands"))
-        for number in standing if arguments.hold is None else [arguments.hold]:
+        lifted = standing if arguments.hold is None else [arguments.hold]
+        for number in lifted:
             policy.lift_hold(session, owner, arguments.recording, number, arguments.reason, by=by(), now=now)
+    for number in lifted:
+        print(say("hold {number} is lifted", number=number))
+    if left := [str(number) for number in standing if number not in lifted]:
+        print(say("still standing: {numbers}", numbers=", ".join(left)))
     return 0
 
 
@@ -118,7 +125,10 @@ def embargo(settings: Settings, arguments: Namespace) -> int:
         )
     with database(settings) as session:
         closures.show(session, settings.public, arguments.recording)
-    print(say("until it is lifted") if until is None else at(until))
+    if until is None:
+        print(say("closed to the public until it is lifted"))
+    else:
+        print(say("closed to the public until {until}", until=moment(until.isoformat())))
     return 0
 
 
@@ -128,6 +138,7 @@ def publish(settings: Settings, arguments: Namespace) -> int:
         policy.lift_embargo(session, owner, arguments.recording, arguments.reason, by=by(), now=datetime.now(UTC))
     with database(settings) as session:
         closures.show(session, settings.public, arguments.recording)
+    print(say("the embargo is lifted"))
     return 0
 
 
@@ -219,7 +230,8 @@ def retention_list(settings: Settings, arguments: Namespace) -> int:
             }
             for rule, institution, channel in policy.rules(session, EVERYWHERE)
         ]  # fmt: skip
-    return print_list(found, arguments.json)
+    none = say("no rule is set: every recording is kept for ever")
+    return print_list(found, arguments.json, none)
 
 
 def retention_set(settings: Settings, arguments: Namespace) -> int:
@@ -234,6 +246,9 @@ def retention_set(settings: Settings, arguments: Namespace) -> int:
         of_channel = None if arguments.channel is None else channel_id(session, arguments.channel)
         now = datetime.now(UTC)
         policy.set_rule(session, owner, of_channel, years, by=by(), now=now, shortens=arguments.shorten)
+    whose = arguments.channel or arguments.institution
+    kept = say("for ever") if years is None else say("1 year") if years == 1 else say("{years} years", years=years)
+    print(say("{whose}: recordings are kept {time} from their end", whose=whose, time=kept))
     return 0
 
 
@@ -243,6 +258,7 @@ def retention_end(settings: Settings, arguments: Namespace) -> int:
         assert owner is not None
         of_channel = None if arguments.channel is None else channel_id(session, arguments.channel)
         retention.end_rule(session, owner, of_channel, by=by(), now=datetime.now(UTC))
+    print(say("{whose}: the rule is taken away", whose=arguments.channel or arguments.institution))
     return 0
 
 

@@ -30,6 +30,7 @@ from core.plain import N_
 from core.tables import Channel, Institution, Recording
 from core.web.i18n import Language
 from mbashara import __version__
+from mbashara.cli import terms
 from mbashara.cli.common import Command, add_command, by, database, find_recording, institution_id, read_keys
 from mbashara.cli.evidence import check_ledger
 from mbashara.data import as_caller, stepped_down
@@ -140,7 +141,8 @@ def recording_import(as_media: Command, settings: Settings, arguments: Namespace
         owner = _take_into_catalogue(session, folder, keys, here) if found.is_new else None
         _note(session, "recording.import", found.recording_id, owner, after)
     said = say("it was taken in") if found.is_new else say("already here")
-    print(f"{found.recording_id}  {said}  {found.files}  {found.size_bytes}")
+    files = say("files: {count}", count=found.files)
+    print(f"{found.recording_id}  {said}  {files}  {terms.size(found.size_bytes)}")
     return 0
 
 
@@ -282,8 +284,12 @@ def _plain_words() -> Iterator[None]:
     try:
         yield
     except BagError as error:
-        fault, name = error.fault, error.name
-        raise UserError(lambda language: BagError(fault, noted.tell(name, language, {})).text(language)) from error
+        fault, name, here = error.fault, error.name, error.here
+        raise UserError(
+            lambda language: BagError(fault, noted.tell(name, language, {}), here).text(language)
+        ) from error
+    except BrokenPipeError:  # whoever reads from `-` has enough
+        raise
     except OSError as error:
         path = _as_named(error.filename) if error.filename else "-"
         raise UserError(N_("it can't be done: {why}: {path}"), why=error, path=path) from error

@@ -6,6 +6,7 @@ from argparse import ArgumentParser, Namespace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from core.plain import N_
@@ -13,6 +14,7 @@ from core.staff import accounts, links, tokens
 from core.staff.accounts import Invitation
 from core.staff.permissions import Grant, Role, Scope
 from core.staff.tokens import SCOPES, Made, NewToken
+from core.tables import Institution
 from mbashara.cli.common import add_command, by, database, institution_id, print_list, user_error, with_json
 from mbashara.plain import UserError
 from mbashara.settings import Settings
@@ -97,10 +99,12 @@ def token_add(settings: Settings, arguments: Namespace) -> int:
 
 def token_list(settings: Settings, arguments: Namespace) -> int:
     with database(settings) as session:
+        slugs = dict(session.execute(select(Institution.id, Institution.slug)).tuples().all())
         found = [
             {
                 "name": token.name,
                 "institution_id": token.institution_id,
+                "institution": token.institution_id and slugs[token.institution_id],
                 "scopes": token.scopes,
                 "expires_at": token.expires_at.isoformat(),
                 "revoked_at": token.revoked_at and token.revoked_at.isoformat(),
@@ -108,7 +112,7 @@ def token_list(settings: Settings, arguments: Namespace) -> int:
             }
             for token in tokens.list_tokens(session, EVERYWHERE)
         ]
-    return print_list(found, arguments.json)
+    return print_list(found, arguments.json, say("there are no tokens"))
 
 
 def token_revoke(settings: Settings, arguments: Namespace) -> int:

@@ -60,7 +60,6 @@ HEADINGS = {
     "name_sw": N_("Name (Swahili)"),
     "name_en": N_("Name (English)"),
     "institution": N_("Institution"),
-    "institution_id": N_("Institution (number)"),
     "gaps": N_("Gaps"),
     "waited": N_("Waited"),
     "kind": N_("Kind"),
@@ -94,8 +93,8 @@ HEADINGS = {
     "out_of_reach": N_("Out of reach"),
 }
 """Of lists' columns."""
-UNTOLD = {"path"}
-"""What a list for people leaves out: it follows from the number."""
+UNTOLD = {"path", "institution_id"}
+"""What a list for people leaves out: it follows from the number, or says nothing to them."""
 EVENTS = {
     "ingestion": N_("taken in"),
     "described": N_("described"),
@@ -124,7 +123,7 @@ EVENTS = {
 def value(name: str, given: object) -> str:
     """What a list or a line shows of `given`, the value called `name`."""
     if given is None:
-        return "-"
+        return say("the whole platform") if name == "institution" else "-"
     if isinstance(given, bool):
         return say("yes") if given else say("no")
     if isinstance(given, list):
@@ -176,6 +175,15 @@ def table(found: Sequence[Mapping[str, object]]) -> list[str]:
     cells = [[say(HEADINGS[name]) for name in names], *([value(name, one[name]) for name in names] for one in found)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     return ["  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
+
+
+def listed(found: Sequence[Mapping[str, object]], width: int | None = None) -> list[str]:
+    """A table, or where that is wider than `width` characters, a line for each field."""
+    lines = table(found)
+    if width is None or max(map(len, lines), default=0) <= width:
+        return lines
+    told = [pairs({name: given for name, given in one.items() if name not in UNTOLD}) for one in found]
+    return [line for number, one in enumerate(told) for line in ([""] if number else []) + one]
 
 
 def pairs(told: Mapping[str, object]) -> list[str]:

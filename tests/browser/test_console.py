@@ -161,7 +161,7 @@ def test_an_evening_at_the_console(browser: Browser, mbashara_up: Up) -> None:
             says(page, "On air since")
             press(page, "End the broadcast")
             expect(page.locator(".now")).to_contain_text("Ended", timeout=SOON_MS)
-            says(page, "Held: nobody outside sees it.")
+            says(page, "An encoder of this channel still sends; nobody outside sees it")
         finally:
             kill(sender)
         until(lambda: get(f"{up.http_url}/recordings/{broadcast}/index.m3u8")[0] == 200, "no recording")

@@ -227,7 +227,8 @@ def test_a_token_of_the_command_line_opens_the_api_behind_the_edge(mbashara_up: 
     assert (status, headers["cache-control"]) == (200, "private, no-store") and "items" in json.loads(body)
     assert json.loads(get(f"{api}/feeds", shown)[1])["complete"] is True
     assert get(f"{api}/openapi.json")[0] == 200
-    assert "mlango" in command(mbashara_up.data, "token", "list").stdout
+    listed = command(mbashara_up.data, "token", "list", language="sw").stdout.splitlines()
+    assert [" ".join(line.split())[:18] for line in listed if "mlango" in line] == ["mlango mfumo wote "]
     assert command(mbashara_up.data, "token", "revoke", "mlango").returncode == 0
     assert get(f"{api}/channels", shown)[0] == 401
     assert command(mbashara_up.data, "token", "revoke", "mlango").returncode == 2

@@ -60,6 +60,13 @@ def test_a_stream_key_is_shown_once_and_kept_nowhere(stage: Stage, world: World)
     again = client.post("/channels", json=body, headers=key)
     assert (again.status_code, again.json()["type"]) == (409, "urn:mbashara:problem:already-done")
     rotated = client.post("/channels/siri/keys/primary/rotate").json()["key"]
+    client.put("/channels/siri/keys/backup/addresses", json={"allowed_addresses": ["10.1.2.3"]})
+    client.delete("/channels/siri/keys/backup")
+    client.post("/channels/siri/keys/backup/rotate")
+    with transaction(world.engine) as session:
+        entries = audit.list_entries(session, everywhere(), audit.Filter(subject="channel:siri"))
+    acts = [entry.act for entry in entries]
+    assert acts == ["key.make", "key.revoke", "key.limit", "key.rotate", "channel.add"], "each by its name"
     assert rotated != made.json()["primary_key"]
     with transaction(world.engine) as session:
         for kept in session.scalars(select(ApiAnswer)).all():
@@ -67,7 +74,7 @@ def test_a_stream_key_is_shown_once_and_kept_nowhere(stage: Stage, world: World)
         exported = "".join(audit.export(session, everywhere()))
         assert rotated not in exported and made.json()["backup_key"] not in exported
     assert rotated not in client.get("/channels/siri/keys").text
-    assert stage.media.refreshed.count("siri") == 2
+    assert stage.media.refreshed.count("siri") == 5
 
 
 def test_a_webhooks_life(stage: Stage, world: World) -> None:

@@ -13,14 +13,16 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from archive.recordings import custody, rows, signing_keys
+from archive.recordings.account import account
 from archive.recordings.ledger import GENESIS, hash_of
+from archive.recordings.rebuild import times
 from archive.recordings.signatures import Heads, ends_so, sign
 from archive.recordings.verify import CUSTODY_NAME
 from core import database
 from core.channels import ChannelError, ChannelKeys, add_channel, find_channel, list_channels, rotate_keys
 from core.database import DatabaseAway, migrate, open_engine, transaction
 from core.keys import KeyBook
-from core.tables import Broadcast, Institution, Recording, Rendition
+from core.tables import Broadcast, BroadcastEvent, Institution, Recording, Rendition
 from mbashara.bell import POLL_S, Bell
 from mbashara.work import Follower
 from tests.live.ledger_kit import ledger, tell
@@ -81,6 +83,19 @@ def test_facts_become_rows(session: Session) -> None:
         (50000, 58000, "feed lost")
     ]
     assert rows.ended_recordings(session) == [ID]
+
+
+def test_all_say_of_when_it_began_what_its_statement_says(session: Session) -> None:
+    """Not when that was written down, three quarters of a second later."""
+    first, *_ = facts(*add(session))
+    first |= {"at": "2026-11-24T09:00:00.740+00:00", "origin_ms": 1_795_510_799_990}
+    tell(session, ID, first)
+    began = datetime.fromisoformat("2026-11-24T08:59:59.990+00:00")
+    assert account([first]).origin_ms == began.timestamp() * 1000
+    event = select(BroadcastEvent.at).where(BroadcastEvent.kind == "on_air")
+    found = (recording(session).started_at, session.scalar(select(Broadcast.started_at)), session.scalar(event))
+    assert found == (began, began, began)
+    assert times([first])[0] == began, "as it would be made again from files"
 
 
 def test_a_torn_line_is_not_there_yet_at_any_byte(session: Session) -> None:

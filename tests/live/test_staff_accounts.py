@@ -4,6 +4,7 @@ import getpass
 import json
 import os
 import subprocess
+from argparse import Namespace
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import partial
@@ -22,7 +23,10 @@ from core.staff.login import LoggedIn, NeedsSecondFactor, Refused
 from core.staff.permissions import Grant, Role
 from core.staff.sessions import Visit
 from core.staff.tables import Membership
+from ingest.rtmp.client import PublishStarted
+from mbashara.cli import channel_rotate_key
 from mbashara.settings import Settings
+from tests.live.rtmp_kit import Encoder
 from tests.live.staff_kit import (
     ADMIN,
     BY,
@@ -158,8 +162,12 @@ def test_the_command_line_makes_the_first_admin(mbashara_up: Up) -> None:
 
 
 def test_the_command_line_s_channels_stand_in_the_log(mbashara_up: Up) -> None:
-    mbashara_up.channel_add("daftarini")
-    assert command(mbashara_up.data, "channel", "rotate-key", "daftarini").returncode == 0
+    old = mbashara_up.channel_add_by_command("daftarini").primary_key
+    with Encoder(mbashara_up, old) as encoder:
+        assert isinstance(encoder.answer, PublishStarted), "media knows it"
+    assert channel_rotate_key(Settings(data=mbashara_up.data), Namespace(slug="daftarini", json=True)) == 0
+    with Encoder(mbashara_up, old) as encoder:
+        assert encoder.refusal, "once the command has returned"
     engine = open_engine(Settings(data=mbashara_up.data).sqlalchemy_url)
     try:
         with transaction(engine) as session:

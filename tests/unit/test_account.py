@@ -114,6 +114,20 @@ def test_what_a_segment_holds_nothing_of_is_not_held_and_not_lost_with_its_file(
     )
 
 
+def test_a_gap_that_was_told_a_picture_early_takes_nothing_from_what_is_held() -> None:
+    """As an earlier program did, in ledgers that are signed."""
+    early = [{"fact": "lost", "at_ms": 960, "cause": "feed lost"}]
+    early += [{"fact": "gap", "from_ms": 960, "to_ms": 9000, "cause": "feed lost", "is_back": True}]
+    told = [*KINDS, file("source", 0, 1000), file("source-audio", 0, 1000), *early, file("source", 9000, 9500)]
+    found = account(told)
+    assert (found.best.held_ms, found.best.gaps) == (1500, (Stretch(1000, 9000, "feed lost"),))
+    assert of(found, "source-audio").gaps[0].from_ms == 1000
+    assert waited_for([*told[:-1], {"fact": "ended", "duration_ms": 9000}]) is None
+    never_back = {**early[1], **NEVER_BACK}
+    wait = waited_for([*told[:-3], early[0], never_back, {"fact": "ended", "duration_ms": 9000}])
+    assert wait is not None and (wait.from_ms, wait.picture_ms) == (1000, 1000), "nor of what was waited"
+
+
 def test_sound_that_is_over_a_frame_before_its_picture_ended_with_its_feed() -> None:
     lost = {"fact": "gap", "from_ms": 1000, "to_ms": 9000, "cause": "feed lost", "is_back": True}
     found = account([*KINDS, file("source", 0, 1000), file("source-audio", 0, 976), lost, file("source", 9000, 9500)])

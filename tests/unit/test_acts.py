@@ -14,7 +14,7 @@ from core.staff.links import Purpose
 from core.web.actors import actor
 from core.web.i18n import Language
 from core.web.staff.acts import WORDS
-from core.web.staff.audit_words import FIELDS, SUBJECTS
+from core.web.staff.audit_words import FIELDS, SUBJECTS, act_of
 from mbashara.api.channels import ChannelMade
 
 ROOT = Path(__file__).parents[2]
@@ -78,6 +78,17 @@ def acts(path: Path) -> Iterator[str]:
                     yield str(one.value)
 
 
+def test_older_entries_of_a_program_s_acts_on_keys_read_well() -> None:
+    """All of them were called a rotation once."""
+    told: dict[str, dict[str, object]] = {
+        "key.rotate": {"role": "backup"},
+        "key.revoke": {"role": "backup", "revoked": True},
+    }
+    told["key.limit"] = {"role": "backup", "addresses": []}
+    assert [act_of("key.rotate", after) for after in told.values()] == [*told]
+    assert (act_of("key.rotate", None), act_of("key.make", {"role": "backup"})) == ("key.rotate", "key.make")
+
+
 @pytest.mark.parametrize(
     ("name", "sw", "en"),
     [
@@ -85,6 +96,7 @@ def acts(path: Path) -> Iterator[str]:
         ("command line (juma)", "mstari wa amri (juma)", "command line (juma)"),
         ("command line tools", "command line tools", "command line tools"),
         ("Asha Juma", "Asha Juma", "Asha Juma"),
+        ("token:bunge", "programu bunge", "program bunge"),
     ],
 )
 def test_an_act_by_command_is_told_in_words(name: str, sw: str, en: str) -> None:

@@ -44,6 +44,9 @@ def test_an_encoder_that_was_turned_away_was_not_waited_for_and_a_strangers_chan
         expected: list[tuple[str | None, ...]] = [("ikulu", "primary", why, peer) for why in refused]
         shown = [(found["channel"], found["role"], found["why"], found.get("address")) for found in told]
         assert shown == (expected or [("", "", "unknown key", None)])
+        assert expected or [set(found) for found in told] == [{"channel", "role", "why", "at"}], (
+            "nothing of whose it is"
+        )
         for _ in range(8):
             one.pass_s(9.5)  # OBS at its sixth try
         assert len(one.channels.refused()) == len(refused) and (one.channels.stranger_ms is None) is bool(refused)

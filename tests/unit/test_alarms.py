@@ -5,8 +5,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from core.tables import Broadcast, Channel
 from ingest.console import Told
 from ingest.console.alarms import Alarm, Level, Memory, Plan, decide, of_refused
+from ingest.console.unseen import Told as Line
+from ingest.console.unseen import lost
 
 NOW = datetime(2026, 11, 24, 9, tzinfo=UTC)
 LIVE = Plan("ikulu", 1, "Ikulu", "State House", "B1", True, has_begun=True)
@@ -128,3 +131,39 @@ def test_what_is_wrong_when_one_comes_to_look_is_an_alarm_at_once() -> None:
 def test_a_mild_alarm_that_was_seen_says_nothing_of_the_severe_one() -> None:
     severe = next(iter(decide(LIVE, [feed(NO_SOUND)], (), NOW)))
     assert replace(severe, level=Level.MILD).key != severe.key
+
+
+def line(seconds: float, actor: str | None = None, **detail: str) -> Line:
+    return Line(after(seconds), actor, detail)
+
+
+LOST, END, CLOSE = line(60, cause="feed lost"), line(120, "Juma Ali"), line(132.5, reason="end")
+BY_ITSELF = line(132.5, reason="feed lost")
+
+
+@pytest.mark.parametrize(
+    ("told", "by"),
+    [
+        ({"feed_lost": LOST, "end": END, "close": CLOSE}, ["Juma Ali"]),
+        ({"feed_lost": LOST, "close": BY_ITSELF}, [None]),
+        ({"feed_lost": line(80, cause="stalled"), "feed_back": line(70), "end": END, "close": CLOSE}, ["Juma Ali"]),
+        ({"resumed": line(80), "on_air": line(1), "close": BY_ITSELF}, [None]),
+        ({"feed_lost": LOST, "end": line(50), "undo_end": line(55), "close": BY_ITSELF}, [None]),
+        ({"feed_lost": LOST, "feed_back": line(70), "end": END, "close": CLOSE}, []),
+        ({"feed_lost": line(118.1), "end": END, "close": CLOSE}, []),
+        ({"feed_lost": line(125), "end": END, "close": CLOSE}, []),
+        ({"feed_lost": line(129, cause="feed lost"), "close": line(132.5, reason="feed ended")}, []),
+        ({"feed_lost": line(60, cause="no picture"), "end": END, "close": CLOSE}, []),
+        ({"on_air": line(1), "end": END, "close": CLOSE}, []),
+    ],
+    ids=[
+        "ended by a person", "by itself", "lost again", "taken up in vain", "an end that was undone", "back",
+        "as the end was asked for", "after that", "goodbye", "sound went on", "never lost",
+    ],
+)  # fmt: skip
+def test_what_is_lost_to_the_end(told: dict[str, Line], by: list[str | None]) -> None:
+    channel = Channel(slug="ikulu", institution_id=1, name_sw="Ikulu", name_en="State House")
+    broadcast = Broadcast(id="B1", title_sw="Hotuba", title_en="Speech", state="ended", ended_at=after(132.5))
+    found = [held.alarm for held in lost(broadcast, channel, told, after(200))]
+    assert [alarm.ended and alarm.ended.by for alarm in found] == by
+    assert {short(alarm) for alarm in found} <= {"lost_to_the_end.mild"}

@@ -370,6 +370,37 @@ def test_another_recording_of_the_same_id_stays(recordings: Path, tmp_path: Path
     assert refused.value.fault is Fault.ANOTHER and files(mine) == before
 
 
+@pytest.mark.parametrize(
+    ("damage", "why"),
+    [
+        (lambda f: change(f / "data/source/1.m4s"), "is damaged: data/source/1.m4s is not what it was"),
+        (lambda f: (f / "data/source/1.m4s").unlink(), "is damaged: The package says that it has"),
+        (lambda f: change(f / "data/ledger.jsonl"), "is damaged: "),
+        (lambda f: rebag(f, "data/source/1.m4s", b"y" * 901), "is damaged: The recording does not agree"),
+        (lambda f: (f / "bagit.txt").unlink(), "This is no BagIt package"),
+    ],
+    ids=["a byte", "a file", "the ledger", "a lie", "the declaration"],
+)
+def test_a_damaged_bag_of_what_is_here_is_told_as_damaged(
+    damage: Callable[[Path], object], why: str, recording: Path, recordings: Path, tmp_path: Path
+) -> None:
+    folder = make_bag(recording, tmp_path / "bag")
+    import_bag(folder, recordings, {PUBLIC_KEY})
+    before = files(recordings / ID)
+    damage(folder)
+    with pytest.raises(BagError) as refused:
+        import_bag(folder, recordings, {PUBLIC_KEY})
+    told = refused.value.text(Language.EN)
+    assert why in told and told.endswith(f"The recording {ID} is here already and was left as it is."), told
+    assert refused.value.text(Language.SW).endswith(f"Rekodi {ID} tayari ipo hapa na imeachwa kama ilivyo.")
+    assert files(recordings / ID) == before
+    cut = tmp_path / "cut.tar"
+    cut.write_bytes(make_tar(recording, tmp_path / "whole.tar").read_bytes()[:9000])
+    with pytest.raises(BagError) as refused:
+        import_bag(cut, recordings, {PUBLIC_KEY})
+    assert refused.value.text(Language.EN).endswith("Nothing here was changed."), "it does not tell which it was"
+
+
 def test_a_signature_of_someone_else_is_not_enough(recording: Path, recordings: Path, tmp_path: Path) -> None:
     with pytest.raises(BagError) as refused:
         import_bag(make_bag(recording, tmp_path / "bag"), recordings, {b"\1" * 32})

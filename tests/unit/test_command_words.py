@@ -1,9 +1,12 @@
 """What commands say exists in Swahili and English, and is told in the language of whoever reads it."""
 
 import ast
+import os
 import pickle
 import re
 import string
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -77,6 +80,8 @@ def test_the_reader_s_language(environment: dict[str, str], told: str) -> None:
         (["channel", "add"], "hoja hizi zinahitajika: SLUG, --name-sw, --name-en",
          "the following arguments are required: SLUG, --name-sw, --name-en"),
         (["channel", "list", "--all"], "hoja hizi hazijulikani: --all", "unrecognized arguments: --all"),
+        (["recording", "verify"], "hoja hizi zinahitajika: ID|FOLDER",
+         "the following arguments are required: ID|FOLDER"),
         (["up", "--http", "here"], "mpangilio http: 'here' si HOST:PORT", "setting http: 'here' is not HOST:PORT"),
         (["up", "--media-workers", "0"], "mpangilio media_workers: iwe 1 au zaidi",
          "setting media_workers: Input should be greater than or equal to 1"),
@@ -93,6 +98,22 @@ def test_a_refusal_is_in_the_language_of_the_reader(
         assert _run(line) == 2
         assert capsys.readouterr().err.splitlines()[-1].partition(": ")[2] == told
     assert not (tmp_path / "data").exists(), "a refusal changes nothing"
+
+
+@pytest.mark.parametrize(
+    ("line", "named"),
+    [
+        ("location check --all", "location check"), ("recording recording list", "recording"),
+        ("recording list x", "recording list"),
+    ],
+)  # fmt: skip
+def test_a_refusal_shows_the_use_of_the_command_that_was_meant(
+    line: str, named: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MBASHARA_LANGUAGE", "en")
+    assert _run(line.split()) == 2
+    told = capsys.readouterr().err
+    assert told.startswith(f"usage: mbashara {named} [-h]") and f"\nmbashara {named}: " in told
 
 
 def test_a_wrong_place_of_copies_is_told_in_the_language_of_the_reader(
@@ -148,6 +169,23 @@ def test_a_list_has_headings(monkeypatch: pytest.MonkeyPatch) -> None:
         "bunge imefungwa 2026-11-28 23:55:49 EAT - 1:06 2.87 MB 1",
     ]
     assert terms.table([]) == []
+    narrow = [" ".join(line.split()) for line in terms.listed([one, one], 60)]
+    assert narrow[:3] == ["Chaneli bunge", "Hali imefungwa", "Ilianza 2026-11-28 23:55:49 EAT"], "no line is broken"
+    assert narrow[7:9] == ["", "Chaneli bunge"] and terms.listed([one], 200) == terms.table([one])
+
+
+def test_a_reader_that_has_enough_is_no_fault(tmp_path: Path) -> None:
+    """As `head` is; a disk that takes no more is told in one line."""
+    line = [sys.executable, "-m", "mbashara", "location", "list", "--data", str(tmp_path)]
+    ours, theirs = os.pipe()
+    os.close(ours)
+    with os.fdopen(theirs, "w") as closed, Path("/dev/full").open("w") as full:
+        ended = subprocess.run(line, stdout=closed, stderr=subprocess.PIPE, text=True)
+        failed = subprocess.run(
+            line, stdout=full, stderr=subprocess.PIPE, text=True, env={**os.environ, "MBASHARA_LANGUAGE": "sw"}
+        )
+    assert (ended.returncode, ended.stderr) == (141, "")
+    assert (failed.returncode, failed.stderr) == (2, "mbashara: haiwezi kuandikwa: diski imejaa\n")
 
 
 def test_a_workflow_keeps_how_it_was_told() -> None:

@@ -4,6 +4,7 @@ A file stands where a folder should, so that root is refused too.
 """
 
 import asyncio
+import socket
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,12 +12,14 @@ import pytest
 from structlog.testing import capture_logs
 
 from archive.recordings.recorder import Recorder
-from core.web.http import Request
+from core.web.http import Request, serve_http
 from ingest.rtmp.door import FeedEnd
 from mbashara.channels import Channels
 from mbashara.media import Application
+from mbashara.media_processes import MediaProcesses
 from mbashara.metrics import MediaMetrics
 from mbashara.previews import PreviewDoor
+from mbashara.settings import Settings
 from player.delivery import Delivery
 from player.files import MemoryFolder
 from tests.unit.channel_kit import FIRST, LIVE, House, run
@@ -37,6 +40,10 @@ def open_again(folder: Path) -> None:
 
 
 async def health(one: House) -> bytes:
+    return await application_of(one)(Request("/healthz"))
+
+
+def application_of(one: House, is_shut_out: bool = False) -> Application:
     channels: Channels = one.channels
     recorder: Recorder = channels._parameters.recorder
     delivery = Delivery(channels._hub, channels.playlist_of, recorder.folder, channels._parameters.live)
@@ -45,8 +52,7 @@ async def health(one: House) -> bytes:
         return True
 
     metrics = MediaMetrics(channels, delivery, recorder)
-    application = Application(delivery, metrics, recorder, channels, obey, PreviewDoor(channels), lambda: False)
-    return await application(Request("/healthz"))
+    return Application(delivery, metrics, recorder, channels, obey, PreviewDoor(channels), lambda: is_shut_out)
 
 
 def test_one_channels_folder_is_its_own_trouble(tmp_path: Path) -> None:
@@ -77,6 +83,37 @@ def test_one_channels_folder_is_its_own_trouble(tmp_path: Path) -> None:
         lost = [fact for fact in one.ledger(FIRST) if fact["fact"] == "absent" and fact["cause"] != "no media"]
         assert not lost and (tmp_path / "recordings" / FIRST / "source/0.m4s").exists()
         assert (tmp_path / "recordings" / FIRST / "source/1.m4s").stat().st_size > 0
+
+    run(tmp_path, scenario)
+
+
+def test_all_that_is_wrong_at_once_is_told(tmp_path: Path) -> None:
+    """Over a media process's own socket, as the console asks: the disk hides neither the memory nor the database."""
+    settings = Settings(data=tmp_path, run_dir=tmp_path / "run", min_free_mb=1)
+    settings.socket("media-0").parent.mkdir(parents=True)
+    settings.recordings.mkdir(exist_ok=True)
+
+    async def troubles(one: House, is_shut_out: bool) -> set[str]:
+        path = settings.socket("media-0")
+        door = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        door.bind(str(path))
+        door.listen()
+        serving = asyncio.create_task(serve_http(application_of(one, is_shut_out), door))
+        try:
+            return set(await asyncio.to_thread(MediaProcesses(settings).troubles))
+        finally:
+            serving.cancel()
+            await asyncio.gather(serving, return_exceptions=True)
+            path.unlink()
+
+    async def scenario(one: House) -> None:
+        assert await troubles(one, False) == set()
+        shut(tmp_path / "live/ikulu")
+        one.channel.folder.write("index.m3u8", b"")
+        assert await troubles(one, False) == {"memory_refuses"}
+        one.channels._parameters.recorder.refuse(FIRST, "source", OSError(28, "No space left on device"))
+        assert await troubles(one, True) == {"disk_refuses", "memory_refuses", "media_shut_out"}
+        assert b" 503 " in (await health(one)).split(b"\r\n")[0]
 
     run(tmp_path, scenario)
 

@@ -7,7 +7,7 @@ import pytest
 
 from archive.pages.noted import tell
 from archive.recordings import checks, copies
-from archive.recordings.locations.errors import Unreachable
+from archive.recordings.locations.errors import Refused, Unreachable
 from archive.recordings.policy_errors import HoldStands
 from archive.recordings.verify import TEXTS, Finding
 from core.web.i18n import Language
@@ -40,9 +40,14 @@ MISSING_SW = "Faili a. b.m4s halipo (28 Novemba 2026, 19:41:00)."
 LOST = Finding("no_good_copy", {"file": "a. b.m4s"})
 REFUSED = Finding("refused", {"location": "local", "reason": AWAY}).text()
 SEVERAL = Finding("source_away", {"location": "local, dodoma"}).text()
+HOLE = Finding("number_lacking", {"rendition": "source", "msn": 3, "last": 3, "time": TIME})
 CASES = [
     *findings(),
+    ("one of something", HOLE.text(), "source: kipande 3 hakimo katika leja (kabla ya 28 Novemba 2026, 19:41:00)."),
     ("a store that is away", AWAY, AWAY_SW),
+    ("a store's own words", str(Refused("dodoma", "a/403.m4s: PutObject: 403 InvalidAccessKeyId: No such key")),
+     "Dodoma, ghorofa ya pili: haituruhusu: utambulisho (ufunguo au siri yake) si sahihi "
+     "(“a/403.m4s: PutObject: 403 InvalidAccessKeyId: No such key”)"),
     ("why there is no good copy", REFUSED, f"Mashine hii haikubali: {AWAY_SW}"),
     ("why it is not mended", f"{MISSING.text()} {LOST.text()}", f"{MISSING_SW} {LOST.text('sw')}"),
     ("several places", SEVERAL,

@@ -63,4 +63,4 @@ def test_what_was_imported_has_the_clock_of_its_pictures() -> None:
     ended = {"fact": "ended", "at": "2026-11-28T21:16:29+00:00", "duration_ms": 8_000}
     imported = times([{**started, "import": {}}, ended])
     assert [one and one.isoformat() for one in imported] == ["2019-05-01T05:00:00+00:00", "2019-05-01T05:00:08+00:00"]
-    assert [one and one.isoformat() for one in times([started, ended])] == [started["at"], ended["at"]]
+    assert [one and one.isoformat() for one in times([started, ended])] == ["2019-05-01T05:00:00+00:00", ended["at"]]

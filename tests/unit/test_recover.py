@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from archive.recordings import verify
-from archive.recordings.account import account
+from archive.recordings.account import UNTOLD, account
 from archive.recordings.ledger import read_facts
 from archive.recordings.recover import RestoredRecording, finish, unfinished
 from archive.recordings.signatures import Heads, sign
@@ -149,3 +149,66 @@ def test_a_slow_disk_and_a_kill_where_a_gap_ends_leave_no_number_out(tmp_path: P
     asyncio.run(after(restored))
     found = verify.verify(tmp_path / "recordings" / BROADCAST, with_media=True).findings
     assert [one.kind for one in found] == ["unsigned"]
+
+
+def left(folder: Path, *, is_over: bool) -> Path:
+    """A broadcast of which the feed is away at its end; its recording."""
+
+    async def scenario() -> None:
+        with studio(folder) as live:
+            live.play(live.attach(), 5, 0)
+            live.broadcast.detach()
+            live.play(None, 6, 0, kinds="")
+            if is_over:
+                await live.broadcast.end("test")
+
+    asyncio.run(scenario())
+    return folder / "recordings" / BROADCAST
+
+
+def taken_up(folder: Path) -> RestoredRecording:
+    """Ended then: it is whole, whenever the process was killed."""
+    (restored,) = unfinished(folder.parent, folder.parent.parent / "live", START_MS + 20_000)
+    finish(folder, restored, "test", START_MS + 20_000)
+    assert [one.kind for one in verify.verify(folder).findings] == ["unsigned"]
+    told = account(read_facts(folder))
+    assert UNTOLD not in {gap.cause for one in (told.best, *told.renditions) for gap in one.gaps}
+    for name in restored.renditions:
+        text = (folder / name / "index.m3u8").read_text()
+        assert text.count("#EXT-X-ENDLIST") == 1 and text.endswith("#EXT-X-ENDLIST\n")
+    return restored
+
+
+def test_a_kill_as_the_end_is_told_is_no_end(tmp_path: Path) -> None:
+    folder = left(tmp_path, is_over=True)
+    ledger = folder / verify.LEDGER_NAME
+    ledger.write_bytes(ledger.read_bytes()[:-9])
+    taken_up(folder)
+
+
+def test_a_kill_as_indexes_are_ended_does_not_go_on_behind_an_end(tmp_path: Path) -> None:
+    folder = left(tmp_path, is_over=True)
+    ledger, other = folder / verify.LEDGER_NAME, folder / "source-audio" / "index.m3u8"
+    lines = ledger.read_bytes().splitlines(keepends=True)
+    ended = next(number for number, line in enumerate(lines) if b"index.m3u8" in line)
+    ledger.write_bytes(b"".join(lines[:ended]))
+    other.write_text(other.read_text().removesuffix("#EXT-X-ENDLIST\n"))
+    assert not taken_up(folder).can_go_on
+
+
+def test_a_kill_between_a_segment_that_is_absent_and_its_index(tmp_path: Path) -> None:
+    folder = left(tmp_path, is_over=False)
+    *_, first, second = lines = (folder / verify.LEDGER_NAME).read_bytes().splitlines(keepends=True)
+    assert [json.loads(line)["rendition"] for line in (first, second)] == ["source", "source-audio"]
+    (folder / verify.LEDGER_NAME).write_bytes(b"".join(lines[:-1]))
+    for index in folder.glob("source*/index.m3u8"):
+        index.write_text(index.read_text()[: index.read_text().rindex("#EXT-X-PROGRAM-DATE-TIME")])
+    segments = taken_up(folder).renditions["source"].segments
+    assert segments[-1].msn == json.loads(first)["msn"], "viewers were told that number"
+
+
+def test_a_kill_between_an_initialization_and_its_fact_adds_no_strange_file(tmp_path: Path) -> None:
+    folder = left(tmp_path, is_over=False)
+    (folder / "480p").mkdir()
+    (folder / "480p" / "init-0.mp4").write_bytes((folder / "source" / "init-0.mp4").read_bytes())
+    assert taken_up(folder).can_go_on

@@ -146,14 +146,19 @@ def test_it_ends_with_whoever_asks(tmp_path: Path, hasher: Hasher) -> None:
 
 
 @pytest.mark.parametrize("harm", ["away", "shorter"])
-def test_what_is_not_in_memory_is_not_told(tmp_path: Path, hasher: Hasher, harm: str) -> None:
+def test_what_is_not_in_memory_is_not_told(
+    tmp_path: Path, hasher: Hasher, monkeypatch: pytest.MonkeyPatch, harm: str
+) -> None:
+    """Nor looked for twice."""
+    again = list[object]()
+    monkeypatch.setattr("archive.recordings.hasher.digest", again.append)
     digest, segment = FromMemory(hasher, tmp_path), segment_in(tmp_path)
     part = tmp_path / hls.part_name(0, 2)
     part.unlink() if harm == "away" else os.truncate(part, 100)
     assert digest.end(segment, len(WHOLE), 0) is None
     child = child_of(hasher)
     assert digest.end(segment_in(tmp_path, 1), len(WHOLE), 0) == EXPECTED
-    assert child.is_running(), "it goes on for the next"
+    assert child.is_running() and not again, "it goes on for the next"
 
 
 class Desk:
@@ -201,9 +206,20 @@ def test_the_ledger_says_what_was_given_to_viewers(tmp_path: Path, hasher: Hashe
     assert (desk.recording.folder / told["name"]).read_bytes() == WHOLE and not desk.lost
 
 
-def test_a_killed_process_part_is_not_taken_for_one_that_memory_refused(tmp_path: Path, hasher: Hasher) -> None:
-    """A disk was full at the restart, so its number is given anew; silence makes parts of the same size."""
-    desk = Desk(tmp_path, hasher)
+@pytest.mark.parametrize("keeps", [False, True])
+def test_a_killed_process_part_is_not_taken_for_one_that_memory_refused(
+    tmp_path: Path, hasher: Hasher, monkeypatch: pytest.MonkeyPatch, keeps: bool
+) -> None:
+    """A disk was full at the restart, so its number is given anew; silence makes parts of the same size. Memory may
+    not let it be removed either."""
+    desk, remove = Desk(tmp_path, hasher), os.unlink
+
+    def refuse(path: Any, **told: Any) -> None:
+        if keeps and os.fspath(path).startswith(str(desk.memory)):
+            raise PermissionError(path)
+        remove(path, **told)
+
+    monkeypatch.setattr(os, "unlink", refuse)
     files = RenditionFiles(desk.memory, LiveWindow("source", Kind.VIDEO, Cadence(), 0), {})
     segment = segment_in(desk.memory)
     (desk.memory / hls.part_name(0, 2)).write_bytes(bytes(len(PARTS[2])))
@@ -214,7 +230,9 @@ def test_a_killed_process_part_is_not_taken_for_one_that_memory_refused(tmp_path
     desk.one.on_complete(segment)
     (told,) = desk.end()
     assert (told["sha256"], told["read_back"]) == (EXPECTED, True)
-    assert not (desk.memory / hls.part_name(0, 2)).exists(), "viewers would get it"
+    assert (desk.memory / hls.part_name(0, 2)).exists() is keeps, "viewers would get it"
+    with pytest.raises(OSError):
+        files.read_parts(segment)
 
 
 def test_a_segment_is_kept_where_there_is_no_descriptor_left(tmp_path: Path, hasher: Hasher) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import gzip
 import re
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 from starlette.types import Message
 
+from core.audit import COMMAND_LINE
 from core.channels import ChannelName
 from core.staff.permissions import Act, Grant, Role
 from core.staff.sessions import SignedIn
@@ -59,6 +60,18 @@ def test_a_page_takes_a_route_a_function_and_a_template(tmp_path: Path, path: st
     assert f"<title>{title} · Mbashara</title>" in answer.text
     assert "<p>&lt;Finance&gt;</p>" in answer.text
     assert answer.headers["cache-control"] == "public, max-age=30, stale-while-revalidate=10"
+
+
+def test_what_both_languages_share_says_no_word_of_the_other(tmp_path: Path) -> None:
+    """A constant is not put into the first one's words when its template is compiled."""
+    for folder in ("templates", "locale"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "locale" / "sw.po").write_text('msgid ""\nmsgstr ""\n')
+    (tmp_path / "templates" / "act.html").write_text(f"{{{{ '{COMMAND_LINE} (root)'|actor }}}}")
+    site = make_site({"acts": tmp_path})
+    client = TestClient(Starlette(routes=site.pages("/act", lambda _view: Page("acts/act.html", {}))))
+    told = [client.get(f"/{language}/act").text for language in Language]
+    assert told == ["mstari wa amri (root)", "command line (root)"]
 
 
 def test_the_other_language_is_named_by_its_full_address(tmp_path: Path) -> None:
@@ -161,6 +174,9 @@ def test_dates_are_those_of_tanzania() -> None:
     late = datetime.fromisoformat("2026-11-24T22:30+00:00")
     assert dates.moment(late, Language.EN) == "25 November 2026, 01:30 EAT"
     assert dates.moment(late, Language.SW) == "25 Novemba 2026, saa 7:30 usiku (01:30)"
+    within = late + timedelta(seconds=9, milliseconds=999)
+    assert dates.exact_moment(within, Language.EN) == "25 November 2026, 01:30:09 EAT"
+    assert dates.exact_moment(within, Language.SW) == "25 Novemba 2026, saa 7:30 usiku (01:30:09)"
     assert dates.weekday(late, Language.SW) == "Jumatano, 25 Novemba"
     assert [dates.duration(ms) for ms in (999, 65_000, 3_723_000)] == ["0:01", "1:05", "1:02:03"]
 

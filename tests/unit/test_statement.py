@@ -80,7 +80,8 @@ def test_a_wait_for_an_encoder_that_never_came_back_is_told_and_is_no_loss(tmp_p
     assert as_json(report)["waited"]["from_ms"] == 20_000, "by name"
     assert [(gap["from_ms"], gap["to_ms"]) for gap in report.gaps] == [(8000, 12_000)]
     words = "\n".join(summary(report, "en"))
-    assert "1 gaps" in words and "did not come back: it was waited for 4.000 s until the end" in words
+    assert ", 1 gap." in words and ", pengo 1." in "\n".join(summary(report, "sw"))
+    assert "did not come back: it was waited for 4.000 s until the end" in words
     del stated["waited"]  # as those were that were signed before
     assert "waited" not in tell(document, Language.EN).verdict
 

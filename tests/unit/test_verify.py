@@ -356,6 +356,36 @@ def test_each_change_is_told_apart(copy: Path, tamper: Callable[[Path], object],
     assert found == told or (told and told <= found), found
 
 
+LISTS = ",".join(["[]"] * 300_000)
+STRANGE: dict[str, tuple[str, list[str]]] = {
+    "lists in gaps": (verify.LEDGER_NAME, [f',"fact":"gap","x":[{LISTS}]'] * 8),
+    "lists in orders": (verify.CUSTODY_NAME, [f',"fact":"deletion","outcome":"success","x":[{LISTS}]'] * 8),
+    "lists in stamps": (verify.SIGNATURES_NAME, [f',"timestamp":[{LISTS}]'] * 8),
+    "lines of nothing": (verify.LEDGER_NAME, [""] * 99_000),
+    "one line": (verify.LEDGER_NAME, [f',"x":[{",".join([LISTS] * 8)}]']),
+}
+IN_LITTLE = """
+import resource, runpy, sys
+resource.setrlimit(resource.RLIMIT_AS, (80 << 20, 80 << 20))
+runpy.run_path(sys.argv.pop(1), run_name="__main__")
+"""
+
+
+@pytest.mark.parametrize("strange", STRANGE)
+def test_a_strangers_paper_takes_little_memory(tmp_path: Path, strange: str) -> None:
+    """Of some bytes in a line, 27 times as many come."""
+    name, bodies = STRANGE[strange]
+    head, size = verify.GENESIS, 0
+    (tmp_path / verify.LEDGER_NAME).touch()
+    with (tmp_path / name).open("wb") as file:
+        for body in bodies:
+            line = f'{{"prev":"{head}"{body}}}'.encode()
+            head, size = hashlib.sha256(line).hexdigest(), size + file.write(line + b"\n")
+    command = [sys.executable, "-I", "-c", IN_LITTLE, str(SCRIPT), str(tmp_path), "--no-media"]
+    told = subprocess.run(command, capture_output=True, text=True)
+    assert "! " in told.stdout, f"{size} bytes: {told.stderr[-200:]}"
+
+
 def test_a_ledger_under_another_recordings_name(copy: Path) -> None:
     assert "other_ledger" in kinds(copy.rename(copy.with_name(OTHER)))
 
@@ -398,6 +428,25 @@ def test_a_file_that_was_read_back_is_whole_and_told(copy: Path) -> None:
     english, swahili = "\n".join(verify.summary(report, "en")), "\n".join(verify.summary(report, "sw"))
     assert "2 files were hashed from the disk" in english and "WHOLE AND UNALTERED" in english
     assert "Mafaili 2 yalipigwa muhuri kutoka diski" in swahili and report.recovered == 0
+    of_one = report._replace(recovered=1, read_back=1, timestamps=1, signatures=1)
+    english, swahili = "\n".join(verify.summary(of_one, "en")), "\n".join(verify.summary(of_one, "sw"))
+    assert "1 file was hashed when" in english and "1 file was hashed from" in english and "1 files" not in english
+    assert "; 1 signature, 1 time stamp." in english and "muhuri wa wakati 1." in swahili
+    assert "Faili 1 lilipigwa muhuri programu" in swahili and "Faili 1 lilipigwa muhuri kutoka" in swahili
+
+
+def test_times_are_told_in_the_time_of_here_and_noted_as_they_are(copy: Path) -> None:
+    segment(copy).unlink()
+    report = verify.verify(copy)
+    told, swahili = list(verify.summary(report, "en")), list(verify.summary(report, "sw"))
+    assert told[0].endswith("EAT).") and "(2026-11-28 12:00:00.000 EAT)" in told[2]
+    assert told[3] == "EAT is East Africa Time, three hours ahead of UTC." and "saa tatu mbele ya UTC" in swahili[3]
+    data = verify.as_json(report)
+    assert data["signed_at"] == "2026-11-28T09:00:00.000+00:00", "for programs nothing has changed"
+    assert data["findings"][0]["time"].endswith("+03:00") and "+03:00" in data["findings"][0]["text"]
+    hole = {"rendition": "source", "msn": 3, "time": ""}
+    assert verify.Finding("number_lacking", {**hole, "last": 3}).told("en").startswith("source: segment 3 is not in")
+    assert verify.Finding("number_lacking", {**hole, "last": 4}).told("en").startswith("source: segments 3 to 4 are")
 
 
 def test_a_stamp_that_nobody_made_is_no_proof(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:

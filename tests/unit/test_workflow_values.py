@@ -12,14 +12,14 @@ from dbos import _serialization
 from dbos import error as dbos_error
 
 from archive.imports.jobs import State
-from mbashara import workflow_values
+from mbashara import inside_dbos
 
 
 @pytest.fixture(autouse=True)
 def distrusted(monkeypatch: pytest.MonkeyPatch) -> None:
     usual = _serialization.DefaultSerializer.deserialize
     monkeypatch.setattr(_serialization.DefaultSerializer, "deserialize", usual)  # put back when the test ends
-    workflow_values.distrust()
+    inside_dbos.distrust()
 
 
 class Act:

@@ -2,6 +2,7 @@
 
 from typing import ClassVar
 
+from archive.recordings.locations import reasons
 from core.web.i18n import Language
 
 
@@ -19,9 +20,10 @@ class StoreError(Exception):
         return f"location {self.location}: {self.en} / {self.sw}: {self.detail}"
 
     def text(self, language: Language) -> str:
+        reason = reasons.tell(self.detail, language)
         if language is Language.EN:
-            return f"location {self.location}: {self.en}: {self.detail}"
-        return f"mahali {self.location}: {self.sw}: {self.detail}"
+            return f"location {self.location}: {self.en}: {reason}"
+        return f"mahali {self.location}: {self.sw}: {reason}"
 
 
 class Unreachable(StoreError):

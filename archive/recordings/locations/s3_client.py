@@ -129,7 +129,17 @@ def told(location: str, key: str) -> Iterator[None]:
     except ClientError as error:
         raise _from_answer(location, key, error) from error
     except BotoCoreError as error:
-        raise Unreachable(location, _line(f"{key}: {error}")) from error
+        raise Unreachable(location, _line(f"{key}: {_cause(error)}{error}")) from error
+
+
+def _cause(error: BotoCoreError) -> str:
+    """What the system says, which boto leaves out where it can't connect."""
+    why: BaseException | None = error.kwargs.get("error")
+    while isinstance(why, Exception):
+        if isinstance(why, OSError) and why.strerror:
+            return "" if why.strerror in str(error) else f"{why.strerror}: "
+        why = why.__cause__ or why.__context__
+    return ""
 
 
 def _from_answer(location: str, key: str, error: ClientError) -> StoreError:

@@ -28,6 +28,7 @@ WORDS = {
     "institution.edit": N_("changed an institution"),
     "institution.emblem": N_("changed an emblem"),
     "invitation.use": N_("set a password by an invitation"),
+    "key.make": N_("made a stream key"),
     "key.rotate": N_("changed a stream key"),
     "key.revoke": N_("revoked a stream key"),
     "key.limit": N_("limited a stream key to addresses"),

@@ -1,6 +1,7 @@
 """What subjects and values of the audit log are called. The log holds names that never change; a page tells them in
 words, and one that has none as it is."""
 
+from core.audit import Facts
 from core.web.staff.acts import N_
 
 SUBJECTS = {
@@ -105,6 +106,46 @@ FIELDS = {
     "why": N_("reason"),
     "years": N_("years"),
 }
+
+STATES = {
+    "scheduled": N_("it is planned"),
+    "rehearsal": N_("it is in rehearsal"),
+    "live": N_("it is on the air"),
+    "ended": N_("it has ended"),
+    "archived": N_("it is archived"),
+    "cancelled": N_("it is cancelled"),
+    "uploading": N_("it is being uploaded"),
+    "waiting": N_("it waits"),
+    "running": N_("it is being made"),
+    "done": N_("it is done"),
+    "failed": N_("it failed"),
+    "expired": N_("its files are removed"),
+}
+KINDS_OF_FILE = {
+    "bag": N_("package for another archive (BagIt)"),
+    "premis": N_("data for other archives (PREMIS)"),
+    "statement.pdf": N_("completeness statement on paper (PDF)"),
+    "statement.json": N_("completeness statement as data (JSON)"),
+    "mp4": N_("picture and sound (MP4)"),
+    "m4a": N_("sound alone (M4A)"),
+}
+VALUES = {
+    "as": KINDS_OF_FILE,
+    "format": KINDS_OF_FILE,
+    "level": {"info": N_("information"), "warning": N_("warning")},
+    "role": {"primary": N_("primary"), "backup": N_("backup")},
+    "state": STATES,
+    "to": {"-": N_("standard output")},
+    "visibility": {"public": N_("everyone"), "unlisted": N_("whoever has the address")},
+}
+"""Of each field, the values that are names of ours. Any other is somebody's own."""
+
+
+def act_of(act: str, after: Facts | None) -> str:
+    """What was done: older entries call all that a program did to a stream key a rotation."""
+    if act != "key.rotate" or not after:
+        return act
+    return "key.revoke" if after.get("revoked") else "key.limit" if "addresses" in after else act
 
 
 def parts(subject: str) -> tuple[str, str]:
