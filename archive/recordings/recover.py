@@ -122,21 +122,23 @@ def _take_from_memory(folder: Path, memory: Path) -> None:
     try:
         for msn, paths in sorted(parts.items()):
             _append_parts(folder / f"{hls.segment_name(msn)}.partial", [path for _, path in sorted(paths.items())])
-    except OSError as error:
+    except (OSError, MediaError) as error:
         log.error("parts in memory can't be kept", folder=str(folder), error=str(error))
 
 
 def _append_parts(file: Path, parts: list[Path]) -> None:
+    """Those that follow what the file has: memory may have refused one of these, and hold a number's part of before."""
     data = file.read_bytes() if file.exists() else b""
     whole = list(fmp4.fragments(data))
-    written = whole[-1].offset + whole[-1].size if whole else 0
-    begin = 0
+    told_until = whole[-1].decode_time if whole else -1
     with file.open("ab") as target:
-        target.truncate(written)
+        target.truncate(whole[-1].offset + whole[-1].size if whole else 0)
         for part in parts:
-            if begin >= written:
-                target.write(part.read_bytes())
-            begin += part.stat().st_size
+            data = part.read_bytes()
+            found = next(fmp4.fragments(data), None)
+            if found is not None and found.decode_time > told_until:
+                target.write(data)
+                told_until = found.decode_time
 
 
 def _restore_rendition(folder: Path, origin_ms: int, absent: Iterable[Fact]) -> RestoredRendition | None:

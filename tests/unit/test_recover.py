@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,8 +19,11 @@ from tests.unit.test_verify import KEY, NOW, heads
 BROADCAST = "0" * 26
 
 
-def killed(folder: Path, lost_jobs_s: float, torn_bytes: int = 0) -> tuple[Studio, RestoredRecording]:
-    """A broadcast of 7.3 s whose process was killed: what the recorder was told in the last seconds is not on disk."""
+def killed(
+    folder: Path, lost_jobs_s: float, torn_bytes: int = 0, harm: Callable[[Path], object] = lambda memory: None
+) -> tuple[Studio, RestoredRecording]:
+    """A broadcast of 7.3 s whose process was killed: what the recorder was told in the last seconds is not on disk.
+    `harm` is done to its folder in memory."""
 
     async def scenario() -> Studio:
         with studio(folder) as live:
@@ -37,6 +41,7 @@ def killed(folder: Path, lost_jobs_s: float, torn_bytes: int = 0) -> tuple[Studi
         assert open_files
         for path in open_files:
             path.write_bytes(path.read_bytes()[:-torn_bytes])
+    harm(folder / "live/ikulu" / BROADCAST)
     (restored,) = unfinished(folder / "recordings", folder / "live", START_MS + 9000)
     return live, restored
 
@@ -57,6 +62,25 @@ def test_everything_that_viewers_were_told_is_kept(tmp_path: Path, lost_jobs_s: 
             data = (tmp_path / "recordings" / BROADCAST / name / f"{one.msn}.m4s").read_bytes()
             whole = list(fmp4.fragments(data))
             assert whole[-1].offset + whole[-1].size == len(data)
+
+
+def first_refused(memory: Path) -> None:
+    (memory / "source/3.0.m4s").unlink()
+
+
+def one_of_before(memory: Path) -> None:
+    """Of a process that was killed before, when a disk was full: the number was given anew."""
+    (memory / "source/3.99.m4s").write_bytes((memory / "source/2.0.m4s").read_bytes())
+
+
+@pytest.mark.parametrize("harm", [first_refused, one_of_before])
+def test_what_is_not_in_memory_as_it_was_costs_nothing_else(tmp_path: Path, harm: Callable[[Path], object]) -> None:
+    live, restored = killed(tmp_path, 0.6, harm=harm)
+    source = restored.renditions["source"].segments
+    assert sum(one.duration_s for one in source) == pytest.approx(told_s(live, "source"), abs=1e-3)
+    whole = list(fmp4.fragments((tmp_path / "recordings" / BROADCAST / "source/3.m4s").read_bytes()))
+    times = [one.decode_time for one in whole]
+    assert times == sorted(set(times)) and len(times) > 1
 
 
 def test_without_the_memory_folder_whole_parts_are_kept(tmp_path: Path) -> None:
