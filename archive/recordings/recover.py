@@ -6,7 +6,7 @@ other.
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -314,7 +314,7 @@ def _complete_ledger(place: Path, recording: RestoredRecording, unix_ms: float) 
                 tell(name, segment, **where)
             elif name not in told and (rendition.name, segment.msn) not in absent:
                 ledger.append(make_fact("absent", unix_ms, **where, cause="process ended"))
-        own_ms = _told_until_ms(rendition, absent)
+        own_ms = _told_until_ms(rendition, absent, told)
         if own_ms < end_ms and (rendition.name, end_ms) not in gaps:  # a part that another rendition got written
             lack = {"rendition": rendition.name, "from_ms": own_ms, "to_ms": end_ms, "cause": "process ended"}
             ledger.append(make_fact("gap", unix_ms, **lack))
@@ -328,11 +328,13 @@ def _complete_ledger(place: Path, recording: RestoredRecording, unix_ms: float) 
             path.unlink()
 
 
-def _told_until_ms(rendition: RestoredRendition, absent: set[tuple[str, int]]) -> int:
-    """The end of what it has, or of which it was told that it has nothing."""
+def _told_until_ms(rendition: RestoredRendition, absent: set[tuple[str, int]], told: Mapping[str, Fact]) -> int:
+    """The end of what it has, or of which it was told that it has nothing: as the ledger has it, for the index may
+    round to another millisecond."""
     for segment in reversed(rendition.segments):
         if not segment.gap or (rendition.name, segment.msn) in absent:
-            return int(place_of(segment)["to_ms"])
+            fact = told.get(f"{rendition.name}/{hls.segment_name(segment.msn)}", {})
+            return int(fact.get("to_ms", place_of(segment)["to_ms"]))
     return int(place_of(rendition.segments[0])["from_ms"])
 
 

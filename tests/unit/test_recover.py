@@ -274,3 +274,17 @@ def test_a_kill_between_an_initialization_and_its_fact_adds_no_strange_file(tmp_
     (folder / "480p").mkdir()
     (folder / "480p" / "init-0.mp4").write_bytes((folder / "source" / "init-0.mp4").read_bytes())
     assert taken_up(folder).can_go_on
+
+
+def test_a_millisecond_that_the_index_rounds_has_a_cause_too(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        with studio(tmp_path) as live:
+            feed, at_ms = live.attach(), 0
+            for _ in range(5):
+                at_ms = live.play(feed, 1.3, at_ms)
+
+    asyncio.run(scenario())
+    folder = tmp_path / "recordings" / BROADCAST
+    for path in (*folder.glob("*/*.partial"), *(tmp_path / "live").rglob("*.m4s")):  # as after a power cut
+        path.unlink()
+    taken_up(folder)
