@@ -94,6 +94,11 @@ def test_a_disk_that_refused_segments_leaves_nothing_that_looks_added(
     def refuse(descriptor: int, data: bytes) -> None:
         raise OSError(errno.ENOSPC, "full")
 
+    slow = threading.Event()
+
+    def stand_still() -> None:
+        slow.wait()
+
     async def scenario() -> None:
         with studio(tmp_path) as live:
             feed = live.attach()
@@ -107,8 +112,7 @@ def test_a_disk_that_refused_segments_leaves_nothing_that_looks_added(
                     patch.setattr(live.recorder, "put", lambda job: None)
                     live.play(feed, 0.6, at + 2600)
                     return
-                slow = threading.Event()
-                live.recorder.put(slow.wait)  # so that all jobs of the end are queued before the first is done
+                live.recorder.put(stand_still)  # so that all jobs of the end are queued before the first is done
                 asyncio.get_running_loop().call_later(0.1, slow.set)
                 await live.broadcast.end("test")
 
