@@ -585,8 +585,8 @@ def verify(
     """Checks a recording's folder. `keys` are the public keys (32 bytes each) that the institution published, as
     `read_keys` gives them or a set; without them a signature proves that nothing was changed since, but not who signed.
     `on_air`: its end is not there yet."""
+    signatures = read_chain(folder / SIGNATURES_NAME, _of_signatures)  # first: on the air, what they sign only grows
     ledger, custody = read_chain(folder / LEDGER_NAME, _of_ledger), read_chain(folder / CUSTODY_NAME, _of_custody())
-    signatures = read_chain(folder / SIGNATURES_NAME, _of_signatures)
     findings = list[Finding]()
     asked = folder.resolve().name
     told, last = check_papers(asked, ledger, custody, signatures, keys, every_signature)

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -511,7 +512,8 @@ def test_a_file_is_found_with_its_moment_and_another_is_not(copy: Path, tmp_path
     assert bad.returncode == 1 and "is not of this recording" in bad.stdout
 
 
-def test_on_the_air_it_is_no_fault_that_there_is_no_end_yet(tmp_path: Path) -> None:
+def test_on_the_air_it_is_no_fault_that_there_is_no_end_yet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor that it grows while it is read."""
     folder = tmp_path / "recordings" / RECORDING
 
     async def scenario() -> None:
@@ -522,6 +524,19 @@ def test_on_the_air_it_is_no_fault_that_there_is_no_end_yet(tmp_path: Path) -> N
             report = verify.verify(folder, on_air=True)
             assert report.on_air and report.is_whole and report.files > 4
             assert {one.kind for one in report.findings} == {"no_end"}
+            read = [verify.read_chain]
+
+            def read_chain(*asked: Any) -> verify.Chain:
+                """It grows, and is signed, behind the first paper that is read."""
+                found = read[0](*asked)
+                if len(read) == 1:
+                    read.append(read_chain)
+                    Ledger(folder).append(make_fact("refused", START_MS, cause="in use", role="primary"))
+                    sign(folder, RECORDING, heads(folder), KEY, NOW)
+                return found
+
+            monkeypatch.setattr(verify, "read_chain", read_chain)
+            assert verify.verify(folder, on_air=True).is_whole
 
     asyncio.run(scenario())
 
