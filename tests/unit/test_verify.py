@@ -524,7 +524,7 @@ def test_on_the_air_it_is_no_fault_that_there_is_no_end_yet(tmp_path: Path, monk
             report = verify.verify(folder, on_air=True)
             assert report.on_air and report.is_whole and report.files > 4
             assert {one.kind for one in report.findings} == {"no_end"}
-            read = [verify.read_chain]
+            read: list[Callable[..., verify.Chain]] = [verify.read_chain]
 
             def read_chain(*asked: Any) -> verify.Chain:
                 """It grows, and is signed, behind the first paper that is read."""
