@@ -45,6 +45,14 @@ class DatabaseAway(Exception):
     """The server can't be reached, or has not got its tables or rights yet. Nothing was written; try again later."""
 
 
+class NewerTables(Exception):
+    """A later program has taken the tables to the step `found`; `ours` is the last that this one knows."""
+
+    def __init__(self, found: str, ours: str) -> None:
+        super().__init__(f"the tables are at step {found}, this program knows them up to {ours}")
+        self.found, self.ours = found, ours
+
+
 def open_engine(url: str, *, pool_size: int = 4, connect_timeout_s: int = 3, statement_timeout_s: int = 20) -> Engine:
     """A lazy engine: nothing connects until the first query, so a lost database is an error of the query."""
     options = f"-c statement_timeout={statement_timeout_s * 1000} -c timezone=UTC"
@@ -90,12 +98,9 @@ def mark_of(*queries: Select[*tuple[Any, ...]]) -> Select[*tuple[Any, ...]]:
     """One query for what these find, as marks: where they are the same as before, so is all that is found. The database
     makes them, so that rows which nobody needs are neither sent nor turned into objects. To be built once: that takes
     longer than to ask it."""
-    whole = cast(literal_column("found"), Text)
-    marks = [
-        select(func.md5(func.string_agg(whole, "\n"))).select_from(query.subquery("found")).scalar_subquery()
-        for query in queries
-    ]
-    return select(*marks)
+    whole = func.string_agg(cast(literal_column("found"), Text), "\n")
+    digest = func.sha256(func.convert_to(whole, "UTF8"))  # a server in FIPS mode computes no MD5
+    return select(*(select(digest).select_from(query.subquery("found")).scalar_subquery() for query in queries))
 
 
 def answers(engine: Engine) -> bool:
@@ -107,10 +112,15 @@ def answers(engine: Engine) -> bool:
 
 
 def migrate(engine: Engine) -> None:
-    """Brings the tables to this version's shape. Safe to call at
-    every start and from two processes at once."""
-    if _is_migrated(engine):
+    """Brings the tables to this version's shape. Safe to call at every start and from two processes at once. Raises
+    NewerTables."""
+    # One chain, each file named by its number first (tests/unit/test_migrations.py).
+    steps = sorted(path.name.partition("_")[0] for path in (MIGRATIONS / "versions").glob("[0-9]*.py"))
+    done = _step_of(engine)
+    if done == steps[-1]:
         return
+    if done is not None and done not in steps:
+        raise NewerTables(done, steps[-1])
     from alembic import command  # a quarter of a second that a command of one query has no use for
     from alembic.config import Config
 
@@ -122,10 +132,10 @@ def migrate(engine: Engine) -> None:
         command.upgrade(config, "head")
 
 
-def _is_migrated(engine: Engine) -> bool:
-    """The steps are one chain, each file named by its number first (tests/unit/test_migrations.py)."""
+def _step_of(engine: Engine) -> str | None:
+    """The last step that was done; None where there are no tables yet."""
     with transaction(engine) as session:
         if session.scalar(text("select to_regclass('alembic_version')")) is None:
-            return False
-        found = session.scalar(text("select version_num from alembic_version"))
-    return found == max(path.name for path in (MIGRATIONS / "versions").glob("[0-9]*.py")).partition("_")[0]
+            return None
+        found: str | None = session.scalar(text("select version_num from alembic_version"))
+    return found

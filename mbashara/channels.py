@@ -8,10 +8,8 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +17,7 @@ import structlog
 
 from archive.recordings.recover import RestoredRecording, finish, unfinished
 from core.broadcasts.dry_runs import is_test_path
-from core.broadcasts.plan import Message, Plan
+from core.broadcasts.plan import Plan
 from core.ids import RANDOM_BYTES, ulid
 from core.keys import ChannelEntry, KeyBook, KeyOwner, TurnedAway
 from core.media.hub import Hub
@@ -28,12 +26,14 @@ from core.media.window import LiveWindow
 from core.workers import channel_worker
 from ingest.feed import Feed
 from ingest.health.limits import Limits
-from ingest.health.series import Series
 from ingest.rtmp.door import FeedEnd, FeedSink, HandOff, PublishRequest, Refusal
 from ingest.rtmp.errors import FeedError
+from mbashara.admission import REFUSALS, Admission, Known
 from mbashara.broadcast import Broadcast, Parameters
+from mbashara.channel import Channel
 from mbashara.life import Attach, Begin, Current, End, Patience, Situation, decide
-from player.files import STATE_NAME, STILL_NAME, MemoryFolder, withdraw, write_state
+from mbashara.refused import Refused, told_since_ms
+from player.files import STILL_NAME, MemoryFolder, withdraw
 from player.playlist import MediaPlaylist
 
 log = structlog.get_logger()
@@ -41,162 +41,59 @@ log = structlog.get_logger()
 TICK_S = 0.2
 TEST_KEPT_S = 5.0
 """What a dry run leaves in memory: its feed has ended by then."""
-REFUSED_S = 1.0
-"""After so long a state that the memory folder refused is written anew."""
-REFUSED_TOLD_S = 120.0
-"""Encoders wait longer from try to try, OBS half as long again each time: the alarm of one stays the same."""
-GUESSES_PER_MINUTE = 10
-UNKNOWN_KEY = "This stream key is wrong or was revoked."
-
-
-class GuessLimit:
-    """Wrong keys per address: whoever guesses is refused unheard for a while; keys that are right are not counted."""
-
-    def __init__(self, per_minute: int = GUESSES_PER_MINUTE, max_addresses: int = 10_000) -> None:
-        self._per_minute, self._max_addresses = per_minute, max_addresses
-        self._wrong: dict[str, list[float]] = {}
-
-    def is_exceeded(self, address: str, now_s: float) -> bool:
-        recent = [at for at in self._wrong.get(address, ()) if now_s - at < 60]
-        return len(recent) >= self._per_minute
-
-    def count(self, address: str, now_s: float) -> None:
-        recent = [at for at in self._wrong.pop(address, ()) if now_s - at < 60]
-        self._wrong[address] = [*recent, now_s][-self._per_minute :]
-        while len(self._wrong) > self._max_addresses:
-            del self._wrong[next(iter(self._wrong))]
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """The newest of the encoders that were turned away for that reason. `unix_ms`: when."""
-
-    role: str
-    why: TurnedAway
-    peer: str
-    unix_ms: float
-
-
-@dataclass(slots=True)
-class Channel:
-    """A channel with at most one feed a role, and at most one broadcast. Feeds that are not on the air are held.
-
-    `eager` are the identities of feeds that may begin a broadcast by themselves; `rests` once people have ended one:
-    an encoder that goes on, or comes back within the reconnect window, does not begin another.
-    """
-
-    slug: str
-    channel_id: int
-    institution_id: int
-    folder: MemoryFolder
-    feeds: dict[str, Feed] = field(default_factory=dict)
-    eager: set[str] = field(default_factory=set)
-    rests: bool = False
-    empty_since_s: float = 0.0
-    on_air: Feed | None = None
-    broadcast: Broadcast | None = None
-    plan_id: str | None = None
-    last: Broadcast | None = None
-    lost_since_s: float | None = None
-    ending: asyncio.Task[None] | None = None
-    told: object = ()
-    refused_s: float | None = None
-    to_withdraw: bool = False
-    failing: set[str] = field(default_factory=set)
-    refused: dict[tuple[str, TurnedAway], Refused] = field(default_factory=dict)
-    series: dict[str, Series] = field(default_factory=dict)  # by role, of the broadcast
-
-    def other(self, feed: Feed) -> Feed | None:
-        """The backup of a primary, the primary of a backup."""
-        return next((one for one in self.feeds.values() if one is not feed), None)
-
-    @property
-    def is_refused(self) -> bool:
-        """The memory folder does not take what viewers are to get."""
-        return self.folder.refuses or (self.broadcast is not None and self.broadcast.is_refused)
 
 
 class Channels:
-    """All of it runs on the loop; `refresh` is awaited where an unknown key may be a new one."""
+    """All of it runs on the loop."""
 
     def __init__(
-        self, parameters: Parameters, hub: Hub, book: KeyBook, refresh: Callable[[], Any],
+        self, parameters: Parameters, hub: Hub, book: KeyBook, refresh: Callable[[], Awaitable[None]],
         worker: int = 0, workers: int = 1, reconnect_window_s: float = 30.0, planned_wait_s: float = 14_400.0,
         clock_s: Callable[[], float] = time.monotonic,
     ) -> None:  # fmt: skip
         self.channels: dict[str, Channel] = {}
-        self._parameters, self._hub, self._book, self._refresh = parameters, hub, book, refresh
+        self._parameters, self._hub, self._book = parameters, hub, book
+        self._admission = Admission(book, refresh, worker, workers, parameters.unix_ms, clock_s)
         self._worker, self._workers = worker, workers
         self._reconnect_window_s, self._planned_wait_s = reconnect_window_s, planned_wait_s
         self._over: set[str] = set()
         self._clock_s = clock_s
-        self._guesses = GuessLimit()
-        self._stranger_ms: float | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
     # Admission.
 
     async def admit(self, request: PublishRequest) -> FeedSink | Refusal | HandOff:
-        address = request.peer.rpartition(":")[0] or request.peer
-        owner, former = self._book.lookup(request.key), self._book.lookup_former(request.key)
-        if owner is None and former is None:
-            if self._guesses.is_exceeded(address, self._clock_s()):
-                return Refusal(
-                    "NetStream.Publish.Denied", "Too many wrong stream keys from this address; wait a minute."
-                )
-            await self._refresh()
-            owner, former = self._book.lookup(request.key), self._book.lookup_former(request.key)
-        known = owner or former
-        if known is None:
-            self._guesses.count(address, self._clock_s())
-            self._stranger_ms = self._parameters.unix_ms()
-            log.warning("publisher refused", peer=request.peer, reason="unknown key")
-            return Refusal("NetStream.Publish.Denied", UNKNOWN_KEY)
-        lives_in = channel_worker(known.channel, self._workers)
-        if lives_in != self._worker:
-            return HandOff(lives_in)  # who is turned away is turned away there, where the broadcast is
-        if owner is None:
-            self._note_refused(known, TurnedAway.REVOKED, request)
-            return Refusal("NetStream.Publish.Denied", UNKNOWN_KEY)
-        if not owner.allows(address):
-            self._note_refused(owner, TurnedAway.ADDRESS, request)
-            return Refusal("NetStream.Publish.Denied", "This stream key is not allowed from this address.")
-        return self._accept(owner, request)
+        found = await self._admission.ask(request)
+        if not isinstance(found, Known):
+            return found
+        if found.why is not None:
+            return self._refuse(found.owner, found.why, request)
+        return self._accept(found.owner, request)
 
     def _accept(self, owner: KeyOwner, request: PublishRequest) -> FeedSink | Refusal:
         channel = self._channel(owner)
         if owner.role in channel.feeds:
-            self._note_refused(owner, TurnedAway.IN_USE, request)
-            return Refusal("NetStream.Publish.BadName", "This stream key is in use by another encoder.")
+            return self._refuse(owner, TurnedAway.IN_USE, request)
         limits = Limits(gop_over_s=self._parameters.target_duration_s)
         feed = Feed(secrets.token_hex(4), owner.role, self._end_feed, limits)
         channel.feeds[owner.role] = feed
         feed.channel, feed.peer, feed.encoder = channel.slug, request.peer, request.flash_ver
         feed.since_ms = self._parameters.unix_ms()
-        log.info(
-            "feed",
-            channel=channel.slug,
-            feed=feed.identity,
-            role=feed.role,
-            peer=request.peer,
-            encoder=request.flash_ver,
-        )
+        who = {"peer": feed.peer, "encoder": feed.encoder}
+        log.info("feed", channel=channel.slug, feed=feed.identity, role=feed.role, **who)
         if self._may_begin(channel):
             channel.eager.add(feed.identity)
         self._step(channel)
         return feed
 
-    def _note_refused(self, owner: KeyOwner, why: TurnedAway, request: PublishRequest) -> None:
-        """An encoder with a key that is or was the channel's came and was turned away: engineers are told, and nobody
+    def _refuse(self, owner: KeyOwner, why: TurnedAway, request: PublishRequest) -> Refusal:
+        """An encoder with a key that is or was the channel's came and is turned away: engineers are told, and nobody
         may say later that none came. Whoever has no such key changes nothing of a channel's."""
         log.warning("publisher refused", channel=owner.channel, role=owner.role, peer=request.peer, reason=str(why))
         channel = self.channels.get(owner.channel)
-        if channel is None:
-            return
-        refused = Refused(owner.role, why, request.peer, self._parameters.unix_ms())
-        channel.refused[owner.role, why] = refused
-        if channel.broadcast is not None:
-            channel.broadcast.note_refused(owner.role, why)
+        if channel is not None:
+            channel.note_refused(Refused(owner.role, why, request.peer, self._parameters.unix_ms()))
+        return REFUSALS[why]
 
     def _may_begin(self, channel: Channel) -> bool:
         """Whether a feed that arrives now may begin a broadcast by itself."""
@@ -214,29 +111,13 @@ class Channels:
         self.channels[slug] = Channel(slug, channel_id, institution_id, MemoryFolder(self._parameters.live / slug))
 
     def _entry(self, channel: Channel) -> ChannelEntry:
-        """What the book says. Where it knows nothing of the channel (no database and no saved book), a planned
-        broadcast is left as it is."""
-        entry = self._book.entry(channel.slug)
-        if entry is not None:
-            return entry
-        plan = None  # a dry run that it doesn't know is over
-        if channel.plan_id is not None and not is_test_path(channel.slug) and channel.broadcast is not None:
-            plan = Plan(channel.plan_id, channel.broadcast.identity, "live")
-        return ChannelEntry(channel.slug, channel.channel_id, channel.institution_id, plan=plan)
+        return self._book.entry(channel.slug) or channel.entry_without_book()
 
     def _patience(self, channel: Channel) -> Patience:
         own_s = self._entry(channel).reconnect_window_s
         return Patience(self._reconnect_window_s if own_s is None else own_s, self._planned_wait_s)
 
     # Feeds.
-
-    def _put_on_air(self, channel: Channel) -> None:
-        """The primary feed where there is one. It is seen from its next keyframe on."""
-        assert channel.broadcast is not None
-        feed = channel.feeds.get("primary") or next(iter(channel.feeds.values()))
-        channel.on_air, channel.lost_since_s = feed, None
-        channel.broadcast.attach(feed)
-        feed.on_item = channel.broadcast.take
 
     def _new_broadcast(self, channel: Channel, plan: Plan | None) -> Broadcast:
         fresh = ulid(round(self._parameters.unix_ms()), secrets.token_bytes(RANDOM_BYTES))
@@ -264,10 +145,10 @@ class Channels:
         if broadcast is None:
             return
         broadcast.detach(is_refused=end.is_refused)
-        if end.is_refused and feed.on_item is _refuse:
-            broadcast.note_refused(feed.role, TurnedAway.REVOKED)
+        if end.is_refused and feed.on_item is _end_revoked:
+            broadcast.note_refused(Refused(feed.role, TurnedAway.REVOKED, feed.peer, self._parameters.unix_ms()))
         if channel.feeds:
-            self._put_on_air(channel)
+            channel.put_on_air()
         elif channel.plan_id is None and (end.clean or not broadcast.has_begun):
             self._end(channel, End("feed ended", by_people=False))
         else:
@@ -313,9 +194,9 @@ class Channels:
             case Begin(plan):
                 channel.broadcast = self._new_broadcast(channel, plan)
                 channel.plan_id = None if plan is None else plan.id
-                self._put_on_air(channel)
+                channel.put_on_air()
             case Attach():
-                self._put_on_air(channel)
+                channel.put_on_air()
             case End() as end:
                 self._end(channel, end)
 
@@ -332,9 +213,7 @@ class Channels:
     def _end(self, channel: Channel, end: End) -> None:
         if channel.ending is not None or channel.broadcast is None:
             return
-        if channel.on_air is not None:
-            channel.on_air.on_item = None  # it goes on, and is held again
-            channel.on_air = None
+        channel.take_off_air()
         if end.by_people:
             channel.eager.clear()
             channel.rests = True
@@ -382,7 +261,7 @@ class Channels:
             slug = str(started["channel"])
             channel = self._channel(KeyOwner(slug, started["channel_id"], started["institution_id"], "primary"))
             try:
-                if channel.broadcast is not None or not restored.renditions or not self._resume(channel, restored):
+                if channel.broadcast is not None or not restored.can_go_on or not self._resume(channel, restored):
                     finish(recordings / restored.broadcast, restored, "process ended", self._parameters.unix_ms())
                     log.warning("broadcast ended after a restart", channel=slug, broadcast=restored.broadcast)
             except OSError as error:  # the disk is full, say: the next start ends it
@@ -416,19 +295,14 @@ class Channels:
         self._forget_tests()
         for entry in self._book.channels:
             is_new = entry.slug not in self.channels and not is_test_path(entry.slug)
-            if is_new and channel_worker(entry.slug, self._workers) == self._worker:
+            if is_new and self._is_ours(entry.slug):
                 self._add(entry.slug, entry.id, entry.institution_id)
         let_in = {(owner.channel, owner.role) for owner in self._book.owners.values()}
         for channel, feed in self.feeds():
             if (channel.slug, feed.role) not in let_in:
-                feed.on_item = _refuse  # its key was revoked, and none took its place
-        self._each(self._remind)
+                feed.on_item = _end_revoked  # its key was revoked, and none took its place
+        self._each(_remind)
         self._each(self._obey)
-
-    def _remind(self, channel: Channel) -> None:
-        """A state that somebody took away is written anew."""
-        if not channel.folder.has(STATE_NAME):
-            channel.told = ()
 
     def _forget_tests(self) -> None:
         """Of a dry run that is over nothing stays."""
@@ -439,52 +313,7 @@ class Channels:
                 self._later(asyncio.to_thread(shutil.rmtree, self._parameters.live / slug, True))
 
     def _tell(self, channel: Channel) -> None:
-        broadcast = channel.broadcast
-        begun = broadcast is not None and (broadcast.has_begun, broadcast.is_lost, broadcast.has_video)
-        brief = (broadcast, begun, channel.last, self._message(channel), self._names(channel))
-        if brief == channel.told and not channel.folder.refuses:
-            return
-        if channel.refused_s is not None and self._clock_s() - channel.refused_s < REFUSED_S:
-            return
-        state = self._state(channel)
-        now = datetime.fromtimestamp(self._parameters.unix_ms() / 1000, UTC).isoformat(timespec="milliseconds")
-        if not write_state(channel.folder, {**state, "updated_at": now}):
-            channel.refused_s = self._clock_s()
-            return
-        channel.told, channel.refused_s = brief, None
-        log.info("channel", channel=channel.slug, state=state["state"], broadcast=state["broadcast"])
-
-    def _state(self, channel: Channel) -> dict[str, Any]:
-        shown = channel.broadcast if channel.broadcast is not None and channel.broadcast.has_begun else channel.last
-        message = self._message(channel)
-        said = {"message": None if message is None else asdict(message), "name": self._names(channel)}
-        if shown is None or shown.cadence is None:
-            nothing = {"broadcast": None, "recording": None, "audio_only": False, "started_at": None}
-            return {"state": "offline", **nothing, **said}
-        state = "ended" if shown.ended else "lost" if shown.is_lost else "live"
-        return {
-            "state": state,
-            "broadcast": shown.identity,
-            "recording": f"/recordings/{shown.identity}/index.m3u8" if shown.ended else None,
-            "audio_only": not shown.has_video,
-            "part_target_s": shown.cadence.part_target_s,
-            "part_hold_back_s": shown.cadence.part_hold_back_s,
-            "hold_back_s": shown.cadence.hold_back_s,
-            "started_at": datetime.fromtimestamp(shown.origin_ms / 1000, UTC).isoformat(timespec="milliseconds"),
-            **said,
-        }
-
-    def _message(self, channel: Channel) -> Message | None:
-        """What people tell every player, of the broadcast that has the channel."""
-        plan = self._entry(channel).plan
-        if plan is None or (plan.is_automatic and (channel.broadcast is None or channel.broadcast.identity != plan.id)):
-            return None
-        return plan.message
-
-    def _names(self, channel: Channel) -> dict[str, str] | None:
-        """By language; None where nobody has told us any."""
-        entry = self._entry(channel)
-        return {"sw": entry.name_sw, "en": entry.name_en} if entry.name_sw else None
+        channel.tell(self._entry(channel), self._clock_s(), self._parameters.unix_ms())
 
     @property
     def is_refused(self) -> bool:
@@ -496,37 +325,26 @@ class Channels:
 
     def refused(self) -> list[tuple[Channel, Refused]]:
         """Encoders that were turned away a moment ago."""
-        told = ((channel, one) for channel in self.channels.values() for one in channel.refused.values())
-        return [(channel, one) for channel, one in told if one.unix_ms > self._told_since_ms]
+        since_ms = told_since_ms(self._parameters.unix_ms())
+        return [(channel, one) for channel in self.channels.values() for one in channel.refused.after(since_ms)]
 
     @property
     def stranger_ms(self) -> float | None:
         """When one came with a key that is nobody's, if that was a moment ago: a hint where an encoder is missed."""
-        at_ms = self._stranger_ms
-        return at_ms if at_ms is not None and at_ms > self._told_since_ms else None
-
-    @property
-    def _told_since_ms(self) -> float:
-        return self._parameters.unix_ms() - REFUSED_TOLD_S * 1000
+        at_ms = self._admission.stranger_ms
+        return at_ms if at_ms is not None and at_ms > told_since_ms(self._parameters.unix_ms()) else None
 
     def sample(self) -> None:
         """Once a second: what engineers look at."""
         self._each(self._sample)
 
     def _sample(self, channel: Channel) -> None:
-        now_s, unix_s = self._clock_s(), self._parameters.unix_ms() / 1000
-        for feed in channel.feeds.values():
-            feed.sample(now_s, channel.other(feed))
-            channel.series.setdefault(feed.role, Series()).add(unix_s, feed.health.measures.row())
+        channel.sample(self._clock_s(), self._parameters.unix_ms() / 1000)
 
     def playlist_of(self, window: LiveWindow) -> MediaPlaylist | None:
         """The renderer of a window that the hub knows."""
-        for channel in self.channels.values():
-            for broadcast in (channel.broadcast, channel.last):
-                rendition = broadcast.renditions.get(window.name) if broadcast is not None else None
-                if rendition is not None and rendition.window is window:
-                    return rendition.files.playlist
-        return None
+        found = (channel.playlist_of(window) for channel in self.channels.values())
+        return next((playlist for playlist in found if playlist is not None), None)
 
     def pause(self) -> None:
         """The process is asked to stop: what came in is cut into parts, so that the next process loses nothing."""
@@ -535,5 +353,9 @@ class Channels:
                 channel.broadcast.pause()
 
 
-def _refuse(_feed: Feed, _item: Item) -> None:
+def _end_revoked(_feed: Feed, _item: Item) -> None:
     raise FeedError("This stream key was revoked.")
+
+
+def _remind(channel: Channel) -> None:
+    channel.state.remind()

@@ -34,7 +34,7 @@ from core import cage
 from core.media.packet import MediaError
 from core.web.i18n import Language
 from mbashara import __version__
-from mbashara.stills import step_back
+from mbashara.step_back import step_back
 
 MEMORY_BYTES = 4 << 30
 LOOK_S = 0.5

@@ -20,7 +20,9 @@ from urllib.parse import parse_qs
 from core.media.packet import AudioTrack, Kind, Track, VideoTrack
 from core.web.http import Request, response
 from ingest.feed import Feed
-from mbashara.channels import Channel, Channels, Refused
+from mbashara.channel import Channel
+from mbashara.channels import Channels
+from mbashara.refused import Refused
 from transcode.levels.sound import sound_file
 from transcode.stills.keyframe import keyframe_file
 

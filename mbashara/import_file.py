@@ -28,7 +28,7 @@ from core import cage
 from core.media.files import sync_file_system
 from mbashara.import_order import Failed, Order, fail, has_space, tell
 from mbashara.imported_broadcast import ImportedBroadcast
-from mbashara.stills import step_back
+from mbashara.step_back import step_back
 from transcode.files.facts import Refused, Trouble, decide
 from transcode.files.look import look
 

@@ -27,7 +27,7 @@ def calm(dbos: DBOS) -> None:
 def distrust() -> None:
     """Before DBOS is launched: what lies in its rows is read as plain values."""
 
-    def deserialize(_serializer: DefaultSerializer, text: str) -> Any:
-        return workflow_values.read(text)
+    def deserialize(_serializer: DefaultSerializer, serialized_data: str) -> Any:
+        return workflow_values.read(serialized_data)
 
-    DefaultSerializer.deserialize = deserialize  # type: ignore[method-assign]
+    DefaultSerializer.deserialize = deserialize  # type: ignore[assignment,method-assign]

@@ -48,7 +48,9 @@ class Keys:
         pepper = settings.pepper_file.read_bytes()
         self.book = KeyBook(pepper, settings.keys_file)
         self.book.load()
-        self._engine = open_engine(settings.media_url(media_role.password(pepper)), pool_size=1)
+        engine = open_engine(settings.media_url(media_role.password(pepper)), pool_size=1)
+        # The mark is of the very book that is read: what was changed, and back behind it, would stay as it was between.
+        self._engine = engine.execution_options(isolation_level="REPEATABLE READ")
         self._away = self._told_away = self._told_unsaved = False
         self._patient_until_s = time.monotonic() + STARTS_S
         self._seen = ""
@@ -76,7 +78,8 @@ class Keys:
         try:
             with transaction(self._engine) as session:
                 seen = KeyBook.mark(session)
-                if seen != self._seen:
+                if seen != self._seen or not self.book.saved_at.exists():
+                    self._seen = ""  # if it can't be saved, it is read again whatever comes
                     self.book.refresh(session)
             self._seen = seen
         except OSError as error:

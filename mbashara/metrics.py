@@ -9,7 +9,8 @@ from prometheus_client.registry import Collector
 from archive.recordings.recorder import Recorder
 from core.broadcasts.dry_runs import is_test_path
 from ingest.health.issues import Level
-from mbashara.channels import Channel, Channels
+from mbashara.channel import Channel
+from mbashara.channels import Channels
 from player.delivery import Delivery
 
 
@@ -87,7 +88,7 @@ class MediaMetrics(Collector):
             assert broadcast is not None
             on_air.add_metric([channel.slug], 0 if broadcast.is_lost else 1)
             breaks.add_metric([channel.slug], broadcast.discontinuities)
-            restarts.add_metric([channel.slug], broadcast.transcoder.restarts if broadcast.transcoder else 0)
+            restarts.add_metric([channel.slug], broadcast.restarts)
             for name, rendition in broadcast.renditions.items():
                 delay.add_metric([channel.slug, name], rendition.part_delay_s)
                 dropped.add_metric([channel.slug, name], rendition.packager.dropped)

@@ -9,13 +9,13 @@ alone.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
 
-from archive.recordings.locations.config import Location, LocationError, local, read_locations
+from archive.recordings.locations.config import Location, LocationError, being_written, local, read_locations
 from archive.recordings.locations.opening import open_store
 from archive.recordings.locations.store import Store
 from mbashara.settings import Settings
@@ -86,6 +86,52 @@ class Places:
             return time.time() - self.settings.locations.stat().st_ctime >= SETTLED_S
         except FileNotFoundError:
             return True
+
+
+@dataclass(slots=True)
+class SaidPlaces:
+    """What the file says, for pages that ask now and then and keep nothing open: once it stands still, too."""
+
+    settings: Settings
+    settled_s: float = SETTLED_S
+    _counted: tuple[Sequence[Location], LocationError | None] | None = None
+    _state: object = ""
+    """Of the file when it was read last, and since when it is like that."""
+    _since_s: float = 0.0
+
+    def read(self) -> tuple[Sequence[Location], LocationError | None]:
+        """With this machine. What is wrong costs the pages only names, and is told there."""
+        here = local(self.settings.recordings)
+        try:
+            found: tuple[Sequence[Location], LocationError | None] = (
+                (here, *read_locations(self.settings.locations, self.settings.recordings)), None
+            )  # fmt: skip
+        except LocationError as error:
+            found = (here,), error
+        if self._is_at_rest():
+            self._counted = found
+        if self._counted is None:
+            return found[0], found[1] or being_written(self.settings.locations)
+        return self._counted
+
+    def names(self) -> frozenset[str] | None:
+        """None: nobody can say."""
+        found, trouble = self.read()
+        return None if trouble else frozenset(one.name for one in found)
+
+    def _is_at_rest(self) -> bool:
+        """Asked after it was read: who began to write it meanwhile is noticed."""
+        try:
+            found = self.settings.locations.stat()
+            state, is_old = (
+                (found.st_ino, found.st_size, found.st_ctime_ns),
+                time.time() - found.st_ctime >= self.settled_s,
+            )
+        except OSError:
+            state, is_old = None, self._counted is None
+        if state != self._state:
+            self._state, self._since_s = state, time.monotonic()
+        return is_old or time.monotonic() - self._since_s >= self.settled_s
 
 
 def settled(places: Places) -> None:

@@ -20,12 +20,12 @@ import psycopg
 from sqlalchemy import Engine
 
 from core import cage
-from core.database import migrate
+from core.database import NewerTables, migrate
 from core.plain import N_
 from mbashara import fence, media_role
 from mbashara.children import as_account
 from mbashara.data import account, as_owner, keep_secret, open_lock, prepare, stepped_down, try_lock
-from mbashara.plain import DataError
+from mbashara.plain import DataError, UserError
 from mbashara.settings import Settings
 
 START_TIMEOUT_S = 30
@@ -154,11 +154,15 @@ def _create_database(settings: Settings) -> None:
 
 
 def ensure_tables(settings: Settings, engine: Engine, timeout_s: float = START_TIMEOUT_S) -> None:
-    """Our database, its tables and what media may read of them, whoever of us comes first. Raises DataError (no server)
-    or DatabaseAway."""
+    """Our database, its tables and what media may read of them, whoever of us comes first. Raises DataError (no
+    server), DatabaseAway, or UserError (its tables are a later program's)."""
     if not settings.database_url:
         wait_until_up(settings, timeout_s)
-    migrate(engine)
+    try:
+        migrate(engine)
+    except NewerTables as error:
+        told = N_("the database is a later program's: its tables are at step {found}, this program knows up to {ours}")
+        raise UserError(told, found=error.found, ours=error.ours) from error
     media_role.admit(settings, engine)
 
 

@@ -17,7 +17,10 @@ MEMORY_WINDOW_S = 60.0
 
 
 class Rendition:
-    """The packager's sink. Where the disk refuses a segment, it is kept in memory, in a shorter window."""
+    """The packager's sink. Where the disk refuses a segment, it is kept in memory, in a shorter window.
+
+    Of a source `came_unix_ms` is when its feed's newest packet came; `followers` hold packets until this one has cut.
+    """
 
     def __init__(
         self, name: str, kind: Kind, timeline: Timeline, recording: Recording, folder: Path,
@@ -31,6 +34,8 @@ class Rendition:
         self.announced = False
         self.peak_bps = 0
         self.part_delay_s = 0.0
+        self.came_unix_ms = 0.0
+        self.followers: tuple[Packager, ...] = ()
         self._bytes = 0
         self._seconds = 0.0
         previous_init = restored[-1].init if restored else None

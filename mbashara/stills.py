@@ -25,6 +25,7 @@ from mbashara.levels import ROUND_S as LEVELS_ROUND_S
 from mbashara.levels import Levels, is_looked_at
 from mbashara.media_processes import MediaProcesses
 from mbashara.settings import Settings
+from mbashara.step_back import step_back
 from player.files import STILL_NAME, replace_file
 from transcode.levels.measure import measure
 from transcode.stills.decode import decode
@@ -32,7 +33,6 @@ from transcode.stills.decode import decode
 ROUND_S, RESTING_S = 5.0, 60.0
 OLD_S = 30.0
 """A picture that nobody answers for is taken away when it is this old."""
-WEIGH_TRIES, WEIGH_S = 60, 0.11
 SESSION_NICE = 10
 """A tenth of a busy processor: on a full machine too an engineer hears of silence within seconds."""
 FeedName = tuple[str, str]
@@ -128,26 +128,6 @@ def rounds(stopping: threading.Event, pace_s: float = ROUND_S) -> Iterator[None]
         yield
         worked_s = time.monotonic() - began_s
         stopping.wait(max(pace_s - worked_s, worked_s))
-
-
-def step_back(session_nice: int = 19) -> None:
-    """Behind everything else on the machine; the decoders inherit it. Linux may weigh sessions against each other
-    before it looks at who is in them (sched(7), autogroup): so it is a session of its own, by default of the least
-    weight."""
-    os.nice(19)
-    with suppress(OSError, AttributeError):
-        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-    with suppress(OSError):
-        os.setsid()
-    for _ in range(WEIGH_TRIES):
-        try:
-            Path("/proc/self/autogroup").write_text(str(session_nice))
-        except BlockingIOError:  # the kernel takes ten a second, of all
-            time.sleep(WEIGH_S)
-        except OSError:
-            return
-        else:
-            return
 
 
 def main() -> int:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 
 import structlog
@@ -52,11 +51,12 @@ from mbashara import logs
 from mbashara.api import app as api
 from mbashara.api import uploads
 from mbashara.archive_calls import ArchiveCalls
-from mbashara.archive_pages import open_archive, place_names
+from mbashara.archive_pages import open_archive
 from mbashara.health import Health
 from mbashara.levels import LevelsRead
 from mbashara.load import LoadMeter
 from mbashara.media_processes import MediaProcesses
+from mbashara.places import SaidPlaces
 from mbashara.settings import Settings
 from mbashara.sign_on import open_provider
 from mbashara.web_metrics import metrics_text
@@ -151,7 +151,7 @@ def application(settings: Settings) -> Starlette:
     load = LoadMeter(settings, media)
     studio = Studio(
         engine, media, pepper, rtmp_url, settings.stills, settings.live, load.read, settings.dry_runs,
-        settings.dry_run_minutes, ArchiveCalls(engine, partial(place_names, settings)),
+        settings.dry_run_minutes, ArchiveCalls(engine, SaidPlaces(settings).names),
     )  # fmt: skip
     office = Office(
         engine, pepper, mailer, settings.base_url, settings.emblems, open_provider(settings), settings.webhook_insecure

@@ -1,5 +1,6 @@
 """What live and browser tests share: one `mbashara up` for the whole run."""
 
+import gc
 import os
 import shutil
 import tempfile
@@ -21,7 +22,7 @@ os.environ |= {"LC_ALL": "C.UTF-8", "MBASHARA_LANGUAGE": ""}
 """Commands speak both languages here, whoever runs the tests."""
 
 BESIDE = (
-    "tests/unit/", "tests/live/test_api", "tests/live/test_archive_rows", "tests/live/test_audit",
+    "tests/live/test_api", "tests/live/test_archive_rows", "tests/live/test_audit",
     "tests/live/test_broadcast_rows", "tests/live/test_calendar", "tests/live/test_drill",
     "tests/live/test_dry_run_rows", "tests/live/test_export", "tests/live/test_health",
     "tests/live/test_institution_rows", "tests/live/test_login", "tests/live/test_media_role",
@@ -29,14 +30,15 @@ BESIDE = (
     "tests/live/test_resolve_rows", "tests/live/test_rows", "tests/live/test_staff_", "tests/live/test_stores",
     "tests/live/test_timestamp", "tests/live/test_viewers", "tests/live/test_webhooks",
 )  # fmt: skip
-"""Tests that no clock of ours watches: `make test` runs them beside the others, at the lowest priority."""
+"""Tests that no clock of ours watches: `make test` runs them beside the others, at the lowest priority, and unit tests
+in a lane of their own, so that both processors have work to the end."""
 
 SCREENS = (
     "tests/browser/", "tests/live/test_broadcast_life", "tests/live/test_database_away", "tests/live/test_disk_full",
 )  # fmt: skip
 """Browsers, and programs that are broken on purpose: they mostly wait, so `make test` has them wait beside the rest."""
 
-LANES = {"beside": BESIDE, "screens": SCREENS}
+LANES = {"unit": ("tests/unit/",), "beside": BESIDE, "screens": SCREENS}
 REST = "rest"
 
 
@@ -57,6 +59,13 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     """What other lanes run is not even read: a lane would load for ten seconds what it has no use for."""
     lane = config.option.lane
     return True if lane and collection_path.is_file() and _lane_of(collection_path) != lane else None
+
+
+def pytest_collection_finish() -> None:
+    """What was loaded and collected by now stays to the end: the garbage collector, which would go through all of it
+    again and again (a tenth of what tests of pages cost), leaves it alone."""
+    gc.collect()
+    gc.freeze()
 
 
 def _lane_of(path: Path) -> str:

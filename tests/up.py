@@ -15,12 +15,16 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import psutil
+import psycopg
 
+from core.channels import DEFAULT_INSTITUTION, ChannelKeys, add_channel
+from core.database import open_engine, transaction
 from mbashara import postgres
 from mbashara.data import prepare
 from mbashara.settings import Settings
@@ -32,12 +36,6 @@ WAIT_TIMEOUT_S = 60
 IDLE_TIMEOUT_S = 300  # for stills and levels: their process gets what nobody else wants
 COMMAND_TIMEOUT_S = 300
 ROOT = Path(__file__).parent.parent
-
-
-@dataclass(frozen=True, slots=True)
-class Keys:
-    primary_key: str
-    backup_key: str
 
 
 @dataclass(slots=True)
@@ -58,16 +56,38 @@ class Up:
         """Of its embedded server, as the superuser."""
         return Settings(data=self.data).sqlalchemy_url.replace("/mbashara?", f"/{name}?")
 
-    def channel_add(self, slug: str, *more: str) -> Keys:
+    def channel_add(self, slug: str, institution: str = DEFAULT_INSTITUTION) -> ChannelKeys:
+        """As `channel_add_by_command`, without the second that a command takes."""
+        pepper, engine = Settings(data=self.data).pepper_file.read_bytes(), open_engine(self.database_url())
+        names = {"name_sw": f"Chaneli {slug}", "name_en": f"Channel {slug}"}
+        try:
+            with transaction(engine) as session:
+                return add_channel(
+                    session, slug, **names, institution=institution, pepper=pepper, now=datetime.now(UTC)
+                )
+        finally:
+            engine.dispose()
+
+    def channel_add_by_command(self, slug: str, *more: str) -> ChannelKeys:
         names = ["--name-sw", f"Chaneli {slug}", "--name-en", f"Channel {slug}"]
         told = json.loads(command(self.data, "channel", "add", slug, *names, "--json", *more).stdout)
-        return Keys(told["primary_key"], told["backup_key"])
+        return ChannelKeys(slug, told["primary_key"], told["backup_key"])
 
     def person_add(self, email: str, password: str, *more: str, name: str = "Asha Juma") -> None:
         """By default an admin of the platform."""
         words = ["user", "add", email, "--name", name, "--password-stdin", *more]
         told = tell(password, self.data, *words)
         assert told.returncode == 0, told.stderr
+
+    def recording_states(self, channel: str = "") -> dict[str, str]:
+        """By id; of one channel, or of all. For whoever asks until something is so: the database is asked, as a command
+        each time would take a processor from those who are waited for."""
+        query = """
+            select recording.id, recording.state, channel.slug
+            from recording join broadcast on broadcast_id = broadcast.id join channel on channel_id = channel.id
+        """
+        with psycopg.connect(self.database_url()) as server:
+            return {one: state for one, state, slug in server.execute(query) if channel in ("", slug)}
 
     def recordings(self) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = json.loads(command(self.data, "recording", "list", "--json").stdout)

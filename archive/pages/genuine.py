@@ -7,7 +7,7 @@ each may be kept by the edge. The custody log is not handed out: it names staff.
 import base64
 import hashlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from http import HTTPStatus
@@ -27,7 +27,7 @@ from archive.pages.upload import KEPT_BYTES, MAX_BYTES, Receiver, Sent
 from archive.recordings import closures, genuine, rows, signing_keys, verify
 from archive.recordings.missing import Missing, missing, waited_ms
 from archive.recordings.rows import MissingSpan
-from archive.recordings.statement_text import CAUSES
+from archive.recordings.statement_text import CAUSES, OF_ONE
 from archive.recordings.verify import APART, LEDGER_NAME, SIGNATURES_NAME, Report
 from archive.words import translate
 from core.database import transaction
@@ -201,6 +201,7 @@ def _proof(archive: Archive, view: View, session: Session, recording_id: str) ->
         "lacking": _lacking(archive, session, recording, report),
         "most_gaps": MAX_GAPS,
         "cause": partial(_cause, view),
+        "cause_of_one": partial(_cause, view, causes=OF_ONE),
         "waited_ms": waited_ms(report),
         "report": report,
         "is_whole": is_whole,
@@ -226,12 +227,11 @@ def told_gaps(view: View, gaps: Sequence[Missing]) -> list[tuple[MissingSpan, st
 
 
 def _cause_in(view: View, gap: Missing) -> str:
-    cause = _cause(view, gap.cause)
-    return f"{cause} ({gap.rendition})" if gap.rendition else cause
+    return f"{_cause(view, gap.cause, OF_ONE)} ({gap.rendition})" if gap.rendition else _cause(view, gap.cause)
 
 
-def _cause(view: View, cause: str) -> str:
-    return translate(CAUSES[cause], view.language) if cause in CAUSES else cause
+def _cause(view: View, cause: str, causes: Mapping[str, str] = CAUSES) -> str:
+    return translate(causes[cause], view.language) if cause in causes else cause
 
 
 def _paper(archive: Archive, view: View) -> Response:

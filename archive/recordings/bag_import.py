@@ -17,6 +17,7 @@ import unicodedata
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, Protocol
 
@@ -79,7 +80,7 @@ def import_bag(
     """`keys` are the public keys that may have signed the recording; None: any. The bag's files are opened in
     `reading`. `accept` sees the recording before it has its place, and may raise BagError. Blocks; for a worker's
     thread. Raises BagError, OSError."""
-    with _refused(""), _source(path, reading) as source, _refused(_here(source, recordings)):
+    with _refused(lambda: ""), _source(path, reading) as source, _refused(partial(_here, source, recordings)):
         bag = _read_bag(source)
         recording, head = _identity(source)
         files, size = len(bag.payload()), sum(bag.payload().values())
@@ -104,14 +105,14 @@ def import_bag(
 
 
 @contextmanager
-def _refused(here: str) -> Iterator[None]:
-    """Says of a bag that is refused what became of the recording that is `here`."""
+def _refused(here: Callable[[], str]) -> Iterator[None]:
+    """Says of a bag that is refused what became of the recording that is `here`, which is looked for then."""
     try:
         yield
     except BagError as error:
         if error.here is not None:
             raise
-        raise BagError(error.fault, error.name, here) from error
+        raise BagError(error.fault, error.name, here()) from error
 
 
 def _here(source: Source, recordings: Path) -> str:
@@ -136,7 +137,7 @@ def _check_bag(bag: _Bag) -> None:
 
 
 def _already(place: Path, head: str, files: int, size: int) -> Imported:
-    if verify.read_chain(place / verify.LEDGER_NAME).head != head:
+    if verify.read_chain(place / verify.LEDGER_NAME, _kept).head != head:
         raise BagError(Fault.ANOTHER, place.name)
     return Imported(place.name, False, files, size)
 
@@ -337,7 +338,13 @@ def _ledger(source: Source, name: str) -> verify.Chain:
     if name not in source.sizes:
         raise BagError(Fault.NO_RECORDING, name)
     empty = verify.Chain(verify.LEDGER_NAME, [], [], [], [])
-    return verify.read_lines(empty, _tag(source, name, verify.MAX_LEDGER_BYTES))
+    return verify.read_lines(empty, _tag(source, name, verify.MAX_LEDGER_BYTES), _kept)
+
+
+def _kept(line: verify.Line, number: int) -> verify.Line:
+    """What is asked of a ledger here. Whole, a stranger's lines would take many times their room."""
+    names = ("fact", "name", "sha256", "at", "recording", "broadcast")
+    return {name: line[name] for name in names if isinstance(line.get(name), str)}
 
 
 def _named_in(ledger: verify.Chain) -> str | None:
@@ -406,7 +413,7 @@ def _check_ledger(staged: Path, digests: Mapping[str, str], keys: Collection[byt
     report = verify.verify(staged, keys, with_media=False)
     if report.findings:
         raise BagError(Fault.LEDGER, report.findings[0].text())
-    _check_listed(verify.read_chain(staged / verify.LEDGER_NAME), digests)
+    _check_listed(verify.read_chain(staged / verify.LEDGER_NAME, _kept), digests)
 
 
 def _check_listed(ledger: verify.Chain, digests: Mapping[str, str]) -> None:

@@ -6,7 +6,7 @@ other.
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,8 @@ from core.media.window import Part, Segment, Storage
 
 log = structlog.get_logger()
 
+END = b"#EXT-X-ENDLIST\n"
+
 
 @dataclass(slots=True)
 class RestoredRendition:
@@ -40,6 +42,8 @@ class RestoredRendition:
     track: Track
     segments: list[Segment]
     inits: int
+    has_end: bool = False
+    """Its index was ended, and whoever reads that stops there."""
 
 
 @dataclass(slots=True)
@@ -57,6 +61,11 @@ class RestoredRecording:
         """The end of the longest rendition, on the broadcast's timeline."""
         ends = [one.segments[-1].start_ms + one.segments[-1].duration_s * 1000 for one in self.renditions.values()]
         return max(ends, default=0.0)
+
+    @property
+    def can_go_on(self) -> bool:
+        """False where nothing is there to go on from, or the process was killed as it ended it."""
+        return bool(self.renditions) and not any(one.has_end for one in self.renditions.values())
 
     @property
     def next_msn(self) -> int:
@@ -83,11 +92,13 @@ def _restore(place: Path, started: Fact, memory: Path, unix_ms: float) -> Restor
     origin_ms = int(started["origin_ms"])
     renditions: dict[str, RestoredRendition] = {}
     newest_ms, size = 0.0, 0
+    absent = [fact for fact in read_facts(place) if fact["fact"] == "absent"]
     for folder in sorted(path for path in place.iterdir() if path.is_dir()):
         files = [path.stat() for path in folder.glob("*.m4s*")]
         _take_from_memory(folder, memory / folder.name)
         newest_ms = max([newest_ms, *(stat.st_mtime * 1000 for stat in files)])
-        restored = _restore_rendition(folder, origin_ms)
+        told = [fact for fact in absent if fact["rendition"] == folder.name]
+        restored = _restore_rendition(folder, origin_ms, told)
         size += sum(path.stat().st_size for path in folder.glob("*.m4s*"))
         if restored is not None:
             renditions[folder.name] = restored
@@ -111,24 +122,27 @@ def _take_from_memory(folder: Path, memory: Path) -> None:
     try:
         for msn, paths in sorted(parts.items()):
             _append_parts(folder / f"{hls.segment_name(msn)}.partial", [path for _, path in sorted(paths.items())])
-    except OSError as error:
+    except (OSError, MediaError) as error:
         log.error("parts in memory can't be kept", folder=str(folder), error=str(error))
 
 
 def _append_parts(file: Path, parts: list[Path]) -> None:
+    """Those that follow what the file has: memory may have refused one of these, and hold a number's part of before."""
     data = file.read_bytes() if file.exists() else b""
     whole = list(fmp4.fragments(data))
-    written = whole[-1].offset + whole[-1].size if whole else 0
-    begin = 0
+    told_until = whole[-1].decode_time if whole else -1
     with file.open("ab") as target:
-        target.truncate(written)
+        target.truncate(whole[-1].offset + whole[-1].size if whole else 0)
         for part in parts:
-            if begin >= written:
-                target.write(part.read_bytes())
-            begin += part.stat().st_size
+            data = part.read_bytes()
+            found = next(fmp4.fragments(data), None)
+            if found is not None and found.decode_time > told_until:
+                target.write(data)
+                told_until = found.decode_time
 
 
-def _restore_rendition(folder: Path, origin_ms: int) -> RestoredRendition | None:
+def _restore_rendition(folder: Path, origin_ms: int, absent: Iterable[Fact]) -> RestoredRendition | None:
+    """`absent`: what the ledger tells of its segments that are not there."""
     inits = len(list(folder.glob("init-*.mp4")))
     path = folder / hls.PLAYLIST_NAME
     first = not path.exists()
@@ -145,12 +159,15 @@ def _restore_rendition(folder: Path, origin_ms: int) -> RestoredRendition | None
                 segments.append(segment)
                 _append_to_index(path, segment, segments, origin_ms, _target_duration_s(path, first))
                 first = False
+    for segment in _told_behind(segments, absent):
+        segments.append(segment)
+        _append_to_index(path, segment, segments, origin_ms, _target_duration_s(path, first))
     for segment in segments[-8:]:
         _list_parts(folder, segment)
     if not segments:
         return None
     track = fmp4.read_track((folder / hls.init_name(segments[-1].init)).read_bytes())
-    return RestoredRendition(folder.name, track, segments, inits)
+    return RestoredRendition(folder.name, track, segments, inits, index.ended)
 
 
 def _unlisted(folder: Path, last_msn: int) -> list[tuple[Path, int]]:
@@ -193,14 +210,31 @@ def _between(before: list[Segment], found: Segment) -> Iterator[Segment]:
         yield segment
 
 
+def _told_behind(before: list[Segment], absent: Iterable[Fact]) -> Iterator[Segment]:
+    """A segment without media is on record before the index names it; viewers may have been told its number."""
+    for fact in absent:
+        if before and fact["msn"] == before[-1].msn + 1:
+            segment = Segment(fact["msn"], fact["from_ms"], False, before[-1].discontinuities, before[-1].init)
+            segment.duration_s = (fact["to_ms"] - fact["from_ms"]) / 1000
+            segment.gap, segment.storage = True, Storage.NOWHERE
+            yield segment
+
+
 def _append_to_index(
     path: Path, segment: Segment, segments: list[Segment], origin_ms: int, target_duration_s: int
 ) -> None:
     if not path.exists():
         path.write_text(hls.index_header(target_duration_s, segment.msn, segment.discontinuities))
     previous_init = segments[-2].init if len(segments) > 1 else None
-    with path.open("a") as file:
-        file.write("".join(hls.entries([segment], origin_ms, previous_init)))
+    _append_entries(path, [segment], origin_ms, previous_init)
+
+
+def _append_entries(path: Path, segments: list[Segment], origin_ms: int, previous_init: int | None) -> None:
+    """In the place of an end that was written already: `finish` writes another."""
+    data = path.read_bytes()
+    with path.open("rb+") as file:
+        file.truncate(file.seek(len(data.removesuffix(END))))
+        file.write("".join(hls.entries(segments, origin_ms, previous_init)).encode())
 
 
 def _target_duration_s(path: Path, first: bool) -> int:
@@ -235,8 +269,7 @@ def _pad(folder: Path, rendition: RestoredRendition, recording: RestoredRecordin
         gap.duration_s, gap.gap, gap.storage = like.duration_s, True, Storage.NOWHERE
         added.append(gap)
     if added:
-        with (folder / hls.PLAYLIST_NAME).open("a") as file:
-            file.write("".join(hls.entries(added, origin_ms, last.init)))
+        _append_entries(folder / hls.PLAYLIST_NAME, added, origin_ms, last.init)
         rendition.segments += added
 
 
@@ -277,7 +310,7 @@ def _complete_ledger(place: Path, recording: RestoredRecording, unix_ms: float) 
                 tell(name, segment, **where)
             elif name not in told and (rendition.name, segment.msn) not in absent:
                 ledger.append(make_fact("absent", unix_ms, **where, cause="process ended"))
-        own_ms = _told_until_ms(rendition, absent)
+        own_ms = _told_until_ms(rendition, absent, told)
         if own_ms < end_ms and (rendition.name, end_ms) not in gaps:  # a part that another rendition got written
             lack = {"rendition": rendition.name, "from_ms": own_ms, "to_ms": end_ms, "cause": "process ended"}
             ledger.append(make_fact("gap", unix_ms, **lack))
@@ -286,13 +319,18 @@ def _complete_ledger(place: Path, recording: RestoredRecording, unix_ms: float) 
     for path in (*place.glob("*.m3u8.new"), *place.glob("*/init-*.mp4.new")):  # half written, or not renamed
         if path.relative_to(place).as_posix() not in told:
             path.unlink()
+    for path in place.glob("*/init-*.mp4"):  # of no segment, and nobody was told of it
+        if path.parent.name not in recording.renditions and path.relative_to(place).as_posix() not in told:
+            path.unlink()
 
 
-def _told_until_ms(rendition: RestoredRendition, absent: set[tuple[str, int]]) -> int:
-    """The end of what it has, or of which it was told that it has nothing."""
+def _told_until_ms(rendition: RestoredRendition, absent: set[tuple[str, int]], told: Mapping[str, Fact]) -> int:
+    """The end of what it has, or of which it was told that it has nothing: as the ledger has it, for the index may
+    round to another millisecond."""
     for segment in reversed(rendition.segments):
         if not segment.gap or (rendition.name, segment.msn) in absent:
-            return int(place_of(segment)["to_ms"])
+            fact = told.get(f"{rendition.name}/{hls.segment_name(segment.msn)}", {})
+            return int(fact.get("to_ms", place_of(segment)["to_ms"]))
     return int(place_of(rendition.segments[0])["from_ms"])
 
 
@@ -353,9 +391,9 @@ def finish(place: Path, restored: RestoredRecording, reason: str, unix_ms: float
     ledger, signed = Ledger(place), _signed_names(place)
     for name in restored.renditions:
         path = place / name / hls.PLAYLIST_NAME
-        if not path.read_bytes().endswith(b"#EXT-X-ENDLIST\n"):
-            with path.open("a") as file:
-                file.write("#EXT-X-ENDLIST\n")
+        if not path.read_bytes().endswith(END):
+            with path.open("ab") as file:
+                file.write(END)
         if path.relative_to(place).as_posix() not in signed:
             _tell_playlist(ledger, place, path, unix_ms, rendition=name)
     for path in sorted(place.glob("*.m3u8")):

@@ -32,6 +32,8 @@ CAUSES = {
     "sound only": N_("there is sound, but no picture"),
     "untold": N_("no cause is on record"),
 }
+OF_ONE = {**CAUSES, "no media": N_("the feed brought nothing for this rendition")}
+"""Of a gap in one rendition: others may have something there."""
 EVENTS = {
     "lost": N_("feed lost"),
     "back": N_("feed back"),
@@ -104,7 +106,7 @@ class _Teller:
         title = self.pick(self.statement["title"], self.statement["recording"])
         tables = [self.gaps(self.say(N_("What is missing")), best["gaps"]), self.renditions()]
         each = [one for one in self.statement["renditions"] if spans(one["gaps"]) not in ([], spans(best["gaps"]))]
-        tables += [self.gaps(self.say(N_("Missing in {name}"), name=one["name"]), one["gaps"]) for one in each]
+        tables += [self.gaps(self.say(N_("Missing in {name}"), name=one["name"]), one["gaps"], OF_ONE) for one in each]
         return Told(
             self.language, title, self.say(N_("Completeness statement")), self.verdict(), self.is_whole(),
             (
@@ -179,11 +181,14 @@ class _Teller:
         text = self.say(N_("Filled: held. Empty: missing. Gaps: {count}."), count=len(gaps))
         return Bar(shares, clock(on_air["from"]), clock(on_air["to"]), text)
 
-    def gaps(self, title: str, gaps: Sequence[Mapping[str, Any]]) -> Table:
+    def gaps(self, title: str, gaps: Sequence[Mapping[str, Any]], causes: Mapping[str, str] = CAUSES) -> Table:
         rows = [
-            (clock(gap["from"]), clock(gap["to"]), length(gap["to_ms"] - gap["from_ms"]), self.cause(gap["cause"]))
+            (
+                clock(gap["from"]), clock(gap["to"]), length(gap["to_ms"] - gap["from_ms"]),
+                self.known(causes, gap["cause"]),
+            )
             for gap in gaps
-        ]
+        ]  # fmt: skip
         head = (self.say(N_("Begins")), self.say(N_("Ends")), self.say(N_("Length")), self.say(N_("Why")))
         return Table(title, head, tuple(rows), self.say(N_("Nothing is missing.")))
 

@@ -9,7 +9,7 @@ What it relies on, so that anyone can write it anew:
 
 * `ledger.jsonl` has a JSON object a line. `prev` is the SHA-256 (hex) of the line before, without its newline; 64 zeros
   in the first. The HEAD of a ledger is the SHA-256 of its last line: it stands for every line before it. No line is
-  longer than a MiB.
+  longer than a MiB; of `custody.jsonl`, than 16.
 * A line with `"fact":"file"` names a file of the recording, its size and its SHA-256. The last such line of a name
   counts, unless it is not signed and an earlier one is; one with `recovered` was hashed when a killed process came
   back, not when the file was written; one with `read_back` just after it was written, from the disk, not before.
@@ -47,8 +47,10 @@ PAPERS = (LEDGER_NAME, CUSTODY_NAME, SIGNATURES_NAME)
 """In the order in which they are put: signatures that say more than the ledger beside them would condemn it."""
 GENESIS = "0" * 64
 MAX_LEDGER_BYTES = 1 << 30
-MAX_LINE_BYTES = 1 << 20
-"""Far more than a line of ours has. What is read of one may take 27 times its room, until the next is read."""
+MAX_LINE_BYTES, MAX_CUSTODY_LINE_BYTES = 1 << 20, 16 << 20
+"""Far more than a line of ours has: one of custody tells of a broadcast's whole log (200 bytes for each time that its
+encoder was lost or came back), or of each file that was removed. What is read of one may take 27 times its room, until
+the next is read."""
 READ_BYTES = 1 << 20
 
 TEXTS: dict[str, tuple[str, str]] = {
@@ -431,15 +433,16 @@ def read_chain(path: Path, kept: Callable[[Line, int], Line] = lambda line, numb
         return _read(chain, file, size, kept)
 
 
-def read_lines(chain: Chain, data: bytes) -> Chain:
+def read_lines(chain: Chain, data: bytes, kept: Callable[[Line, int], Line] = lambda line, number: line) -> Chain:
     """Adds the lines of `data`, which begin a chained file, to an empty chain."""
-    return _read(chain, io.BytesIO(data), len(data), lambda line, number: line)
+    return _read(chain, io.BytesIO(data), len(data), kept)
 
 
 def _read(chain: Chain, file: BinaryIO, size: int, kept: Callable[[Line, int], Line]) -> Chain:
     """The first `size` bytes alone: a file that is on the air grows meanwhile."""
     previous, end, number = GENESIS, 0, 0
-    while raw := file.readline(min(MAX_LINE_BYTES, size - end)):
+    most = MAX_CUSTODY_LINE_BYTES if chain.name == CUSTODY_NAME else MAX_LINE_BYTES
+    while raw := file.readline(min(most, size - end)):
         end += len(raw)
         number += 1
         if not raw.endswith(b"\n") and end == size:  # what follows the last newline
@@ -876,7 +879,7 @@ def check_files(
 
 
 def _remains(name: str, line: Line, origin_ms: int) -> Finding:
-    return Finding("remains", {"file": name, "time": wall_clock(origin_ms + int(line.get("from_ms", 0)))})
+    return Finding("remains", {"file": name, "time": wall_clock(origin_ms + int(line.get("from_ms") or 0))})
 
 
 def may_be_listed_soon(name: str) -> bool:
@@ -973,11 +976,11 @@ def here(moment: str) -> str:
 
     try:
         at = datetime.fromisoformat(moment)
-    except ValueError:
+        if at.tzinfo is None:
+            return moment
+        local = at.astimezone(timezone(timedelta(hours=3))).replace(tzinfo=None)
+    except (ValueError, OverflowError):  # the first and the last hours of the calendar
         return moment
-    if at.tzinfo is None:
-        return moment
-    local = at.astimezone(timezone(timedelta(hours=3))).replace(tzinfo=None)
     return f"{local.isoformat(sep=' ', timespec='milliseconds')} EAT"
 
 
@@ -1049,8 +1052,17 @@ def read_keys(path: Path) -> dict[bytes, str | None]:
     return {base64.b64decode(one["public_key"]): one.get("retired_at") for one in found}
 
 
+def printable(text: str) -> str:
+    """What a stranger may have written moves no cursor and begins no line of its own."""
+    return "".join(one if one.isprintable() else f"\\u{ord(one):04x}" for one in text)
+
+
 def summary(report: Report, language: str, are_stamps_checked: bool = False) -> Iterator[str]:
     """The report in plain words. `are_stamps_checked`: by someone who says so beside it."""
+    return map(printable, _summary(report, language, are_stamps_checked))
+
+
+def _summary(report: Report, language: str, are_stamps_checked: bool) -> Iterator[str]:
     for finding in report.findings:
         is_note = finding.kind == APART or (report.on_air and finding.kind in NOTES)
         yield ("- " if is_note else "! ") + finding.told(language)
@@ -1173,6 +1185,11 @@ def as_json(report: Report) -> dict[str, Any]:
     return {**report._asdict(), "findings": found, "waited": waited, "is_whole": report.is_whole}
 
 
+def json_text(told: Mapping[str, Any]) -> str:
+    """Names of files that are no text are escaped, as JSON does it."""
+    return json.dumps(told, ensure_ascii=False).encode(errors="backslashreplace").decode()
+
+
 def look_for(folder: Path, files: Iterable[str], language: str) -> int:
     ledger, custody = (read_chain(folder / name, _of_search) for name in (LEDGER_NAME, CUSTODY_NAME))
     failed = 0
@@ -1180,10 +1197,10 @@ def look_for(folder: Path, files: Iterable[str], language: str) -> int:
         found = find_file(ledger, custody, Path(name))
         if found is None:
             failed = 1
-            print("! " + Finding("not_of_it", {"file": name}).text(language))
+            print(printable("! " + Finding("not_of_it", {"file": name}).text(language)))
         else:
             span = f"  {here(found.since)} - {here(found.until)}" if found.since and found.until else ""
-            print(f"{name} = {found.name}{span}")
+            print(printable(f"{name} = {found.name}{span}"))
     return failed
 
 
@@ -1203,7 +1220,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         keys = read_keys(given.keys) if given.keys else None
         report = verify(folder, keys, not given.no_media, given.all, given.on_air)
         if given.json:
-            print(json.dumps(as_json(report), ensure_ascii=False))
+            print(json_text(as_json(report)))
         else:
             print("\n".join(summary(report, given.lang)))
         failed = look_for(folder, given.files, given.lang) if given.files else 0

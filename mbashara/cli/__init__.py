@@ -7,14 +7,13 @@ import os
 import signal
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
 from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
-from archive.recordings import rows
 from archive.recordings.policy_errors import PolicyError
 from core import audit, channels
 from core.channels import ChannelKeys
@@ -24,25 +23,15 @@ from core.plain import N_, PlainError, Text
 from core.staff.permissions import Act
 from core.wrong_input import first_wrong
 from mbashara import __version__, logs, probe
-from mbashara.cli import (
-    drill,
-    evidence,
-    fixity,
-    imports,
-    locations,
-    policy,
-    rebuild,
-    recordings,
-    recordings_packages,
-    show,
-    staff,
-)
-from mbashara.cli.common import Command, add_command, by, channel_id, database, print_list, told_gaps, with_json
+from mbashara.cli.common import Command, add_command, by, channel_id, database, print_list, with_json
 from mbashara.cli.parsing import Parser, parse
 from mbashara.data import stepped_down
 from mbashara.plain import UserError
 from mbashara.settings import Settings
 from mbashara.words import in_words, say
+
+if TYPE_CHECKING:
+    from argparse import _SubParsersAction
 
 PIPE_CLOSED = 128 + signal.SIGPIPE
 """The exit code of a program that SIGPIPE ends, as that of others in a shell is."""
@@ -51,7 +40,8 @@ SETTING_ARGUMENTS = ("data", "http", "rtmp", "media_workers")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    arguments = parse(parser(), argv)
+    words = sys.argv[1:] if argv is None else argv
+    arguments = parse(parser(*words[:1]), words)
     try:
         settings = read_settings(arguments)
         logs.configure("supervisor" if arguments.command is up else "command", settings.log_level)
@@ -81,19 +71,28 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(UserError(N_("it can't be written: {why}"), why=error).text)
 
 
-def parser() -> ArgumentParser:
+def parser(asked: str = "") -> ArgumentParser:
+    """`asked`: the first word. What it names is known alone then: each area loads much that others have no use for."""
     whole: ArgumentParser = Parser(
         "mbashara", description=N_("Live on air: from an encoder's RTMP to viewers and into the archive.")
     )
     whole.add_argument("--version", action="version", version=__version__)
     areas = whole.add_subparsers(required=True, metavar="COMMAND")
+    named = [add for names, add in AREAS if asked in names]
+    for add in named or [add for _, add in AREAS]:
+        add(areas)
+    return whole
 
+
+def _add_up(areas: "_SubParsersAction[ArgumentParser]") -> None:
     start = add_command(areas.add_parser("up", help="run everything on this machine"), up)
     start.add_argument("--http", metavar="HOST:PORT", help="where viewers reach the edge (MBASHARA_HTTP)")
     start.add_argument("--rtmp", metavar="HOST:PORT", help="where encoders publish (MBASHARA_RTMP)")
     start.add_argument("--demo", action="store_true", help="publish a test card on the channel `mfano`")
     start.add_argument("--media-workers", metavar="N", help="media processes (MBASHARA_MEDIA_WORKERS)")
 
+
+def _add_channel(areas: "_SubParsersAction[ArgumentParser]") -> None:
     channel = areas.add_parser("channel", help="add and list channels, change their keys").add_subparsers(
         required=True, metavar="COMMAND"
     )
@@ -117,24 +116,68 @@ def parser() -> ArgumentParser:
     rotate.add_argument("slug", metavar="SLUG")
     with_json(rotate)
 
+
+def _add_recording(areas: "_SubParsersAction[ArgumentParser]") -> None:
+    from mbashara.cli import evidence, imports, policy, recordings, recordings_packages, show
+
     recording = areas.add_parser("recording", help="list, check, export and import recordings").add_subparsers(
         required=True, metavar="COMMAND"
     )
-    with_json(add_command(recording.add_parser("list", help="list the recordings, newest first"), recording_list))
-    show.add_parser(recording)
+    show.add_parsers(recording)
     imports.add_parser(recording)
     evidence.add_recording_parsers(recording)
     recordings.add_parsers(recording)
     recordings_packages.add_parsers(recording)
-    evidence.add_key_parsers(areas)
-    rebuild.add_parser(areas)
-    drill.add_parsers(areas)
     policy.add_parsers(areas, recording)
+
+
+def _add_key(areas: "_SubParsersAction[ArgumentParser]") -> None:
+    from mbashara.cli import evidence
+
+    evidence.add_key_parsers(areas)
+
+
+def _add_rebuild(areas: "_SubParsersAction[ArgumentParser]") -> None:
+    from mbashara.cli import rebuild
+
+    rebuild.add_parser(areas)
+
+
+def _add_drill(areas: "_SubParsersAction[ArgumentParser]") -> None:
+    from mbashara.cli import drill
+
+    drill.add_parsers(areas)
+
+
+def _add_fixity(areas: "_SubParsersAction[ArgumentParser]") -> None:
+    from mbashara.cli import fixity
+
     fixity.add_parsers(areas)
 
+
+def _add_location(areas: "_SubParsersAction[ArgumentParser]") -> None:
+    from mbashara.cli import locations
+
     locations.add_parsers(areas)
+
+
+def _add_staff(areas: "_SubParsersAction[ArgumentParser]") -> None:
+    from mbashara.cli import staff
+
     staff.add_parsers(areas)
-    return whole
+
+
+AREAS: tuple[tuple[tuple[str, ...], Callable[["_SubParsersAction[ArgumentParser]"], None]], ...] = (
+    (("up",), _add_up),
+    (("channel",), _add_channel),
+    (("recording", "retention"), _add_recording),
+    (("key",), _add_key),
+    (("rebuild",), _add_rebuild),
+    (("drill",), _add_drill),
+    (("fixity",), _add_fixity),
+    (("location",), _add_location),
+    (("user", "token"), _add_staff),
+)
 
 
 def read_settings(arguments: Namespace) -> Settings:
@@ -191,26 +234,7 @@ def channel_list(settings: Settings, arguments: Namespace) -> int:
             }
             for channel, institution in channels.list_channels(session)
         ]
-    return print_list(found, arguments.json, say("there are no channels yet"))
-
-
-def recording_list(settings: Settings, arguments: Namespace) -> int:
-    with database(settings) as session:
-        found = [
-            {
-                "id": recording.id,
-                "channel": channel.slug,
-                "state": recording.state,
-                "started_at": recording.started_at.isoformat(),
-                "ended_at": recording.ended_at and recording.ended_at.isoformat(),
-                "duration_ms": recording.duration_ms,
-                "size_bytes": recording.size_bytes,
-                **told_gaps(session, settings.recordings, recording, of_many=True),
-                "path": f"/recordings/{recording.id}/index.m3u8",
-            }
-            for recording, _broadcast, channel in rows.list_recordings(session)
-        ]
-    return print_list(found, arguments.json, say("there are no recordings yet"))
+    return print_list(found, arguments.json, say("there are no channels in {path} yet", path=settings.data))
 
 
 def _note(session: Session, slug: str, act: str, after: audit.Facts) -> None:

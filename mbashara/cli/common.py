@@ -1,4 +1,5 @@
-"""What the commands share: their arguments, a transaction on the database, what they find in it, lists, and errors."""
+"""What the commands share: their arguments, a transaction on the database, what they find in it, lists, and errors.
+The archive is loaded where it is asked: commands of channels and people have no use for it."""
 
 import json
 import os
@@ -15,8 +16,6 @@ from typing import Any
 from sqlalchemy import Row
 from sqlalchemy.orm import Session
 
-from archive.recordings import rows, signing_keys, verify
-from archive.recordings.missing import may_have_waited, missing, papers_of, waited
 from core import institutions
 from core.audit import COMMAND_LINE, Actor
 from core.channels import find_channel
@@ -28,7 +27,6 @@ from core.tables import Broadcast, Channel, Recording
 from core.web.dates import EAST_AFRICA_TIME
 from core.web.i18n import catalogue
 from mbashara import postgres
-from mbashara.cli import terms
 from mbashara.data import as_caller
 from mbashara.plain import UserError
 from mbashara.settings import Settings
@@ -86,6 +84,8 @@ def no_recording(recording_id: str) -> UserError:
 
 
 def find_recording(session: Session, recording_id: str) -> Row[Recording, Broadcast, Channel]:
+    from archive.recordings import rows
+
     found = rows.find_recording(session, recording_id) if is_id(recording_id) else None
     if found is None:
         raise no_recording(recording_id)
@@ -95,6 +95,9 @@ def find_recording(session: Session, recording_id: str) -> Row[Recording, Broadc
 def told_gaps(session: Session, folder: Path, recording: Recording, *, of_many: bool = False) -> dict[str, Any]:
     """What is missing of it, and when an encoder was waited for in vain (null: never). `folder`: of all recordings.
     `of_many`: no papers are read but where there may be a wait, so no rendition is named."""
+    from archive.recordings import rows, signing_keys
+    from archive.recordings.missing import may_have_waited, missing, papers_of, waited
+
     gaps, place = rows.gaps(session, recording.id), folder / recording.id
     report = None
     if not of_many or may_have_waited(place, gaps):
@@ -127,6 +130,8 @@ def read_time(text: str) -> datetime:
 
 def read_keys(path: Path) -> dict[bytes, str | None]:
     """A keys.json that the caller named."""
+    from archive.recordings import verify
+
     try:
         with as_caller():
             return verify.read_keys(path)
@@ -145,6 +150,8 @@ def print_list(found: Sequence[Mapping[str, object]], as_json: bool, none: str) 
     elif not found:
         print(none)
     else:
+        from mbashara.cli import terms
+
         print("\n".join(terms.listed(found, _width())))
     return 0
 

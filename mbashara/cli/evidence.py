@@ -1,7 +1,6 @@
 """Commands that prove: `mbashara recording verify`, `mbashara key list|rotate`."""
 
 import base64
-import json
 import sys
 from argparse import ArgumentParser, Namespace, _SubParsersAction
 from collections.abc import Iterator
@@ -42,7 +41,9 @@ def add_recording_parsers(recording: "_SubParsersAction[ArgumentParser]") -> Non
         recording_verify,
     )
     check.add_argument("recording", metavar="ID|FOLDER")
-    check.add_argument("files", nargs="*", metavar="FILE", help="is this file genuine, and of which moment?")
+    check.add_argument(
+        "files", nargs="*", default=[], metavar="FILE", help="is this file genuine, and of which moment?"
+    )
     check.add_argument("--no-media", action="store_true", help="check the ledger alone")
     check.add_argument(
         "--lang",
@@ -80,7 +81,7 @@ def _verify(settings: Settings, arguments: Namespace) -> int:
     told = [_look_for(settings, folder, Path(name), Language(arguments.lang)) for name in arguments.files]
     if arguments.json:
         wrong = [text for is_good, text in stamps if not is_good]
-        print(json.dumps({**verify.as_json(report), "timestamps_wrong": wrong, "looked_for": told}, ensure_ascii=False))
+        print(verify.json_text({**verify.as_json(report), "timestamps_wrong": wrong, "looked_for": told}))
     else:
         words = [("" if is_good else "! ") + text for is_good, text in stamps]
         print("\n".join([*verify.summary(report, arguments.lang, are_stamps_checked=True), *words]))

@@ -62,10 +62,21 @@ def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argpar
     with _spoken(languages()[-1]):
         try:
             return parser.parse_args(argv)
-        except Wrong as wrong:
-            wrong.parser.print_usage(sys.stderr)
-            print(f"{wrong.parser.prog}: {in_words(lambda language: _why(parser, argv, language))}", file=sys.stderr)
+        except Wrong:
+            asked = _asked(parser, sys.argv[1:] if argv is None else argv)
+            asked.print_usage(sys.stderr)
+            print(f"{asked.prog}: {in_words(lambda language: _why(parser, argv, language))}", file=sys.stderr)
             raise SystemExit(2) from None
+
+
+def _asked(parser: argparse.ArgumentParser, argv: Sequence[str]) -> argparse.ArgumentParser:
+    """That of the command that was asked for: argparse tells of what it does not know as if none had been."""
+    for word in argv:
+        under = [one.choices for one in parser._actions if isinstance(one, argparse._SubParsersAction)]
+        if not under or word not in under[0]:
+            break
+        parser = under[0][word]
+    return parser
 
 
 def _why(parser: argparse.ArgumentParser, argv: Sequence[str] | None, language: Language) -> str:

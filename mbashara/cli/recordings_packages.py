@@ -288,6 +288,8 @@ def _plain_words() -> Iterator[None]:
         raise UserError(
             lambda language: BagError(fault, noted.tell(name, language, {}), here).text(language)
         ) from error
+    except BrokenPipeError:  # whoever reads from `-` has enough
+        raise
     except OSError as error:
         path = _as_named(error.filename) if error.filename else "-"
         raise UserError(N_("it can't be done: {why}: {path}"), why=error, path=path) from error

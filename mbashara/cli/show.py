@@ -1,4 +1,4 @@
-"""`mbashara recording show`: all that is known of a recording, with its copies and what was done to it."""
+"""`mbashara recording list|show`: all that is known of a recording, with its copies and what was done to it."""
 
 import json
 from argparse import ArgumentParser, Namespace, _SubParsersAction
@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from archive.recordings import copies, custody, rows
 from archive.recordings.locations.config import LOCAL, LocationError, read_locations
 from core.plain import N_
-from mbashara.cli.common import add_command, database, find_recording, told_gaps, with_json
+from mbashara.cli.common import add_command, database, find_recording, print_list, told_gaps, with_json
 from mbashara.cli.terms import FIELDS, cause, event, moment, note, place, span, value, who
 from mbashara.settings import Settings
 from mbashara.words import say
@@ -21,12 +21,32 @@ DROPPED = N_("not in locations.toml any more: nobody reads it")
 WAITED = N_("the encoder did not come back, nothing was on the air")
 
 
-def add_parser(recording: "_SubParsersAction[ArgumentParser]") -> None:
+def add_parsers(recording: "_SubParsersAction[ArgumentParser]") -> None:
+    with_json(add_command(recording.add_parser("list", help="list the recordings, newest first"), recording_list))
     show = add_command(
         recording.add_parser("show", help="a recording, its copies and what was done to it"), recording_show
     )
     show.add_argument("recording", metavar="ID")
     with_json(show)
+
+
+def recording_list(settings: Settings, arguments: Namespace) -> int:
+    with database(settings) as session:
+        found = [
+            {
+                "id": recording.id,
+                "channel": channel.slug,
+                "state": recording.state,
+                "started_at": recording.started_at.isoformat(),
+                "ended_at": recording.ended_at and recording.ended_at.isoformat(),
+                "duration_ms": recording.duration_ms,
+                "size_bytes": recording.size_bytes,
+                **told_gaps(session, settings.recordings, recording, of_many=True),
+                "path": f"/recordings/{recording.id}/index.m3u8",
+            }
+            for recording, _broadcast, channel in rows.list_recordings(session)
+        ]
+    return print_list(found, arguments.json, say("there are no recordings in {path} yet", path=settings.data))
 
 
 def recording_show(settings: Settings, arguments: Namespace) -> int:

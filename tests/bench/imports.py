@@ -27,7 +27,7 @@ from tusclient.client import TusClient
 
 from core.media.packet import Kind, VideoTrack
 from mbashara.settings import Settings
-from mbashara.stills import step_back
+from mbashara.step_back import step_back
 from tests.bench import part_latency, procs, servers, stage, wire
 from tests.bench.servers import Mbashara, Missing
 from transcode.ladder import choose_rungs, ffmpeg_command

@@ -70,7 +70,7 @@ def archived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Archived]:
 def _whole(up: Up) -> int:
     """Recordings that lie in both places with signed papers."""
     there = up.data.parent / "dodoma"
-    ended = [one["id"] for one in up.recordings() if one["state"] == "complete"]
+    ended = [one for one, state in up.recording_states().items() if state == "complete"]
     return sum((there / one / "signatures.jsonl").exists() for one in ended)
 
 

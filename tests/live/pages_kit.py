@@ -269,7 +269,7 @@ def _pages(engine: Engine, world: World, folder: Path, provider: Provider | None
     calls = ArchiveCalls(engine, kept_s=0)
     settings.locations.write_text('[[location]]\nname = "dodoma"\nkind = "folder"\npath = "/mnt/dodoma"\n')
     studio = Studio(engine, away, PEPPER, "rtmp://127.0.0.1/live", stills, folder / "live", load.read, archive=calls)
-    kept = open_archive(settings, engine, Rate(1000, 1000))
+    kept = open_archive(settings, engine, Rate(1000, 1000), settled_s=0)
     app = Starlette(
         routes=page_routes(site, engine, office, studio, uploads.depot(settings), desk, kept),
         middleware=[Middleware(SecurityHeaders)],

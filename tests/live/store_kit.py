@@ -1,7 +1,9 @@
 """S3 servers for tests and benches, on loopback: SeaweedFS from its wheel with two identities, and one of the old kind
 that does what a test tells it to."""
 
+import hashlib
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -22,6 +24,9 @@ START_S = 90.0
 MANY_VOLUMES = 500  # each bucket takes seven, which stay empty until used
 ADMIN, PARTNER = "mbashara", "mshirika"
 """ADMIN may do all; PARTNER only with buckets whose name begins with its own."""
+PART = 5 << 20  # S3's smallest
+LIMITS = Limits(multipart_bytes=PART, page_keys=3)
+BIG = os.urandom(2 * PART + 12345)
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,3 +228,7 @@ def old_server() -> Iterator[OldServer]:
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+def sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

@@ -10,8 +10,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from core.channels import ChannelKeys
 from tests.live import media_files
-from tests.up import Keys, Up, get, until
+from tests.up import Up, get, until
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +72,7 @@ def segments(up: Up, path: str) -> list[str]:
     return [line for line in text.splitlines() if line.endswith(".m4s") and not line.startswith("#")]
 
 
-def channels(up: Up, *slugs: str) -> dict[str, Keys]:
+def channels(up: Up, *slugs: str) -> dict[str, ChannelKeys]:
     keys = {slug: up.channel_add(slug) for slug in slugs}
     for slug in slugs:
         wait_for(up, slug, "offline")  # media knows its keys
@@ -109,7 +110,7 @@ def test_nothing_on_the_air_waits_for_the_database(mbashara_up: Up, feed_file: P
 
 
 def recorded(up: Up, broadcast: str) -> str | None:
-    return next((str(one["state"]) for one in up.recordings() if one["id"] == broadcast), None)
+    return up.recording_states().get(broadcast)
 
 
 def test_a_strange_key_is_refused_while_the_database_hangs(mbashara_up: Up, feed_file: Path) -> None:

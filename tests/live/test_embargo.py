@@ -27,7 +27,7 @@ PEOPLE = ("asha@zuio.go.tz", "juma@zuio.go.tz")
 @pytest.fixture(scope="module")
 def recording(mbashara_up: Up) -> str:
     """Closed and signed by the work process. It was on the air in 2020, and is kept for a year."""
-    assert mbashara_up.channel_add("zuio", "--institution", "zuio")
+    assert mbashara_up.channel_add("zuio", "zuio")
     assert command(mbashara_up.data, "retention", "set", "zuio", "1").returncode == 0
     with psycopg.connect(mbashara_up.database_url()) as server:
         (ids,) = server.execute("select id, institution_id from channel where slug = 'zuio'").fetchall()
@@ -167,7 +167,7 @@ def test_it_is_destroyed_by_two_accounts_though_the_worker_is_killed(
     assert approved.returncode == 0, approved.stderr
     old = up.kill("work")
     up.wait_restarted("work", old)
-    until(lambda: json.loads(tell("", up.data, *dispose).stdout)["state"] == "done", "never destroyed")
+    until(lambda: json.loads(tell("", up.data, *dispose).stdout)["state"] == "done", "never destroyed", step_s=1)
     until(lambda: _row(up, recording) == ("complete", True), "not signed")
     assert set(fetched(up, recording).values()) == {410}, fetched(up, recording)
     with signed_in(up, PEOPLE[0]) as asha:

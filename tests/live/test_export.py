@@ -32,7 +32,7 @@ def up(mbashara_up: Up, tmp_path_factory: pytest.TempPathFactory) -> Up:
     kept = mbashara_up.data / "recordings" / ID
     subprocess.run(["cp", "-r", made, kept.with_name(".coming")], check=True)
     kept.with_name(".coming").rename(kept)
-    until(lambda: any(one["id"] == ID for one in mbashara_up.recordings()), "no row of the recording")
+    until(lambda: ID in mbashara_up.recording_states(), "no row of the recording")
     return mbashara_up
 
 

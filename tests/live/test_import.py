@@ -38,10 +38,6 @@ def facts_of(up: Up, recording_id: str) -> list[ledger.Fact]:
     return list(ledger.read_facts(up.data / "recordings" / recording_id))
 
 
-def row_of(up: Up, recording_id: str) -> dict[str, Any]:
-    return next((one for one in up.recordings() if one["id"] == recording_id), {})
-
-
 def job_of(up: Up, job_id: str) -> dict[str, Any]:
     with psycopg.connect(up.database_url()) as server:
         found = server.execute("select to_jsonb(import_job) from import_job where id = %s", (job_id,)).fetchone()
@@ -58,7 +54,7 @@ def frames(playlist: Path) -> int:
 
 @pytest.fixture(scope="module")
 def channel(mbashara_up: Up) -> Iterator[str]:
-    mbashara_up.channel_add("kumbukumbu", "--institution", "bunge")
+    mbashara_up.channel_add("kumbukumbu", "bunge")
     yield "kumbukumbu"
 
 
@@ -67,13 +63,13 @@ def test_five_kinds_become_recordings(mbashara_up: Up, channel: str, tmp_path: P
     jobs = imported(mbashara_up, str(tmp_path), "--channel", channel)
     assert {job["name"]: job["state"] for job in jobs} == dict.fromkeys(KINDS, "done")
     ids = {job["id"] for job in jobs}
-    rows: dict[str, dict[str, Any]] = {}
 
     def are_complete() -> bool:
-        rows.update({one["id"]: one for one in mbashara_up.recordings()})
-        return all(one in rows and rows[one]["state"] == "complete" for one in ids)
+        states = mbashara_up.recording_states()
+        return {states.get(one) for one in ids} == {"complete"}
 
     until(are_complete, "never complete")
+    rows = {one["id"]: one for one in mbashara_up.recordings()}
     for job in jobs:
         name, folder = job["name"], mbashara_up.data / "recordings" / job["id"]
         checked = check_files(folder)
@@ -106,13 +102,13 @@ def test_five_kinds_become_recordings(mbashara_up: Up, channel: str, tmp_path: P
 
 def test_what_is_none_is_told_in_words(mbashara_up: Up, channel: str, tmp_path: Path) -> None:
     expected = import_kit.make_bad(tmp_path / "mbaya")
-    before = {one["id"] for one in mbashara_up.recordings()}
+    before = set(mbashara_up.recording_states())
     done = command(mbashara_up.data, "recording", "import", str(tmp_path / "mbaya"), "--channel", channel, "--wait")
     assert done.returncode == 1 and "0:00:02 of 0:00:04" in done.stdout and "Faili hili si zima" in done.stdout
     with psycopg.connect(mbashara_up.database_url()) as server:
         rows = server.execute("select name, trouble from import_job where state = 'failed'").fetchall()
     assert dict(rows) == expected
-    assert {one["id"] for one in mbashara_up.recordings()} == before
+    assert set(mbashara_up.recording_states()) == before
     assert not list((mbashara_up.data / "recordings").glob(".imports/*"))
     lines = mbashara_up.log.read_text()
     assert "root:x:" not in lines
@@ -138,13 +134,13 @@ def test_killed_again_and_again_it_is_made_once(mbashara_up: Up, channel: str, t
     os.kill(makers(job_id)[0].pid, signal.SIGKILL)
     until(lambda: not part.exists(), "the killed one goes on", step_s=0.01)
     until(part.exists, "not begun anew")
-    assert job_id not in {one["id"] for one in mbashara_up.recordings()}, "nobody sees a half one"
+    assert job_id not in mbashara_up.recording_states(), "nobody sees a half one"
     mine = makers(job_id)
     old = mbashara_up.kill("work")
     until(lambda: not any(one.is_running() for one in mine), "its children outlive it")
     mbashara_up.wait_restarted("work", old)
     until(lambda: job_of(mbashara_up, job_id)["state"] == "done", "never made", timeout_s=COMMAND_TIMEOUT_S)
-    until(lambda: row_of(mbashara_up, job_id).get("state") == "complete", "never complete")
+    until(lambda: mbashara_up.recording_states().get(job_id) == "complete", "never complete")
     checked = check_files(mbashara_up.data / "recordings" / job_id)
     assert not checked.missing and abs(checked.duration_ms - 20_000) <= 100
     assert [fact["fact"] for fact in facts_of(mbashara_up, job_id)].count("started") == 1
@@ -188,6 +184,6 @@ def test_an_upload_goes_on_after_breaks_and_a_killed_server(mbashara_up: Up, cha
     resumed.upload()
     job_id = str(uploader.url).rpartition("/")[2]
     until(lambda: job_of(mbashara_up, job_id)["state"] == "done", "never made", timeout_s=COMMAND_TIMEOUT_S)
-    until(lambda: row_of(mbashara_up, job_id).get("state") == "complete", "never complete")
+    until(lambda: mbashara_up.recording_states().get(job_id) == "complete", "never complete")
     original = facts_of(mbashara_up, job_id)[0]["import"]["original"]
     assert original["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()

@@ -13,12 +13,16 @@ from sqlalchemy.orm import Session
 from core import audit, institutions
 from core.audit import Filter
 from core.channels import ChannelError, add_channel
+from core.database import migrate, transaction
 from core.institutions import InstitutionFacts
 from core.problems import Message, Problem
 from core.staff import accounts
 from core.staff.permissions import Act, Grant, Role
 from core.staff.tables import AuditEntry
 from core.tables import Base, Channel, Institution
+from mbashara import postgres
+from mbashara.plain import UserError
+from mbashara.settings import Settings
 from tests.live.staff_kit import ADMIN, BY, NOW, PEPPER, added, database, everywhere, later, logged_in, member
 from tests.up import Up, until
 
@@ -31,6 +35,20 @@ def engine(mbashara_up: Up) -> Iterator[Engine]:
 
 def test_the_migrations_make_the_tables_that_the_classes_say(session: Session) -> None:
     assert compare_metadata(MigrationContext.configure(session.connection()), Base.metadata) == []
+
+
+def test_tables_of_a_later_program_are_left_as_they_are(engine: Engine, mbashara_up: Up) -> None:
+    """And said to be, in one line: after an upgrade that was taken back, say."""
+    settings = Settings(data=mbashara_up.data, database_url=mbashara_up.database_url("institution_test"))
+    step = text("update alembic_version set version_num = :step")
+    with transaction(engine) as session:
+        ours = session.scalar(text("select version_num from alembic_version"))
+        session.execute(step, {"step": "9999"})
+    with pytest.raises(UserError, match=r"a later program's: its tables are at step 9999, .* up to 00"):
+        postgres.ensure_tables(settings, engine)
+    with transaction(engine) as session:
+        session.execute(step, {"step": ours})
+    migrate(engine)
 
 
 def test_an_institution_known_by_its_names_alone_is_valid(session: Session) -> None:

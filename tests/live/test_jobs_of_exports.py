@@ -31,7 +31,7 @@ def token(mbashara_up: Up, tmp_path_factory: pytest.TempPathFactory) -> str:
     subprocess.run(["cp", "-r", made, kept.with_name(".coming-jobs")], check=True)
     subprocess.run(["chown", "-R", f"--reference={kept.parent}", kept.with_name(".coming-jobs")], check=True)
     kept.with_name(".coming-jobs").rename(kept)
-    until(lambda: any(one["id"] == ID and one["state"] == "complete" for one in mbashara_up.recordings()), "no rows")
+    until(lambda: mbashara_up.recording_states().get(ID) == "complete", "no rows")
     scopes = ("--scope", "recording.read", "--scope", "recording.export")
     told = command(mbashara_up.data, "token", "add", "jobs", *scopes, "--days", "1", "--json")
     return str(json.loads(told.stdout)["token"])

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 from psycopg.errors import InsufficientPrivilege
 from sqlalchemy import create_engine
-from sqlalchemy.event import listens_for
+from sqlalchemy.event import listen, listens_for
 from structlog.testing import capture_logs
 
 from core.database import open_engine
@@ -89,6 +89,38 @@ def test_keys_that_cannot_be_saved_are_in_force(mbashara_up: Up, tmp_path: Path)
     assert keys.book.entry("jukumu") is not None
     keys.book.saved_at.parent.mkdir()
     assert asyncio.run(keys.refresh_anew()) and keys.book.saved_at.exists()
+
+
+def test_what_is_changed_back_at_once_is_not_kept_as_it_was_between(mbashara_up: Up, tmp_path: Path) -> None:
+    """Between the mark and the book, and while the book can't be saved."""
+    mbashara_up.channel_add("rudishwa")
+    keys = Keys(Settings(data=mbashara_up.data))
+    keys.book.saved_at = tmp_path / "keys.json"
+
+    def known() -> float | None:
+        assert asyncio.run(keys.refresh_anew())
+        entry = keys.book.entry("rudishwa")
+        assert entry is not None
+        return entry.reconnect_window_s
+
+    with psycopg.connect(mbashara_up.database_url(), autocommit=True) as server:
+
+        def change(window_s: float | None) -> None:
+            server.execute("update channel set reconnect_window_s = %s where slug = 'rudishwa'", [window_s])
+
+        assert known() is None
+        change(7)
+        listen(keys._engine, "after_cursor_execute", lambda *_: change(8), once=True)
+        known()
+        change(7)
+        assert known() == 7
+        keys.book.saved_at = tmp_path / "away" / "keys.json"
+        change(8)
+        assert known() == 8, "in force, and not saved"
+        change(7)
+        assert known() == 7
+    keys.book.saved_at = tmp_path / "taken away"
+    assert known() and keys.book.saved_at.exists()
 
 
 def test_an_outside_server_whose_tables_are_anothers_goes_on(mbashara_up: Up) -> None:

@@ -30,13 +30,9 @@ def recording(mbashara_up: Up, tmp_path_factory: pytest.TempPathFactory) -> str:
     assert media_files.publish(short, f"{mbashara_up.rtmp_url}/{key}").wait(60) == 0
 
     def mine() -> list[str]:
-        return [
-            str(one["id"])
-            for one in mbashara_up.recordings()
-            if one["channel"] == "packages" and one["state"] == "complete"
-        ]
+        return [one for one, state in mbashara_up.recording_states("packages").items() if state == "complete"]
 
-    until(lambda: bool(mine()), "no recording", step_s=0.5)
+    until(lambda: bool(mine()), "no recording")
     found = mine()[0]
     folder = mbashara_up.data / "recordings" / found
     until(lambda: verify.verify(folder).is_whole, "not signed to its end")
@@ -93,7 +89,7 @@ def test_a_bag_of_another_platform_needs_an_owner_here(mbashara_up: Up, tmp_path
     refused = run(mbashara_up, *take)
     assert refused.returncode == 2 and refused.stderr.count("mbali/mbali-1") == 2 and "ambayo haipo" in refused.stderr
     assert not (mbashara_up.data / "recordings" / FAR_ID).exists()
-    mbashara_up.channel_add("packages-far", "--institution", "ikulu")
+    mbashara_up.channel_add("packages-far", "ikulu")
     assert run(mbashara_up, *take, "--institution", "ikulu").returncode == 2
     assert run(mbashara_up, *take, "--institution", "bunge", "--channel", "packages-far").returncode == 2
     taken = run(mbashara_up, *take, "--institution", "ikulu", "--channel", "packages-far")

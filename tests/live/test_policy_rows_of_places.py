@@ -2,12 +2,17 @@
 is not kept there, what is under legal hold is, and the store's own holds are as the newest word has them."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal
 
 import pytest
+from sqlalchemy import select, update
 
 from archive.recordings import (
     alarms,
@@ -28,7 +33,8 @@ from archive.recordings.policy_tables import StoreHold
 from archive.recordings.tables import RecordingCopy
 from core.audit import Actor
 from core.staff.permissions import Scope
-from tests.live.policy_kit import NOW, Scene, scene
+from core.staff.tables import AuditEntry
+from tests.live.policy_kit import BEGAN, NOW, Scene, scene
 from tests.live.staff_kit import database
 from tests.live.store_kit import Answer, Asked, Weed, old_server
 from tests.up import Up
@@ -140,6 +146,34 @@ def test_what_lies_at_a_forgotten_place_is_told_and_removed_once_it_is_back(here
         retired.gone(session, PLACE, "tena", by=CLI, now=NOW)
     with pytest.raises(Disposed), here.session() as session:
         policy.place_hold(session, here.institution_id, it, "kesi", by=here.asker, now=NOW)
+
+
+def test_a_work_process_that_is_killed_as_it_removes_what_was_left_goes_on_with_it(
+    here: Scene, mwanza: FolderStore, tmp_path: Path
+) -> None:
+    it = here.record()
+    forget(here)
+    destroy(here, it, PLACE)
+    here.stores[PLACE] = mwanza
+    here.settle()
+    with here.session() as session:
+        left = RecordingCopy.recording_id == it, RecordingCopy.location == PLACE
+        session.execute(update(RecordingCopy).where(*left).values(next_check_at=BEGAN))
+    url = here.engine.url.render_as_string(hide_password=False)
+    command = [sys.executable, "-m", "tests.live.rules_process", str(here.settings.data), PLACE, str(tmp_path)]
+
+    def work(*how: str) -> int:
+        return subprocess.run([*command, *how], env={**os.environ, "MBASHARA_DATABASE_URL": url}, timeout=60).returncode
+
+    assert work("dies") == -signal.SIGKILL
+    assert len(here.media(PLACE, it)) < 6 and copy_of(here, it).next_check_at == BEGAN
+    assert work() == 0 and here.media(PLACE, it) == set() and copy_of(here, it).next_check_at is None
+    told_of = [one for one in told(here, it) if one["fact"] == "deletion" and one.get("location") == PLACE]
+    assert [(one["files"], one["outcome"]) for one in told_of] == [(6, "success")], "as many as there had been"
+    with here.session() as session:
+        query = select(AuditEntry.after).where(AuditEntry.subject == f"recording:{it}")
+        acts = session.scalars(query.where(AuditEntry.act == "recording.dispose_remains")).all()
+        assert [(one or {})["files"] for one in acts] == [6]
 
 
 def test_a_legal_hold_that_came_meanwhile_keeps_what_is_left_until_it_is_lifted(

@@ -1,168 +1,55 @@
-"""People's orders for copies, and gaps of files that are back: real files in two folders, rows in a real PostgreSQL."""
+"""People's orders for copies: real files in two folders, rows in a real PostgreSQL."""
 
 import hashlib
-import json
 import os
 import signal
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, func, select
-from sqlalchemy.orm import Session
+from sqlalchemy import func, select
 
-from archive.recordings import (
-    checks,
-    describe,
-    fetch,
-    gaps,
-    policy,
-    rebuild,
-    resolve,
-    rows,
-    signatures,
-    signing_keys,
-    verify,
-)
+from archive.recordings import describe, fetch, gaps, policy, resolve, signatures, signing_keys, verify
 from archive.recordings.checks import Due
-from archive.recordings.describe import describe_closed
-from archive.recordings.inventory import check_files
 from archive.recordings.ledger import Ledger, make_fact
-from archive.recordings.locations.errors import Unreachable
 from archive.recordings.locations.folder import FolderStore
 from archive.recordings.locations.store import Put
 from archive.recordings.policy_errors import BadReason, NotOpen
-from archive.recordings.resolve import Turn
 from archive.recordings.resolve_plan import Plan, read_plan
-from archive.recordings.tables import PreservationEvent, RecordingCopy
-from archive.recordings.verify import CUSTODY_NAME, LEDGER_NAME, PAPERS, SIGNATURES_NAME, listed_files, read_chain
+from archive.recordings.verify import CUSTODY_NAME, LEDGER_NAME, PAPERS, SIGNATURES_NAME, read_chain
 from core import institutions
 from core.database import open_engine
 from core.tables import Institution, Recording
 from mbashara.fixity import Fixity
 from mbashara.notary import Notary
 from mbashara.resolving import Resolver
-from tests.live.policy_kit import BEGAN, NOW, Scene, lay, new_id, scene
-from tests.live.staff_kit import database
+from tests.live.policy_kit import BEGAN, NOW, Scene
+from tests.live.resolve_kit import (
+    INDEX,
+    Leaving,
+    carried,
+    check,
+    events,
+    figures,
+    fixity,
+    keys_of,
+    ordered,
+    plan_of,
+    planned,
+    record,
+    resolve_scene,
+    told_gaps,
+    turn_of,
+)
 from tests.up import Up, until
-
-INDEX = "#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXT-X-MAP:URI=\"init-0.mp4\"\n" + "".join(
-    f"#EXTINF:2,\n{msn}.m4s\n" for msn in range(5)
-)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def here(mbashara_up: Up, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
-    with database(mbashara_up, "resolve_test", pool_size=8) as engine:
-        one = scene(engine, tmp_path_factory.mktemp("resolve"))
-        url = engine.url.render_as_string(hide_password=False)
-        one.settings = one.settings.model_copy(update={"database_url": url})
+    with resolve_scene(mbashara_up, tmp_path_factory.mktemp("resolve")) as one:
         yield one
-
-
-@pytest.fixture(scope="module")
-def empty(mbashara_up: Up) -> Iterator[Engine]:
-    with database(mbashara_up, "resolve_again") as engine:
-        yield engine
-
-
-def record(here: Scene, missing: tuple[str, ...] = ()) -> str:
-    """With an index, copied everywhere; `missing` here when it was closed."""
-    it = new_id()
-    folder = lay(here.settings.recordings, it, here.channel_id, here.institution_id, over=False)
-    (folder / "source/index.m3u8").write_text(INDEX + "#EXT-X-ENDLIST\n")
-    data, ledger, at_ms = (folder / "source/index.m3u8").read_bytes(), Ledger(folder), BEGAN.timestamp() * 1000
-    named = {"rendition": "source", "name": "source/index.m3u8", "size": len(data)}
-    ledger.append(make_fact("file", at_ms, **named, sha256=hashlib.sha256(data).hexdigest()))
-    ledger.append(make_fact("ended", at_ms + 10_000, duration_ms=10_000, size_bytes=36, reason="test"))
-    for name in listed_files(read_chain(folder / LEDGER_NAME)):
-        here.stores["arusha"].put_bytes(f"{it}/{name}", (folder / name).read_bytes())
-    for name in missing:
-        (folder / name).unlink()
-    checked = check_files(folder)
-    with here.session() as session:
-        rows.apply(session, it, (folder / LEDGER_NAME).read_bytes())
-        rows.close(session, it, checked.duration_ms, checked.size_bytes, checked.missing)
-        describe_closed(session, it, NOW)
-    here.settle()
-    return it
-
-
-def fixity(here: Scene) -> Fixity:
-    return Fixity(here.settings, here.engine, here.stores, {})
-
-
-def check(here: Scene, it: str) -> dict[str, tuple[str, str | None]]:
-    """One check of all copies as the work process does it: by location, state and fault."""
-    checker, due, asked = fixity(here), Due(it, sorted(here.stores), 0), datetime.now(UTC)
-    first, is_well = checker.examine(due)
-    found = checks.merged(first, None if is_well else checker.mend(due))
-    with here.session() as session:
-        checks.note(session, due, found, asked, {}, datetime.now(UTC), here.settings.recordings)
-    here.settle()
-    with here.session() as session:
-        copies = session.scalars(select(RecordingCopy).where(RecordingCopy.recording_id == it))
-        return {one.location: (one.state, one.fault) for one in copies}
-
-
-def figures(here: Scene, it: str, location: str) -> tuple[int, int]:
-    with here.session() as session:
-        copy = session.get_one(RecordingCopy, (it, location))
-        return copy.files, copy.size_bytes
-
-
-def planned(here: Scene, it: str, location: str) -> int:
-    """The number of the plan that the work process makes."""
-    with here.session() as session:
-        number = resolve.ask(session, here.institution_id, it, location, by=here.asker, now=NOW).id
-    turn = turn_of(here, number)
-    plan = Resolver(fixity(here)).plan(turn)
-    with here.session() as session:
-        resolve.note_plan(session, turn, plan)
-    return number
-
-
-def turn_of(here: Scene, number: int) -> Turn:
-    with here.session() as session:
-        return next(one for one in resolve.due(session, datetime.now(UTC)) if one.resolution_id == number)
-
-
-def ordered(here: Scene, it: str, number: int) -> Turn:
-    with here.session() as session:
-        resolve.order(session, here.institution_id, it, number, "imekaguliwa", by=here.asker, now=NOW)
-    here.settle()
-    return turn_of(here, number)
-
-
-def carried(here: Scene, turn: Turn) -> None:
-    came = Resolver(fixity(here)).carry_out(turn)
-    assert came is not None
-    with here.session() as session:
-        for _ in range(2):  # noted again, it changes nothing
-            resolve.note_carried(session, turn, came, here.settings.recordings, NOW)
-    here.settle()
-
-
-def plan_of(here: Scene, it: str, location: str) -> dict[str, list[str]]:
-    with here.session() as session:
-        one = resolve.newest(session, it, location)
-        assert one is not None and one.plan is not None
-        return {name: [e["file"] for e in one.plan[name]] for name in ("repaired", "removed", "lost", "left")}
-
-
-def events(here: Scene, it: str) -> list[dict[str, object]]:
-    with here.session() as session:
-        query = select(PreservationEvent.line).where(PreservationEvent.recording_id == it)
-        return [json.loads(line) for line in session.scalars(query.order_by(PreservationEvent.id))]
-
-
-def told_gaps(here: Scene, it: str) -> tuple[str, list[tuple[int, int]]]:
-    with here.session() as session:
-        spans = [(one.started_ms, one.ended_ms) for one in rows.gaps(session, it) if one.cause == rows.MISSING]
-    return here.row(it).state, spans
 
 
 def test_a_held_copy_is_put_in_order_exactly_as_a_person_ordered(here: Scene) -> None:
@@ -238,18 +125,6 @@ def test_no_order_removes_what_a_ledger_names_nor_the_last_bytes_of_a_lost_file(
     carried(here, turn)
     assert all((local / name).exists() for name in (*names, "source/stray.txt", "source/3-saved.m4s"))
     assert resolve.REMOVED not in {one["fact"] for one in events(here, it)}
-
-
-class Leaving(FolderStore):
-    """Away as soon as its ledger was read so many times."""
-
-    reads = 1
-
-    def open(self, key: str) -> Iterator[bytes]:
-        self.reads -= key.endswith(LEDGER_NAME)
-        if self.reads < 0:
-            raise Unreachable(self.name, "unplugged")
-        return super().open(key)
 
 
 def test_nothing_is_told_as_done_at_a_place_that_went_away_meanwhile(here: Scene) -> None:
@@ -444,61 +319,6 @@ def test_kill_9_in_the_middle_leaves_nothing_untold(here: Scene) -> None:
     assert not any((folder / name).exists() for name in names)
 
 
-def test_a_gap_closes_when_its_file_is_back_and_right(here: Scene, empty: Engine) -> None:
-    it = record(here, missing=("source/1.m4s", "source/2.m4s"))
-    local, arusha = here.settings.recordings / it, Path(here.settings.data) / "arusha" / it
-    assert told_gaps(here, it) == ("ended", [(2000, 4000), (4000, 6000)])
-    kept = (arusha / "source/2.m4s").read_bytes()
-    (arusha / "source/2.m4s").unlink()
-    turn = ordered(here, it, planned(here, it, "local"))
-    carried(here, turn)
-    check(here, it)
-    assert told_gaps(here, it) == ("ended", [(4000, 6000)]), "one is back, the other is put on record as lost"
-    (local / "source/2.m4s").write_bytes(b"wrong!")
-    check(here, it)
-    assert told_gaps(here, it) == ("ended", [(4000, 6000)]), "a file that is there and wrong closes nothing"
-    compare_with_rebuilt(here, it, empty)
-    (arusha / "source/2.m4s").write_bytes(kept)
-    assert check(here, it)["local"] == ("whole", None)
-    assert told_gaps(here, it) == ("complete", []) and (local / "source/2.m4s").read_bytes() == kept
-    last = [one for one in events(here, it) if one["fact"] == gaps.CORRECTED][-1]
-    assert (last["closed"], last["back"], last["state"]) == ([[4000, 6000]], ["source/2.m4s"], "complete")
-    with here.session() as session:
-        assert resolve.lost_files(session, it) == set()
-    compare_with_rebuilt(here, it, empty)
-
-
-def test_a_gap_closes_also_where_the_index_was_lost_and_is_back(here: Scene) -> None:
-    it, names = record(here), ("source/index.m3u8", "source/3.m4s")
-    places = (here.settings.recordings / it, Path(here.settings.data) / "arusha" / it)
-    kept = {name: (places[0] / name).read_bytes() for name in names}
-    (places[0] / names[1]).unlink()
-    (places[1] / names[1]).unlink()
-    carried(here, ordered(here, it, planned(here, it, "local")))
-    assert told_gaps(here, it) == ("ended", [(6000, 8000)])
-    for place in places:
-        (place / names[0]).unlink()
-    carried(here, ordered(here, it, planned(here, it, "local")))
-    check(here, it)
-    assert told_gaps(here, it) == ("ended", [(6000, 8000)]), "without the index nobody knows better"
-    for name, data in kept.items():
-        (places[1] / name).write_bytes(data)
-    check(here, it)
-    assert told_gaps(here, it) == ("complete", [])
-    with here.session() as session:
-        assert resolve.lost_files(session, it) == set()
-
-
-def test_a_place_that_does_not_answer_is_no_reason_to_read_the_others(here: Scene) -> None:
-    it = record(here)
-    for place in (here.settings.recordings / it, Path(here.settings.data) / "arusha" / it):
-        (place / "source/3.m4s").unlink()
-    carried(here, ordered(here, it, planned(here, it, "local")))
-    away = {**here.stores, "arusha": FolderStore("arusha", Path(here.settings.data) / "not-mounted")}
-    found, is_well = Fixity(here.settings, here.engine, away, {}).examine(Due(it, ["arusha"], 0))
-    assert is_well and found.copies[0].away is not None
-
-
 def test_a_new_name_is_told_to_every_closed_recording_some_at_a_time(here: Scene) -> None:
     with here.session() as session:
         count = session.scalar(select(func.count()).select_from(Recording)) or 0
@@ -525,20 +345,3 @@ def test_a_new_name_is_told_to_every_closed_recording_some_at_a_time(here: Scene
         names = [one["institution"]["name_sw"] for one in described]  # type: ignore[index]
         assert names[-1] == "Bunge Jipya" and set(names[:-1]) == {before}, "what it was called then stays"
         assert verify.verify(here.settings.recordings / it, keys_of(here), with_media=False).is_whole
-
-
-def keys_of(here: Scene) -> set[bytes]:
-    with here.session() as session:
-        return set(signing_keys.public_keys(session, here.institution_id))
-
-
-def compare_with_rebuilt(here: Scene, it: str, empty: Engine) -> None:
-    """The catalogue's rows, and those made again from files alone in an empty database."""
-    files = rebuild.read(here.settings.recordings / it, keys_of(here))
-    with here.session() as session:
-        mine = (resolve.lost_files(session, it), told_gaps(here, it))
-    with Session(empty) as session:
-        assert rebuild.restore(session, files)
-        spans = [(one.started_ms, one.ended_ms) for one in rows.gaps(session, it) if one.cause == rows.MISSING]
-        assert (resolve.lost_files(session, it), (session.get_one(Recording, it).state, spans)) == mine
-        session.rollback()

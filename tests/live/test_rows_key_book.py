@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,10 @@ NOW = datetime(2026, 11, 24, 9, tzinfo=UTC)
 PEPPER = b"p" * 32
 OWN = "01jdx00000000000000000000f"
 LIMITS = Limits(3, timedelta(minutes=2))
+
+
+def tell_own(fact: dict[str, object], session: Session) -> None:
+    tell(session, OWN, fact)
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +95,8 @@ def test_it_changes_with_the_book_and_with_nothing_else(engine: Engine, tmp_path
     started = {"broadcast": OWN, "channel": "bunge", "channel_id": at.id, "institution_id": at.institution_id}
     init = {"fact": "file", "name": "source/init-0.mp4", "size": 700, "sha256": "0" * 64}
     for fact in ({"fact": "started", "plan": budget.id, **started}, {**init, "rendition": "source"}):
-        assert not refreshed(lambda session, fact=fact: tell(session, OWN, {"at": NOW.isoformat(), **fact})), "segments"
+        told = {"at": NOW.isoformat(), **fact}
+        assert not refreshed(partial(tell_own, told)), "segments"
 
     with transaction(engine) as session:
         kamati = session.query(Channel).filter_by(slug="kamati").one()

@@ -162,7 +162,7 @@ def test_the_command_line_makes_the_first_admin(mbashara_up: Up) -> None:
 
 
 def test_the_command_line_s_channels_stand_in_the_log(mbashara_up: Up) -> None:
-    old = mbashara_up.channel_add("daftarini").primary_key
+    old = mbashara_up.channel_add_by_command("daftarini").primary_key
     with Encoder(mbashara_up, old) as encoder:
         assert isinstance(encoder.answer, PublishStarted), "media knows it"
     assert channel_rotate_key(Settings(data=mbashara_up.data), Namespace(slug="daftarini", json=True)) == 0

@@ -25,7 +25,7 @@ from mbashara import feeds
 from tests.live.pages_kit import ROOT, Pages
 from tests.live.staff_kit import NOW
 from tests.live.test_staff_alarms import alarms, due
-from tests.unit.test_channels import START_MS, House, house
+from tests.unit.channel_kit import START_MS, House, house
 from tests.up import until
 
 ASKED_S, ENDED_S = 120, 132.5

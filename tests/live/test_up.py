@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import closing, suppress
 from http.client import HTTPConnection
 from pathlib import Path
-from typing import Any
 
 import psutil
 import psycopg
@@ -180,7 +179,7 @@ def test_commands_work_without_up() -> None:
 
 
 def test_a_taken_over_key_and_an_institution(mbashara_up: Up) -> None:
-    keys = mbashara_up.channel_add("inec", "--institution", "tume", "--key", "ufunguo-wa-zamani-1")
+    keys = mbashara_up.channel_add_by_command("inec", "--institution", "tume", "--key", "ufunguo-wa-zamani-1")
     assert keys.primary_key == "ufunguo-wa-zamani-1"
     assert len(keys.backup_key) >= 26
     twice = command(mbashara_up.data, "channel", "add", "x", "--name-sw=X", "--name-en=X", f"--key={keys.primary_key}")
@@ -192,18 +191,16 @@ def test_a_feed_becomes_a_recording_of_which_rows_tell(mbashara_up: Up, tmp_path
     feed = media_files.make_flv(tmp_path / "feed.flv", 6)
     encoder = media_files.publish(feed, f"{mbashara_up.rtmp_url}/{mbashara_up.channel_add('sauti').primary_key}")
     assert encoder.wait(60) == 0
-    until(lambda: recorded(mbashara_up, "sauti").get("state") == "complete", "no recording, or it was not closed")
-    told = recorded(mbashara_up, "sauti")
+    until(
+        lambda: [*mbashara_up.recording_states("sauti").values()] == ["complete"], "no recording, or it was not closed"
+    )
+    (told,) = [one for one in mbashara_up.recordings() if one["channel"] == "sauti"]
     assert told["gaps"] == []
     assert told["duration_ms"] == pytest.approx(6000, abs=150)
     folder = mbashara_up.data / "recordings" / told["id"]
     assert told["size_bytes"] == sum(path.stat().st_size for path in folder.glob("*/*.m[4p]*"))
     assert b"#EXT-X-ENDLIST" in get(f"{mbashara_up.http_url}/recordings/{told['id']}/source/index.m3u8")[1]
     assert get(f"{mbashara_up.http_url}/en/recordings/{told['id']}")[0] == 200
-
-
-def recorded(up: Up, channel: str) -> dict[str, Any]:
-    return next((one for one in up.recordings() if one["channel"] == channel), {})
 
 
 def refuses(up: Up, key: str, feed: Path) -> bool:

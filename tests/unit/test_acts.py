@@ -80,8 +80,11 @@ def acts(path: Path) -> Iterator[str]:
 
 def test_older_entries_of_a_program_s_acts_on_keys_read_well() -> None:
     """All of them were called a rotation once."""
-    told = {"key.rotate": {"role": "backup"}, "key.revoke": {"role": "backup", "revoked": True}}
-    told |= {"key.limit": {"role": "backup", "addresses": []}}
+    told: dict[str, dict[str, object]] = {
+        "key.rotate": {"role": "backup"},
+        "key.revoke": {"role": "backup", "revoked": True},
+    }
+    told["key.limit"] = {"role": "backup", "addresses": []}
     assert [act_of("key.rotate", after) for after in told.values()] == [*told]
     assert (act_of("key.rotate", None), act_of("key.make", {"role": "backup"})) == ("key.rotate", "key.make")
 

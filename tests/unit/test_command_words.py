@@ -80,6 +80,8 @@ def test_the_reader_s_language(environment: dict[str, str], told: str) -> None:
         (["channel", "add"], "hoja hizi zinahitajika: SLUG, --name-sw, --name-en",
          "the following arguments are required: SLUG, --name-sw, --name-en"),
         (["channel", "list", "--all"], "hoja hizi hazijulikani: --all", "unrecognized arguments: --all"),
+        (["recording", "verify"], "hoja hizi zinahitajika: ID|FOLDER",
+         "the following arguments are required: ID|FOLDER"),
         (["up", "--http", "here"], "mpangilio http: 'here' si HOST:PORT", "setting http: 'here' is not HOST:PORT"),
         (["up", "--media-workers", "0"], "mpangilio media_workers: iwe 1 au zaidi",
          "setting media_workers: Input should be greater than or equal to 1"),
@@ -96,6 +98,22 @@ def test_a_refusal_is_in_the_language_of_the_reader(
         assert _run(line) == 2
         assert capsys.readouterr().err.splitlines()[-1].partition(": ")[2] == told
     assert not (tmp_path / "data").exists(), "a refusal changes nothing"
+
+
+@pytest.mark.parametrize(
+    ("line", "named"),
+    [
+        ("location check --all", "location check"), ("recording recording list", "recording"),
+        ("recording list x", "recording list"),
+    ],
+)  # fmt: skip
+def test_a_refusal_shows_the_use_of_the_command_that_was_meant(
+    line: str, named: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MBASHARA_LANGUAGE", "en")
+    assert _run(line.split()) == 2
+    told = capsys.readouterr().err
+    assert told.startswith(f"usage: mbashara {named} [-h]") and f"\nmbashara {named}: " in told
 
 
 def test_a_wrong_place_of_copies_is_told_in_the_language_of_the_reader(

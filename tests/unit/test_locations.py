@@ -9,7 +9,7 @@ import pytest
 
 from archive.recordings.locations.config import FolderLocation, LocationError, S3Location, read_locations
 from mbashara.cli.locations import location_forget
-from mbashara.places import SETTLED_S, Places
+from mbashara.places import SETTLED_S, Places, SaidPlaces
 from mbashara.places import settled as start
 from mbashara.plain import UserError
 from mbashara.settings import Settings
@@ -227,3 +227,25 @@ def test_only_a_place_that_is_out_of_the_file_for_good_is_forgotten(file: Path, 
     file.unlink()
     with pytest.raises(UserError, match="there is no "):
         location_forget(settings, asked)
+
+
+@pytest.mark.parametrize("cut", CUT.values(), ids=CUT)
+def test_pages_are_not_told_half_a_file(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cut: str | None
+) -> None:
+    """A place that is lacking in it would be told as forgotten, and copies there as none."""
+    said, later_s, after_s = SaidPlaces(Settings(data=tmp_path)), time.time() + 60, time.monotonic() + 60
+    file.unlink()
+    assert said.names() == frozenset({"local"}), "there is no file"
+    file.write_text(WHOLE)
+    file.chmod(0o600)
+    assert said.names() == frozenset({"local"})
+    assert SaidPlaces(Settings(data=tmp_path)).names() is None, "it has not seen any other"
+    monkeypatch.setattr("mbashara.places.time.time", lambda: later_s)
+    whole = said.read()
+    assert said.names() == frozenset({"local", "pili", "wingu"}), "as soon as it is old"
+    monkeypatch.undo()
+    file.unlink() if cut is None else file.write_text(cut)
+    assert said.read() == whole
+    monkeypatch.setattr("mbashara.places.time.monotonic", lambda: after_s)
+    assert said.read() != whole, "whoever leaves it so means it"

@@ -22,7 +22,7 @@ from mbashara.previews import PreviewDoor
 from mbashara.settings import Settings
 from player.delivery import Delivery
 from player.files import MemoryFolder
-from tests.unit.test_channels import FIRST, LIVE, House, run
+from tests.unit.channel_kit import FIRST, LIVE, House, run
 from tests.unit.test_playlist import BROADCAST, SOURCE, Client, deliver, feed, make
 
 REFUSAL = "the memory folder refuses"
@@ -57,12 +57,10 @@ def application_of(one: House, is_shut_out: bool = False) -> Application:
 
 def test_one_channels_folder_is_its_own_trouble(tmp_path: Path) -> None:
     async def scenario(one: House) -> None:
-        one.plan(LIVE)
-        encoder = await one.come()
-        at = one.play(encoder, 4)
+        encoder = await one.on_air(4)
         folder = shut(tmp_path / "live/ikulu")
         with capture_logs() as told:
-            at = one.play(encoder, 6, at)
+            one.play(encoder, 6)
             one.channels._end_feed(encoder, FeedEnd(False, "the connection broke"))
             for _ in range(5):
                 one.pass_s(2)
@@ -122,13 +120,11 @@ def test_all_that_is_wrong_at_once_is_told(tmp_path: Path) -> None:
 
 def test_what_was_taken_away_is_there_again(tmp_path: Path) -> None:
     async def scenario(one: House) -> None:
-        one.plan(LIVE)
-        encoder = await one.come()
-        at = one.play(encoder, 4)
+        encoder = await one.on_air(4)
         for path in sorted((tmp_path / "live/ikulu").rglob("*"), reverse=True):
             path.rmdir() if path.is_dir() else path.unlink()
         one.channels.know()
-        one.play(encoder, 5, at)
+        one.play(encoder, 5)
         assert one.state["state"] == "live"
         folder = tmp_path / "live/ikulu"
         assert (folder / "index.m3u8").exists() and (folder / FIRST / "source/index.m3u8").exists()
@@ -145,8 +141,7 @@ def test_a_channel_that_fails_does_not_stop_the_others(tmp_path: Path, monkeypat
             for _ in range(3):
                 one.channels.know()
         assert [line["channel"] for line in told if line["event"] == "a channel fails"] == ["a-bunge"]
-        one.plan(LIVE)
-        one.play(await one.come(), 4)
+        await one.on_air(4)
         assert one.state["state"] == "live"
 
     run(tmp_path, scenario)
@@ -188,8 +183,7 @@ def test_what_does_not_fit_leaves_nothing_half_written(tmp_path: Path) -> None:
 @pytest.mark.parametrize("goes_on", [True, False])
 def test_one_recording_that_cannot_be_taken_up_keeps_no_process_from_starting(tmp_path: Path, goes_on: bool) -> None:
     async def before(one: House) -> None:
-        one.plan(LIVE)
-        one.play(await one.come(), 7)
+        await one.on_air(7)
         await one.channels._parameters.recorder.written()
 
     async def after(one: House) -> None:

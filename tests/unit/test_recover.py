@@ -2,12 +2,13 @@
 
 import asyncio
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from archive.recordings import verify
-from archive.recordings.account import account
+from archive.recordings.account import UNTOLD, account
 from archive.recordings.ledger import read_facts
 from archive.recordings.recover import RestoredRecording, finish, unfinished
 from archive.recordings.signatures import Heads, sign
@@ -18,8 +19,11 @@ from tests.unit.test_verify import KEY, NOW, heads
 BROADCAST = "0" * 26
 
 
-def killed(folder: Path, lost_jobs_s: float, torn_bytes: int = 0) -> tuple[Studio, RestoredRecording]:
-    """A broadcast of 7.3 s whose process was killed: what the recorder was told in the last seconds is not on disk."""
+def killed(
+    folder: Path, lost_jobs_s: float, torn_bytes: int = 0, harm: Callable[[Path], object] = lambda memory: None
+) -> tuple[Studio, RestoredRecording]:
+    """A broadcast of 7.3 s whose process was killed: what the recorder was told in the last seconds is not on disk.
+    `harm` is done to its folder in memory."""
 
     async def scenario() -> Studio:
         with studio(folder) as live:
@@ -37,6 +41,7 @@ def killed(folder: Path, lost_jobs_s: float, torn_bytes: int = 0) -> tuple[Studi
         assert open_files
         for path in open_files:
             path.write_bytes(path.read_bytes()[:-torn_bytes])
+    harm(folder / "live/ikulu" / BROADCAST)
     (restored,) = unfinished(folder / "recordings", folder / "live", START_MS + 9000)
     return live, restored
 
@@ -57,6 +62,25 @@ def test_everything_that_viewers_were_told_is_kept(tmp_path: Path, lost_jobs_s: 
             data = (tmp_path / "recordings" / BROADCAST / name / f"{one.msn}.m4s").read_bytes()
             whole = list(fmp4.fragments(data))
             assert whole[-1].offset + whole[-1].size == len(data)
+
+
+def first_refused(memory: Path) -> None:
+    (memory / "source/3.0.m4s").unlink()
+
+
+def one_of_before(memory: Path) -> None:
+    """Of a process that was killed before, when a disk was full: the number was given anew."""
+    (memory / "source/3.99.m4s").write_bytes((memory / "source/2.0.m4s").read_bytes())
+
+
+@pytest.mark.parametrize("harm", [first_refused, one_of_before])
+def test_what_is_not_in_memory_as_it_was_costs_nothing_else(tmp_path: Path, harm: Callable[[Path], object]) -> None:
+    live, restored = killed(tmp_path, 0.6, harm=harm)
+    source = restored.renditions["source"].segments
+    assert sum(one.duration_s for one in source) == pytest.approx(told_s(live, "source"), abs=1e-3)
+    whole = list(fmp4.fragments((tmp_path / "recordings" / BROADCAST / "source/3.m4s").read_bytes()))
+    times = [one.decode_time for one in whole]
+    assert times == sorted(set(times)) and len(times) > 1
 
 
 def test_without_the_memory_folder_whole_parts_are_kept(tmp_path: Path) -> None:
@@ -149,3 +173,80 @@ def test_a_slow_disk_and_a_kill_where_a_gap_ends_leave_no_number_out(tmp_path: P
     asyncio.run(after(restored))
     found = verify.verify(tmp_path / "recordings" / BROADCAST, with_media=True).findings
     assert [one.kind for one in found] == ["unsigned"]
+
+
+def left(folder: Path, *, is_over: bool) -> Path:
+    """A broadcast of which the feed is away at its end; its recording."""
+
+    async def scenario() -> None:
+        with studio(folder) as live:
+            live.play(live.attach(), 5, 0)
+            live.broadcast.detach()
+            live.play(None, 6, 0, kinds="")
+            if is_over:
+                await live.broadcast.end("test")
+
+    asyncio.run(scenario())
+    return folder / "recordings" / BROADCAST
+
+
+def taken_up(folder: Path) -> RestoredRecording:
+    """Ended then: it is whole, whenever the process was killed."""
+    (restored,) = unfinished(folder.parent, folder.parent.parent / "live", START_MS + 20_000)
+    finish(folder, restored, "test", START_MS + 20_000)
+    assert [one.kind for one in verify.verify(folder).findings] == ["unsigned"]
+    told = account(read_facts(folder))
+    assert UNTOLD not in {gap.cause for one in (told.best, *told.renditions) for gap in one.gaps}
+    for name in restored.renditions:
+        text = (folder / name / "index.m3u8").read_text()
+        assert text.count("#EXT-X-ENDLIST") == 1 and text.endswith("#EXT-X-ENDLIST\n")
+    return restored
+
+
+def test_a_kill_as_the_end_is_told_is_no_end(tmp_path: Path) -> None:
+    folder = left(tmp_path, is_over=True)
+    ledger = folder / verify.LEDGER_NAME
+    ledger.write_bytes(ledger.read_bytes()[:-9])
+    taken_up(folder)
+
+
+def test_a_kill_as_indexes_are_ended_does_not_go_on_behind_an_end(tmp_path: Path) -> None:
+    folder = left(tmp_path, is_over=True)
+    ledger, other = folder / verify.LEDGER_NAME, folder / "source-audio" / "index.m3u8"
+    lines = ledger.read_bytes().splitlines(keepends=True)
+    ended = next(number for number, line in enumerate(lines) if b"index.m3u8" in line)
+    ledger.write_bytes(b"".join(lines[:ended]))
+    other.write_text(other.read_text().removesuffix("#EXT-X-ENDLIST\n"))
+    assert not taken_up(folder).can_go_on
+
+
+def test_a_kill_between_a_segment_that_is_absent_and_its_index(tmp_path: Path) -> None:
+    folder = left(tmp_path, is_over=False)
+    *_, first, second = lines = (folder / verify.LEDGER_NAME).read_bytes().splitlines(keepends=True)
+    assert [json.loads(line)["rendition"] for line in (first, second)] == ["source", "source-audio"]
+    (folder / verify.LEDGER_NAME).write_bytes(b"".join(lines[:-1]))
+    for index in folder.glob("source*/index.m3u8"):
+        index.write_text(index.read_text()[: index.read_text().rindex("#EXT-X-PROGRAM-DATE-TIME")])
+    segments = taken_up(folder).renditions["source"].segments
+    assert segments[-1].msn == json.loads(first)["msn"], "viewers were told that number"
+
+
+def test_a_kill_between_an_initialization_and_its_fact_adds_no_strange_file(tmp_path: Path) -> None:
+    folder = left(tmp_path, is_over=False)
+    (folder / "480p").mkdir()
+    (folder / "480p" / "init-0.mp4").write_bytes((folder / "source" / "init-0.mp4").read_bytes())
+    assert taken_up(folder).can_go_on
+
+
+def test_a_millisecond_that_the_index_rounds_has_a_cause_too(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        with studio(tmp_path) as live:
+            feed, at_ms = live.attach(), 0
+            for _ in range(5):
+                at_ms = live.play(feed, 1.3, at_ms)
+
+    asyncio.run(scenario())
+    folder = tmp_path / "recordings" / BROADCAST
+    for path in (*folder.glob("*/*.partial"), *(tmp_path / "live").rglob("*.m4s")):  # as after a power cut
+        path.unlink()
+    taken_up(folder)

@@ -151,7 +151,7 @@ def test_what_is_not_in_memory_is_not_told(
 ) -> None:
     """Nor looked for twice."""
     again = list[object]()
-    monkeypatch.setattr(segment_digests.hasher, "digest", again.append)
+    monkeypatch.setattr("archive.recordings.hasher.digest", again.append)
     digest, segment = FromMemory(hasher, tmp_path), segment_in(tmp_path)
     part = tmp_path / hls.part_name(0, 2)
     part.unlink() if harm == "away" else os.truncate(part, 100)

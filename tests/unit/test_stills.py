@@ -20,7 +20,8 @@ from ingest.console.load import Load
 from ingest.console.queries import OnWall
 from mbashara.media_processes import MediaProcesses
 from mbashara.settings import Settings
-from mbashara.stills import RESTING_S, ROUND_S, Stills, step_back
+from mbashara.step_back import step_back
+from mbashara.stills import RESTING_S, ROUND_S, Stills
 from tests.unit.site_kit import make_site
 from transcode.stills.decode import HEIGHT, WIDTH, decode
 from transcode.stills.keyframe import keyframe_file

@@ -28,9 +28,13 @@ HASTY = Limits(connect_timeout_s=0.3, read_timeout_s=0.3, attempts=1)
         ("a/1.m4s: HeadObject: 404: Not Found", "hakuna kitu cha jina hili"),
         ("a/1.m4s: PutObject: 503 SlowDown: wait", "ina kazi nyingi mno kwa sasa"),
         ("a/1.m4s: PutObject: 500: oops", "ina hitilafu yake yenyewe"),
+        ("k: SSL validation failed for https://x/b [SSL: WRONG_VERSION_NUMBER] wrong version number (_ssl.c:1006)",
+         "muunganisho salama (TLS) nayo haupatikani"),  # plain HTTP is spoken there
+        ("k: SSL validation failed for https://x/b [SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: expired",
+         "cheti chake hakiaminiki hapa"),
         ('a/507.m4s: Read timeout on endpoint URL: "http://x/403"', "imekwama: haijibu kwa wakati"),
     ],
-)
+)  # fmt: skip
 def test_each_kind_of_fault_has_words(said: str, sw: str) -> None:
     assert reasons.tell(said, Language.SW) == f"{sw} (“{said}”)"
     assert reasons.tell(said, Language.EN).endswith(f" (“{said}”)")

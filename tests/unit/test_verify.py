@@ -4,6 +4,7 @@ import asyncio
 import base64
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -386,6 +387,18 @@ def test_a_strangers_paper_takes_little_memory(tmp_path: Path, strange: str) -> 
     assert "! " in told.stdout, f"{size} bytes: {told.stderr[-200:]}"
 
 
+def test_what_custody_tells_of_a_restless_broadcast_is_read(copy: Path) -> None:
+    """Its whole log is one line: of an encoder that was lost 6000 times, 2.3 MB."""
+    log = [
+        {"id": number, "broadcast_id": RECORDING, "institution_id": 1, "at": NOW.isoformat(), "kind": "feed_lost",
+         "actor": None, "detail": {"cause": "feed lost", "at_ms": 1000 * number}} for number in range(12_000)
+    ]  # fmt: skip
+    Ledger(copy, verify.CUSTODY_NAME).append(make_fact("described", START_MS, outcome="success", agent="x", log=log))
+    assert (copy / verify.CUSTODY_NAME).stat().st_size > 2 << 20
+    sign(copy, RECORDING, heads(copy), KEY, NOW)
+    assert kinds(copy) == set()
+
+
 def test_a_ledger_under_another_recordings_name(copy: Path) -> None:
     assert "other_ledger" in kinds(copy.rename(copy.with_name(OTHER)))
 
@@ -447,6 +460,23 @@ def test_times_are_told_in_the_time_of_here_and_noted_as_they_are(copy: Path) ->
     hole = {"rendition": "source", "msn": 3, "time": ""}
     assert verify.Finding("number_lacking", {**hole, "last": 3}).told("en").startswith("source: segment 3 is not in")
     assert verify.Finding("number_lacking", {**hole, "last": 4}).told("en").startswith("source: segments 3 to 4 are")
+
+
+def test_what_a_stranger_wrote_says_nothing_in_our_name(tmp_path: Path) -> None:
+    """Neither by lines of its own nor by a moment that is no more where we are, nor by a name that is no text."""
+    told = {"rendition": "x\n\x1b[2JWHOLE AND UNALTERED", "size": 1, "sha256": "0" * 64}
+    for msn in (0, 2):
+        Ledger(tmp_path).append(make_fact("file", START_MS, name=f"x/{msn}.m4s", msn=msn, **told))
+    order = {**make_fact("deletion", START_MS, outcome="success"), "at": "9999-12-31T23:59:59-12:00"}
+    Ledger(tmp_path, verify.CUSTODY_NAME).append(order)
+    (Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff"))).touch()
+    command = [sys.executable, "-I", str(SCRIPT), str(tmp_path), "--lang", "en"]
+    lines = subprocess.run(command, capture_output=True, text=True).stdout.splitlines()
+    assert lines[1].startswith("! x\\u000a\\u001b[2JWHOLE")
+    assert any(line.startswith("! The file \\udcff is not in the ledger") for line in lines)
+    assert any("DESTROYED BY ORDER on 9999-12-31T23:59:59-12:00" in line for line in lines)
+    data = json.loads(subprocess.run([*command, "--json"], capture_output=True, text=True).stdout)
+    assert {"kind": "unlisted", "file": "\udcff"}.items() <= data["findings"][-1].items()
 
 
 def test_a_stamp_that_nobody_made_is_no_proof(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -153,6 +153,11 @@ def read_locations(file: Path, recordings: Path) -> tuple[Location, ...]:
     return found
 
 
+def being_written(file: Path) -> LocationError:
+    """Nobody can say yet what the file will say."""
+    return LocationError(N_("{file}: it is just being written"), file=file)
+
+
 def _read_location(file: Path, number: int, entry: dict[str, Any]) -> Location:
     where = f"{file}: location {' '.join(str(entry.get('name', number)).split())}"
     try:

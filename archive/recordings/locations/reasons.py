@@ -27,7 +27,8 @@ SAID = (
     (r"[Cc]onnect(ion)? time(out|d out)|ConnectTimeout", N_("nobody answers at its address in time")),
     (r"[Rr]ead time(out|d out)|\d+ bytes in \d+ seconds|\bRequestTimeout\b|[Tt]imed out",
      N_("it hangs: no answer in time")),
-    (r"SSL|[Cc]ertificate", N_("its certificate is not trusted here")),
+    (r"[Cc]ertificate|CERTIFICATE", N_("its certificate is not trusted here")),
+    (r"SSL|TLS", N_("no secure connection (TLS) comes about with it")),
     (r"Could not connect to the endpoint", N_("it can't be connected to")),
     (r"Connection was closed|Connection reset|Broken pipe|response stream|IncompleteRead|broke off after|"
      r"total bytes expected", N_("it broke off in the middle")),

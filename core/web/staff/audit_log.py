@@ -15,8 +15,8 @@ from core import audit
 from core.audit import Filter
 from core.database import transaction
 from core.staff.permissions import Act, Scope, scope
-from core.staff.tables import UserAccount
-from core.tables import Institution
+from core.staff.tables import AuditEntry, UserAccount
+from core.tables import Channel, Institution
 from core.web.site import Page, Site, View
 from core.web.staff import Office
 from core.web.staff.acts import WORDS
@@ -39,6 +39,7 @@ def _list(office: Office, view: View) -> Page:
     with transaction(office.engine) as session:
         entries = audit.list_entries(session, place, wanted, before_id=_number(asked.get("before", "")), limit=ROWS + 1)
         names = _names(session, [entry.subject for entry in entries], view)
+        channels = _channels(session, entries)
         broken = audit.verify(session) if "check" in asked and place.everything else None
     facts = {
         "entries": entries[:ROWS],
@@ -54,6 +55,7 @@ def _list(office: Office, view: View) -> Page:
         "parts": parts,
         "act_of": act_of,
         "names": names,
+        "channels": channels,
     }
     return Page("core/staff/audit.html", facts)
 
@@ -66,6 +68,13 @@ def _names(session: Session, subjects: Iterable[str], view: View) -> Mapping[str
     found = {f"user:{row.id}": row.name for row in session.execute(people)}
     told = {f"institution:{one.id}": view.pick(one.name_sw, one.name_en) for one in session.scalars(places)}
     return found | told
+
+
+def _channels(session: Session, entries: Iterable[AuditEntry]) -> Mapping[int, str]:
+    """Short names of those that values name by their numbers."""
+    told = (facts for entry in entries for facts in (entry.before, entry.after) if facts)
+    ids = {one for facts in told if isinstance(one := facts.get("channel_id"), int)}
+    return dict(session.execute(select(Channel.id, Channel.slug).where(Channel.id.in_(ids))).tuples().all())
 
 
 def _of(kind: str, ids: Mapping[str, int]) -> set[int]:

@@ -1,0 +1,59 @@
+"""A feed as its broadcast sees it: from its first packet until it can be put on the air, and its clock from then on."""
+
+from dataclasses import dataclass, field
+
+from core.media.packet import Kind, Packet
+from ingest.feed import Feed
+from transcode.timeline import FeedClock
+
+WAIT_FOR_SECOND_TRACK_MS = 1200
+WAIT_FOR_BURST_MS = 250
+MAX_EARLY_PACKETS = 2000
+
+
+@dataclass(slots=True)
+class Intake:
+    """A feed's clock, and what came before it could be put on the air. `changed`: its tracks are other than those that
+    the renditions know.
+
+    Encoders begin with a burst (ffmpeg -re sends half a second at once): the newest packet of it is what happens now,
+    and the first is anchored `lead_ms` earlier, or PROGRAM-DATE-TIME would run ahead of the clock for hours.
+    """
+
+    feed: Feed
+    since_ms: float = 0.0
+    lead_ms: int = 0
+    clock: FeedClock = field(default_factory=FeedClock)
+    early: list[Packet] = field(default_factory=list)
+    on_air: bool = False
+    shift_ms: int = 0
+    changed: bool = False
+
+    def keep(self, packet: Packet, now_ms: float) -> bool:
+        """True once there is nothing more to wait for: its tracks are known, as far as they are to be."""
+        self.since_ms = self.since_ms or now_ms
+        self.early.append(packet)
+        waited_ms = packet.dts_ms - self.early[0].dts_ms
+        is_whole = len(self.feed.tracks) == 2 and now_ms - self.since_ms >= WAIT_FOR_BURST_MS
+        return is_whole or not 0 <= waited_ms < WAIT_FOR_SECOND_TRACK_MS or len(self.early) >= MAX_EARLY_PACKETS
+
+    def begin(self) -> list[Packet]:
+        """On the air with what came, from the first keyframe on: what comes before it shows nothing, and a running
+        encoder sends such. Empty: there is none yet."""
+        if Kind.VIDEO in self.feed.tracks:
+            first = next((n for n, one in enumerate(self.early) if one.kind is Kind.VIDEO and one.is_key), None)
+            if first is None:
+                del self.early[: -MAX_EARLY_PACKETS // 2]
+                return []
+            del self.early[:first]
+        if not self.early:
+            return []
+        early, self.early, self.on_air, self.changed = self.early, [], True, True
+        self.shift_ms = max(0, early[0].cts_ms)
+        self.lead_ms = max(0, max(one.dts_ms for one in early) - early[0].dts_ms)
+        return early
+
+    def silent_until_ms(self, now_ms: float) -> float:
+        """A feed that has just begun is on the air in a moment: its place is not told as a gap."""
+        is_coming = not self.on_air and now_ms - self.since_ms < WAIT_FOR_SECOND_TRACK_MS
+        return self.since_ms if is_coming else now_ms

@@ -1,0 +1,111 @@
+"""A channel whose process was killed: what goes on, and where."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from archive.recordings.account import account
+from core.broadcasts.plan import Plan
+from tests.unit.channel_kit import FIRST, LIVE, SECOND, START_MS, House, ledger_of, run
+
+
+@pytest.mark.parametrize(
+    ("plan", "is_known", "goes_on"),
+    [
+        (LIVE, True, True), (None, False, True), (None, True, False), (Plan(FIRST, SECOND, "rehearsal"), True, False),
+        (replace(LIVE, ends_at_unix_ms=round(START_MS + 1000)), True, False),
+    ],
+)  # fmt: skip
+def test_after_a_kill_the_plan_is_honoured(tmp_path: Path, plan: Plan | None, is_known: bool, goes_on: bool) -> None:
+    async def before(one: House) -> None:
+        await one.on_air(7)
+
+    async def after(one: House) -> None:
+        one.now_ms = 600_000
+        if not is_known:
+            one.book.channels = ()
+        else:
+            one.book.channels = (replace(one.book.channels[0], plan=plan),)
+        one.channels.restore(tmp_path / "recordings")
+        one.channels.know()
+        assert (one.channel.broadcast is not None) is goes_on
+        if goes_on:
+            one.play(await one.come(), 3)
+            assert (one.state["state"], one.state["broadcast"]) == ("live", FIRST)
+
+    run(tmp_path, before)
+    run(tmp_path, after)
+    facts = [fact["fact"] for fact in ledger_of(tmp_path)]
+    assert ("ended" in facts) is not goes_on
+
+
+def test_no_time_is_without_a_gap_because_the_process_was_killed_while_there_was_no_feed(tmp_path: Path) -> None:
+    """The rows, and with them the API, know of gaps alone."""
+
+    async def before(one: House) -> None:
+        feed = await one.on_air(7)
+        one.lose(feed)
+        one.wait(20, step_s=2)
+
+    async def again(one: House) -> None:
+        one.plan(LIVE)
+        one.take_up(40_000)
+        one.wait(20, step_s=2)
+
+    async def after(one: House) -> None:
+        one.plan(LIVE)
+        one.take_up(80_000)
+        one.play(await one.come(), 5)
+
+    for scenario in (before, again, after):
+        run(tmp_path, scenario)
+    gaps = [fact for fact in ledger_of(tmp_path) if fact["fact"] == "gap"]
+    assert [(gap["cause"], gap["is_back"]) for gap in gaps] == [
+        ("feed lost", False), ("process ended", False), ("process ended", True),
+    ]  # fmt: skip
+    assert [gap["from_ms"] for gap in gaps] == [7000, *(gap["to_ms"] for gap in gaps[:-1])] and gaps[-1][
+        "to_ms"
+    ] == 80_000
+
+
+@pytest.mark.parametrize("is_looked_at", [True, False], ids=["a tick first", "the feed first"])
+def test_sound_goes_on_behind_an_outage_of_any_length(tmp_path: Path, is_looked_at: bool) -> None:
+    """Of longer than the timeline keeps cuts: who follows must not lose its place."""
+
+    async def before(one: House) -> None:
+        await one.on_air(7)
+
+    async def after(one: House) -> None:
+        one.plan(LIVE)
+        one.take_up(900_000)
+        if is_looked_at:
+            one.tick()
+        one.play(await one.come(), 6)
+        one.plan(None)
+        await one.ended()
+
+    run(tmp_path, before)
+    run(tmp_path, after)
+    of_picture, of_sound = account(ledger_of(tmp_path)).renditions
+    assert abs(of_picture.held_ms - of_sound.held_ms) < 50 and of_sound.held_ms > 12_000
+    for name in ("source", "source-audio"):
+        index = (tmp_path / f"recordings/{FIRST}/{name}/index.m3u8").read_text()
+        assert max(float(line[8:].rstrip(",")) for line in index.splitlines() if line.startswith("#EXTINF:")) <= 4.5
+
+
+def test_a_recording_that_ended_is_never_written_to_again(tmp_path: Path) -> None:
+    """The plan is of an hour ago: the database was away when people ended it."""
+
+    async def before(one: House) -> None:
+        await one.on_air(4)
+        one.plan(None)
+        await one.ended()
+
+    async def after(one: House) -> None:
+        one.channels.restore(tmp_path / "recordings")
+        await one.on_air(3)
+        assert one.channel.broadcast is None
+
+    run(tmp_path, before)
+    run(tmp_path, after)
