@@ -330,7 +330,7 @@ class RenditionRecorder:
             self._close()
             os.rename(partial, f"{self._path}/{name}")
         except OSError as error:
-            self._close()
+            self._fail(segment.msn)
             self._recording.report(error, self._name)
             return False
         self._tell_file(name, self._open_bytes, sha256, **self._place_of(segment), **how)
@@ -380,7 +380,7 @@ class RenditionRecorder:
         if self._lost is not None:
             start_ms, end_ms = self._lost
             self._lost = None
-            self._recording.fact("gap", rendition=self._name, from_ms=start_ms, to_ms=end_ms, cause="disk full")
+            self._recording.fact_now("gap", rendition=self._name, from_ms=start_ms, to_ms=end_ms, cause="disk full")
 
     def _index(self, segment: Segment, gap: bool) -> None:
         head = hls.segment_head(segment, self._recording.origin_ms, self._previous_init)

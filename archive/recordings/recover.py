@@ -95,7 +95,7 @@ def _restore(place: Path, started: Fact, memory: Path, unix_ms: float) -> Restor
     absent = [fact for fact in read_facts(place) if fact["fact"] == "absent"]
     for folder in sorted(path for path in place.iterdir() if path.is_dir()):
         files = [path.stat() for path in folder.glob("*.m4s*")]
-        _take_from_memory(folder, memory / folder.name)
+        _take_from_memory(folder, memory / folder.name, origin_ms)
         newest_ms = max([newest_ms, *(stat.st_mtime * 1000 for stat in files)])
         told = [fact for fact in absent if fact["rendition"] == folder.name]
         restored = _restore_rendition(folder, origin_ms, told)
@@ -109,11 +109,15 @@ def _restore(place: Path, started: Fact, memory: Path, unix_ms: float) -> Restor
     return recording
 
 
-def _take_from_memory(folder: Path, memory: Path) -> None:
-    """Appends to the open segments' files the parts that the recorder had not written yet."""
+def _take_from_memory(folder: Path, memory: Path, origin_ms: int) -> None:
+    """Appends to the open segments' files the parts that the recorder had not written yet. What the index names is
+    settled: a segment that the disk refused has no file."""
     if not any(folder.glob("init-*.mp4")):
         return
-    whole = max((int(path.stem) for path in folder.glob("*.m4s") if path.stem.isdigit()), default=-1)
+    index = folder / hls.PLAYLIST_NAME
+    named = hls.read_index(index.read_text(), origin_ms).segments if index.exists() else []
+    files = (int(path.stem) for path in folder.glob("*.m4s") if path.stem.isdigit())
+    whole = max([*files, *(segment.msn for segment in named)], default=-1)
     parts: dict[int, dict[int, Path]] = {}
     for path in memory.glob("*.*.m4s"):
         msn, number = (int(word) for word in path.name.split(".")[:2])

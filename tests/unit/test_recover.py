@@ -1,13 +1,15 @@
 """What a killed media process left is found again: on disk, torn in mid-part, and in the memory folder."""
 
 import asyncio
+import errno
 import json
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from archive.recordings import verify
+from archive.recordings import recorder, verify
 from archive.recordings.account import UNTOLD, account
 from archive.recordings.ledger import read_facts
 from archive.recordings.recover import RestoredRecording, finish, unfinished
@@ -81,6 +83,46 @@ def test_what_is_not_in_memory_as_it_was_costs_nothing_else(tmp_path: Path, harm
     whole = list(fmp4.fragments((tmp_path / "recordings" / BROADCAST / "source/3.m4s").read_bytes()))
     times = [one.decode_time for one in whole]
     assert times == sorted(set(times)) and len(times) > 1
+
+
+@pytest.mark.parametrize("is_killed", [False, True])
+def test_a_disk_that_refused_segments_leaves_nothing_that_looks_added(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_killed: bool
+) -> None:
+    """Their gap is told before the end; parts that memory has of them are no file after a kill."""
+
+    def refuse(descriptor: int, data: bytes) -> None:
+        raise OSError(errno.ENOSPC, "full")
+
+    slow = threading.Event()
+
+    def stand_still() -> None:
+        slow.wait()
+
+    async def scenario() -> None:
+        with studio(tmp_path) as live:
+            feed = live.attach()
+            at = live.play(feed, 4, 0)
+            await live.recorder.written()
+            with monkeypatch.context() as patch:
+                patch.setattr(recorder, "write_all", refuse)
+                live.play(feed, 2.6, at)
+                await live.recorder.written()
+                if is_killed:
+                    patch.setattr(live.recorder, "put", lambda job: None)
+                    live.play(feed, 0.6, at + 2600)
+                    return
+                live.recorder.put(stand_still)  # so that all jobs of the end are queued before the first is done
+                asyncio.get_running_loop().call_later(0.1, slow.set)
+                await live.broadcast.end("test")
+
+    asyncio.run(scenario())
+    folder = tmp_path / "recordings" / BROADCAST
+    for restored in unfinished(tmp_path / "recordings", tmp_path / "live", START_MS + 9000):
+        finish(folder, restored, "test", START_MS + 9000)
+    facts = list(read_facts(folder))
+    assert "disk full" in {fact.get("cause") for fact in facts} and facts[-1]["fact"] == "ended"
+    assert [one.kind for one in verify.verify(folder).findings] == ["unsigned"]
 
 
 def test_without_the_memory_folder_whole_parts_are_kept(tmp_path: Path) -> None:

@@ -265,6 +265,7 @@ def test_a_disk_that_gives_back_less_is_not_taken_at_its_word(tmp_path: Path, ha
     os.truncate(desk.recording.folder / "source/0.m4s.partial", 100)
     desk.one.on_complete(segment)
     assert [line["fact"] for line in desk.end()] == ["absent"] and desk.lost == [segment]
+    assert not [*desk.recording.folder.glob("source/*.partial")], "whoever verifies it would take that for added"
 
 
 def test_a_slow_one_does_not_hold_the_recorder_up(tmp_path: Path, hasher: Hasher) -> None:
