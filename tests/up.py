@@ -25,7 +25,7 @@ import psycopg
 
 from core.channels import DEFAULT_INSTITUTION, ChannelKeys, add_channel
 from core.database import open_engine, transaction
-from mbashara import postgres
+from mbashara import postgres, probe
 from mbashara.data import prepare
 from mbashara.settings import Settings
 
@@ -57,16 +57,19 @@ class Up:
         return Settings(data=self.data).sqlalchemy_url.replace("/mbashara?", f"/{name}?")
 
     def channel_add(self, slug: str, institution: str = DEFAULT_INSTITUTION) -> ChannelKeys:
-        """As `channel_add_by_command`, without the second that a command takes."""
-        pepper, engine = Settings(data=self.data).pepper_file.read_bytes(), open_engine(self.database_url())
-        names = {"name_sw": f"Chaneli {slug}", "name_en": f"Channel {slug}"}
+        """As `channel_add_by_command`, without the second that a command takes. Media knows it then."""
+        settings, engine = Settings(data=self.data), open_engine(self.database_url())
+        pepper, names = settings.pepper_file.read_bytes(), {"name_sw": f"Chaneli {slug}", "name_en": f"Channel {slug}"}
         try:
             with transaction(engine) as session:
-                return add_channel(
+                keys = add_channel(
                     session, slug, **names, institution=institution, pepper=pepper, now=datetime.now(UTC)
                 )
         finally:
             engine.dispose()
+        probe.refresh(settings, slug)
+        until(lambda: get(f"{self.http_url}/live/{slug}/state.json")[0] == 200, f"media does not know {slug}")
+        return keys
 
     def channel_add_by_command(self, slug: str, *more: str) -> ChannelKeys:
         names = ["--name-sw", f"Chaneli {slug}", "--name-en", f"Channel {slug}"]
