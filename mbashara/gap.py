@@ -1,8 +1,9 @@
 """A gap: a stretch in which a broadcast's leading rendition has nothing, and what is on record of it.
 
-    it begins: lost      an encoder is turned away meanwhile: refused      it ends: gap
+    it begins: lost      an encoder is turned away meanwhile: refused      it ends: gap, or back
 
-A gap in which nobody came, and none comes after, is a wait: nothing is missing then.
+Where a feed that was ahead of the clock is back before that is over, nothing is missing: it is told as back alone. A
+gap in which nobody came, and none comes after, is a wait: nothing is missing then.
 """
 
 from archive.recordings.recorder import Recording
@@ -57,3 +58,5 @@ class Gap:
             told = {"from_ms": round(self.from_ms), "to_ms": round(at_ms), "cause": self._cause, "is_back": is_back}
             is_wait = not is_back and not self._may_have_come and self._cause == FEED_LOST
             self._recording.fact("gap", **told, **({"waited": True} if is_wait else {}))
+        elif is_back:
+            self._recording.fact("back", at_ms=round(self.from_ms))

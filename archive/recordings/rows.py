@@ -212,6 +212,11 @@ def _gap(session: Session, recording_id: str, fact: Fact) -> None:
         _tell(session, recording_id, fact, "gap", **told)
 
 
+def _back(session: Session, recording_id: str, fact: Fact) -> None:
+    """As the end of a gap in which nothing is missing."""
+    _tell(session, recording_id, fact, "feed_back", from_ms=fact["at_ms"], to_ms=fact["at_ms"])
+
+
 def _refused(session: Session, recording_id: str, fact: Fact) -> None:
     """An encoder with a key of the channel was turned away while there was no feed."""
     _tell(session, recording_id, fact, "refused", cause=fact["cause"], role=fact["role"])
@@ -258,6 +263,7 @@ _APPLY = {
     "rendition": add_rendition,
     "lost": _lost,
     "gap": _gap,
+    "back": _back,
     "refused": _refused,
     "resumed": _resumed,
     "ended": _ended,

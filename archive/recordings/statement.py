@@ -165,6 +165,8 @@ def _events(found: Account, facts: Sequence[Mapping[str, Any]]) -> list[Statemen
                 told.append({"at": _moment(found, round(fact["at_ms"])), "what": "lost", "cause": str(fact["cause"])})
             case "gap" if "rendition" not in fact and fact.get("is_back", True):
                 told.append({"at": _moment(found, round(fact["to_ms"])), "what": "back", "cause": ""})
+            case "back":
+                told.append({"at": _moment(found, round(fact["at_ms"])), "what": "back", "cause": ""})
             case "refused":
                 at = _moment(found, round(fact["at_ms"]))
                 told.append({"at": at, "what": "refused", "cause": str(fact["cause"])})

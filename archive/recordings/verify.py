@@ -18,7 +18,8 @@ What it relies on, so that anyone can write it anew:
 * A line with `"fact":"gap"` names a time without media; without `rendition`, of all of them. One with `"waited":true`
   tells of an encoder that was lost and never came back: `waited_for` says from when on nothing was on the air any more,
   so that it can't be missing. Without that word it is missing: a feed came that could not be shown or was turned away,
-  the program stood still, or it is of the time when programs did not tell. A line with `"fact":"refused"` tells that an
+  the program stood still, or it is of the time when programs did not tell. A `lost` with `"fact":"back"` behind it was
+  a feed that had sent ahead of the clock: nothing is missing. A line with `"fact":"refused"` tells that an
   encoder was turned away which came with a key of the channel, in use or revoked, and why. Of encoders with other keys
   nothing is told: anyone may send some.
 * `custody.jsonl`, chained in the same way, has what was done with the recording afterwards.

@@ -268,6 +268,15 @@ def test_a_lost_database_changes_nothing(tmp_path: Path) -> None:
         Follower(tmp_path, away, print).follow_once()
 
 
+def test_a_feed_of_whose_loss_nothing_is_missing_is_back_in_the_log(session: Session) -> None:
+    at = {"at": "2026-11-24T09:01:00.000+00:00"}
+    first, *_ = facts(*add(session))
+    lost, back = {"fact": "lost", "at_ms": 8000, "cause": "feed lost"}, {"fact": "back", "at_ms": 8000}
+    tell(session, ID, first, {**lost, **at}, {**back, **at})
+    kinds = session.scalars(select(BroadcastEvent.kind).order_by(BroadcastEvent.id))
+    assert kinds.all()[-2:] == ["feed_lost", "feed_back"] and rows.gaps(session, ID) == []
+
+
 def test_keys_of_a_channel(session: Session, tmp_path: Path) -> None:
     first = named(session, "ikulu", "ufunguo-wa-zamani")
     book = KeyBook(PEPPER, tmp_path / "keys.json")

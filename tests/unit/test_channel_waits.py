@@ -144,3 +144,28 @@ def test_what_has_just_come_back_at_the_end_is_kept(tmp_path: Path) -> None:
     facts = ledger_of(tmp_path)
     assert [fact["is_back"] for fact in facts if fact["fact"] == "gap"] == [True]
     assert max(fact.get("to_ms", 0) for fact in facts if fact["fact"] == "file") == facts[-1]["duration_ms"]
+
+
+def test_a_feed_that_is_back_before_what_it_sent_ahead_is_over_is_back_all_the_same(tmp_path: Path) -> None:
+    """A late encoder that catches up is ahead of the clock: of such a loss nothing is missing."""
+
+    async def before(one: House) -> None:
+        feed = await one.on_air(2)
+        since_ms = one.now_ms
+        one.play(feed, 6)
+        one.now_ms = since_ms + 1000
+        one.lose(feed)
+        one.pass_s(2)
+        one.play(await one.come(), 8)
+
+    async def after(one: House) -> None:
+        one.plan(LIVE)
+        one.take_up(30_000)
+        await one.end()
+
+    run(tmp_path, before)
+    run(tmp_path, after)
+    facts = ledger_of(tmp_path)
+    lost, back, *_ = (one for one in facts if one["fact"] in ("lost", "back", "gap"))
+    assert (lost["fact"], lost["at_ms"], back["fact"], back["at_ms"]) == ("lost", 8000, "back", 8000)
+    assert {one["cause"] for one in gaps_of(facts)} == {"process ended"}, "of the kill alone"

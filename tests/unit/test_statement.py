@@ -116,6 +116,19 @@ def test_an_encoder_that_was_turned_away_is_told(tmp_path: Path) -> None:
     assert events[-1] == ("11:00:25.000", "encoder turned away; its stream key had been revoked")
 
 
+def test_a_feed_that_was_back_before_anything_was_missing_is_told_as_back(tmp_path: Path) -> None:
+    folder = make_recording(tmp_path, lost=(), is_over=False)
+    for fact in (
+        {"fact": "lost", "at_ms": 24_000, "cause": "feed lost"},
+        {"fact": "back", "at_ms": 24_000},
+        {"fact": "ended", "duration_ms": 24_000, "size_bytes": 1, "reason": "ended by people"},
+    ):
+        Ledger(folder).append({"at": NOW.isoformat(), **fact})
+    told = statement(folder)["statement"]
+    assert [one["what"] for one in told["events"]] == ["lost", "back"] and told["best"]["gap_ms"] == 0
+    assert {finding.kind for finding in verify(folder).findings} == {"unsigned_tail"}
+
+
 def test_places_are_called_as_people_call_them(tmp_path: Path) -> None:
     kept = (Copy("local", "whole"), Copy("arusha", "whole", "", "Hifadhi ya Arusha", ""), Copy("s3", "copying"))
     document = sealed(state(make_recording(tmp_path), from_files(tmp_path / ID), NOW, "Asha", kept), sign)

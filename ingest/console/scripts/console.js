@@ -89,6 +89,13 @@ function showLoad(html) {
 
 let isFetching = false;
 let isStale = false;
+let again = 0;
+
+// What was told to have changed is told once.
+function askAgain() {
+  clearTimeout(again);
+  again = setTimeout(fetchAnew, POLL_MS + Math.random() * SPREAD_MS);
+}
 
 async function fetchAnew() {
   if (isFetching) return void (isStale = true);
@@ -97,8 +104,9 @@ async function fetchAnew() {
     const response = await fetch(ownAddress, { redirect: 'manual' });
     if (response.ok) replaceRegions(new DOMParser().parseFromString(await response.text(), 'text/html'));
     else if (response.type === 'opaqueredirect') location.reload(); // logged out meanwhile
+    else if (response.status === 429 || response.status >= 500) askAgain();
   } catch {
-    // the network is away: the next event or poll asks again
+    askAgain(); // the network is away
   } finally {
     isFetching = false;
     if (isStale) {
