@@ -1,8 +1,8 @@
 """One round of the archive's rules in a work process, and what it begins, over a test's database and folders.
 
-    python -m tests.live.rules_process DATA PLACE FOLDER [dies]    MBASHARA_DATABASE_URL: the database
+    python -m tests.live.rules_process DATA PLACE FOLDER [RECORDING]    MBASHARA_DATABASE_URL: the database
 
-`dies`: as with kill -9, once the first file is removed.
+With a RECORDING it dies, as by kill -9, once the first file of it is removed.
 """
 
 import os
@@ -20,14 +20,19 @@ from mbashara.settings import Settings
 
 
 class Dying(FolderStore):
+    def __init__(self, name: str, folder: Path, recording_id: str) -> None:
+        super().__init__(name, folder)
+        self._recording_id = recording_id
+
     def delete(self, key: str) -> None:
         super().delete(key)
-        os.kill(os.getpid(), signal.SIGKILL)
+        if key.startswith(f"{self._recording_id}/"):
+            os.kill(os.getpid(), signal.SIGKILL)
 
 
-def main(data: str, place: str, folder: str, *how: str) -> None:
+def main(data: str, place: str, folder: str, *dies_at: str) -> None:
     settings = Settings(data=Path(data))
-    store = Dying(place, Path(folder)) if how else FolderStore(place, Path(folder))
+    store = Dying(place, Path(folder), *dies_at) if dies_at else FolderStore(place, Path(folder))
     keeper = rules.prepare(settings, open_engine(settings.sqlalchemy_url), {place: store})
     inside_dbos.distrust()
     inside_dbos.calm(DBOS(config=work._dbos_config(settings)))

@@ -162,10 +162,12 @@ def test_a_work_process_that_is_killed_as_it_removes_what_was_left_goes_on_with_
     url = here.engine.url.render_as_string(hide_password=False)
     command = [sys.executable, "-m", "tests.live.rules_process", str(here.settings.data), PLACE, str(tmp_path)]
 
-    def work(*how: str) -> int:
-        return subprocess.run([*command, *how], env={**os.environ, "MBASHARA_DATABASE_URL": url}, timeout=60).returncode
+    def work(*dies_at: str) -> int:
+        return subprocess.run(
+            [*command, *dies_at], env={**os.environ, "MBASHARA_DATABASE_URL": url}, timeout=60
+        ).returncode
 
-    assert work("dies") == -signal.SIGKILL
+    assert work(it) == -signal.SIGKILL
     assert len(here.media(PLACE, it)) < 6 and copy_of(here, it).next_check_at == BEGAN
     assert work() == 0 and here.media(PLACE, it) == set() and copy_of(here, it).next_check_at is None
     told_of = [one for one in told(here, it) if one["fact"] == "deletion" and one.get("location") == PLACE]
