@@ -10,33 +10,22 @@ import ctypes
 import fcntl
 import hashlib
 import os
-import re
 import shutil
-import tarfile
-import unicodedata
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
-from dataclasses import dataclass, field
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass
 from functools import partial
-from pathlib import Path, PurePosixPath
-from typing import IO, Protocol
+from pathlib import Path
+from typing import IO
 
 from archive.recordings import verify
 from archive.recordings.bag import READ_BYTES, clone
 from archive.recordings.bag_errors import BagError, Fault
-from core.ids import is_id
+from archive.recordings.bag_reading import Bag, identity, kept, ledger_in, read_bag, recording_of
+from archive.recordings.bag_source import Reading, Source, opened
 
 INCOMING = ".incoming"
 """In the recordings' folder, so that the last step is a rename: what is being taken in."""
-ALGORITHMS = {"md5": 32, "sha1": 40, "sha256": 64, "sha512": 128}
-STRONG = ("sha256", "sha512")
-TAG_BYTES, MANIFEST_BYTES, EXTRA_BYTES, MAX_FILES = 1 << 20, 1 << 28, 1 << 14, 2_000_000
-PAYLOAD_NAME = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]{0,127}/){0,4}[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
-_LINE = re.compile(r"([0-9A-Fa-f]+)[ \t]+\*?(.+)")
-_DECLARATION = re.compile(
-    rb"\A(?:\xef\xbb\xbf)?BagIt-Version: (0\.97|1\.0)\r?\nTag-File-Character-Encoding: UTF-8\s*\Z"
-)
-_MANIFEST = re.compile(r"(tag)?manifest-([a-z0-9-]+)\.txt")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,30 +38,6 @@ class Imported:
     size_bytes: int
 
 
-class Source(Protocol):
-    """A bag's files by their name in it, with their sizes. `open` reads one from its beginning."""
-
-    @property
-    def is_folder(self) -> bool: ...
-    @property
-    def sizes(self) -> Mapping[str, int]: ...
-
-    def open(self, name: str) -> IO[bytes]: ...
-
-
-Reading = Callable[[], AbstractContextManager[None]]
-
-
-@dataclass(slots=True)
-class _Bag:
-    source: Source
-    sums: dict[str, dict[str, str]] = field(default_factory=dict)
-    """What the manifests say of each file of data/: algorithm to digest."""
-
-    def payload(self) -> dict[str, int]:
-        return {name: size for name, size in self.source.sizes.items() if name.startswith("data/")}
-
-
 def import_bag(
     path: Path, recordings: Path, keys: Collection[bytes] | None = None, reading: Reading = nullcontext,
     accept: Callable[[Path], None] = lambda staged: None,
@@ -80,9 +45,9 @@ def import_bag(
     """`keys` are the public keys that may have signed the recording; None: any. The bag's files are opened in
     `reading`. `accept` sees the recording before it has its place, and may raise BagError. Blocks; for a worker's
     thread. Raises BagError, OSError."""
-    with _refused(lambda: ""), _source(path, reading) as source, _refused(partial(_here, source, recordings)):
-        bag = _read_bag(source)
-        recording, head = _identity(source)
+    with _refused(lambda: ""), opened(path, reading) as source, _refused(partial(_here, source, recordings)):
+        bag = read_bag(source)
+        recording, head = identity(source)
         files, size = len(bag.payload()), sum(bag.payload().values())
         place = recordings / recording
         if place.exists():
@@ -119,13 +84,13 @@ def _here(source: Source, recordings: Path) -> str:
     """The recording that a bag is of, damaged as it may be, where that is here already; else nothing."""
     name = f"data/{verify.LEDGER_NAME}"
     try:
-        recording = _named_in(_ledger(source, name))
+        recording = recording_of(ledger_in(source, name))
     except (BagError, OSError):
         return ""
     return recording if recording and (recordings / recording).exists() else ""
 
 
-def _check_bag(bag: _Bag) -> None:
+def _check_bag(bag: Bag) -> None:
     """Of a recording that is here already: every byte all the same, since who hands it over wants to know."""
     digests = dict[str, str]()
     for name, wanted in sorted(bag.sums.items()):
@@ -133,11 +98,11 @@ def _check_bag(bag: _Bag) -> None:
         if any(found[algorithm] != digest for algorithm, digest in wanted.items()):
             raise BagError(Fault.CHECKSUM, name)
         digests[name[5:]] = found["sha256"]
-    _check_listed(_ledger(bag.source, f"data/{verify.LEDGER_NAME}"), digests)
+    _check_listed(ledger_in(bag.source, f"data/{verify.LEDGER_NAME}"), digests)
 
 
 def _already(place: Path, head: str, files: int, size: int) -> Imported:
-    if verify.read_chain(place / verify.LEDGER_NAME, _kept).head != head:
+    if verify.read_chain(place / verify.LEDGER_NAME, kept).head != head:
         raise BagError(Fault.ANOTHER, place.name)
     return Imported(place.name, False, files, size)
 
@@ -188,176 +153,10 @@ def _locked(staged: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-# What a bag says of itself.
-
-
-def _read_bag(source: Source) -> _Bag:
-    _check_names(source)
-    if _DECLARATION.match(_tag(source, "bagit.txt", TAG_BYTES)) is None:
-        raise BagError(Fault.NO_BAG, "bagit.txt")
-    if "fetch.txt" in source.sizes:
-        raise BagError(Fault.FETCH)
-    bag = _Bag(source)
-    _check_oxum(bag)
-    for name in sorted(source.sizes):
-        found = _MANIFEST.fullmatch(name)
-        if found is None:
-            continue
-        if found[2] not in ALGORITHMS:
-            raise BagError(Fault.ALGORITHM, name)
-        sums = _manifest(source, name, found[2])
-        if found[1]:
-            _check_tags(source, sums, found[2])
-        else:
-            _add_payload(bag, name, sums, found[2])
-    if not bag.sums:
-        raise BagError(Fault.NO_BAG, "manifest-sha256.txt")
-    if not any(algorithm in next(iter(bag.sums.values())) for algorithm in STRONG):
-        raise BagError(Fault.ALGORITHM, "data/")
-    return bag
-
-
-def _check_names(source: Source) -> None:
-    """Before anything is read: no name leads out, none is another's twin on some file system."""
-    if len(source.sizes) > MAX_FILES:
-        raise BagError(Fault.TOO_LARGE, str(len(source.sizes)))
-    twins = set[str]()
-    for name in source.sizes:
-        check_name(name)
-        twin = unicodedata.normalize("NFC", unicodedata.normalize("NFKD", name).casefold())
-        if twin in twins:
-            raise BagError(Fault.TWICE, name)
-        twins.add(twin)
-        if name.startswith("data/") and PAYLOAD_NAME.fullmatch(name[5:]) is None:
-            raise BagError(Fault.ODD_NAME, name)
-
-
-def check_name(name: str) -> None:
-    """A name that a tar or a manifest gives. Raises BagError where it could mean a place outside the bag, also to one
-    who decodes it or reads it on another system (RFC 8493, 5.3)."""
-    plain = name.lower().replace("%2e", ".").replace("%2f", "/").replace("%5c", "\\").replace("%7e", "~")
-    parts = re.split(r"[/\\]", plain)
-    if not name or plain.startswith(("/", "\\", "~")) or ".." in parts or re.match(r"[a-z]:", plain):
-        raise BagError(Fault.ESCAPES, name)
-    if "" in parts or "." in parts or "\\" in plain or not name.isprintable() or "%" in name or len(name) > 1024:
-        raise BagError(Fault.ODD_NAME, name)
-
-
-def _tag(source: Source, name: str, limit: int) -> bytes:
-    """A small file of the bag, whole. Raises BagError where it is not there or not small."""
-    if name not in source.sizes:
-        raise BagError(Fault.NO_BAG, name)
-    if source.sizes[name] > limit:
-        raise BagError(Fault.TOO_LARGE, name)
-    with source.open(name) as file:
-        data = file.read(limit + 1)
-    if len(data) != source.sizes[name]:
-        raise BagError(Fault.CUT_OFF, name)
-    return data
-
-
-def _lines(source: Source, name: str, limit: int) -> list[str]:
-    try:
-        return _tag(source, name, limit).decode("utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise BagError(Fault.ENCODING, name) from error
-
-
-def _manifest(source: Source, name: str, algorithm: str) -> dict[str, str]:
-    sums: dict[str, str] = {}
-    for line in _lines(source, name, MANIFEST_BYTES):
-        if not line.strip():
-            continue
-        found = _LINE.fullmatch(line)
-        if found is None or len(found[1]) != ALGORITHMS[algorithm]:
-            raise BagError(Fault.MALFORMED, name)
-        file = found[2].removeprefix("./")
-        check_name(file)
-        if file in sums:
-            raise BagError(Fault.TWICE, file)
-        sums[file] = found[1].lower()
-    return sums
-
-
-def _add_payload(bag: _Bag, manifest: str, sums: dict[str, str], algorithm: str) -> None:
-    """Each manifest of the payload names all of it (RFC 8493, 3)."""
-    there = bag.payload()
-    for name in sums:
-        if not name.startswith("data/"):
-            raise BagError(Fault.MALFORMED, manifest)
-        if name not in there:
-            raise BagError(Fault.MISSING, name)
-    for name in there:
-        if name not in sums:
-            raise BagError(Fault.EXTRA, name)
-        bag.sums.setdefault(name, {})[algorithm] = sums[name]
-
-
-def _check_tags(source: Source, sums: dict[str, str], algorithm: str) -> None:
-    for name, digest in sums.items():
-        if name not in source.sizes or name.startswith("data/"):
-            raise BagError(Fault.MISSING, name)
-        with source.open(name) as file:
-            if _digest(file, source.sizes[name], algorithm) != digest:
-                raise BagError(Fault.CHECKSUM, name)
-
-
-def _digest(file: IO[bytes], size: int, algorithm: str) -> str:
-    found, left = hashlib.new(algorithm, usedforsecurity=False), size
-    while left and (data := file.read(min(READ_BYTES, left))):
-        found.update(data)
-        left -= len(data)
-    return found.hexdigest()
-
-
-def _check_oxum(bag: _Bag) -> None:
-    """Payload-Oxum tells at once of a bag that is not whole (RFC 8493, 2.2.2)."""
-    if "bag-info.txt" not in bag.source.sizes:
-        return
-    sizes = bag.payload()
-    for line in _lines(bag.source, "bag-info.txt", TAG_BYTES):
-        label, _, value = line.partition(":")
-        if label.strip().lower() == "payload-oxum" and value.strip() != f"{sum(sizes.values())}.{len(sizes)}":
-            raise BagError(Fault.OXUM, value.strip())
-
-
-def _identity(source: Source) -> tuple[str, str]:
-    """Which recording the ledger in the bag is of, and its head. The ledger's own word counts, no name around it."""
-    name = f"data/{verify.LEDGER_NAME}"
-    chain = _ledger(source, name)
-    if chain.findings or not chain.lines:
-        raise BagError(Fault.LEDGER, chain.findings[0].text() if chain.findings else name)
-    recording = _named_in(chain)
-    if recording is None:
-        raise BagError(Fault.NO_RECORDING, name)
-    return recording, chain.head
-
-
-def _ledger(source: Source, name: str) -> verify.Chain:
-    """As far as it can be read."""
-    if name not in source.sizes:
-        raise BagError(Fault.NO_RECORDING, name)
-    empty = verify.Chain(verify.LEDGER_NAME, [], [], [], [])
-    return verify.read_lines(empty, _tag(source, name, verify.MAX_LEDGER_BYTES), _kept)
-
-
-def _kept(line: verify.Line, number: int) -> verify.Line:
-    """What is asked of a ledger here. Whole, a stranger's lines would take many times their room."""
-    names = ("fact", "name", "sha256", "at", "recording", "broadcast")
-    return {name: line[name] for name in names if isinstance(line.get(name), str)}
-
-
-def _named_in(ledger: verify.Chain) -> str | None:
-    started = ledger.lines[0] if ledger.lines else {}
-    recording = started.get("recording") or started.get("broadcast")
-    is_named = started.get("fact") == "started" and isinstance(recording, str) and is_id(recording)
-    return str(recording) if is_named else None
-
-
 # The copy.
 
 
-def _stage(bag: _Bag, staged: Path) -> dict[str, str]:
+def _stage(bag: Bag, staged: Path) -> dict[str, str]:
     """Copies data/ into `staged`, and is certain of every byte; the SHA-256 of each file by its name there."""
     for old in list(staged.rglob("*")):
         is_wanted = old.is_dir() or f"data/{old.relative_to(staged).as_posix()}" in bag.sums
@@ -366,7 +165,7 @@ def _stage(bag: _Bag, staged: Path) -> dict[str, str]:
     return {name[5:]: _copy(bag, name, staged / name[5:]) for name in sorted(bag.sums)}
 
 
-def _copy(bag: _Bag, name: str, target: Path) -> str:
+def _copy(bag: Bag, name: str, target: Path) -> str:
     """A file that an earlier try left whole is read, not copied. One that is not right does not get its name."""
     wanted, size = bag.sums[name], bag.source.sizes[name]
     with suppress(OSError):
@@ -413,7 +212,7 @@ def _check_ledger(staged: Path, digests: Mapping[str, str], keys: Collection[byt
     report = verify.verify(staged, keys, with_media=False)
     if report.findings:
         raise BagError(Fault.LEDGER, report.findings[0].text())
-    _check_listed(verify.read_chain(staged / verify.LEDGER_NAME, _kept), digests)
+    _check_listed(verify.read_chain(staged / verify.LEDGER_NAME, kept), digests)
 
 
 def _check_listed(ledger: verify.Chain, digests: Mapping[str, str]) -> None:
@@ -425,113 +224,3 @@ def _check_listed(ledger: verify.Chain, digests: Mapping[str, str]) -> None:
     for name in digests:
         if name not in listed and name not in verify.MADE_LATER:
             raise BagError(Fault.LEDGER, verify.Finding("unlisted", {"file": name}).text())
-
-
-# Where a bag is.
-
-
-@contextmanager
-def _source(path: Path, reading: Reading) -> Iterator[Source]:
-    with reading():
-        folder = _Folder(path, dict(_sizes(path)), reading) if path.is_dir() else None
-    if folder is not None:
-        yield folder
-        return
-    # Never compressed: what is written is never more than what was sent.
-    with ExitStack() as opened:
-        opened.enter_context(_no_bag(path))
-        with reading():
-            tar = opened.enter_context(tarfile.open(path, "r:", tarinfo=_Member))
-            members = _members(tar, path)
-        yield _Tar(tar, members, {name: member.size for name, member in members.items()})
-
-
-@contextmanager
-def _no_bag(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except tarfile.TarError as error:
-        raise BagError(Fault.NO_BAG, path.name) from error
-
-
-def _sizes(folder: Path) -> Iterator[tuple[str, int]]:
-    for path in folder.rglob("*"):
-        name = path.relative_to(folder).as_posix()
-        if path.is_symlink() or not (path.is_dir() or path.is_file()):
-            raise BagError(Fault.NO_FILE, name)
-        if path.is_file():
-            yield name, path.stat().st_size
-
-
-@dataclass(frozen=True, slots=True)
-class _Folder:
-    top: Path
-    sizes: Mapping[str, int]
-    reading: Reading
-    is_folder: bool = True
-
-    def open(self, name: str) -> IO[bytes]:
-        """The last step is never through a link that came meanwhile."""
-        with self.reading():
-            return os.fdopen(os.open(self.top / name, os.O_RDONLY | os.O_NOFOLLOW), "rb")
-
-
-@dataclass(frozen=True, slots=True)
-class _Tar:
-    tar: tarfile.TarFile
-    members: Mapping[str, tarfile.TarInfo]
-    sizes: Mapping[str, int]
-    is_folder: bool = False
-
-    def open(self, name: str) -> IO[bytes]:
-        file = self.tar.extractfile(self.members[name])
-        assert file is not None, "only plain files are members"
-        return file
-
-
-class _Member(tarfile.TarInfo):
-    """A tar's extra headers are read into memory: none of ours has more than a name in them."""
-
-    def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
-        extra = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, *tarfile.GNU_TYPES)
-        if self.size < 0 or (self.type in extra and self.size > EXTRA_BYTES):
-            raise BagError(Fault.TOO_LARGE, self.name)
-        found: tarfile.TarInfo = super()._proc_member(archive)  # type: ignore[misc]
-        return found
-
-
-def _members(tar: tarfile.TarFile, path: Path) -> dict[str, tarfile.TarInfo]:
-    """The plain files under the one folder that a bag's tar has at its top (RFC 8493, 4.2)."""
-    end, found, tops = path.stat().st_size, dict[str, tarfile.TarInfo](), set[str]()
-    last = path.name
-    if not _has_end(path, end):
-        raise BagError(Fault.CUT_OFF, path.name)
-    try:
-        for member in tar:
-            last = member.name
-            check_name(member.name.removeprefix("./").rstrip("/") if member.name.rstrip("/") != "." else "bag")
-            parts = PurePosixPath(member.name).parts
-            tops.add(parts[0] if parts else ".")
-            if member.issparse() or not (member.isreg() or member.isdir()):
-                raise BagError(Fault.NO_FILE, member.name)
-            if member.offset_data + member.size > end:
-                raise BagError(Fault.CUT_OFF, member.name)
-            if member.isreg():
-                name = "/".join(parts[1:])
-                if name in found:
-                    raise BagError(Fault.TWICE, member.name)
-                found[name] = member
-            if len(found) > MAX_FILES:
-                raise BagError(Fault.TOO_LARGE, path.name)
-    except tarfile.TarError as error:
-        raise BagError(Fault.CUT_OFF, last) from error
-    if len(tops) != 1 or "" in found:
-        raise BagError(Fault.NO_BAG, path.name)
-    return found
-
-
-def _has_end(path: Path, size: int) -> bool:
-    """Two blocks of zeros end a tar; one that was cut off ends in something else."""
-    with path.open("rb") as file:
-        file.seek(max(0, size - 2 * tarfile.BLOCKSIZE))
-        return not any(file.read())
