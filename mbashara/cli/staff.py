@@ -99,7 +99,7 @@ def token_add(settings: Settings, arguments: Namespace) -> int:
 
 def token_list(settings: Settings, arguments: Namespace) -> int:
     with database(settings) as session:
-        slugs = dict(session.execute(select(Institution.id, Institution.slug)).tuples().all())
+        slugs = dict(session.execute(select(Institution.id, Institution.slug)).all())
         found = [
             {
                 "name": token.name,

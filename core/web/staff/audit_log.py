@@ -74,7 +74,7 @@ def _channels(session: Session, entries: Iterable[AuditEntry]) -> Mapping[int, s
     """Short names of those that values name by their numbers."""
     told = (facts for entry in entries for facts in (entry.before, entry.after) if facts)
     ids = {one for facts in told if isinstance(one := facts.get("channel_id"), int)}
-    return dict(session.execute(select(Channel.id, Channel.slug).where(Channel.id.in_(ids))).tuples().all())
+    return dict(session.execute(select(Channel.id, Channel.slug).where(Channel.id.in_(ids))).all())
 
 
 def _of(kind: str, ids: Mapping[str, int]) -> set[int]:
