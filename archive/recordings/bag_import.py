@@ -82,9 +82,8 @@ def _refused(here: Callable[[], str]) -> Iterator[None]:
 
 def _here(source: Source, recordings: Path) -> str:
     """The recording that a bag is of, damaged as it may be, where that is here already; else nothing."""
-    name = f"data/{verify.LEDGER_NAME}"
     try:
-        recording = recording_of(ledger_in(source, name))
+        recording = recording_of(ledger_in(source))
     except (BagError, OSError):
         return ""
     return recording if recording and (recordings / recording).exists() else ""
@@ -98,7 +97,7 @@ def _check_bag(bag: Bag) -> None:
         if any(found[algorithm] != digest for algorithm, digest in wanted.items()):
             raise BagError(Fault.CHECKSUM, name)
         digests[name[5:]] = found["sha256"]
-    _check_listed(ledger_in(bag.source, f"data/{verify.LEDGER_NAME}"), digests)
+    _check_listed(ledger_in(bag.source), digests)
 
 
 def _already(place: Path, head: str, files: int, size: int) -> Imported:

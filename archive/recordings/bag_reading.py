@@ -17,6 +17,7 @@ from core.ids import is_id
 ALGORITHMS = {"md5": 32, "sha1": 40, "sha256": 64, "sha512": 128}
 STRONG = ("sha256", "sha512")
 TAG_BYTES, MANIFEST_BYTES = 1 << 20, 1 << 28
+LEDGER = f"data/{verify.LEDGER_NAME}"
 PAYLOAD_NAME = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]{0,127}/){0,4}[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _LINE = re.compile(r"([0-9A-Fa-f]+)[ \t]+\*?(.+)")
 _DECLARATION = re.compile(
@@ -157,22 +158,21 @@ def _check_oxum(bag: Bag) -> None:
 
 def identity(source: Source) -> tuple[str, str]:
     """Which recording the ledger in the bag is of, and its head. The ledger's own word counts, no name around it."""
-    name = f"data/{verify.LEDGER_NAME}"
-    chain = ledger_in(source, name)
+    chain = ledger_in(source)
     if chain.findings or not chain.lines:
-        raise BagError(Fault.LEDGER, chain.findings[0].text() if chain.findings else name)
+        raise BagError(Fault.LEDGER, chain.findings[0].text() if chain.findings else LEDGER)
     recording = recording_of(chain)
     if recording is None:
-        raise BagError(Fault.NO_RECORDING, name)
+        raise BagError(Fault.NO_RECORDING, LEDGER)
     return recording, chain.head
 
 
-def ledger_in(source: Source, name: str) -> verify.Chain:
-    """As far as it can be read."""
-    if name not in source.sizes:
-        raise BagError(Fault.NO_RECORDING, name)
+def ledger_in(source: Source) -> verify.Chain:
+    """The recording's ledger, as far as it can be read. Raises BagError where there is none."""
+    if LEDGER not in source.sizes:
+        raise BagError(Fault.NO_RECORDING, LEDGER)
     empty = verify.Chain(verify.LEDGER_NAME, [], [], [], [])
-    return verify.read_lines(empty, _tag(source, name, verify.MAX_LEDGER_BYTES), kept)
+    return verify.read_lines(empty, _tag(source, LEDGER, verify.MAX_LEDGER_BYTES), kept)
 
 
 def kept(line: verify.Line, number: int) -> verify.Line:
@@ -182,6 +182,7 @@ def kept(line: verify.Line, number: int) -> verify.Line:
 
 
 def recording_of(ledger: verify.Chain) -> str | None:
+    """The ID that its first line names; None where that is none of ours."""
     started = ledger.lines[0] if ledger.lines else {}
     recording = started.get("recording") or started.get("broadcast")
     is_named = started.get("fact") == "started" and isinstance(recording, str) and is_id(recording)
