@@ -54,6 +54,8 @@ class Limits(NamedTuple):
     cpu_s: int | None
     goes_first: bool = True
     """Where memory is short."""
+    niceness: int = 0
+    """How far it steps back for all who want a processor, 0 to 19; see nice(2)."""
 
 
 def environment() -> dict[str, str]:
@@ -74,8 +76,8 @@ def enter(limits: Limits, executable: str) -> Callable[[], None]:
 
 def entrance(limits: Limits) -> list[str]:
     """Words that go before a command: its way into the cage."""
-    said = [str(word) for word in (os.getpid(), limits.memory_bytes or 0, limits.cpu_s or 0, int(limits.goes_first))]
-    return [sys.executable, "-I", "-S", os.path.abspath(__file__), *said]
+    said = (os.getpid(), limits.memory_bytes or 0, limits.cpu_s or 0, int(limits.goes_first), limits.niceness)
+    return [sys.executable, "-I", "-S", os.path.abspath(__file__), *map(str, said)]
 
 
 def go_in(limits: Limits) -> None:
@@ -102,6 +104,7 @@ def die_with_parent(parent_id: int, number: int = signal.SIGKILL) -> None:
 
 
 def _lock(limits: Limits, rules: int | None, calls: "ctypes.Structure | None") -> None:
+    os.nice(limits.niceness)
     if limits.goes_first:
         with suppress(OSError), open("/proc/self/oom_score_adj", "wb", buffering=0) as file:
             file.write(b"1000")
@@ -230,10 +233,10 @@ def _forbidden_calls() -> _Program | None:
 
 
 def main(arguments: list[str]) -> None:
-    """PARENT MEMORY CPU FIRST COMMAND...: the command in place of this process."""
-    parent_id, memory_bytes, cpu_s, goes_first = (int(word) for word in arguments[:4])
-    command = arguments[4:]
-    limits = Limits(memory_bytes or None, cpu_s or None, bool(goes_first))
+    """PARENT MEMORY CPU FIRST NICENESS COMMAND...: the command in place of this process."""
+    parent_id, memory_bytes, cpu_s, goes_first, niceness = (int(word) for word in arguments[:5])
+    command = arguments[5:]
+    limits = Limits(memory_bytes or None, cpu_s or None, bool(goes_first), niceness)
     die_with_parent(parent_id)
     _lock(limits, _rules(command[0]), _forbidden_calls())
     os.execv(command[0], command)

@@ -17,8 +17,9 @@ from transcode.ladder_process import end_child, read_rung, start_ladder
 
 log = structlog.get_logger()
 
-LIMITS = cage.Limits(memory_bytes=None, cpu_s=None, goes_first=False)
-"""It is on the air as long as its feed is."""
+LIMITS = cage.Limits(memory_bytes=None, cpu_s=None, goes_first=False, niceness=15)
+"""It is on the air as long as its feed is. The source, which is the record, goes before the rungs that are made of it:
+where ladders ask for more than the machine has, at media's own priority most of the source is lost."""
 MAX_LAG_MS = 4000
 LAG_CHECK_S = 1.0
 FORGIVEN_S = 120.0

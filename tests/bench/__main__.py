@@ -12,6 +12,7 @@ from tests.bench import (
     fixity,
     imports,
     ingest_cpu,
+    overload,
     part_latency,
     player_delay,
     servers,
@@ -22,6 +23,7 @@ _RATIO = 0.8  # mbashara's CPU to nginx-rtmp's
 _MEMORY_MIB = 12.0  # per stream, files in memory included
 _COPY_RATIO = 0.8  # mbashara's rate to the aws client's
 _FIXITY_RATIO = 0.8  # mbashara's rate to openssl's of one core
+_HELD = 0.95  # of the source, where ladders ask for more than the machine has
 _GROWTH = 1.15  # CPU per stream at the most streams to that at the fewest, beyond what the program costs idle
 
 
@@ -69,6 +71,12 @@ def _fixity(segments: int) -> list[str]:
     return [*lines, f"fixity, rate of mbashara to openssl: {ratio:.2f} (target: at least {_FIXITY_RATIO:g}: {verdict})"]
 
 
+def _overload(streams: int, seconds: float) -> list[str]:
+    lines, share = overload.run(streams, seconds)
+    verdict = "ok" if share >= _HELD else "MISSED"
+    return [*lines, f"source held under too many ladders: {share:.2f} (target: at least {_HELD:g}: {verdict})"]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("--quick", action="store_true")
@@ -87,6 +95,7 @@ def main() -> None:
         ("fixity", lambda: _fixity(100 if options.quick else 400)),
         ("evidence", lambda: evidence.run(min(options.streams, 25), seconds)),
         ("imports", lambda: imports.run(0.5 if options.quick else 2, [2, 12] if options.quick else [10, 60])),
+        ("overload", lambda: _overload(min(options.streams, 25), max(seconds, 30.0))),
         ("consoles", lambda: consoles.run(seconds)),
     ]
     table = []

@@ -69,6 +69,14 @@ def test_it_goes_first_where_memory_is_short() -> None:
 
 
 @pytest.mark.parametrize("way", ["enter", "entrance"])
+def test_it_steps_back_as_far_as_it_is_told(way: str) -> None:
+    limits, own = ROOMY._replace(niceness=4), os.nice(0)
+    lock, entrance = (cage.enter(limits, "nice"), []) if way == "enter" else (None, cage.entrance(limits))
+    told = subprocess.run([*entrance, "/usr/bin/nice"], capture_output=True, preexec_fn=lock, check=True).stdout
+    assert int(told) == min(own + 4, 19)
+
+
+@pytest.mark.parametrize("way", ["enter", "entrance"])
 def test_an_ffmpeg_reads_no_file_by_its_name(way: str, tmp_path: Path) -> None:
     """It works, on what it is given."""
     ffmpeg, other = imageio_ffmpeg.get_ffmpeg_exe(), tmp_path / "other.wav"

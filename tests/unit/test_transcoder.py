@@ -71,6 +71,19 @@ def run(desk: Desk, scenario: Callable[[], Awaitable[None]]) -> None:
     asyncio.run(whole())
 
 
+def test_the_source_goes_before_its_ladder(sound: Path) -> None:
+    """The ffmpeg asks for as much of the processors as there is; what puts the source on record must not wait."""
+    desk, own = Desk(sound), os.nice(0)
+
+    async def scenario() -> None:
+        await desk.reaches(desk.send(2))
+        process_id = desk.transcoder.process_id
+        assert process_id is not None
+        assert os.getpriority(os.PRIO_PROCESS, process_id) == min(own + 15, 19)
+
+    run(desk, scenario)
+
+
 def test_a_burst_costs_no_rung(sound: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As where the process stood still for a while."""
     monkeypatch.setattr(process, "LAG_CHECK_S", 0.005)

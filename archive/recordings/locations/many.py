@@ -1,7 +1,10 @@
 """Many files at once, by a bounded pool of threads."""
 
+import os
+import threading
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -9,6 +12,9 @@ from typing import TypeVar
 
 from archive.recordings.locations.errors import StoreError
 from archive.recordings.locations.store import Put, Store
+
+COPYING, READING_AGAIN = 10, 17
+"""Niceness: media goes before both; a live recording's copies go before ladders (15), and those before fixity."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -27,16 +33,16 @@ class File:
 
 def put_many(store: Store, files: Iterable[File], workers: int = 8) -> Generator[tuple[File, Put | StoreError]]:
     """Each file with what came of it, as they end. One file's error stops no other."""
-    return each(f"put {store.name}", workers, files, lambda file: _put(store, file))
+    return each(f"put {store.name}", workers, files, lambda file: _put(store, file), COPYING)
 
 
 def each(
-    name: str, workers: int, items: Iterable[Item], work: Callable[[Item], Result]
+    name: str, workers: int, items: Iterable[Item], work: Callable[[Item], Result], niceness: int = READING_AGAIN
 ) -> Generator[tuple[Item, Result]]:
     """Each item with what came of it, as they end. No more than twice `workers` are taken ahead. Who closes the
     iterator (say, as the store is away) waits for those that have begun, and no more begin."""
     waiting = iter(items)
-    with ThreadPoolExecutor(workers, name) as pool:
+    with ThreadPoolExecutor(workers, name, _step_back, (niceness,)) as pool:
         running: dict[Future[Result], Item] = {}
         try:
             while True:
@@ -49,6 +55,13 @@ def each(
         finally:
             for future in running:
                 future.cancel()
+
+
+def _step_back(niceness: int) -> None:
+    """This thread, and those that it starts, where threads have a niceness of their own (Linux)."""
+    with suppress(OSError):
+        own = threading.get_native_id()
+        os.setpriority(os.PRIO_PROCESS, own, max(niceness, os.getpriority(os.PRIO_PROCESS, own)))
 
 
 def _put(store: Store, file: File) -> Put | StoreError:
