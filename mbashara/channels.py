@@ -15,7 +15,7 @@ from typing import Any
 
 import structlog
 
-from archive.recordings.recover import RestoredRecording, finish, unfinished
+from archive.recordings.recover import RestoredRecording, finish, forget_empty, unfinished
 from core.broadcasts.dry_runs import is_test_path
 from core.broadcasts.plan import Plan
 from core.ids import RANDOM_BYTES, ulid
@@ -255,6 +255,9 @@ class Channels:
     def restore(self, recordings: Path) -> None:
         """Takes up the broadcasts that a killed process left; ends those that are not to go on."""
         self._over = set(os.listdir(recordings)) if recordings.exists() else set()
+        for entry in self._book.channels:
+            if entry.plan is not None and self._is_ours(entry.slug) and forget_empty(recordings / entry.plan.air_id):
+                self._over.discard(entry.plan.air_id)
         now_ms = self._parameters.unix_ms()
         for restored in unfinished(recordings, self._parameters.live, now_ms, self._is_ours):
             started = restored.started

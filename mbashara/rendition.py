@@ -68,6 +68,7 @@ class Rendition:
         )
 
     def on_init(self, number: int, track: Track, data: bytes) -> None:
+        self.files.on_init(number, track, data)
         self._recorder.on_init(number, track, data)
         self.window.on_init(number, track, data)
 

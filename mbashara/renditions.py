@@ -163,6 +163,6 @@ class Renditions:
 
 
 def _configure(rendition: Rendition, track: Track) -> None:
-    known = rendition.window.track
+    known = rendition.packager.next_track or rendition.window.track  # one that waits is not in force any more either
     if known is None or known.config != track.config:
         rendition.packager.configure(track)

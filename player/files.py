@@ -10,7 +10,7 @@ from typing import Any
 import structlog
 
 from core.media.files import write_all
-from core.media.hls import PLAYLIST_NAME, part_name, segment_name
+from core.media.hls import PLAYLIST_NAME, init_name, mark_name, part_name, segment_name
 from core.media.packet import Track
 from core.media.window import LiveWindow, Part, Segment
 from player.playlist import MediaPlaylist
@@ -107,12 +107,17 @@ class RenditionFiles:
         self._window = window
         self._path = str(folder)
         self._with_parts: list[Segment] = []
+        self._marked = (-1, -1)
         window.on_change.append(self._write_playlist)
 
     def on_init(self, number: int, track: Track, data: bytes) -> None:
-        """Initialization segments are files of the recording."""
+        """Players get the recording's; this one is for a restart before that was written."""
+        self.folder.write(init_name(number), data)
 
     def on_part(self, segment: Segment, part: Part, data: bytes) -> None:
+        if (in_force := (segment.init, segment.discontinuities)) != self._marked:
+            self._marked = in_force
+            self.folder.write(mark_name(segment.msn, *in_force), b"")
         if part.gap:
             return
         # Nobody asks for a part before the playlist or a hint names it, and hints wait for the window.

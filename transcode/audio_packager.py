@@ -38,7 +38,7 @@ class AudioPackager(Packager):
         if counted and is_open and self._next_cut() is None:
             self._append(packet.payload)  # the short way, which most frames go
             return
-        start = self._end if counted else time
+        start, timescale = self._end if counted else time, self._timescale
         if not counted and start < self._end - self._frame // 2:
             self.dropped += 1
             return
@@ -47,6 +47,8 @@ class AudioPackager(Packager):
         elif not self._follow_sound(start) or self.awaits_cut:
             self.dropped += 1
             return
+        if self._timescale != timescale:  # a new configuration has come into force
+            start = max(self._end, packet.dts_ms * self._timescale // 1000)
         if start - self._end > tolerance and not self._opens(start):
             self._bridge(start)
             if self.leads and self._segment is None:
@@ -102,7 +104,7 @@ class AudioPackager(Packager):
                     self._timeline.note_sound(cut, start_ms + self._frame * 1000 / self._timescale)
                 return True
             ends_gap = self._is_gap() and not cut.gap and from_cut_ms <= DRIFT_TOLERANCE_MS
-            self._advance(cut, start if ends_gap else self._ticks(cut.start_ms))
+            self._advance(cut, self._ticks(start_ms if ends_gap else cut.start_ms))
         is_early = cut is not None and not cut.gap and cut.start_ms - start_ms < EDGE_MS
         return not (is_early and self._is_gap())
 

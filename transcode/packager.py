@@ -66,6 +66,11 @@ class Packager(ABC):
             self._apply_track()
 
     @property
+    def next_track(self) -> Track | None:
+        """The configuration that waits for the next segment."""
+        return self._next_track
+
+    @property
     def awaits_cut(self) -> bool:
         """A configuration waits for the next segment; packets until then belong to none."""
         return self._next_track is not None

@@ -234,6 +234,7 @@ class RenditionRecorder:
         self._failed_msn = -1
         self._lost: tuple[int, int] | None = None
         self._unwritten: list[str] = []
+        self._unwritten_inits: dict[int, bytes] = {}
         index = (self._folder / hls.PLAYLIST_NAME).read_bytes() if resumed else b""
         self._index_digest, self._index_bytes = hashlib.sha256(index), len(index)
 
@@ -273,16 +274,26 @@ class RenditionRecorder:
     # On the recorder's thread.
 
     def _write_init(self, number: int, data: bytes) -> None:
+        self._unwritten_inits[number] = data
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            fresh = self._folder / (hls.init_name(number) + ".new")
-            fresh.write_bytes(data)
-            fresh.rename(self._folder / hls.init_name(number))
+            self._write_inits()
         except OSError as error:
-            _forget(self._folder / (hls.init_name(number) + ".new"))
             self._recording.report(error, self._name)
-            return
-        self._tell_file(hls.init_name(number), len(data), hashlib.sha256(data).hexdigest())
+
+    def _write_inits(self) -> None:
+        """Those that the disk has not taken yet: no segment is kept before the one that it needs. Raises OSError."""
+        for number, data in list(self._unwritten_inits.items()):
+            name = hls.init_name(number)
+            fresh = self._folder / f"{name}.new"
+            try:
+                self._folder.mkdir(parents=True, exist_ok=True)
+                fresh.write_bytes(data)
+                fresh.rename(self._folder / name)
+            except OSError:
+                _forget(fresh)
+                raise
+            del self._unwritten_inits[number]
+            self._tell_file(name, len(data), hashlib.sha256(data).hexdigest())
 
     def _append(self, msn: int, data: bytes) -> None:
         if msn == self._failed_msn:
@@ -325,6 +336,7 @@ class RenditionRecorder:
         late_s, how = time.monotonic() - since_s, dict[str, bool]()
         sha256 = self._digest.end(segment, self._open_bytes, late_s)
         try:
+            self._write_inits()
             if sha256 is None:  # the memory folder has no room, or forgot it while this disk was slow
                 sha256, how = self._read_back(), {"read_back": True}
             self._close()

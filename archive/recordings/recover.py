@@ -6,8 +6,10 @@ other.
 """
 
 import os
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -88,17 +90,31 @@ def unfinished(
             log.error("a recording can't be restored", broadcast=place.name, error=str(error))
 
 
+def forget_empty(place: Path) -> bool:
+    """Whether there is nothing on record of a broadcast, whose process was killed as it began; what it left is removed,
+    so that it begins anew."""
+    try:
+        if first_fact(place) is None and not any(place.glob(f"*/{hls.PLAYLIST_NAME}")):
+            shutil.rmtree(place, ignore_errors=True)
+            return True
+    except (OSError, ValueError, TypeError) as error:
+        log.error("a recording can't be read", broadcast=place.name, error=str(error))
+    return False
+
+
 def _restore(place: Path, started: Fact, memory: Path, unix_ms: float) -> RestoredRecording:
     origin_ms = int(started["origin_ms"])
     renditions: dict[str, RestoredRendition] = {}
     newest_ms, size = 0.0, 0
     absent = [fact for fact in read_facts(place) if fact["fact"] == "absent"]
-    for folder in sorted(path for path in place.iterdir() if path.is_dir()):
+    names = {path.name for path in (*place.iterdir(), *memory.glob("*")) if path.is_dir()}
+    for folder in (place / name for name in sorted(names)):
         files = [path.stat() for path in folder.glob("*.m4s*")]
+        _take_inits(folder, memory / folder.name)
         _take_from_memory(folder, memory / folder.name, origin_ms)
         newest_ms = max([newest_ms, *(stat.st_mtime * 1000 for stat in files)])
         told = [fact for fact in absent if fact["rendition"] == folder.name]
-        restored = _restore_rendition(folder, origin_ms, told)
+        restored = _restore_rendition(folder, memory / folder.name, origin_ms, told)
         size += sum(path.stat().st_size for path in folder.glob("*.m4s*"))
         if restored is not None:
             renditions[folder.name] = restored
@@ -107,6 +123,16 @@ def _restore(place: Path, started: Fact, memory: Path, unix_ms: float) -> Restor
         _pad(place / rendition.name, rendition, recording, origin_ms)
     _complete_ledger(place, recording, unix_ms)
     return recording
+
+
+def _take_inits(folder: Path, memory: Path) -> None:
+    """Initialization segments that the recorder had not written yet."""
+    for path in memory.glob("init-*.mp4"):
+        if not (folder / path.name).exists():
+            folder.mkdir(exist_ok=True)
+            fresh = folder / f"{path.name}.new"
+            fresh.write_bytes(path.read_bytes())
+            fresh.rename(folder / path.name)
 
 
 def _take_from_memory(folder: Path, memory: Path, origin_ms: int) -> None:
@@ -145,9 +171,10 @@ def _append_parts(file: Path, parts: list[Path]) -> None:
                 told_until = found.decode_time
 
 
-def _restore_rendition(folder: Path, origin_ms: int, absent: Iterable[Fact]) -> RestoredRendition | None:
+def _restore_rendition(folder: Path, memory: Path, origin_ms: int, absent: Iterable[Fact]) -> RestoredRendition | None:
     """`absent`: what the ledger tells of its segments that are not there."""
     inits = len(list(folder.glob("init-*.mp4")))
+    marks = sorted(_marks(memory))
     path = folder / hls.PLAYLIST_NAME
     first = not path.exists()
     index = hls.Index([], False, 0) if first else hls.read_index(path.read_text(), origin_ms)
@@ -156,10 +183,12 @@ def _restore_rendition(folder: Path, origin_ms: int, absent: Iterable[Fact]) -> 
     segments = index.segments
     for segment in segments:
         segment.storage = Storage.NOWHERE if segment.gap else Storage.RECORDED
+    in_force = partial(_in_force, marks, segments, inits - 1)
     for file, msn in _unlisted(folder, segments[-1].msn if segments else -1):
-        segment_found = _salvage(folder, file, msn, segments, inits - 1)
+        segment_found = _salvage(folder, file, msn, segments, *in_force(msn))
         if segment_found is not None:
-            for segment in (*_between(segments, segment_found), segment_found):
+            for segment in (*_between(segments, segment_found, in_force), segment_found):
+                segment.discontinuity = bool(segments) and segment.discontinuities > segments[-1].discontinuities
                 segments.append(segment)
                 _append_to_index(path, segment, segments, origin_ms, _target_duration_s(path, first))
                 first = False
@@ -182,7 +211,24 @@ def _unlisted(folder: Path, last_msn: int) -> list[tuple[Path, int]]:
     return sorted(((path, msn) for path, msn in found if msn > last_msn), key=lambda pair: pair[1])
 
 
-def _salvage(folder: Path, file: Path, msn: int, before: list[Segment], init: int) -> Segment | None:
+def _marks(memory: Path) -> Iterator[tuple[int, int, int]]:
+    """From which segment on which configuration is in force, behind how many discontinuities, as viewers were told."""
+    for path in memory.glob("*.*.from"):
+        msn, in_force, _ = path.name.split(".")
+        init, discontinuities = in_force.split("-")
+        yield int(msn), int(init), int(discontinuities)
+
+
+def _in_force(marks: list[tuple[int, int, int]], before: list[Segment], newest_init: int, msn: int) -> tuple[int, int]:
+    """A segment's configuration and discontinuities. Where memory does not say: the newest on the disk, which is
+    written there when all segments before it are whole."""
+    known = [(init, discontinuities) for since, init, discontinuities in marks if since <= msn]
+    return known[-1] if known else (newest_init, before[-1].discontinuities if before else 0)
+
+
+def _salvage(
+    folder: Path, file: Path, msn: int, before: list[Segment], init: int, discontinuities: int
+) -> Segment | None:
     data = file.read_bytes()
     whole = list(fmp4.fragments(data))
     if not whole:
@@ -193,7 +239,6 @@ def _salvage(folder: Path, file: Path, msn: int, before: list[Segment], init: in
         os.truncate(file, end)
     file.rename(folder / hls.segment_name(msn))
     timescale = fmp4.read_timescale((folder / hls.init_name(init)).read_bytes())
-    discontinuities = before[-1].discontinuities if before else 0
     segment = Segment(msn, whole[0].decode_time * 1000 / timescale, False, discontinuities, init)
     # The next decode time, not the sum: a hole between parts belongs to the segment.
     segment.duration_s = (whole[-1].decode_time + whole[-1].duration - whole[0].decode_time) / timescale
@@ -201,7 +246,7 @@ def _salvage(folder: Path, file: Path, msn: int, before: list[Segment], init: in
     return segment
 
 
-def _between(before: list[Segment], found: Segment) -> Iterator[Segment]:
+def _between(before: list[Segment], found: Segment, in_force: Callable[[int], tuple[int, int]]) -> Iterator[Segment]:
     """Of the numbers before it that no file and no index has there was no media: who reads the index counts them."""
     if not before:
         return
@@ -209,7 +254,8 @@ def _between(before: list[Segment], found: Segment) -> Iterator[Segment]:
     numbers = range(before[-1].msn + 1, found.msn)
     for place, msn in enumerate(numbers):
         each_ms = max(1.0, (found.start_ms - begin_ms) / len(numbers))
-        segment = Segment(msn, begin_ms + place * each_ms, False, found.discontinuities, found.init)
+        init, discontinuities = in_force(msn)
+        segment = Segment(msn, begin_ms + place * each_ms, False, discontinuities, init)
         segment.duration_s, segment.gap, segment.storage = each_ms / 1000, True, Storage.NOWHERE
         yield segment
 

@@ -19,6 +19,11 @@ def part_name(msn: int, index: int) -> str:
     return f"{msn}.{index}.m4s"
 
 
+def mark_name(msn: int, init: int, discontinuities: int) -> str:
+    """Of the file beside the parts in memory that says what is in force from a segment on."""
+    return f"{msn}.{init}-{discontinuities}.from"
+
+
 def init_name(number: int) -> str:
     return f"init-{number}.mp4"
 

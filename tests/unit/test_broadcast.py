@@ -1,7 +1,7 @@
 """A broadcast and its feeds, without ffmpeg and network: what is on the air when a feed stumbles."""
 
 import asyncio
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,11 +12,11 @@ from archive.recordings.ledger import read_facts
 from archive.recordings.recorder import Recorder
 from archive.recordings.recover import RestoredRecording
 from archive.recordings.verify import NO_PICTURE, NO_SOUND, waited_for
-from core.media.packet import Kind, Packet, Track
+from core.media.packet import AudioTrack, Kind, Packet, Track
 from core.media.window import Segment
 from ingest.feed import Feed
 from mbashara.broadcast import Broadcast, Parameters
-from tests.unit.media_kit import aac_48k, picture, sound, video_track
+from tests.unit.media_kit import aac_44k, aac_48k, picture, sound, video_track
 
 START_MS = 1_700_000_000_000.0
 
@@ -39,14 +39,28 @@ class Studio:
         self.broadcast.attach(feed)
         return feed
 
-    def play(self, feed: Feed | None, seconds: float, first_ms: int, kinds: str = "av", ahead_ms: int = 0) -> int:
+    def change(self, feed: Feed, track: Track) -> None:
+        """Its encoder sends another configuration."""
+        feed.tracks[track.kind] = track
+        self.broadcast.take(feed, track)
+
+    def play(
+        self,
+        feed: Feed | None,
+        seconds: float,
+        first_ms: int,
+        kinds: str = "av",
+        ahead_ms: int = 0,
+        rate_hz: int = 48000,
+    ) -> int:
         """A feed's next seconds in real time, from the timestamp `first_ms` on; sound is `ahead_ms` early."""
         count = round(seconds * 1000 / 40)
         packets: list[Packet] = []
         if "v" in kinds:
             packets += [picture(first_ms + 40 * n, n % 50 == 0) for n in range(count)]
         if "a" in kinds:
-            packets += [sound(first_ms + ahead_ms + n * 1024 // 48) for n in range(round(seconds * 1000 * 48 / 1024))]
+            frames = range(round(seconds * rate_hz / 1024))
+            packets += [sound(first_ms + ahead_ms + n * 1024_000 // rate_hz) for n in frames]
         waiting = sorted(packets, key=lambda one: one.dts_ms - (ahead_ms if one.kind is Kind.AUDIO else 0))
         for passed_ms in range(0, round(seconds * 1000), 20):
             self.now_ms += 20
@@ -206,6 +220,45 @@ def test_a_picture_that_comes_to_a_broadcast_of_sound_follows_it(tmp_path: Path)
             assert sound_msns == list(range(len(sound_msns)))
             assert picture_msns == sound_msns[-len(picture_msns) :]
             assert sum(one.duration_s for one in live.segments("source") if not one.gap) > 6
+
+    run(scenario())
+
+
+@pytest.mark.parametrize(("first", "then"), [(aac_48k, aac_44k), (aac_44k, aac_48k)])
+@pytest.mark.parametrize("kinds", ["av", "a"])
+def test_sound_at_another_sample_rate_stays_where_it_is(
+    tmp_path: Path, first: Callable[[], AudioTrack], then: Callable[[], AudioTrack], kinds: str
+) -> None:
+    """Counted in samples of before, a minute is 5 s longer or shorter."""
+
+    async def scenario() -> None:
+        with studio(tmp_path) as live:
+            feed = live.attach(kinds)
+            feed.tracks[Kind.AUDIO] = first()
+            at = live.play(feed, 61, 0, kinds, rate_hz=first().timescale)
+            live.change(feed, then())
+            at = live.play(feed, 10, at, kinds, rate_hz=then().timescale)
+            segments = live.segments("source-audio")
+            assert segments[-1].init == 1 and segments[-1].discontinuities == 1
+            end_ms = segments[-1].start_ms + segments[-1].duration_s * 1000
+            assert 66_000 < end_ms <= 71_100
+            lacking_s = sum(part.duration_s for one in segments for part in one.parts if part.gap)
+            assert lacking_s < 0.1
+
+    run(scenario())
+
+
+def test_a_configuration_that_is_taken_back_before_it_is_in_force_never_is(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        with studio(tmp_path) as live:
+            feed = live.attach()
+            at = live.play(feed, 5, 0)
+            for track in (aac_44k(), aac_48k()):
+                live.change(feed, track)
+                live.broadcast.take(feed, picture(at, True))
+                at += 40
+            live.play(feed, 5, at)
+            assert live.broadcast.renditions["source-audio"].window.track == aac_48k()
 
     run(scenario())
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from archive.recordings.account import account
+from archive.recordings.verify import verify
 from core.broadcasts.plan import Plan
 from tests.unit.channel_kit import FIRST, LIVE, SECOND, START_MS, House, ledger_of, run
 
@@ -109,3 +110,40 @@ def test_a_recording_that_ended_is_never_written_to_again(tmp_path: Path) -> Non
 
     run(tmp_path, before)
     run(tmp_path, after)
+
+
+@pytest.mark.parametrize("torn", [b"", b'{"prev":"00'])
+def test_a_plan_that_was_killed_before_anything_was_on_record_begins_anew(tmp_path: Path, torn: bytes) -> None:
+    left = tmp_path / "recordings" / FIRST
+    (left / "source").mkdir(parents=True)
+    (left / "source/init-0.mp4").write_bytes(b"of another configuration")
+    (left / "source/7.m4s.partial").write_bytes(b"half")
+    if torn:
+        (left / "ledger.jsonl").write_bytes(torn)
+
+    async def after(one: House) -> None:
+        one.book.channels = (replace(one.book.channels[0], plan=LIVE),)
+        one.take_up(1000)
+        one.play(await one.come(), 6)
+        assert (one.state["state"], one.state["broadcast"]) == ("live", FIRST)
+        await one.end()
+
+    run(tmp_path, after)
+    assert ledger_of(tmp_path)[0]["fact"] == "started"
+    assert [one.kind for one in verify(left).findings] == ["unsigned"]
+
+
+@pytest.mark.parametrize("there", ["ledger.jsonl", "source/index.m3u8"])
+def test_what_cannot_be_read_is_not_begun_anew(tmp_path: Path, there: str) -> None:
+    left = tmp_path / "recordings" / FIRST / there
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"not JSON\n")
+
+    async def after(one: House) -> None:
+        one.book.channels = (replace(one.book.channels[0], plan=LIVE),)
+        one.take_up(1000)
+        one.play(await one.come(), 3)
+        assert one.channel.broadcast is None
+
+    run(tmp_path, after)
+    assert left.read_bytes() == b"not JSON\n"

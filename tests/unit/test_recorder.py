@@ -1,8 +1,17 @@
 """The recorder's word on the disk: refused until the like of what was refused is taken again."""
 
+import asyncio
+import errno
 from pathlib import Path
 
+import pytest
+
+from archive.recordings import verify
+from archive.recordings.ledger import read_facts
 from archive.recordings.recorder import Recorder
+from core.media import hls
+from tests.unit.media_kit import aac_44k
+from tests.unit.test_broadcast import START_MS, studio
 
 FULL = OSError(28, "No space left on device")
 
@@ -16,6 +25,40 @@ def test_a_disk_that_takes_the_sound_and_no_picture_is_failing(tmp_path: Path) -
     assert recorder.failing
     recorder.take_again("jioni", "", "source")
     assert not recorder.failing
+
+
+def test_no_segment_is_kept_before_the_initialization_segment_that_it_needs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that was full as a configuration came into force takes it later."""
+    renamed = Path.rename
+
+    def refuse(path: Path, target: Path) -> Path:
+        if "init-1" in path.name:
+            raise OSError(errno.ENOSPC, "full")
+        return renamed(path, target)
+
+    async def scenario() -> None:
+        with studio(tmp_path) as live:
+            feed = live.attach()
+            at = live.play(feed, 5, 0)
+            with monkeypatch.context() as patch:
+                patch.setattr(Path, "rename", refuse)
+                live.change(feed, aac_44k())
+                at = live.play(feed, 6, at, rate_hz=44_100)
+                await live.recorder.written()
+                told = [fact["name"] for fact in read_facts(tmp_path / "recordings" / ("0" * 26)) if "name" in fact]
+                assert "source-audio/init-0.mp4" in told and "source-audio/init-1.mp4" not in told
+            live.play(feed, 6, at, rate_hz=44_100)
+            await live.broadcast.end("test")
+
+    asyncio.run(scenario())
+    folder = tmp_path / "recordings" / ("0" * 26)
+    index = hls.read_index((folder / "source-audio/index.m3u8").read_text(), round(START_MS))
+    gaps = [one.gap for one in index.segments if one.init == 1]
+    assert gaps[0] and not gaps[-1]
+    assert (folder / "source-audio/init-1.mp4").exists()
+    assert [one.kind for one in verify.verify(folder).findings] == ["unsigned"]
 
 
 def test_a_recording_that_is_over_holds_no_alarm(tmp_path: Path) -> None:

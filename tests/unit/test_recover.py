@@ -15,6 +15,7 @@ from archive.recordings.ledger import read_facts
 from archive.recordings.recover import RestoredRecording, finish, unfinished
 from archive.recordings.signatures import Heads, sign
 from core.media import fmp4
+from tests.unit.media_kit import aac_44k
 from tests.unit.test_broadcast import START_MS, Studio, studio
 from tests.unit.test_verify import KEY, NOW, heads
 
@@ -292,3 +293,35 @@ def test_a_millisecond_that_the_index_rounds_has_a_cause_too(tmp_path: Path) -> 
     for path in (*folder.glob("*/*.partial"), *(tmp_path / "live").rglob("*.m4s")):  # as after a power cut
         path.unlink()
     taken_up(folder)
+
+
+@pytest.mark.parametrize("kept_s", [0.0, 2.0])
+def test_a_configuration_that_came_just_before_the_kill_is_kept(tmp_path: Path, kept_s: float) -> None:
+    """Neither its initialization segment nor the segment before it is on the disk yet."""
+
+    async def scenario() -> Studio:
+        with studio(tmp_path) as live:
+            feed = live.attach()
+            at = live.play(feed, 6.1 - kept_s, 0)
+            await live.recorder.written()
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(live.recorder, "put", lambda job: None)
+                at = live.play(feed, kept_s, at) if kept_s else at
+                live.change(feed, aac_44k())
+                live.play(feed, 2.5, at, rate_hz=44_100)
+            return live
+
+    live = asyncio.run(scenario())
+    (restored,) = unfinished(tmp_path / "recordings", tmp_path / "live", START_MS + 9000)
+    for name in ("source", "source-audio"):
+        window = live.broadcast.renditions[name].window
+        told = [*window.segments, *([window.open] if window.open else [])]
+        found = restored.renditions[name].segments
+        assert [(one.msn, one.init, one.discontinuities) for one in found] == [
+            (one.msn, one.init, one.discontinuities) for one in told
+        ]
+        assert [one.start_ms for one in found] == pytest.approx([one.start_ms for one in told], abs=1)
+    assert restored.renditions["source-audio"].track == aac_44k()
+    folder = tmp_path / "recordings" / BROADCAST
+    finish(folder, restored, "test", START_MS + 9000)
+    assert [one.kind for one in verify.verify(folder).findings] == ["unsigned"]
