@@ -4,7 +4,6 @@ Chromium here keeps sound back until someone presses a key, as an engineer's doe
 """
 
 import re
-import shutil
 from collections.abc import Iterator
 
 import pytest
@@ -13,6 +12,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from tests.browser.axe import axe_violations
 from tests.browser.test_console import engineer, kill
 from tests.conformance import encoder
+from tests.conformance.engines import CHROMIUM
 from tests.up import Up, until
 
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--no-first-run"]
@@ -38,7 +38,7 @@ SEVERE, MILD = "square 880", "sine 440"
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=ARGUMENTS)
+        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         yield opened
         opened.close()
 

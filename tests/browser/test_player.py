@@ -5,7 +5,6 @@ Every test also fails on a script error, a breach of the page's policy and a req
 
 import json
 import re
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ from core.web.dates import clock
 from core.web.i18n import Language
 from tests.browser.axe import axe_violations
 from tests.conformance import encoder
+from tests.conformance.engines import CHROMIUM
 from tests.up import Up, command, get, until
 
 # no flag for autoplay: the player must do with what a viewer's browser allows
@@ -91,7 +91,7 @@ NewViewer = Callable[..., Viewer]
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=ARGUMENTS)
+        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         yield opened
         opened.close()
 

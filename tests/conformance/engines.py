@@ -12,7 +12,7 @@ from playwright.sync_api import Page, sync_playwright
 
 _MODULES = Path(__file__).parents[2] / "node_modules"
 _PAGE = "http://viewer.test/"  # never leaves the browser: the route below answers
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+CHROMIUM = Path(__file__).with_name("chromium") if shutil.which("chromium") else None
 ARGUMENTS = [
     "--disable-features=LocalNetworkAccessChecks",
     "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",

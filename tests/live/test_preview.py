@@ -1,7 +1,6 @@
 """The engineers' preview in Chromium on real feeds: how late it is, what viewers cost, limits, and every way to end."""
 
 import re
-import shutil
 import statistics
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from core.media import flv
 from core.media.packet import VideoTrack
 from ingest.preview.opus import Converter
+from tests.conformance.engines import CHROMIUM
 from tests.live.media_files import FFMPEG, make_flv, publish
 from tests.live.preview_kit import ask_media, clock_feed, meters, page_server
 from tests.live.test_health import feed_of
@@ -30,7 +30,7 @@ ATTEMPTS = 3  # what we do too late is late in each of them, a busy machine in o
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=ARGUMENTS)
+        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         yield opened
         opened.close()
 
