@@ -8,7 +8,7 @@ Feeds come and go; the timeline, the windows and the recording go on until `end`
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from mbashara.refused import Refused
 from mbashara.rendition import Rendition
 from mbashara.renditions import Renditions
 from mbashara.silence import Attention
+from mbashara.spares import Spares
 from transcode.process import DRAIN_S
 from transcode.timeline import Timeline, part_target_of
 
@@ -59,6 +60,7 @@ class Begun:
     renditions: Renditions
     ladder: Ladder
     continuity: Continuity
+    spares: Spares
 
 
 class Broadcast:
@@ -96,12 +98,17 @@ class Broadcast:
         if self._begun is not None:
             self._begun.continuity.note_refused(refused)
 
-    def detach(self, *, is_refused: bool = False) -> None:
+    def note_feeds(self, there: Collection[str], on_air: str, goodbyes: Collection[str]) -> None:
+        """Which feeds its channel has, by role (`Spares.look`)."""
+        if self._begun is not None and self.has_begun and not self.ended:
+            self._begun.spares.look(self._unix_ms(), there, on_air, goodbyes)
+
+    def detach(self, *, is_refused: bool = False, said_goodbye: bool = False) -> None:
         """No feed: a gap begins, until another comes or the broadcast ends. `is_refused`: it was we who ended it."""
         is_shown = self._let_go()
         if self._begun is not None:
             self._begun.ladder.finish()
-            self._begun.continuity.lose_feed(may_have_come=is_refused or not is_shown)
+            self._begun.continuity.lose_feed(may_have_come=is_refused or not is_shown, said_goodbye=said_goodbye)
 
     def _let_go(self) -> bool:
         """False where there was a feed, and nothing of it can be shown."""
@@ -141,7 +148,7 @@ class Broadcast:
             "started", recording=self.identity, **self._started, origin_ms=self.origin_ms, part_target_s=target_s
         )
 
-    def _begin(self, part_target_s: float, timeline: Timeline) -> Begun:
+    def _begin(self, part_target_s: float, timeline: Timeline, restored: RestoredRecording | None = None) -> Begun:
         parameters = self._parameters
         cadence = Cadence(parameters.target_duration_s, part_target_s, parameters.window_s)
         recording = Recording(parameters.recorder, self.identity, cadence, self.origin_ms, self._unix_ms)
@@ -153,7 +160,7 @@ class Broadcast:
             has_feed=lambda: self._intake is not None,
         )  # fmt: skip
         self._air = continuity.air  # bound once: it is called for each packet
-        self._begun = Begun(recording, renditions, ladder, continuity)
+        self._begun = Begun(recording, renditions, ladder, continuity, Spares(recording, restored))
         return self._begun
 
     # Time.
@@ -246,7 +253,8 @@ class Broadcast:
         discontinuities = max(one.segments[-1].discontinuities for one in restored.renditions.values())
         timeline = Timeline(restored.next_msn, discontinuities)
         timeline.break_wanted = True
-        begun = self._begin(float(restored.started.get("part_target_s", self._parameters.part_target_s)), timeline)
+        target_s = float(restored.started.get("part_target_s", self._parameters.part_target_s))
+        begun = self._begin(target_s, timeline, restored)
         begun.recording.size = restored.size
         begun.renditions.restore(restored, self._parameters.window_s)
         begun.continuity.resume(restored.end_ms)

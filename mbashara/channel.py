@@ -30,6 +30,7 @@ class Channel:
     folder: MemoryFolder
     feeds: dict[str, Feed] = field(default_factory=dict)
     eager: set[str] = field(default_factory=set)
+    goodbyes: set[str] = field(default_factory=set)  # roles whose last feed took leave
     rests: bool = False
     empty_since_s: float = 0.0
     on_air: Feed | None = None
@@ -64,6 +65,11 @@ class Channel:
     def other(self, feed: Feed) -> Feed | None:
         """The backup of a primary, the primary of a backup."""
         return next((one for one in self.feeds.values() if one is not feed), None)
+
+    def look_at_spare(self) -> None:
+        """While one of its feeds is on the air."""
+        if self.broadcast is not None and self.on_air is not None:
+            self.broadcast.note_feeds(self.feeds, self.on_air.role, self.goodbyes)
 
     def note_refused(self, refused: Refused) -> None:
         """For engineers; and for the record of its broadcast."""

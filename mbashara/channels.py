@@ -134,6 +134,7 @@ class Channels:
     def _end_feed(self, feed: Feed, end: FeedEnd) -> None:
         channel = self.channels[feed.channel]
         channel.feeds.pop(feed.role, None)
+        (channel.goodbyes.add if end.clean else channel.goodbyes.discard)(feed.role)
         channel.eager.discard(feed.identity)
         if not channel.feeds:
             channel.empty_since_s = self._clock_s()
@@ -144,7 +145,7 @@ class Channels:
         broadcast = channel.broadcast
         if broadcast is None:
             return
-        broadcast.detach(is_refused=end.is_refused)
+        broadcast.detach(is_refused=end.is_refused, said_goodbye=end.clean)
         if end.is_refused and feed.on_item is _end_revoked:
             broadcast.note_refused(Refused(feed.role, TurnedAway.REVOKED, feed.peer, self._parameters.unix_ms()))
         if channel.feeds:
@@ -178,6 +179,7 @@ class Channels:
     def _tick(self, channel: Channel) -> None:
         if channel.broadcast is not None and channel.ending is None:
             channel.broadcast.tick()
+            channel.look_at_spare()
         if channel.to_withdraw:
             channel.to_withdraw = channel.broadcast is None and not withdraw(channel.folder)
         self._obey(channel)

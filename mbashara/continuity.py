@@ -157,9 +157,9 @@ class Continuity:
 
     # Gaps.
 
-    def lose_feed(self, *, may_have_come: bool) -> None:
-        """`may_have_come`: it sent what can't be shown, or we sent it away."""
-        self._begin_gap(FEED_LOST)
+    def lose_feed(self, *, may_have_come: bool, said_goodbye: bool = False) -> None:
+        """`may_have_come`: it sent what can't be shown, or we sent it away. `said_goodbye`: its encoder took leave."""
+        self._begin_gap(FEED_LOST, said_goodbye=said_goodbye)
         if may_have_come:
             self.note_feed()
 
@@ -195,13 +195,13 @@ class Continuity:
         silent_ms = self._attention.silent_ms(leader.came_unix_ms, now_ms)
         return is_stalled(silent_ms, now_ms - begun_ms, self._stall_timeout_s, leader.window.cadence.target_duration_s)
 
-    def _begin_gap(self, cause: str) -> None:
+    def _begin_gap(self, cause: str, *, said_goodbye: bool = False) -> None:
         if self.gap is None and self._leader is not None:
             self._leader.packager.flush()  # the last picture lasts as long as the others
             self.tell_holes()
             may_have_come = self._attention.frozen_ms > self._came_unix_ms
             self.gap = Gap(self._recording, self._leader.packager.end_ms, cause, may_have_come=may_have_come)
-            self.gap.tell_lost()
+            self.gap.tell_lost(said_goodbye=said_goodbye)
             log.warning("no media", **self._ids, cause=cause)
             for refused in self._refused.after(self._came_unix_ms):
                 self.gap.note_refused(refused)

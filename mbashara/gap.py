@@ -25,8 +25,9 @@ class Gap:
         self._may_have_come = may_have_come
         self._turned_away: set[tuple[str, TurnedAway]] = set()
 
-    def tell_lost(self) -> None:
-        self._recording.fact("lost", at_ms=round(self.from_ms), cause=self._cause)
+    def tell_lost(self, *, said_goodbye: bool = False) -> None:
+        more = {"goodbye": True} if said_goodbye else {}
+        self._recording.fact("lost", at_ms=round(self.from_ms), cause=self._cause, **more)
 
     def note_feed(self) -> None:
         """Its encoder did come, though nothing of it is on the air. So the gap is no mere wait."""

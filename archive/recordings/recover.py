@@ -34,6 +34,7 @@ from core.media.window import Part, Segment, Storage
 log = structlog.get_logger()
 
 END = b"#EXT-X-ENDLIST\n"
+SPARE = ("spare_lost", "spare_back")
 
 
 @dataclass(slots=True)
@@ -57,6 +58,8 @@ class RestoredRecording:
     renditions: dict[str, RestoredRendition]
     silent_since_ms: float
     size: int
+    spare: Fact | None = None
+    """What was told last of a second feed."""
 
     @property
     def end_ms(self) -> float:
@@ -106,7 +109,8 @@ def _restore(place: Path, started: Fact, memory: Path, unix_ms: float) -> Restor
     origin_ms = int(started["origin_ms"])
     renditions: dict[str, RestoredRendition] = {}
     newest_ms, size = 0.0, 0
-    absent = [fact for fact in read_facts(place) if fact["fact"] == "absent"]
+    told_of = [fact for fact in read_facts(place) if fact["fact"] in ("absent", *SPARE)]
+    absent = [fact for fact in told_of if fact["fact"] == "absent"]
     names = {path.name for path in (*place.iterdir(), *memory.glob("*")) if path.is_dir()}
     for folder in (place / name for name in sorted(names)):
         files = [path.stat() for path in folder.glob("*.m4s*")]
@@ -118,7 +122,8 @@ def _restore(place: Path, started: Fact, memory: Path, unix_ms: float) -> Restor
         size += sum(path.stat().st_size for path in folder.glob("*.m4s*"))
         if restored is not None:
             renditions[folder.name] = restored
-    recording = RestoredRecording(place.name, started, renditions, newest_ms, size)
+    spare = next((fact for fact in reversed(told_of) if fact["fact"] in SPARE), None)
+    recording = RestoredRecording(place.name, started, renditions, newest_ms, size, spare)
     for rendition in renditions.values():
         _pad(place / rendition.name, rendition, recording, origin_ms)
     _complete_ledger(place, recording, unix_ms)

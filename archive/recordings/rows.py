@@ -190,7 +190,16 @@ def add_rendition(session: Session, recording_id: str, fact: Fact) -> None:
 
 
 def _lost(session: Session, recording_id: str, fact: Fact) -> None:
-    _tell(session, recording_id, fact, "feed_lost", cause=fact["cause"], at_ms=fact["at_ms"])
+    _tell(session, recording_id, fact, "feed_lost", cause=fact["cause"], at_ms=fact["at_ms"], **_goodbye(fact))
+
+
+def _spare(session: Session, recording_id: str, fact: Fact) -> None:
+    """A second feed is there, or no longer: viewers see nothing of it."""
+    _tell(session, recording_id, fact, fact["fact"], role=fact["role"], at_ms=fact["at_ms"], **_goodbye(fact))
+
+
+def _goodbye(fact: Fact) -> dict[str, bool]:
+    return {"goodbye": True} if fact.get("goodbye") is True else {}
 
 
 def _gap(session: Session, recording_id: str, fact: Fact) -> None:
@@ -265,6 +274,8 @@ _APPLY = {
     "gap": _gap,
     "back": _back,
     "refused": _refused,
+    "spare_lost": _spare,
+    "spare_back": _spare,
     "resumed": _resumed,
     "ended": _ended,
     "file": _file,

@@ -21,7 +21,7 @@ What it relies on, so that anyone can write it anew:
   the program stood still, or it is of the time when programs did not tell. A `lost` with `"fact":"back"` behind it was
   a feed that had sent ahead of the clock: nothing is missing. A line with `"fact":"refused"` tells that an
   encoder was turned away which came with a key of the channel, in use or revoked, and why. Of encoders with other keys
-  nothing is told: anyone may send some.
+  nothing is told: anyone may send some. `spare_lost` and `spare_back` tell of a second feed that was not on the air.
 * `custody.jsonl`, chained in the same way, has what was done with the recording afterwards.
 * `signatures.jsonl`, chained in the same way, has Ed25519 signatures (RFC 8032) of the institution over `signed_text`:
   the heads of both files as they were, with their sizes in bytes. Each signs the `prev` of its own line too, so the

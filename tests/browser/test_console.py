@@ -159,9 +159,16 @@ def test_an_evening_at_the_console(browser: Browser, mbashara_up: Up) -> None:
             press(page, "End the broadcast")
             page.get_by_role("button", name="Undo: stay on air").click()
             says(page, "On air since")
+            page.get_by_role("button", name="Look and listen Primary feed").click()
+            until(lambda: int(video.evaluate("v => v.currentTime > 1 ? v.videoWidth : 0")) == 640, "no preview")
             press(page, "End the broadcast")
+            says(page, "This feed is on air until the broadcast ends, in a moment.")
+            page.get_by_role("button", name="Look and listen Primary feed").click()
+            page.evaluate("self.watched = document.querySelector('[data-preview=primary] video')")
             expect(page.locator(".now")).to_contain_text("Ended", timeout=SOON_MS)
             says(page, "An encoder of this channel still sends; nobody outside sees it")
+            expect(page.locator("[data-previews]")).to_have_count(0)
+            assert page.evaluate("self.watched.srcObject === null"), "nothing plays on unseen"
         finally:
             kill(sender)
         until(lambda: get(f"{up.http_url}/recordings/{broadcast}/index.m3u8")[0] == 200, "no recording")

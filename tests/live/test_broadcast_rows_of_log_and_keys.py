@@ -71,6 +71,8 @@ def test_the_log_is_exported_whole(session: Session) -> None:
         {**left_out, "from_ms": 10, "to_ms": 710},
         {**left_out, "from_ms": 800, "to_ms": 1900},
         {"fact": "refused", "at": NOW.isoformat(), "at_ms": 2000, "role": "backup", "cause": "key revoked"},
+        {"fact": "spare_back", "at": NOW.isoformat(), "at_ms": 2100, "role": "backup"},
+        {"fact": "spare_lost", "at": NOW.isoformat(), "at_ms": 9000, "role": "backup", "goodbye": True},
     )  # fmt: skip
     events.add_event(session, broadcast.institution_id, broadcast.id, NOW, "edit", "=cmd()")
     session.flush()
@@ -84,15 +86,18 @@ def test_the_log_is_exported_whole(session: Session) -> None:
         "not_recorded",
         "gap",
         "refused",
+        "spare_back",
+        "spare_lost",
         "edit",
     ]
     assert told[6].detail == {"role": "backup", "cause": "key revoked"}
+    assert told[8].detail == {"at_ms": 9000, "role": "backup", "goodbye": True}
     assert told[2].detail == {"at_ms": 4000, "cause": "stalled"}
     table = list(csv.DictReader(events.csv_lines(told)))
     assert [one["kind"] for one in table] == [one.kind for one in told]
     assert table[-1]["actor"] == "'=cmd()", "no spreadsheet takes it for a formula"
     assert json.loads(table[0]["detail"])["title_sw"] == '=HYPERLINK("x")'
-    assert [one.kind for one in events.list_events(session, *key, limit=2)] == ["refused", "edit"]
+    assert [one.kind for one in events.list_events(session, *key, limit=2)] == ["spare_lost", "edit"]
 
 
 def test_the_log_tells_things_in_the_order_in_which_they_happened(

@@ -109,6 +109,24 @@ def test_it_stays_while_the_end_is_under_way(pages: Pages) -> None:
     assert severe not in found and "it ends in a moment" in found[key]
 
 
+def test_while_it_ends_no_encoder_is_asked_for(pages: Pages) -> None:
+    aired(pages, is_ended=False)
+    engineer, start = pages.signed_in(pages.world.a.engineer), "Start the encoder"
+    places = [f"/en/console/broadcasts/{pages.world.a.broadcast_id}", "/en/console/channels/alfa-1"]
+    assert [start in engineer.get(place).text for place in places] == [True, True]
+    act(pages, Act.END, 200)
+    pages.clock.forward(seconds=1)
+    for place in places:
+        text = engineer.get(place).text
+        assert start not in text and "no encoder is needed for it" in text, place
+
+
+def test_what_is_planned_is_said_to_be_once(pages: Pages) -> None:
+    engineer, path = pages.signed_in(pages.world.a.engineer), f"/console/broadcasts/{pages.world.a.broadcast_id}"
+    swahili, english = (engineer.get(f"/{language}{path}").text for language in ("sw", "en"))
+    assert swahili.lower().count("limepangwa") == 1 and english.count("Scheduled") == 1 and "Planned for" not in english
+
+
 def test_the_page_of_what_is_over_says_so_and_leads_on(pages: Pages) -> None:
     a = pages.world.a
     engineer = pages.signed_in(a.engineer)

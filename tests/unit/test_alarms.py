@@ -133,12 +133,12 @@ def test_a_mild_alarm_that_was_seen_says_nothing_of_the_severe_one() -> None:
     assert replace(severe, level=Level.MILD).key != severe.key
 
 
-def line(seconds: float, actor: str | None = None, **detail: str) -> Line:
+def line(seconds: float, actor: str | None = None, **detail: object) -> Line:
     return Line(after(seconds), actor, detail)
 
 
 LOST, END, CLOSE = line(60, cause="feed lost"), line(120, "Juma Ali"), line(132.5, reason="end")
-BY_ITSELF = line(132.5, reason="feed lost")
+BY_ITSELF, TOOK_LEAVE = line(132.5, reason="feed lost"), line(60, cause="feed lost", goodbye=True)
 
 
 @pytest.mark.parametrize(
@@ -155,15 +155,51 @@ BY_ITSELF = line(132.5, reason="feed lost")
         ({"feed_lost": line(129, cause="feed lost"), "close": line(132.5, reason="feed ended")}, []),
         ({"feed_lost": line(60, cause="no picture"), "end": END, "close": CLOSE}, []),
         ({"on_air": line(1), "end": END, "close": CLOSE}, []),
+        ({"feed_lost": TOOK_LEAVE, "end": END, "close": CLOSE}, []),
+        ({"feed_lost": TOOK_LEAVE, "close": BY_ITSELF}, [None]),
     ],
     ids=[
         "ended by a person", "by itself", "lost again", "taken up in vain", "an end that was undone", "back",
         "as the end was asked for", "after that", "goodbye", "sound went on", "never lost",
+        "an encoder was stopped, then people ended it", "an encoder was stopped, and nobody ended it",
     ],
 )  # fmt: skip
 def test_what_is_lost_to_the_end(told: dict[str, Line], by: list[str | None]) -> None:
-    channel = Channel(slug="ikulu", institution_id=1, name_sw="Ikulu", name_en="State House")
-    broadcast = Broadcast(id="B1", title_sw="Hotuba", title_en="Speech", state="ended", ended_at=after(132.5))
-    found = [held.alarm for held in lost(broadcast, channel, told, after(200))]
+    found = lost_of(told)
     assert [alarm.ended and alarm.ended.by for alarm in found] == by
     assert {short(alarm) for alarm in found} <= {"lost_to_the_end.mild"}
+
+
+def lost_of(told: dict[str, Line]) -> list[Alarm]:
+    channel = Channel(slug="ikulu", institution_id=1, name_sw="Ikulu", name_en="State House")
+    broadcast = Broadcast(id="B1", title_sw="Hotuba", title_en="Speech", state="ended", ended_at=after(132.5))
+    return [held.alarm for held in lost(broadcast, channel, told, after(200))]
+
+
+SPARE, SPARE_STOPPED = line(60, role="backup"), line(60, role="backup", goodbye=True)
+GOODBYE = line(132.5, reason="feed ended")
+
+
+@pytest.mark.parametrize(
+    ("told", "found"),
+    [
+        ({"spare_lost": SPARE, "end": END, "close": CLOSE}, ["lost_to_the_end.backup.mild"]),
+        ({"spare_lost": SPARE, "close": GOODBYE, "feed_lost": line(131)}, ["lost_to_the_end.backup.mild"]),
+        ({"spare_lost": SPARE, "feed_lost": LOST, "end": END, "close": CLOSE}, ["lost_to_the_end.mild"]),
+        (
+            {"spare_lost": SPARE, "spare_back": line(60, role="primary"), "end": END, "close": CLOSE},
+            ["lost_to_the_end.backup.mild"],
+        ),
+        ({"spare_lost": SPARE, "spare_back": line(70, role="backup"), "end": END, "close": CLOSE}, []),
+        ({"spare_lost": SPARE_STOPPED, "end": END, "close": CLOSE}, []),
+        ({"spare_lost": SPARE_STOPPED, "close": GOODBYE}, []),
+        ({"spare_lost": line(119, role="backup"), "end": END, "close": CLOSE}, []),
+        ({"spare_lost": line(125, role="backup"), "end": END, "close": CLOSE}, []),
+    ],
+    ids=[
+        "to the end", "the other one ended it", "with the other", "the other came back, and it went", "back",
+        "stopped before", "both stopped", "as the end was asked for", "after that",
+    ],
+)  # fmt: skip
+def test_a_spare_that_is_lost_to_the_end(told: dict[str, Line], found: list[str]) -> None:
+    assert [short(alarm) for alarm in lost_of(told)] == found

@@ -19,7 +19,7 @@ countDown();
 offerCopies();
 drawGraphs(document.querySelector('[data-graphs]'));
 sayChanges(document.querySelector('[data-says-changes]'));
-offerPreviews(document.querySelector('[data-previews]'));
+const endPreviews = offerPreviews(document.querySelector('[data-previews]'));
 
 // Told by the server; where that fails for good, asked again and again. Closing the page changes nothing.
 function follow(address) {
@@ -118,6 +118,7 @@ async function fetchAnew() {
 
 // Only what the server says anew is touched, and the keyboard stays where it was.
 function replaceRegions(page) {
+  if (!page.querySelector('[data-previews]')) endPreviews(); // of a broadcast that is over
   for (const region of regions) {
     const fresh = page.getElementById(region.id);
     if (fresh) morph(region, fresh);

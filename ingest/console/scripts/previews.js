@@ -4,10 +4,16 @@ import { connect } from './preview.js';
 const LEVELS_MS = 300;
 const FLOOR = -60;
 
+/** Returns what ends them: nothing is played any more, and they leave the page. */
 export function offerPreviews(root) {
-  if (!root || !window.RTCPeerConnection) return;
-  root.hidden = false;
-  for (const figure of root.querySelectorAll('[data-preview]')) offer(root, figure);
+  if (!root) return () => {};
+  root.hidden = !window.RTCPeerConnection;
+  const stops = root.hidden ? [] : [...root.querySelectorAll('[data-preview]')].map((figure) => offer(root, figure));
+  return () => {
+    if (root.contains(document.activeElement)) document.getElementById('state')?.focus({ preventScroll: true });
+    root.remove();
+    for (const stop of stops) stop();
+  };
 }
 
 function offer({ dataset }, figure) {
@@ -16,6 +22,7 @@ function offer({ dataset }, figure) {
   const button = figure.querySelector('[data-look]');
   let stop = null;
   let timer = 0;
+  let isOver = false;
 
   function show(isOn) {
     video.hidden = levels.hidden = !isOn;
@@ -33,6 +40,7 @@ function offer({ dataset }, figure) {
     stop = () => {};
     try {
       stop = await look(video, url, options);
+      if (isOver) return stop();
       video.play();
     } catch (error) {
       show(false);
@@ -43,6 +51,10 @@ function offer({ dataset }, figure) {
     video.muted = !video.muted;
     target.setAttribute('aria-pressed', String(!video.muted));
   });
+  return () => {
+    isOver = true;
+    stop?.();
+  };
 }
 
 // Pictures with B-frames don't go through WebRTC: then the sound alone, and why.
