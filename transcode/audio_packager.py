@@ -42,14 +42,15 @@ class AudioPackager(Packager):
         if not counted and start < self._end - self._frame // 2:
             self.dropped += 1
             return
+        timescale = self._timescale
         if self.leads:
             self._lead(start)
         elif not self._follow_sound(start) or self.awaits_cut:
             self.dropped += 1
             return
-        if self._timescale != timescale:  # a new configuration has come into force
-            start = max(self._end, packet.dts_ms * self._timescale // 1000)
-        if start - self._end > tolerance and not self._opens(start):
+        if self._timescale != timescale:  # its segment is the first of a new configuration
+            start = self._ticks(start * 1000 / timescale)
+        if start - self._end > self._tolerance and not self._opens(start):
             self._bridge(start)
             if self.leads and self._segment is None:
                 self._begin(self._timeline.cut(self.end_ms), self._end)

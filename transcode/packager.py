@@ -117,17 +117,16 @@ class Packager(ABC):
 
     def fill_gap(self, until_ms: float) -> None:
         """There is no media until then: whole gap parts only, so that later calls go on from there."""
-        until = self._ticks(until_ms)
         if self.leads:
             self._flush()
             if self._segment is not None and not self._all_gap(self._segment):
                 self._complete()
-            self._gap_until(until, exactly=False)
+            self._gap_until(self._ticks(until_ms), exactly=False)
             self._timeline.watermark_ms = max(self._timeline.watermark_ms, self.end_ms)
-        elif until - self._end >= self._part_ticks:
+        elif self._ticks(until_ms) - self._end >= self._part_ticks:
             self._take_held()
             self._flush()
-            self._gap_until(until, exactly=False)
+            self._gap_until(self._ticks(until_ms), exactly=False)
         self._commit()
 
     def resume(self, at_ms: float) -> None:
@@ -299,21 +298,21 @@ class Packager(ABC):
             self.holes.append((self.end_ms, until * 1000 / self._timescale))
 
     def _gap_until(self, until: int, exactly: bool) -> None:
+        """A configuration that comes into force on the way changes what a tick is."""
+        until_ms = until * 1000 / self._timescale
         if self.leads:
-            self._lead_gap(until, exactly)
-            return
-        if not self._follow_to(until * 1000 / self._timescale):
-            return
-        self._gap_parts(until, exactly)
+            self._lead_gap(until_ms, exactly)
+        elif self._follow_to(until_ms):
+            self._gap_parts(self._ticks(until_ms), exactly)
 
-    def _lead_gap(self, until: int, exactly: bool) -> None:
+    def _lead_gap(self, until_ms: float, exactly: bool) -> None:
         """Gap segments as long as the target duration."""
-        longest = self._cadence.target_duration_s * self._timescale
-        while self._end < until:
+        while self._end < (until := self._ticks(until_ms)):
             if self._segment is None:
                 self._begin(self._timeline.cut(self.end_ms, gap=True), self._end)
+                until = self._ticks(until_ms)
             assert self._segment is not None
-            limit = self._ticks(self._segment.start_ms) + longest
+            limit = self._ticks(self._segment.start_ms) + self._cadence.target_duration_s * self._timescale
             before = self._end
             self._gap_parts(min(until, limit), exactly or until >= limit)
             if self._end >= limit:
