@@ -85,7 +85,10 @@ class Continuity:
             return intake.clock.steady(packet.dts_ms, now_ms - self._origin_ms)
         if self.gap is not None and not intake.changed and not self._leads(packet.kind):
             return None  # before its clock is asked: where the feed goes on is the leader's to say
-        end_ms = self._leader.packager.end_ms if self._leader is not None else 0.0
+        end_ms = 0.0
+        if self._leader is not None:
+            self._leader.packager.flush()  # what comes next stands behind the last picture
+            end_ms = self._leader.packager.end_ms
         # A broadcast begins at exactly 0: Shaka drops pictures where the first decode time is a millisecond off.
         elapsed_ms = now_ms - intake.lead_ms - self._origin_ms if self._leader is not None else 0.0
         time_ms, broke = intake.clock.place(packet.dts_ms, elapsed_ms, end_ms, self.gap is not None)

@@ -306,9 +306,11 @@ class Packager(ABC):
             self._gap_parts(self._ticks(until_ms), exactly)
 
     def _lead_gap(self, until_ms: float, exactly: bool) -> None:
-        """Gap segments as long as the target duration."""
+        """Gap segments as long as the target duration. None is begun without a part: a feed may come there."""
         while self._end < (until := self._ticks(until_ms)):
             if self._segment is None:
+                if not exactly and until - self._end < self._part_ticks:
+                    return
                 self._begin(self._timeline.cut(self.end_ms, gap=True), self._end)
                 until = self._ticks(until_ms)
             assert self._segment is not None

@@ -94,6 +94,10 @@ class House:
         self._sent_ms[feed.identity] = first_ms + round(seconds * 1000)
         self.tick()
 
+    def resume_at(self, feed: Feed, timestamp_ms: int) -> None:
+        """From where its next `play` goes on."""
+        self._sent_ms[feed.identity] = timestamp_ms
+
     def lose(self, feed: Feed, is_clean: bool = False) -> None:
         feed.on_end(FeedEnd(is_clean, "test"))
 
