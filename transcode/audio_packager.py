@@ -42,7 +42,6 @@ class AudioPackager(Packager):
         if not counted and start < self._end - self._frame // 2:
             self.dropped += 1
             return
-        timescale = self._timescale
         if self.leads:
             self._lead(start)
         elif not self._follow_sound(start) or self.awaits_cut:
