@@ -26,7 +26,9 @@ from core.web.i18n import Language
 FOLDERS = {HTTPStatus.FORBIDDEN: "closed", HTTPStatus.GONE: "gone"}
 UNDER_EMBARGO = N_("This recording is not open to the public yet.")
 UNTIL = N_("This recording is not open to the public until {at} (East Africa Time).")
-DESTROYED = N_("This recording was destroyed by order on {at}. What it was, and whose order, stays on record.")
+DESTROYED = N_(
+    "This recording was destroyed by order on {at} (East Africa Time). What it was, and whose order, stays on record."
+)
 _PAGE = (
     '<!doctype html><html lang="sw"><meta charset="utf-8"><title>{sw}</title>'
     '<meta name="viewport" content="width=device-width"><p>{sw}</p><p lang="en">{en}</p></html>\n'

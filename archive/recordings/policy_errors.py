@@ -14,7 +14,9 @@ class PolicyError(ValueError):
     message: ClassVar[str] = ""
 
     def __init__(self, **values: object) -> None:
-        self.values = {name: at(value) if isinstance(value, datetime) else value for name, value in values.items()}
+        self.values = {
+            name: f"{at(value)} EAT" if isinstance(value, datetime) else value for name, value in values.items()
+        }
         super().__init__(str(self))
 
     def said(self, language: Language) -> str:

@@ -42,7 +42,7 @@ class MessageSent(Sent):
     level: Level = "info"
 
 
-@router.post("/broadcasts/{id}/acts", response_model=BroadcastShown, responses=documented(404, 409))
+@router.post("/broadcasts/{id}/acts", response_model=BroadcastShown, responses=documented(404, 409, obeyed=200))
 def act(caller: Anyone, id: UlidPath, sent: WantedAct, key: IdempotencyKey = None) -> Response:
     """Needs the scope of the act: broadcast.go_live, broadcast.end or broadcast.edit."""
     scope = RIGHT_OF[sent.act]
@@ -61,13 +61,13 @@ def act(caller: Anyone, id: UlidPath, sent: WantedAct, key: IdempotencyKey = Non
     return write(caller, work)
 
 
-@router.put("/broadcasts/{id}/message", response_model=BroadcastShown, responses=documented(404, 409))
+@router.put("/broadcasts/{id}/message", response_model=BroadcastShown, responses=documented(404, 409, obeyed=200))
 def send_message(caller: Editor, id: UlidPath, sent: MessageSent) -> Response:
     """Words for every player of the channel, while it is this broadcast's."""
     return _tell(caller, id, Message(sent.sw, sent.en, sent.level))
 
 
-@router.delete("/broadcasts/{id}/message", response_model=BroadcastShown, responses=documented(404, 409))
+@router.delete("/broadcasts/{id}/message", response_model=BroadcastShown, responses=documented(404, 409, obeyed=200))
 def take_message_away(caller: Editor, id: UlidPath) -> Response:
     return _tell(caller, id, None)
 

@@ -17,7 +17,7 @@ from core.database import transaction
 from mbashara.api import idempotency
 from mbashara.api.caller import Caller
 from mbashara.api.idempotency import MAX_KEY, Answer
-from mbashara.api.problems import Kind, Refused
+from mbashara.api.problems import IN_FORCE, Kind, Refused
 
 MAX_PAGE = 200
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -67,7 +67,8 @@ def read(caller: Caller, body: BaseModel) -> Response:
 
 
 def write(caller: Caller, work: Callable[[Session], Done]) -> Response:
-    """One transaction: the work, its audit entries, its kept answer. Media is told after the commit."""
+    """One transaction: the work, its audit entries, its kept answer. Media is told after the commit; whether it obeys
+    already stands in a header."""
     slug = None
     with transaction(caller.api.engine) as session:
         answer = idempotency.find(session, caller)
@@ -75,9 +76,10 @@ def write(caller: Caller, work: Callable[[Session], Done]) -> Response:
             done = work(session)
             answer, slug = _answer(done), done.slug
             idempotency.keep(session, caller, answer, is_secret=done.is_secret)
+    response = _response(answer)
     if slug is not None:
-        caller.api.media.refresh(slug)
-    return _response(answer)
+        response.headers[IN_FORCE] = "now" if caller.api.media.refresh(slug) else "later"
+    return response
 
 
 def check_unchanged(caller: Caller, present: BaseModel) -> None:

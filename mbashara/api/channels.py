@@ -77,7 +77,7 @@ def list_channels(
     return read(caller, page(caller.request, [row[0] for row in found], limit, shown, lambda one: one.slug))
 
 
-@router.post("/channels", status_code=201, response_model=ChannelMade, responses=documented(409))
+@router.post("/channels", status_code=201, response_model=ChannelMade, responses=documented(409, obeyed=201))
 def add_channel(caller: Adder, sent: NewChannel, key: IdempotencyKey = None) -> Response:
     def work(session: Session) -> Done:
         institution = owner(session, caller, sent.institution_id)
@@ -101,7 +101,7 @@ def get_channel(caller: Reader, slug: ChannelPath, if_none_match: IfNoneMatch = 
         return read(caller, shown(find(session, caller, slug)))
 
 
-@router.patch("/channels/{slug}", response_model=ChannelShown, responses=documented(404, 412, 428))
+@router.patch("/channels/{slug}", response_model=ChannelShown, responses=documented(404, 412, 428, obeyed=200))
 def change_channel(caller: Editor, slug: ChannelPath, sent: ChannelChanges, if_match: IfMatch = None) -> Response:
     def work(session: Session) -> Done:
         channel = find(session, caller, slug)

@@ -57,7 +57,7 @@ def list_keys(caller: Reader, slug: ChannelPath, if_none_match: IfNoneMatch = No
     return read(caller, Keys(items=[_shown(key) for key in found]))
 
 
-@router.post("/channels/{slug}/keys/{role}/rotate", response_model=NewKey, responses=documented(404, 409))
+@router.post("/channels/{slug}/keys/{role}/rotate", response_model=NewKey, responses=documented(404, 409, obeyed=200))
 def rotate_key(caller: Rotator, slug: ChannelPath, role: Role, key: IdempotencyKey = None) -> Response:
     """A feed that came with the old key goes on; the next one needs the new key."""
 
@@ -71,7 +71,7 @@ def rotate_key(caller: Rotator, slug: ChannelPath, role: Role, key: IdempotencyK
     return write(caller, work)
 
 
-@router.delete("/channels/{slug}/keys/{role}", status_code=204, responses=documented(404))
+@router.delete("/channels/{slug}/keys/{role}", status_code=204, responses=documented(404, obeyed=204))
 def revoke_key(caller: Rotator, slug: ChannelPath, role: Role) -> Response:
     """A feed that came with it is ended."""
 
@@ -85,7 +85,7 @@ def revoke_key(caller: Rotator, slug: ChannelPath, role: Role) -> Response:
     return write(caller, work)
 
 
-@router.put("/channels/{slug}/keys/{role}/addresses", response_model=KeyShown, responses=documented(404))
+@router.put("/channels/{slug}/keys/{role}/addresses", response_model=KeyShown, responses=documented(404, obeyed=200))
 def limit_key(caller: Rotator, slug: ChannelPath, role: Role, sent: Addresses) -> Response:
     def work(session: Session) -> Done:
         channel = find(session, caller, slug)

@@ -222,10 +222,21 @@ def _said(error: Mapping[str, Any]) -> Said:
     return Said(_MESSAGES.get(error["type"], "This value is not right."), values)
 
 
-def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """For OpenAPI: the problems that an operation can end in, besides those that every one can."""
+IN_FORCE = "Mbashara-In-Force"
+_IN_FORCE = {
+    "description": "`now`: media obeys already. `later`: it is stored, but media could not be told; until it has read"
+    " the database again it goes by what it knew (a revoked key lets in, a broadcast is not on the air yet). An answer"
+    " that was kept for its Idempotency-Key has none.",
+    "schema": {"type": "string", "enum": ["now", "later"]},
+}
+
+
+def documented(*statuses: int, obeyed: int | None = None) -> dict[int | str, dict[str, Any]]:
+    """For OpenAPI: the problems that an operation can end in, besides those that every one can. `obeyed`: the status of
+    its answer, where it orders what media has to obey."""
     every = (400, 401, 403, 422, 429, 500, 503)
-    return {
+    problems: dict[int | str, dict[str, Any]] = {
         status: {"model": ProblemDocument, "description": HTTPStatus(status).phrase}
         for status in sorted({*every, *statuses})
     }
+    return problems | ({} if obeyed is None else {obeyed: {"headers": {IN_FORCE: _IN_FORCE}}})

@@ -40,6 +40,7 @@ class StandingMedia:
 
     channels: list[str] = field(default_factory=list)
     refreshed: list[str] = field(default_factory=list)
+    obeys: bool = True
 
     def feeds_told(self) -> tuple[list[Json], bool]:
         return [feed(channel) for channel in self.channels], True
@@ -52,7 +53,7 @@ class StandingMedia:
 
     def refresh(self, slug: str) -> bool:
         self.refreshed.append(slug)
-        return True
+        return self.obeys
 
 
 @dataclass

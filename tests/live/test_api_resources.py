@@ -77,6 +77,25 @@ def test_a_stream_key_is_shown_once_and_kept_nowhere(stage: Stage, world: World)
     assert stage.media.refreshed.count("siri") == 5
 
 
+def test_whether_media_obeys_already_is_said(stage: Stage, world: World) -> None:
+    client, key = stage.client(world.own), {"idempotency-key": "mara-moja"}
+    path, act = f"/broadcasts/{planned(client)['id']}", {"act": "rehearse", "expected_state": "scheduled"}
+    done, again = (client.post(f"{path}/acts", json=act, headers=key) for _ in range(2))
+    assert (done.headers["mbashara-in-force"], again.json()) == ("now", done.json())
+    assert "mbashara-in-force" not in again.headers, "a kept answer doesn't know"
+    stage.media.obeys = False
+    asked = ["/channels/bunge/keys/backup", f"{path}/message"]
+    assert [client.delete(one).headers.get("mbashara-in-force") for one in asked] == ["later", "later"]
+    assert "mbashara-in-force" not in client.get(path).headers
+    client.post(f"{path}/acts", json={"act": "stand_down", "expected_state": "rehearsal"})
+    told = {
+        (path, method)
+        for path, methods in stage.api.openapi()["paths"].items() for method, operation in methods.items()
+        for response in operation["responses"].values() if "Mbashara-In-Force" in response.get("headers", {})
+    }  # fmt: skip
+    assert len(told) == 8 and ("/channels/{slug}/keys/{role}", "delete") in told
+
+
 def test_a_webhooks_life(stage: Stage, world: World) -> None:
     client, key = stage.client(world.own), {"idempotency-key": "kiunganishi"}
     made = client.post("/webhooks", json=BODIES["add_webhook"], headers=key)

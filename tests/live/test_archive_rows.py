@@ -310,7 +310,9 @@ def test_rules_are_set_and_told_on_their_page(pages: Pages) -> None:
     assert admin.post(f"{rules}/embargo", {"reason": "Not yet", "until": "2026-12-24T10:00"}).status_code == 303
     proof = f"/en/recordings/{a.recording_id}/verify"
     assert [stranger.get(path).status_code for path in (proof, f"{proof}/ledger.jsonl")] == [403, 403]
-    assert "24 December 2026, 10:00" in admin.get(rules).text
+    assert "closed until 24 December 2026, 10:00 EAT" in admin.get(rules).text and "Until, East Africa Time" in shown
+    swahili = admin.get(rules.replace("/en/", "/sw/")).text
+    assert "(10:00), kwa saa za Afrika Mashariki" in swahili and "Hadi, kwa saa za Afrika Mashariki" in swahili
     assert admin.post(f"{rules}/publish", {"reason": "It is time"}).status_code == 303
     public = stranger.get(proof).text
     assert "Case 12" not in public and "hold placed" not in public
