@@ -156,6 +156,23 @@ def prepare(settings: Settings) -> None:
         raise _cannot_use(error) from error
 
 
+def check_begun(settings: Settings) -> None:
+    """For commands on what is there: a folder whose name was mistyped is not made. Raises DataError."""
+    if not os.path.lexists(settings.data / "VERSION"):
+        raise _not_begun(settings)
+
+
+def check_there(settings: Settings) -> None:
+    """The same of commands that read but the files of settings in it, which may be there before the rest."""
+    if not settings.data.is_dir():
+        raise _not_begun(settings)
+
+
+def _not_begun(settings: Settings) -> DataError:
+    told = N_("no mbashara was begun in {path}: is --data (MBASHARA_DATA) right? `mbashara up` begins one")
+    return DataError(told, path=settings.data.absolute())
+
+
 def _begin(settings: Settings) -> None:
     """The data folder itself, and that it is one of ours."""
     try:

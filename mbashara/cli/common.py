@@ -27,7 +27,7 @@ from core.tables import Broadcast, Channel, Recording
 from core.web.dates import EAST_AFRICA_TIME
 from core.web.i18n import catalogue
 from mbashara import postgres
-from mbashara.data import as_caller
+from mbashara.data import as_caller, check_begun
 from mbashara.plain import UserError
 from mbashara.settings import Settings
 
@@ -59,7 +59,9 @@ def with_json(sub: ArgumentParser) -> None:
 
 @contextmanager
 def database(settings: Settings) -> Iterator[Session]:
-    """One transaction on the cluster that `up` runs, or on one started for this command."""
+    """One transaction on the cluster that `up` runs, or on one started for this command. Raises DataError where none
+    was ever begun."""
+    check_begun(settings)
     with postgres.running(settings):
         engine = open_engine(settings.sqlalchemy_url)
         try:

@@ -14,7 +14,7 @@ from archive.recordings.locations.errors import StoreError
 from archive.recordings.locations.opening import open_store
 from core.plain import N_
 from mbashara.cli.common import add_command, by, database, print_list, with_json
-from mbashara.data import account, as_owner
+from mbashara.data import account, as_owner, check_there
 from mbashara.plain import UserError
 from mbashara.settings import Settings
 from mbashara.words import in_words, say
@@ -62,6 +62,7 @@ def location_gone(settings: Settings, arguments: Namespace) -> int:
 
 
 def location_list(settings: Settings, arguments: Namespace) -> int:
+    check_there(settings)
     found = read_locations(settings.locations, settings.recordings)
     none = say("no location is named in {path}", path=settings.locations)
     return print_list([_told(location) for location in found], arguments.json, none)
@@ -69,6 +70,7 @@ def location_list(settings: Settings, arguments: Namespace) -> int:
 
 def location_check(settings: Settings, arguments: Namespace) -> int:
     """2 where one of them does not work; the others are checked all the same."""
+    check_there(settings)
     told, why = list[dict[str, object]](), dict[str, StoreError]()
     with as_owner(account()):  # what root may do proves nothing: the work process is another user
         for location in _chosen(settings, arguments.names):

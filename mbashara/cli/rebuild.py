@@ -17,7 +17,7 @@ from core.database import DatabaseAway
 from core.ids import is_id
 from core.plain import N_, PlainError
 from mbashara.cli.common import add_command, by, database, read_keys
-from mbashara.data import prepare, stepped_down
+from mbashara.data import check_begun, check_there, prepare, stepped_down
 from mbashara.plain import DataError, UserError
 from mbashara.settings import Settings
 from mbashara.words import in_words, say
@@ -33,6 +33,7 @@ def add_parser(areas: "_SubParsersAction[ArgumentParser]") -> None:
 
 def rebuild_catalogue(settings: Settings, arguments: Namespace) -> int:
     """0: every recording is in the catalogue; 1: some could not be put there, and why."""
+    (check_there if arguments.location else check_begun)(settings)
     trusted = dict.fromkeys(signing_keys.public_halves(settings.signing_keys))
     if arguments.keys is not None:
         trusted |= read_keys(arguments.keys)

@@ -15,6 +15,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from core.workers import channel_worker
+from mbashara.data import prepare
+from mbashara.settings import Settings
 from tests.live import media_files
 from tests.unit.test_cage import HAS_LANDLOCK
 from tests.up import Up, command, data_folder, get, running, started, until
@@ -167,6 +169,7 @@ def test_a_folder_of_other_things_is_refused_and_left_alone() -> None:
 
 def test_commands_work_without_up() -> None:
     with data_folder() as data:
+        prepare(Settings(data=data))  # as an `up` of before has
         added = command(data, "channel", "add", "ikulu", "--name-sw", "Ikulu", "--name-en", "State House", "--json")
         assert set(json.loads(added.stdout)) >= {"primary_key", "backup_key"}, added.stderr
         again = command(data, "channel", "add", "ikulu", "--name-sw", "Ikulu", "--name-en", "State House")

@@ -12,6 +12,7 @@ from mbashara.cli.recordings import read_moment
 from mbashara.logs import hide_secrets
 from mbashara.plain import UserError
 from mbashara.settings import Settings
+from tests.unit.recording_kit import ID
 
 
 @pytest.fixture(autouse=True)
@@ -57,6 +58,27 @@ def test_a_file_is_no_data_folder(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert main(["up", "--data", str(taken)]) == 2
     assert capsys.readouterr().err == f"mbashara: cannot use the data folder: File exists: {taken}\n"
     assert taken.read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        ["channel", "list"], ["channel", "rotate-key", "ikulu"], ["recording", "list"], ["recording", "show", ID],
+        ["channel", "add", "ikulu", "--name-sw", "Ikulu", "--name-en", "State House"], ["recording", "verify", ID],
+        ["user", "add", "asha@ega.go.tz", "--name", "Asha"], ["token", "list"], ["key", "list"], ["retention", "list"],
+        ["recording", "embargo", ID, "--reason", "bado"], ["location", "list"], ["location", "check"], ["rebuild"],
+        ["rebuild", "--from", "pili"], ["fixity", "run", ID],
+    ],
+    ids=" ".join,
+)  # fmt: skip
+def test_a_mistyped_data_folder_is_not_made(
+    line: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mistyped = tmp_path / "daat"
+    assert main([*line, "--data", str(mistyped)]) == 2
+    told = f"no mbashara was begun in {mistyped}: is --data (MBASHARA_DATA) right? `mbashara up` begins one"
+    assert capsys.readouterr().err == f"mbashara: {told}\n"
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_demo_tells_commands_that_can_be_typed(monkeypatch: pytest.MonkeyPatch) -> None:
