@@ -41,6 +41,7 @@ from core.staff import sessions
 from core.staff.mail import open_mailer
 from core.staff.sessions import SignedIn, Visit
 from core.web import brand
+from core.web.addresses import Addresses
 from core.web.assets import Assets
 from core.web.headers import SECURITY_HEADERS, SecurityHeaders
 from core.web.i18n import Language
@@ -184,7 +185,7 @@ def application(settings: Settings) -> Starlette:
             *own,
             *page_routes(site, engine, office, studio, depot, desk, kept),
         ],
-        middleware=[Middleware(SecurityHeaders)],
+        middleware=[Middleware(SecurityHeaders), Middleware(Addresses)],
         exception_handlers=error_pages(site),
     )
 

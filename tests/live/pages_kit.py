@@ -44,6 +44,7 @@ from core.staff.oidc.provider import Provider
 from core.staff.permissions import Grant, Role
 from core.staff.tables import AuditEntry, LinkedIdentity
 from core.tables import Base, Broadcast, Institution, Recording
+from core.web.addresses import Addresses
 from core.web.assets import Assets
 from core.web.headers import SecurityHeaders
 from core.web.limits import Rate
@@ -272,7 +273,7 @@ def _pages(engine: Engine, world: World, folder: Path, provider: Provider | None
     kept = open_archive(settings, engine, Rate(1000, 1000), settled_s=0)
     app = Starlette(
         routes=page_routes(site, engine, office, studio, uploads.depot(settings), desk, kept),
-        middleware=[Middleware(SecurityHeaders)],
+        middleware=[Middleware(SecurityHeaders), Middleware(Addresses)],
         exception_handlers=error_pages(site),
     )
     return Pages(app, engine, world, mail, clock)

@@ -4,6 +4,8 @@ import gzip
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import closing
+from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
@@ -68,6 +70,23 @@ def test_served(edge: str, path: str, media_type: str, cache: str) -> None:
     assert (status, headers["content-type"], headers["cache-control"]) == (200, media_type, cache)
     assert body in FILES.values()
     assert_cors(headers)
+
+
+@pytest.mark.parametrize("path", [path for path, *_ in SERVED if BROADCAST in path])
+def test_an_identifier_in_capitals_is_found(edge: str, path: str) -> None:
+    status, body, headers = get(edge + path.replace(BROADCAST, BROADCAST.upper()))
+    assert status == 200 and body in FILES.values()
+    assert_cors(headers)
+
+
+def test_capitals_are_sent_on_by_a_page_that_nobody_keeps(edge: str) -> None:
+    host = edge.removeprefix("http://")
+    for before, behind in (("/recordings/", "/index.m3u8"), ("/sw/recordings/", "")):
+        with closing(HTTPConnection(host)) as connection:
+            connection.request("GET", before + BROADCAST.upper() + behind)
+            answer = connection.getresponse()
+            told = (answer.status, answer.headers["location"], answer.headers["cache-control"])
+        assert told == (308, before + BROADCAST + behind, "no-store")
 
 
 NOT_SERVED = [
