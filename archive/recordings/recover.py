@@ -35,6 +35,8 @@ log = structlog.get_logger()
 
 END = b"#EXT-X-ENDLIST\n"
 SPARE = ("spare_lost", "spare_back")
+RECENT = 16
+"""Segments of a rendition whose parts are listed: more than memory has any of."""
 
 
 @dataclass(slots=True)
@@ -135,9 +137,14 @@ def _take_inits(folder: Path, memory: Path) -> None:
     for path in memory.glob("init-*.mp4"):
         if not (folder / path.name).exists():
             folder.mkdir(exist_ok=True)
-            fresh = folder / f"{path.name}.new"
-            fresh.write_bytes(path.read_bytes())
-            fresh.rename(folder / path.name)
+            _replace(folder / path.name, path.read_bytes())
+
+
+def _replace(path: Path, data: bytes) -> None:
+    """Whole or not at all, whenever this process is killed in its turn."""
+    fresh = path.with_name(f"{path.name}.new")
+    fresh.write_bytes(data)
+    fresh.rename(path)
 
 
 def _take_from_memory(folder: Path, memory: Path, origin_ms: int) -> None:
@@ -181,30 +188,30 @@ def _restore_rendition(folder: Path, memory: Path, origin_ms: int, absent: Itera
     inits = len(list(folder.glob("init-*.mp4")))
     marks = sorted(_marks(memory))
     path = folder / hls.PLAYLIST_NAME
-    first = not path.exists()
-    index = hls.Index([], False, 0) if first else hls.read_index(path.read_text(), origin_ms)
+    index = hls.read_index(path.read_text() if path.exists() else "", origin_ms)
     if index.torn_bytes:
         os.truncate(path, path.stat().st_size - index.torn_bytes)
-    segments = index.segments
+    segments, known = index.segments, len(index.segments)
     for segment in segments:
         segment.storage = Storage.NOWHERE if segment.gap else Storage.RECORDED
     in_force = partial(_in_force, marks, segments, inits - 1)
     for file, msn in _unlisted(folder, segments[-1].msn if segments else -1):
         segment_found = _salvage(folder, file, msn, segments, *in_force(msn))
         if segment_found is not None:
+            if known < len(segments) and msn == segments[-1].msn + 1:  # a hole between the two belongs to the first
+                hole_s = (segment_found.start_ms - segments[-1].start_ms) / 1000 - segments[-1].duration_s
+                segments[-1].duration_s += max(0.0, hole_s)
             for segment in (*_between(segments, segment_found, in_force), segment_found):
                 segment.discontinuity = bool(segments) and segment.discontinuities > segments[-1].discontinuities
                 segments.append(segment)
-                _append_to_index(path, segment, segments, origin_ms, _target_duration_s(path, first))
-                first = False
     for segment in _told_behind(segments, absent):
         segments.append(segment)
-        _append_to_index(path, segment, segments, origin_ms, _target_duration_s(path, first))
-    for segment in segments[-8:]:
-        _list_parts(folder, segment)
     if not segments:
         return None
-    track = fmp4.read_track((folder / hls.init_name(segments[-1].init)).read_bytes())
+    _append_to_index(path, segments, known, origin_ms)
+    for before, segment in zip([None, *segments][-RECENT - 1 : -1], segments[-RECENT:], strict=True):
+        _list_parts(folder, segment, before)
+    track = fmp4.read_track((folder / hls.init_name(inits - 1)).read_bytes())  # of no segment yet, maybe
     return RestoredRendition(folder.name, track, segments, inits, index.ended)
 
 
@@ -275,73 +282,75 @@ def _told_behind(before: list[Segment], absent: Iterable[Fact]) -> Iterator[Segm
             yield segment
 
 
-def _append_to_index(
-    path: Path, segment: Segment, segments: list[Segment], origin_ms: int, target_duration_s: int
-) -> None:
-    if not path.exists():
-        path.write_text(hls.index_header(target_duration_s, segment.msn, segment.discontinuities))
-    previous_init = segments[-2].init if len(segments) > 1 else None
-    _append_entries(path, [segment], origin_ms, previous_init)
+def _append_to_index(path: Path, segments: list[Segment], known: int, origin_ms: int) -> None:
+    """Those behind the `known` ones that it names, before an end that was written already: nothing goes on behind one.
+    An index of which there is but (some of) its head begins anew."""
+    if known == len(segments):
+        return
+    data, first = path.read_bytes() if known else b"", segments[0]
+    if not known:
+        data = hls.index_header(_target_duration_s(path), first.msn, first.discontinuities).encode()
+    end = END if data.endswith(END) else b""
+    lines = hls.entries(segments[known:], origin_ms, segments[known - 1].init if known else None)
+    _replace(path, data.removesuffix(END) + "".join(lines).encode() + end)
 
 
-def _append_entries(path: Path, segments: list[Segment], origin_ms: int, previous_init: int | None) -> None:
-    """In the place of an end that was written already: `finish` writes another."""
-    data = path.read_bytes()
-    with path.open("rb+") as file:
-        file.truncate(file.seek(len(data.removesuffix(END))))
-        file.write("".join(hls.entries(segments, origin_ms, previous_init)).encode())
-
-
-def _target_duration_s(path: Path, first: bool) -> int:
-    """From a sibling's index where this rendition has none yet; the default of a broadcast otherwise."""
-    siblings = path.parent.parent.glob(f"*/{hls.PLAYLIST_NAME}")
-    source = next((one for one in siblings if first or one == path), None)
-    lines = source.read_text().splitlines()[:6] if source else []
+def _target_duration_s(path: Path) -> int:
+    """Of a rendition that has no index yet: from a sibling's; the default of a broadcast otherwise."""
+    siblings = sorted(path.parent.parent.glob(f"*/{hls.PLAYLIST_NAME}"))
+    lines = [line for one in siblings if one != path for line in one.read_text().splitlines()[:6]]
     return next((int(line.split(":")[1]) for line in lines if line.startswith("#EXT-X-TARGETDURATION:")), 4)
 
 
-def _list_parts(folder: Path, segment: Segment) -> None:
-    if segment.gap or segment.parts:
-        return
-    path = folder / hls.segment_name(segment.msn)
-    if not path.exists():
+def _list_parts(folder: Path, segment: Segment, before: Segment | None) -> None:
+    """And its times, which an index rounds, as they are in the file, or as they follow on what is before: the same
+    whether the index names it already or not."""
+    path, whole, timescale = folder / hls.segment_name(segment.msn), list[fmp4.Fragment](), 1
+    if not segment.gap and path.exists():
+        timescale = fmp4.read_timescale((folder / hls.init_name(segment.init)).read_bytes())
+        whole = list(fmp4.fragments(path.read_bytes()))
+        parts = [(one.duration / timescale, one.starts_with_key, False, one.offset, one.size) for one in whole]
+        segment.parts = [Part(number, *each) for number, each in enumerate(parts)]
+        segment.size = sum(part.size for part in segment.parts)
+    else:
         segment.storage = Storage.NOWHERE
-        return
-    timescale = fmp4.read_timescale((folder / hls.init_name(segment.init)).read_bytes())
-    for number, one in enumerate(fmp4.fragments(path.read_bytes())):
-        segment.parts.append(Part(number, one.duration / timescale, one.starts_with_key, False, one.offset, one.size))
-    segment.size = sum(part.size for part in segment.parts)
+    start_ms, duration_s = float(round(segment.start_ms)), round(segment.duration_s, 5)
+    end_ms = before.start_ms + before.duration_s * 1000 if before is not None else -1.0
+    found_ms, found_s = end_ms, duration_s
+    if whole:
+        found_ms = whole[0].decode_time * 1000 / timescale
+        found_s = (whole[-1].decode_time + whole[-1].duration) / timescale - found_ms / 1000
+    segment.start_ms = found_ms if abs(found_ms - start_ms) <= 1 else start_ms
+    segment.duration_s = found_s if abs(found_s - duration_s) <= 0.001 else duration_s
 
 
 def _pad(folder: Path, rendition: RestoredRendition, recording: RestoredRecording, origin_ms: int) -> None:
     """Every rendition ends at the same media sequence number: what one lacks is a gap as long as another's segment."""
     longest = max(recording.renditions.values(), key=lambda one: one.segments[-1].msn)
-    last = rendition.segments[-1]
-    missing = [segment for segment in longest.segments if segment.msn > last.msn]
-    added: list[Segment] = []
-    for like in missing:
-        gap = Segment(like.msn, like.start_ms, False, like.discontinuities, last.init)
+    segments, known = rendition.segments, len(rendition.segments)
+    for like in [segment for segment in longest.segments if segment.msn > segments[-1].msn]:
+        breaks = like.discontinuities > segments[-1].discontinuities
+        gap = Segment(like.msn, like.start_ms, breaks, like.discontinuities, segments[-1].init)
         gap.duration_s, gap.gap, gap.storage = like.duration_s, True, Storage.NOWHERE
-        added.append(gap)
-    if added:
-        _append_entries(folder / hls.PLAYLIST_NAME, added, origin_ms, last.init)
-        rendition.segments += added
+        _list_parts(folder, gap, segments[-1])
+        segments.append(gap)
+    _append_to_index(folder / hls.PLAYLIST_NAME, segments, known, origin_ms)
 
 
 def _complete_ledger(place: Path, recording: RestoredRecording, unix_ms: float) -> None:
     """Puts on record what is on disk and not in the ledger, or no longer as it says: after a kill the last segment,
     after a power cut some more. `recovered` tells that such a file was hashed now, not as it was written. What is
     signed stays as it is on record: whoever verifies it is told that the file is another."""
-    ledger, told, absent = Ledger(place), dict[str, Fact](), set[tuple[str, int]]()
-    gaps, end_ms = set[tuple[str | None, int]](), round(recording.end_ms)
+    ledger, told, absent = Ledger(place), dict[str, Fact](), dict[tuple[str, int], str]()
+    told_gaps, end_ms = set[tuple[str | None, int, int]](), round(recording.end_ms)
     signed = _signed_names(place)
     for fact in read_facts(place):
         if fact["fact"] == "file":
             told[fact["name"]] = fact
         elif fact["fact"] == "absent":
-            absent.add((fact["rendition"], fact["msn"]))
+            absent[fact["rendition"], fact["msn"]] = fact["cause"]
         elif fact["fact"] == "gap":
-            gaps.add((fact.get("rendition"), fact["to_ms"]))
+            told_gaps.add((fact.get("rendition"), fact["from_ms"], fact["to_ms"]))
 
     def tell(name: str, segment: Segment | None = None, **values: object) -> None:
         path = place / name
@@ -349,7 +358,8 @@ def _complete_ledger(place: Path, recording: RestoredRecording, unix_ms: float) 
             if segment is not None and (gaps := _gaps_in(path, segment)):
                 values["gaps"] = gaps
                 for since, until in gaps if name in told else ():
-                    if [since, until] not in told[name].get("gaps", []):  # the file was whole when it was told of
+                    is_told = (path.parent.name, since, until) in told_gaps
+                    if not is_told and [since, until] not in told[name].get("gaps", []):  # it was whole when told of
                         taken = {"from_ms": since, "to_ms": until, "cause": "process ended"}
                         ledger.append(make_fact("gap", unix_ms, rendition=path.parent.name, **taken))
             whole = {"name": name, **values, "size": path.stat().st_size, "sha256": hash_file(path)}
@@ -366,12 +376,14 @@ def _complete_ledger(place: Path, recording: RestoredRecording, unix_ms: float) 
             elif name not in told and (rendition.name, segment.msn) not in absent:
                 ledger.append(make_fact("absent", unix_ms, **where, cause="process ended"))
         own_ms = _told_until_ms(rendition, absent, told)
-        if own_ms < end_ms and (rendition.name, end_ms) not in gaps:  # a part that another rendition got written
+        if (
+            own_ms < end_ms and (rendition.name, own_ms, end_ms) not in told_gaps
+        ):  # a part that another rendition got written
             lack = {"rendition": rendition.name, "from_ms": own_ms, "to_ms": end_ms, "cause": "process ended"}
             ledger.append(make_fact("gap", unix_ms, **lack))
     for gap in _open_gap(read_facts(place), recording):
         ledger.append(make_fact("gap", unix_ms, **gap))
-    for path in (*place.glob("*.m3u8.new"), *place.glob("*/init-*.mp4.new")):  # half written, or not renamed
+    for path in (*place.glob("**/*.m3u8.new"), *place.glob("*/init-*.mp4.new")):  # half written, or not renamed
         if path.relative_to(place).as_posix() not in told:
             path.unlink()
     for path in place.glob("*/init-*.mp4"):  # of no segment, and nobody was told of it
@@ -379,11 +391,13 @@ def _complete_ledger(place: Path, recording: RestoredRecording, unix_ms: float) 
             path.unlink()
 
 
-def _told_until_ms(rendition: RestoredRendition, absent: set[tuple[str, int]], told: Mapping[str, Fact]) -> int:
-    """The end of what it has, or of which it was told that it has nothing: as the ledger has it, for the index may
-    round to another millisecond."""
+def _told_until_ms(
+    rendition: RestoredRendition, absent: Mapping[tuple[str, int], str], told: Mapping[str, Fact]
+) -> int:
+    """The end of what it has, or of which it was told on the air that it has nothing: as the ledger has it, for the
+    index may round to another millisecond."""
     for segment in reversed(rendition.segments):
-        if not segment.gap or (rendition.name, segment.msn) in absent:
+        if not segment.gap or absent.get((rendition.name, segment.msn), "process ended") != "process ended":
             fact = told.get(f"{rendition.name}/{hls.segment_name(segment.msn)}", {})
             return int(fact.get("to_ms", place_of(segment)["to_ms"]))
     return int(place_of(rendition.segments[0])["from_ms"])
@@ -444,21 +458,18 @@ def _signed_names(place: Path) -> set[str]:
 def finish(place: Path, restored: RestoredRecording, reason: str, unix_ms: float) -> None:
     """Ends a recording whose broadcast does not go on: what is there becomes a whole playlist."""
     ledger, signed = Ledger(place), _signed_names(place)
+    told = {fact["name"]: fact["sha256"] for fact in read_facts(place) if fact["fact"] == "file"}
     for name in restored.renditions:
         path = place / name / hls.PLAYLIST_NAME
         if not path.read_bytes().endswith(END):
             with path.open("ab") as file:
                 file.write(END)
-        if path.relative_to(place).as_posix() not in signed:
-            _tell_playlist(ledger, place, path, unix_ms, rendition=name)
-    for path in sorted(place.glob("*.m3u8")):
-        if path.name not in signed:
-            _tell_playlist(ledger, place, path, unix_ms)
+    for path in (*(place / name / hls.PLAYLIST_NAME for name in restored.renditions), *sorted(place.glob("*.m3u8"))):
+        name, sha256 = path.relative_to(place).as_posix(), hash_file(path)
+        if name not in signed and told.get(name) != sha256:  # it may be on record: this process is killed anywhere
+            of = {"rendition": path.parent.name} if path.parent != place else {}
+            whole = {"name": name, "size": path.stat().st_size, "sha256": sha256}
+            ledger.append(make_fact("file", unix_ms, **of, **whole, recovered=True))
     ledger.append(
         make_fact("ended", unix_ms, duration_ms=round(restored.end_ms), size_bytes=restored.size, reason=reason)
     )
-
-
-def _tell_playlist(ledger: Ledger, place: Path, path: Path, unix_ms: float, **values: object) -> None:
-    whole = {"name": path.relative_to(place).as_posix(), "size": path.stat().st_size, "sha256": hash_file(path)}
-    ledger.append(make_fact("file", unix_ms, **values, **whole, recovered=True))
