@@ -49,8 +49,8 @@ class Renditions:
         rendition = self.by_name.get(name)
         if rendition is None:
             rendition = self._add(name, track.kind)
-        elif rendition.window.track is not None and rendition.window.track.config != track.config:
-            # Another configuration than the window's: every rendition breaks where this one must.
+        elif rendition.packager.track is not None and rendition.packager.track.config != track.config:
+            # Another configuration than its last: every rendition breaks where this one must.
             self.timeline.break_wanted |= not self._breaks_ahead(rendition)
         _configure(rendition, track)
 
@@ -163,6 +163,6 @@ class Renditions:
 
 
 def _configure(rendition: Rendition, track: Track) -> None:
-    known = rendition.packager.next_track or rendition.window.track  # one that waits is not in force any more either
+    known = rendition.packager.track
     if known is None or known.config != track.config:
         rendition.packager.configure(track)

@@ -33,8 +33,8 @@ class AudioPackager(Packager):
     def _take(self, packet: Packet) -> None:
         time = packet.dts_ms * self._timescale // 1000
         tolerance = self._tolerance
-        counted = self._anchored and -tolerance <= time - self._end <= tolerance
-        is_open = self._segment is not None and self._next_track is None and not self.leads
+        counted = self._anchored and not self.awaits_cut and -tolerance <= time - self._end <= tolerance
+        is_open = self._segment is not None and not self.leads
         if counted and is_open and self._next_cut() is None:
             self._append(packet.payload)  # the short way, which most frames go
             return

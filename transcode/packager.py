@@ -29,10 +29,13 @@ class Packager(ABC):
     ) -> None:
         self.leads = leads
         self.dropped = 0
+        self.track: Track | None = None
+        """The newest configuration: in force, or to come into force."""
         self.holes: deque[tuple[float, float]] = deque(maxlen=MAX_HOLES)
         """Of a leader: where it had nothing though nobody said so (ms); whoever tells of them takes them out."""
         self._timeline, self._cadence, self._sink = timeline, cadence, sink
-        self._init = next_init - 1
+        self._init, self._inits = next_init - 1, next_init
+        self._in_force: Track | None = None
         self._segment: Segment | None = None
         self._timescale = 1000
         self._part_ticks = 0
@@ -45,7 +48,7 @@ class Packager(ABC):
         self._follows_msn: int | None = None
         self._next_track: Track | None = None
         self._payloads: list[Buffer] = []
-        self._held: deque[Packet] = deque()
+        self._held: deque[Packet | Track] = deque()
 
     # What the broadcast calls.
 
@@ -57,18 +60,21 @@ class Packager(ABC):
     @property
     def came_ms(self) -> float:
         """The end of what came, packaged or held."""
-        return max(self.end_ms, self._held[-1].dts_ms if self._held else 0)
+        return max(self.end_ms, next((one.dts_ms for one in reversed(self._held) if isinstance(one, Packet)), 0))
 
     def configure(self, track: Track) -> None:
-        """A new configuration, in force from the next segment: the caller breaks the timeline where it differs."""
+        """A new configuration, in force from the next segment: the caller breaks the timeline where it differs. What a
+        follower holds is of the one before."""
+        self.track = track
+        if self._held:
+            self._held.append(track)
+        else:
+            self._configure(track)
+
+    def _configure(self, track: Track) -> None:
         self._next_track = track
         if self._segment is None:
             self._apply_track()
-
-    @property
-    def next_track(self) -> Track | None:
-        """The configuration that waits for the next segment."""
-        return self._next_track
 
     @property
     def awaits_cut(self) -> bool:
@@ -77,14 +83,15 @@ class Packager(ABC):
 
     def _apply_track(self) -> None:
         track, self._next_track = self._next_track, None
-        if track is None:
+        if track is None or track == self._in_force:  # another one came and went, and nothing was made of it
             return
-        end_ms = self.end_ms
+        self._in_force, end_ms = track, self.end_ms
         self._set_track(track)
         self._timescale = track.timescale
         self._part_ticks = int(self._cadence.part_target_s * track.timescale + 1e-6)
         self._end = self._part_start = round(end_ms * track.timescale / 1000)
-        self._init += 1
+        self._init = self._inits
+        self._inits += 1
         self._sink.on_init(self._init, track, fmp4.initialization_segment(track))
 
     @abstractmethod
@@ -99,18 +106,25 @@ class Packager(ABC):
             self._commit()
             return
         if len(self._held) >= MAX_HELD:
-            self._held.popleft()
-            self.dropped += 1
+            oldest = self._held.popleft()
+            if isinstance(oldest, Packet):
+                self.dropped += 1
+            else:
+                self._configure(oldest)
         self._held.append(packet)
         self.drain()
 
     def drain(self) -> None:
         """A follower takes what it holds up to where the timeline is known."""
         held = self._held
-        if held and held[0].dts_ms <= (known_ms := self._known_ms()):
-            while held and held[0].dts_ms <= known_ms:
-                self._take(held.popleft())
+        if held and self._is_known(held[0], known_ms := self._known_ms()):
+            while held and self._is_known(held[0], known_ms):
+                self._take_next()
             self._commit()
+
+    @staticmethod
+    def _is_known(held: Packet | Track, known_ms: float) -> bool:
+        return not isinstance(held, Packet) or held.dts_ms <= known_ms
 
     def _known_ms(self) -> float:
         return self._timeline.watermark_ms
@@ -142,7 +156,8 @@ class Packager(ABC):
         self._commit()
 
     def restore(self, track: Track, at_ms: float) -> None:
-        """After a restart: what was packaged before, in this configuration, ends there."""
+        """After a restart: what was packaged before ends there; this configuration, the newest, is in force then."""
+        self.track = self._in_force = track
         self._begun = True
         self._timescale = track.timescale
         self._part_ticks = int(self._cadence.part_target_s * track.timescale + 1e-6)
@@ -174,7 +189,14 @@ class Packager(ABC):
 
     def _take_held(self) -> None:
         while self._held:
-            self._take(self._held.popleft())
+            self._take_next()
+
+    def _take_next(self) -> None:
+        held = self._held.popleft()
+        if isinstance(held, Packet):
+            self._take(held)
+        else:
+            self._configure(held)
 
     # What audio and video each do.
 
