@@ -9,7 +9,7 @@ Feeds come and go; the timeline, the windows and the recording go on until `end`
 import asyncio
 import contextlib
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ from mbashara.rendition import Rendition
 from mbashara.renditions import Renditions
 from mbashara.silence import Attention
 from mbashara.spares import Spares
+from mbashara.steady_clock import anchored
 from transcode.process import DRAIN_S
 from transcode.timeline import Timeline, part_target_of
 
@@ -40,11 +41,13 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Parameters:
-    """What a broadcast needs of the process. `ffmpeg` None: no ladder."""
+    """What a broadcast needs of the process. `unix_ms` is the wall clock, `steady_ms` one that is never set. `ffmpeg`
+    None: no ladder."""
 
     live: Path
     recorder: Recorder
     unix_ms: Callable[[], float]
+    steady_ms: Callable[[], float]
     part_target_s: float = 0.5
     target_duration_s: int = 4
     window_s: float = 900.0
@@ -60,11 +63,16 @@ class Begun:
     renditions: Renditions
     ladder: Ladder
     continuity: Continuity
+    attention: Attention
     spares: Spares
 
 
 class Broadcast:
-    """One broadcast. All methods are called on the loop."""
+    """One broadcast. All methods are called on the loop.
+
+    Its clock is the wall clock as it was at its first keyframe, or at a restart: whoever sets that one meanwhile moves
+    nothing on the air. Only facts say when they were told by the wall clock as it is.
+    """
 
     def __init__(
         self, parameters: Parameters, channel: str, identity: str, started: Mapping[str, Any],
@@ -76,16 +84,18 @@ class Broadcast:
         self.renditions: dict[str, Rendition] = {}
         self.ended = False
         self._parameters = parameters
-        self._unix_ms = parameters.unix_ms
+        self._anchor(parameters.unix_ms())
         self._started = dict(started)
         self._begun: Begun | None = None
         self._intake: Intake | None = None
-        self._attention = Attention(self._unix_ms())
         self._ticked_msn = -1
         self._listing = Listing(parameters.live / channel, identity)
         self.origin_ms = round(started.get("origin_ms", self._unix_ms()))
         if restored is not None:
             self._restore(restored)
+
+    def _anchor(self, unix_ms: float) -> None:
+        self._unix_ms = anchored(unix_ms, self._parameters.steady_ms)
 
     # Feeds.
 
@@ -96,7 +106,7 @@ class Broadcast:
     def note_refused(self, refused: Refused) -> None:
         """An encoder with a key of the channel came and was turned away."""
         if self._begun is not None:
-            self._begun.continuity.note_refused(refused)
+            self._begun.continuity.note_refused(replace(refused, unix_ms=self._unix_ms()))
 
     def note_feeds(self, there: Collection[str], on_air: str, goodbyes: Collection[str]) -> None:
         """Which feeds its channel has, by role (`Spares.look`)."""
@@ -142,6 +152,7 @@ class Broadcast:
     def _open(self, tracks: Mapping[Kind, Track], lead_ms: int) -> None:
         """The first keyframe of the broadcast, `lead_ms` ago: its cadence is fixed now, its timeline is 0 there."""
         target_s = part_target_of(self._parameters.part_target_s, tracks)
+        self._anchor(self._parameters.unix_ms())  # it may have waited for hours
         self.origin_ms = round(self._unix_ms()) - lead_ms
         begun = self._begin(target_s, Timeline())
         begun.recording.fact(
@@ -151,16 +162,17 @@ class Broadcast:
     def _begin(self, part_target_s: float, timeline: Timeline, restored: RestoredRecording | None = None) -> Begun:
         parameters = self._parameters
         cadence = Cadence(parameters.target_duration_s, part_target_s, parameters.window_s)
-        recording = Recording(parameters.recorder, self.identity, cadence, self.origin_ms, self._unix_ms)
+        recording = Recording(parameters.recorder, self.identity, cadence, self.origin_ms, parameters.unix_ms)
         folder = parameters.live / self.channel / self.identity
-        renditions = Renditions(self.renditions, self.on_air, folder, recording, timeline)
+        renditions = Renditions(self.renditions, self.on_air, folder, recording, timeline, self._unix_ms)
         ladder = Ladder(parameters.ffmpeg, renditions)
+        attention = Attention(self._unix_ms())
         continuity = Continuity(
-            self.on_air, recording, renditions, ladder, self._attention, parameters.stall_timeout_s,
-            has_feed=lambda: self._intake is not None,
+            self.on_air, recording, renditions, ladder, attention, parameters.stall_timeout_s,
+            has_feed=lambda: self._intake is not None, unix_ms=self._unix_ms,
         )  # fmt: skip
         self._air = continuity.air  # bound once: it is called for each packet
-        self._begun = Begun(recording, renditions, ladder, continuity, Spares(recording, restored))
+        self._begun = Begun(recording, renditions, ladder, continuity, attention, Spares(recording, restored))
         return self._begun
 
     # Time.
@@ -168,10 +180,9 @@ class Broadcast:
     def tick(self) -> bool:
         """Called some times a second. True where what the multivariant playlists say has changed."""
         now_ms, begun = self._unix_ms(), self._begun
-        has_stood_still = self._attention.look(now_ms)
         if begun is None or begun.renditions.leader is None or self.ended:
             return False
-        if has_stood_still:
+        if begun.attention.look(now_ms):
             begun.continuity.note_feed()
         begun.continuity.look(now_ms, now_ms if self._intake is None else self._intake.silent_until_ms(now_ms))
         begun.renditions.refresh_reports()
@@ -250,6 +261,7 @@ class Broadcast:
     def _restore(self, restored: RestoredRecording) -> None:
         """Goes on where a killed process was: same numbers, same windows, a discontinuity before the next media."""
         self.origin_ms = int(restored.started["origin_ms"])
+        self._anchor(max(self._parameters.unix_ms(), self.origin_ms + restored.end_ms))  # not before what was told
         discontinuities = max(one.segments[-1].discontinuities for one in restored.renditions.values())
         timeline = Timeline(restored.next_msn, discontinuities)
         timeline.break_wanted = True

@@ -38,13 +38,14 @@ class Continuity:
 
     def __init__(
         self, on_air: OnAir, recording: Recording, renditions: Renditions, ladder: Ladder, attention: Attention,
-        stall_timeout_s: float, has_feed: Callable[[], bool],
+        stall_timeout_s: float, has_feed: Callable[[], bool], unix_ms: Callable[[], float],
     ) -> None:  # fmt: skip
+        """`unix_ms` is the broadcast's own clock, which is never set."""
         self.gap: Gap | None = None
         self.discontinuities = 0
         self._on_air, self._recording, self._renditions, self._ladder = on_air, recording, renditions, ladder
         self._attention, self._stall_timeout_s, self._has_feed = attention, stall_timeout_s, has_feed
-        self._unix_ms, self._origin_ms = recording.unix_ms, recording.origin_ms
+        self._unix_ms, self._origin_ms = unix_ms, recording.origin_ms
         self._by_name = renditions.by_name
         self._stream: LiveStream | None = None
         self._breaks: list[float] = []
@@ -179,7 +180,7 @@ class Continuity:
             self.gap.note_refused(refused)
 
     def look(self, now_ms: float, silent_until_ms: float) -> None:
-        """Tells what is lacking by now (Unix milliseconds)."""
+        """Tells what is lacking by now (Unix milliseconds of the broadcast's clock)."""
         leader = self._leader
         if leader is None:
             return

@@ -29,6 +29,7 @@ from mbashara.channels import Channels
 from mbashara.metrics import MediaMetrics
 from mbashara.previews import PreviewDoor
 from mbashara.settings import Settings
+from mbashara.steady_clock import steady_ms
 from player.delivery import Delivery
 from player.playlist import MediaPlaylist
 
@@ -162,7 +163,7 @@ async def serve(settings: Settings, keys: Keys, worker: int, rtmp: socket.socket
     recorder.start()
     hub = Hub()
     parameters = Parameters(
-        settings.live, recorder, unix_ms, ffmpeg=find_ffmpeg() if settings.ladder else None,
+        settings.live, recorder, unix_ms, steady_ms, ffmpeg=find_ffmpeg() if settings.ladder else None,
         **{name: getattr(settings, name) for name in PARAMETERS_FROM_SETTINGS},
     )  # fmt: skip
     channels = Channels(

@@ -15,7 +15,7 @@ def told_since_ms(now_ms: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """`unix_ms`: when it came."""
+    """`unix_ms`: when it came; for a broadcast's record, by the broadcast's clock."""
 
     role: str
     why: TurnedAway

@@ -1,6 +1,6 @@
 """One rendition on the air: a packager and those it tells, in their order: memory files, recorder, window."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from archive.recordings.recorder import Recording, RenditionRecorder
@@ -19,17 +19,18 @@ MEMORY_WINDOW_S = 60.0
 class Rendition:
     """The packager's sink. Where the disk refuses a segment, it is kept in memory, in a shorter window.
 
-    Of a source `came_unix_ms` is when its feed's newest packet came; `followers` hold packets until this one has cut.
+    Of a source `came_unix_ms` is when its feed's newest packet came, by the broadcast's clock, `unix_ms`; `followers`
+    hold packets until this one has cut.
     """
 
     def __init__(
         self, name: str, kind: Kind, timeline: Timeline, recording: Recording, folder: Path,
-        siblings: Mapping[str, LiveWindow], leader: str | None, restored: Sequence[Segment] = (), inits: int = 0,
-        made_of: Packager | None = None,
+        siblings: Mapping[str, LiveWindow], leader: str | None, unix_ms: Callable[[], float],
+        restored: Sequence[Segment] = (), inits: int = 0, made_of: Packager | None = None,
     ) -> None:  # fmt: skip
         window = LiveWindow(name, kind, recording.cadence, recording.origin_ms, restored)
         self.name, self.window = name, window
-        self._unix_ms = recording.unix_ms
+        self._unix_ms = unix_ms
         self.files = RenditionFiles(folder, window, siblings)
         self.announced = False
         self.peak_bps = 0

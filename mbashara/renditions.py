@@ -3,7 +3,7 @@
 Who leads is settled once for a broadcast: its cuts are everyone's.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +26,13 @@ class Renditions:
     """Made with the recording. `by_name` is whoever's it is given by."""
 
     def __init__(
-        self, by_name: dict[str, Rendition], on_air: OnAir, folder: Path, recording: Recording, timeline: Timeline
-    ) -> None:
+        self, by_name: dict[str, Rendition], on_air: OnAir, folder: Path, recording: Recording, timeline: Timeline,
+        unix_ms: Callable[[], float],
+    ) -> None:  # fmt: skip
+        """`unix_ms` is the broadcast's own clock, which is never set."""
         self.by_name, self.timeline = by_name, timeline
         self.leader: Rendition | None = None
-        self._on_air, self._folder, self._recording = on_air, folder, recording
+        self._on_air, self._folder, self._recording, self._unix_ms = on_air, folder, recording, unix_ms
         self._quiet: dict[str, tuple[int, int]] = {}
 
     # Those of a feed, and its rungs.
@@ -76,7 +78,7 @@ class Renditions:
         folder = self._folder / name
         sound = self.by_name.get(SOURCE_NAMES[Kind.AUDIO])
         rendition = Rendition(
-            name, kind, self.timeline, self._recording, folder, self._on_air.windows, leader,
+            name, kind, self.timeline, self._recording, folder, self._on_air.windows, leader, self._unix_ms,
             made_of=sound.packager if sound is not None else None, **restored,
         )  # fmt: skip
         self.by_name[name] = rendition

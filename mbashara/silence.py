@@ -1,14 +1,14 @@
 """Whether a feed is silent, or nobody listened: both look the same from here."""
 
 FROZEN_MS = 10_000
-"""Between two looks: the process stood still, or the machine, and an encoder had no answer; or the clock was set."""
+"""Between two looks: the process stood still, or the machine, and an encoder had no answer."""
 LATE_MS = 1000
 """Between two looks: nothing was read meanwhile, so that it is no silence of the feed's."""
 SILENT_MS = 1000
 
 
 class Attention:
-    """When this process looked at a broadcast's feeds (Unix milliseconds)."""
+    """When this process looked at a broadcast's feeds (Unix milliseconds of its clock, which is never set)."""
 
     def __init__(self, now_ms: float) -> None:
         self._looked_ms = self._back_ms = now_ms

@@ -82,8 +82,8 @@ class FeedClock:
     """Places one feed's timestamps on the timeline, and finds the jumps in them.
 
     A step back of more than `back_ms` (audio and video interleave within that), or a step forward of more than
-    the time that really passed plus `ahead_ms`, is a jump: the feed is anchored anew at `now_ms`, the wall clock on
-    the timeline.
+    the time that really passed plus `ahead_ms`, is a jump: the feed is anchored anew at `now_ms`, the
+    broadcast's clock on the timeline.
     """
 
     def __init__(self, back_ms: int = 1500, ahead_ms: int = 4000) -> None:

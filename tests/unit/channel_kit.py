@@ -38,7 +38,7 @@ class House:
         owners = {hash_key(KEYS[role], PEPPER): KeyOwner("ikulu", 1, 7, role) for role in KEYS}
         self.book = KeyBook(PEPPER, folder / "keys.json", (ChannelEntry("ikulu", 1, 7, auto_live),), owners)
         (folder / "live/ikulu").mkdir(parents=True, exist_ok=True)
-        self.parameters = Parameters(folder / "live", recorder, lambda: START_MS + self.now_ms)
+        self.parameters = Parameters(folder / "live", recorder, lambda: START_MS + self.now_ms, lambda: self.now_ms)
         self.serve()
         self.channels.know()
 

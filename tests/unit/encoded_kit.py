@@ -48,7 +48,7 @@ async def _record(folder: Path, sent: Sequence[tuple[Path, float]], started: dic
     recorder = Recorder(folder / "recordings", batch_s=0.001)
     recorder.start()
     try:
-        parameters = Parameters(folder / "live", recorder, lambda: now_ms)
+        parameters = Parameters(folder / "live", recorder, lambda: now_ms, lambda: now_ms)
         broadcast = Broadcast(parameters, "ikulu", started["broadcast"], started)
         for path, nothing_s in sent:
             for _ in range(round(nothing_s * 5)):

@@ -22,13 +22,18 @@ START_MS = 1_700_000_000_000.0
 
 
 class Studio:
-    """A broadcast whose clock the test turns."""
+    """A broadcast whose clock the test turns. `set_ms`: by how much the wall clock was set meanwhile."""
 
-    def __init__(self, folder: Path, recorder: Recorder, restored: RestoredRecording | None = None) -> None:
-        self.now_ms = 0.0
+    def __init__(
+        self, folder: Path, recorder: Recorder, restored: RestoredRecording | None = None, now_ms: float = 0.0,
+        set_ms: float = 0.0,
+    ) -> None:  # fmt: skip
+        self.now_ms, self.set_ms = now_ms, set_ms
         self.recorder = recorder
         (folder / "live/ikulu").mkdir(parents=True, exist_ok=True)
-        parameters = Parameters(folder / "live", recorder, lambda: START_MS + self.now_ms)
+        parameters = Parameters(
+            folder / "live", recorder, lambda: START_MS + self.now_ms + self.set_ms, lambda: self.now_ms
+        )
         started = restored.started if restored is not None else {"broadcast": "0" * 26, "channel": "ikulu"}
         self.broadcast = Broadcast(parameters, "ikulu", "0" * 26, started, restored)
 
@@ -76,11 +81,13 @@ class Studio:
 
 
 @contextmanager
-def studio(folder: Path, restored: RestoredRecording | None = None) -> Iterator[Studio]:
+def studio(
+    folder: Path, restored: RestoredRecording | None = None, now_ms: float = 0.0, set_ms: float = 0.0
+) -> Iterator[Studio]:
     recorder = Recorder(folder / "recordings", batch_s=0.001)
     recorder.start()
     try:
-        yield Studio(folder, recorder, restored)
+        yield Studio(folder, recorder, restored, now_ms, set_ms)
     finally:
         recorder.stop()
 
