@@ -113,6 +113,9 @@ class AudioPackager(Packager):
         cut = self._next_cut()
         if self._made_of is None or cut is None or not cut.gap or start_ms >= cut.start_ms + EDGE_MS:
             return False
+        behind = self._timeline.get(cut.msn + 1)
+        if behind is not None and not behind.gap and start_ms >= behind.start_ms - 1:
+            return False  # the gap is over
         return start_ms + self._frame * 500 / self._timescale >= self._timeline.sound_end_ms(cut)
 
     def _known_ms(self) -> float:

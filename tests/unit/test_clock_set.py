@@ -178,3 +178,21 @@ def test_a_feed_that_stands_still_behind_it_is_told_in_time(tmp_path: Path, set_
     (gap,) = (fact for fact in facts if fact["fact"] == "gap")
     assert gap["to_ms"] - gap["from_ms"] == pytest.approx(17_000, abs=60) and gap["cause"] == "stalled"
     assert not untold(facts)
+
+
+@pytest.mark.parametrize("away_s", [2, 3.95, 4.1, 30, 600])
+def test_a_machine_that_slept_has_a_gap_of_that_in_each_rendition(tmp_path: Path, away_s: float) -> None:
+    async def scenario() -> None:
+        with studio(tmp_path) as live:
+            live.play(live.attach(), 7.3, 0)
+            live.now_ms += away_s * 1000
+            live.broadcast.detach()
+            live.play(live.attach(), 5, 0)
+            await live.broadcast.end("test")
+            is_even(live)
+
+    asyncio.run(scenario())
+    facts = list(read_facts(tmp_path / "recordings" / BROADCAST))
+    for one in account(facts).renditions:
+        assert one.gap_ms == pytest.approx(away_s * 1000, abs=60), one.name
+    assert not untold(facts)
