@@ -13,6 +13,7 @@ from typing import NamedTuple
 from archive.pages.papers import version_of
 from archive.recordings import verify
 from archive.recordings.account import Account, Stretch, account, without
+from archive.recordings.brief import apart
 from archive.recordings.missing import Missing
 from archive.recordings.statement import in_folder
 
@@ -48,12 +49,25 @@ class Lacking:
         return sum(gap.length_ms for gap in self.gaps)
 
     @property
+    def parted(self) -> tuple[list[Gap], list[Gap]]:
+        """`gaps`: those that people notice, and those that nobody does."""
+        return apart(self.gaps, _length_ms)
+
+    @property
+    def alone_parted(self) -> tuple[list[Gap], list[Gap]]:
+        return apart(self.alone, _length_ms)
+
+    @property
     def alone_ms(self) -> dict[str, int]:
         """By rendition."""
         found = dict[str, int]()
         for gap in self.alone:
             found[str(gap.rendition)] = found.get(str(gap.rendition), 0) + gap.length_ms
         return found
+
+
+def _length_ms(gap: Gap) -> int:
+    return gap.length_ms
 
 
 def of_account(found: Account) -> Lacking:

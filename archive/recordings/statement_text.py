@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from archive.recordings.account import SOUND_ONLY
+from archive.recordings.brief import apart
 from archive.recordings.locations.config import LOCAL
 from archive.recordings.verify import PICTURE_MS
 from archive.words import N_, translate
@@ -104,9 +105,10 @@ class _Teller:
     def told(self) -> Told:
         on_air, best = self.statement["on_air"], self.statement["best"]
         title = self.pick(self.statement["title"], self.statement["recording"])
-        tables = [self.gaps(self.say(N_("What is missing")), best["gaps"]), self.renditions()]
+        tables = [*self.missing(self.say(N_("What is missing")), best["gaps"]), self.renditions()]
         each = [one for one in self.statement["renditions"] if spans(one["gaps"]) not in ([], spans(best["gaps"]))]
-        tables += [self.gaps(self.say(N_("Missing in {name}"), name=one["name"]), one["gaps"], OF_ONE) for one in each]
+        for one in each:
+            tables += self.missing(self.say(N_("Missing in {name}"), name=one["name"]), one["gaps"], OF_ONE)
         return Told(
             self.language, title, self.say(N_("Completeness statement")), self.verdict(), self.is_whole(),
             (
@@ -157,7 +159,22 @@ class _Teller:
             )
             return self.say(text, missing=length(best["gap_ms"]))
         told = {"held": length(best["held_ms"]), "whole": length(on_air["ms"]), "missing": length(best["gap_ms"])}
-        return self.say(N_("Of {whole} on the air {held} are held. {missing} are missing, as listed below."), **told)
+        text = self.say(N_("Of {whole} on the air {held} are held. {missing} are missing, as listed below."), **told)
+        return " ".join([text, *self.told_apart(best["gaps"])])
+
+    def told_apart(self, gaps: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+        """What of it nobody notices."""
+        noticed, brief = apart(gaps, _length_ms)
+        told: dict[str, object] = {"count": len(brief), "time": length(sum(map(_length_ms, brief)))}
+        told |= {"others": len(noticed), "rest": length(sum(map(_length_ms, noticed)))}
+        if brief and not noticed:
+            yield self.say(N_("Each of these gaps is shorter than a tenth of a second: nobody notices them."))
+        elif brief:
+            text = N_(
+                "Gaps that people notice: {others}, {rest} in all. Gaps shorter than a tenth of a second, which nobody "
+                "notices: {count}, {time} in all."
+            )
+            yield self.say(text, **told)
 
     def is_whole(self) -> bool:
         """No picture is missing: sound ends up to a picture's length after the last one."""
@@ -181,10 +198,20 @@ class _Teller:
         text = self.say(N_("Filled: held. Empty: missing. Gaps: {count}."), count=len(gaps))
         return Bar(shares, clock(on_air["from"]), clock(on_air["to"]), text)
 
+    def missing(
+        self, title: str, gaps: Sequence[Mapping[str, Any]], causes: Mapping[str, str] = CAUSES
+    ) -> Iterator[Table]:
+        """What people notice; and, where there is such, what nobody does."""
+        noticed, brief = apart(gaps, _length_ms)
+        if noticed or not brief:
+            yield self.gaps(title, noticed, causes)
+        if brief:
+            yield self.gaps(self.say(N_("{what}: shorter than a tenth of a second"), what=title), brief, causes)
+
     def gaps(self, title: str, gaps: Sequence[Mapping[str, Any]], causes: Mapping[str, str] = CAUSES) -> Table:
         rows = [
             (
-                clock(gap["from"]), clock(gap["to"]), length(gap["to_ms"] - gap["from_ms"]),
+                clock(gap["from"]), clock(gap["to"]), length(_length_ms(gap)),
                 self.known(causes, gap["cause"]),
             )
             for gap in gaps
@@ -271,6 +298,10 @@ class _Teller:
             self.say(N_("Times are East Africa Time, on the 24-hour clock. Held and missing add up exactly.")),
             self.say(N_("The statement as signed data (JSON) is attached to this document.")),
         )
+
+
+def _length_ms(gap: Mapping[str, Any]) -> int:
+    return int(gap["to_ms"] - gap["from_ms"])
 
 
 def spans(gaps: Sequence[Mapping[str, Any]]) -> list[tuple[int, int]]:

@@ -96,14 +96,14 @@ HEADINGS = {
 UNTOLD = {"path", "institution_id"}
 """What a list for people leaves out: it follows from the number, or says nothing to them."""
 EVENTS = {
-    "ingestion": N_("taken in"),
+    "ingestion": N_("ingested"),
     "described": N_("described"),
     "replication": N_("copied"),
-    "fixity check": N_("every file read again"),
+    "fixity check": N_("fixity check: every file read again"),
     "recovery": N_("repaired"),
     "export": N_("exported"),
     "information package creation": N_("packaged"),
-    "transfer": N_("handed over"),
+    "transfer": N_("transferred"),
     "deletion": N_("destroyed"),
     "message digest calculation": N_("hashed"),
     "hold placed": N_("hold placed"),
@@ -112,7 +112,7 @@ EVENTS = {
     "embargo lifted": N_("embargo lifted"),
     "validation": N_("checked"),
     "creation": N_("made"),
-    "policy assignment": N_("rule assigned"),
+    "policy assignment": N_("retention rule assigned"),
     "foreign files removed": N_("foreign files removed"),
     "papers set aside": N_("papers set aside"),
     "loss accepted": N_("loss put on record"),

@@ -241,6 +241,42 @@ def test_only_what_is_whole_is_a_hundred_percent(tmp_path: Path) -> None:
     assert "not over" in tell(growing, Language.EN).verdict
 
 
+BRIEF_FIRST = [(1000, 1040), (5000, 5003)]
+
+
+@pytest.mark.parametrize(
+    ("gaps", "told", "tables"),
+    [
+        (BRIEF_FIRST, "nobody notices them", {"What is missing: shorter than a tenth of a second": 2}),
+        (
+            [*BRIEF_FIRST, (9000, 9100), (12_000, 13_500)],
+            "Gaps that people notice: 2, 0:00:01.600 in all. Gaps shorter than a tenth of a second, which nobody "
+            "notices: 2, 0:00:00.043 in all.",
+            {"What is missing": 2, "What is missing: shorter than a tenth of a second": 2},
+        ),
+        ([(9000, 9100)], "0:00:00.100 are missing, as listed below.", {"What is missing": 1}),
+        (
+            [(at_ms, at_ms + 50) for at_ms in range(0, 20_000, 1000)],
+            "0:00:01.000 are missing, as listed below.", {"What is missing": 20},
+        ),
+    ],
+    ids=["none is noticed", "some are", "a tenth of a second", "so many that it stutters"],
+)  # fmt: skip
+def test_gaps_that_nobody_notices_are_told_apart(
+    tmp_path: Path, gaps: list[tuple[int, int]], told: str, tables: dict[str, int]
+) -> None:
+    document = statement(make_recording(tmp_path, lost=()))
+    missing_ms = sum(to_ms - from_ms for from_ms, to_ms in gaps)
+    document["statement"]["best"] |= {
+        "held_ms": 24_000 - missing_ms, "gap_ms": missing_ms,
+        "gaps": [{"from_ms": a, "to_ms": b, "from": AT, "to": AT, "cause": "no picture"} for a, b in gaps],
+    }  # fmt: skip
+    found = tell(document, Language.EN)
+    assert length(missing_ms) in found.verdict and found.verdict.endswith((told, f"{told}.")) and not found.is_complete
+    assert {one.title: len(one.rows) for one in found.tables if one.title.startswith("What is")} == tables
+    assert "sehemu ya kumi ya sekunde" in tell(document, Language.SW).verdict or "tenth" not in str(tables)
+
+
 def test_the_end_of_a_feed_is_no_interruption(tmp_path: Path) -> None:
     document = statement(make_recording(tmp_path, segments=4, lost=(2,)))
     told, end = document["statement"], {"at": AT, "what": "lost", "cause": "feed lost"}
