@@ -247,7 +247,7 @@ class RenditionRecorder:
         if part.gap:
             return
         msn = segment.msn
-        self._put(part.size, lambda: self._append(msn, data), lambda: self._fail(msn))
+        self._put(part.size, lambda: self._append(msn, data), lambda: self._overrun(msn))
 
     def on_complete(self, segment: Segment) -> None:
         now_s = time.monotonic()
@@ -310,6 +310,12 @@ class RenditionRecorder:
         except OSError as error:
             self._recording.report(error, self._name)
             self._fail(msn)
+
+    def _overrun(self, msn: int) -> None:
+        self._recording.report(
+            TimeoutError(errno.ETIMEDOUT, "the disk is slower than what is to be recorded"), self._name
+        )
+        self._fail(msn)
 
     def _fail(self, msn: int) -> None:
         """The segment can't be whole any more. Its file goes, so that what is left is not taken for it."""

@@ -8,7 +8,7 @@ import pytest
 
 from archive.recordings import verify
 from archive.recordings.ledger import read_facts
-from archive.recordings.recorder import Recorder
+from archive.recordings.recorder import MAX_QUEUED_BYTES, Recorder
 from core.media import hls
 from tests.unit.media_kit import aac_44k
 from tests.unit.test_broadcast import START_MS, studio
@@ -59,6 +59,27 @@ def test_no_segment_is_kept_before_the_initialization_segment_that_it_needs(
     assert gaps[0] and not gaps[-1]
     assert (folder / "source-audio/init-1.mp4").exists()
     assert [one.kind for one in verify.verify(folder).findings] == ["unsigned"]
+
+
+def test_a_disk_that_is_slower_than_the_feed_is_failing(tmp_path: Path) -> None:
+    """Nobody would look at it otherwise: each of its writes is good."""
+
+    async def scenario() -> None:
+        with studio(tmp_path) as live:
+            feed = live.attach()
+            at = live.play(feed, 5, 0)
+            await live.recorder.written()
+            assert not live.recorder.failing
+            live.recorder.queued_bytes += MAX_QUEUED_BYTES
+            at = live.play(feed, 5, at)
+            await live.recorder.written()
+            assert live.recorder.failing
+            live.recorder.queued_bytes -= MAX_QUEUED_BYTES
+            live.play(feed, 5, at)
+            await live.recorder.written()
+            assert not live.recorder.failing
+
+    asyncio.run(scenario())
 
 
 def test_a_recording_that_is_over_holds_no_alarm(tmp_path: Path) -> None:
