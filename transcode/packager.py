@@ -49,6 +49,7 @@ class Packager(ABC):
         self._next_track: Track | None = None
         self._payloads: list[Buffer] = []
         self._held: deque[Packet | Track] = deque()
+        self._held_tracks = 0
 
     # What the broadcast calls.
 
@@ -68,6 +69,7 @@ class Packager(ABC):
         self.track = track
         if self._held:
             self._held.append(track)
+            self._held_tracks += 1
         else:
             self._configure(track)
 
@@ -106,11 +108,7 @@ class Packager(ABC):
             self._commit()
             return
         if len(self._held) >= MAX_HELD:
-            oldest = self._held.popleft()
-            if isinstance(oldest, Packet):
-                self.dropped += 1
-            else:
-                self._configure(oldest)
+            self._leave_out()
         self._held.append(packet)
         self.drain()
 
@@ -192,11 +190,26 @@ class Packager(ABC):
             self._take_next()
 
     def _take_next(self) -> None:
-        held = self._held.popleft()
-        if isinstance(held, Packet):
+        held = self._held[0]
+        if isinstance(held, Packet) and not (self._held_tracks and self._is_behind_break(held)):
+            self._held.popleft()
             self._take(held)
         else:
-            self._configure(held)
+            self._leave_out()
+
+    def _is_behind_break(self, packet: Packet) -> bool:
+        """What the timeline was broken for comes after it: the next segment is to begin with that."""
+        cut = self._timeline.at(max(packet.dts_ms, self.end_ms))  # frames that are counted may be before their time
+        return cut is not None and self._segment is not None and cut.discontinuities > self._segment.discontinuities
+
+    def _leave_out(self) -> None:
+        """The oldest that is held; a configuration holds all the same."""
+        oldest = self._held.popleft()
+        if isinstance(oldest, Packet):
+            self.dropped += 1
+        else:
+            self._held_tracks -= 1
+            self._configure(oldest)
 
     # What audio and video each do.
 
