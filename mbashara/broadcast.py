@@ -8,6 +8,7 @@ Feeds come and go; the timeline, the windows and the recording go on until `end`
 
 import asyncio
 import contextlib
+import json
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Any
 import structlog
 
 from archive.recordings.recorder import Recorder, Recording
-from archive.recordings.recover import RestoredRecording
+from archive.recordings.recover import STARTED_NAME, RestoredRecording
 from core.media.hub import OnAir
 from core.media.packet import Kind, Packet, Track
 from core.media.stream import Item
@@ -33,6 +34,7 @@ from mbashara.renditions import Renditions
 from mbashara.silence import Attention
 from mbashara.spares import Spares
 from mbashara.steady_clock import anchored
+from player.files import MemoryFolder
 from transcode.process import DRAIN_S
 from transcode.timeline import Timeline, part_target_of
 
@@ -89,6 +91,7 @@ class Broadcast:
         self._begun: Begun | None = None
         self._intake: Intake | None = None
         self._ticked_msn = -1
+        self._memory = MemoryFolder(parameters.live / channel / identity)
         self._listing = Listing(parameters.live / channel, identity)
         self.origin_ms = round(started.get("origin_ms", self._unix_ms()))
         if restored is not None:
@@ -155,9 +158,10 @@ class Broadcast:
         self._anchor(self._parameters.unix_ms())  # it may have waited for hours
         self.origin_ms = round(self._unix_ms()) - lead_ms
         begun = self._begin(target_s, Timeline())
-        begun.recording.fact(
+        started = begun.recording.fact(
             "started", recording=self.identity, **self._started, origin_ms=self.origin_ms, part_target_s=target_s
         )
+        self._memory.write(STARTED_NAME, json.dumps(started).encode())
 
     def _begin(self, part_target_s: float, timeline: Timeline, restored: RestoredRecording | None = None) -> Begun:
         parameters = self._parameters
@@ -247,6 +251,7 @@ class Broadcast:
         self._listing.forget()
         self._write_listing(begun)
         begun.recording.end(round(begun.renditions.leader.packager.end_ms), reason)
+        self._parameters.recorder.put(lambda: self._memory.remove(STARTED_NAME))
         # Whoever is told of the end finds the recording whole; a disk that hangs must not hold up the channel.
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._parameters.recorder.written(), DRAIN_S)

@@ -15,7 +15,7 @@ from typing import Any
 
 import structlog
 
-from archive.recordings.recover import RestoredRecording, finish, forget_empty, unfinished
+from archive.recordings.recover import STARTED_NAME, RestoredRecording, finish, forget_empty, unfinished
 from core.broadcasts.dry_runs import is_test_path
 from core.broadcasts.plan import Plan
 from core.ids import RANDOM_BYTES, ulid
@@ -268,6 +268,7 @@ class Channels:
             try:
                 if channel.broadcast is not None or not restored.can_go_on or not self._resume(channel, restored):
                     finish(recordings / restored.broadcast, restored, "process ended", self._parameters.unix_ms())
+                    MemoryFolder(self._parameters.live / slug / restored.broadcast).remove(STARTED_NAME)
                     log.warning("broadcast ended after a restart", channel=slug, broadcast=restored.broadcast)
             except OSError as error:  # the disk is full, say: the next start ends it
                 log.error("a recording can't be taken up", broadcast=restored.broadcast, error=str(error))

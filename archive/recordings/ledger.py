@@ -55,11 +55,12 @@ class Ledger:
         self._queued: list[bytes] = []
         self.head = _mend(folder / name)
 
-    def append(self, fact: Fact) -> None:
-        """Raises OSError when the disk refuses; the fact is not lost then."""
-        line = line_of(fact, self.head)
-        self.head = hash_of(line)
-        self._queued.append(line)
+    def append(self, *facts: Fact) -> None:
+        """Raises OSError when the disk refuses; the facts are not lost then."""
+        for fact in facts:
+            line = line_of(fact, self.head)
+            self.head = hash_of(line)
+            self._queued.append(line)
         self.flush()
 
     def flush(self) -> None:

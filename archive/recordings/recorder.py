@@ -29,7 +29,7 @@ from core.media.window import Cadence, Part, Segment, Storage
 
 log = structlog.get_logger()
 
-Job = Callable[[], None]
+Job = Callable[[], object]
 MAX_QUEUED_BYTES = 128 << 20
 
 
@@ -140,12 +140,14 @@ class Recording:
         self.recorder = recorder
         self.unix_ms = unix_ms
         self._ledger: Ledger | None = None
+        self._facts: list[Fact] = []  # until there is a ledger
         self._written: dict[str, bytes] = {}
         self.size = 0
 
-    def fact(self, fact: str, **values: object) -> None:
+    def fact(self, fact: str, **values: object) -> Fact:
         made = make_fact(fact, self.unix_ms(), **values)
         self.recorder.put(lambda: self._append(made))
+        return made
 
     def fact_now(self, fact: str, **values: object) -> None:
         """As `fact`, on the recorder's thread."""
@@ -176,17 +178,19 @@ class Recording:
             again.start()
 
     def _append(self, fact: Fact) -> None:
+        self._facts.append(fact)
         try:
-            if self._ledger is None:
-                self.folder.mkdir(parents=True, exist_ok=True)
-                self._ledger = Ledger(self.folder)
-            self._ledger.append(fact)
+            self.retry_ledger()
         except OSError as error:
             self.report(error)
 
     def retry_ledger(self) -> None:
-        if self._ledger is not None:
-            self._ledger.flush()
+        """Raises OSError."""
+        if self._ledger is None:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._ledger = Ledger(self.folder)
+        facts, self._facts = self._facts, []
+        self._ledger.append(*facts)
 
     def report(self, error: OSError, rendition: str = "") -> None:
         self.recorder.refuse(self.folder.name, rendition, error)
@@ -440,6 +444,8 @@ class RenditionRecorder:
 
     def _end(self) -> None:
         self._close()
+        with contextlib.suppress(OSError):
+            self._write_inits()
         self._tell_loss()
         if self._has_index:
             self._unwritten.append("#EXT-X-ENDLIST\n")

@@ -5,6 +5,7 @@ told: those are still files in the memory folder. Everything up to the last comp
 other.
 """
 
+import json
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -35,6 +36,8 @@ log = structlog.get_logger()
 
 END = b"#EXT-X-ENDLIST\n"
 SPARE = ("spare_lost", "spare_back")
+STARTED_NAME = "started.json"
+"""Beside the renditions' folders in memory: a recording's first fact."""
 RECENT = 16
 """Segments of a rendition whose parts are listed: more than memory has any of."""
 
@@ -84,8 +87,12 @@ def unfinished(
 ) -> Iterator[RestoredRecording]:
     """Recordings that began and did not end, repaired, with what the memory folder `live` has of them. One that can't
     be read is left alone and said so; so is one of a channel that another media process may be writing just now."""
-    for place in sorted(folder.iterdir()) if folder.exists() else ():
+    begun = {path.parent.name: path for path in live.glob(f"*/*/{STARTED_NAME}") if is_ours(path.parts[-3])}
+    for name in sorted({*(os.listdir(folder) if folder.exists() else ()), *begun}):
+        place = folder / name
         try:
+            if name in begun and first_fact(place) is None:
+                _take_start(place, begun[name])
             started = first_fact(place)
             if started is None or started["fact"] != "started" or has_ended(place):
                 continue
@@ -130,6 +137,13 @@ def _restore(place: Path, started: Fact, memory: Path, unix_ms: float) -> Restor
         _pad(place / rendition.name, rendition, recording, origin_ms)
     _complete_ledger(place, recording, unix_ms)
     return recording
+
+
+def _take_start(place: Path, started: Path) -> None:
+    """Begins the ledger that was not on the disk yet, where there is anything to go on from."""
+    if any(started.parent.glob("*/*.*.m4s")):
+        place.mkdir(parents=True, exist_ok=True)
+        Ledger(place).append(json.loads(started.read_text()))
 
 
 def _take_inits(folder: Path, memory: Path) -> None:
