@@ -10,7 +10,7 @@ from collections.abc import Callable
 import structlog
 
 from archive.recordings.recorder import Recording
-from archive.recordings.verify import FEED_LOST, NO_PICTURE, NO_SOUND
+from archive.recordings.verify import FEED_LOST, NO_MEDIA, NO_PICTURE, NO_SOUND
 from core.media.hub import OnAir
 from core.media.packet import Kind, Packet
 from core.media.stream import LiveStream
@@ -271,8 +271,13 @@ class Continuity:
     def end(self) -> None:
         assert self._leader is not None
         self.tell_holes()
+        is_heard = self.gap is not None and self.gap.is_heard
         self._end_gap(self._leader.packager.end_ms, is_back=False)
         self._renditions.end()
+        for rendition in self._renditions.others() if is_heard else ():
+            from_ms, to_ms = round(rendition.packager.end_ms), round(self._leader.packager.end_ms)
+            if rendition.window.kind is Kind.AUDIO and from_ms < to_ms:  # it was over before the broadcast
+                self._recording.fact("gap", rendition=rendition.name, from_ms=from_ms, to_ms=to_ms, cause=NO_MEDIA)
 
     def resume(self, end_ms: float) -> None:
         """Goes on in a gap from where the killed process was."""

@@ -25,6 +25,11 @@ class Gap:
         self._may_have_come = may_have_come
         self._turned_away: set[tuple[str, TurnedAway]] = set()
 
+    @property
+    def is_heard(self) -> bool:
+        """The sound goes on beside it."""
+        return self._cause == NO_PICTURE
+
     def tell_lost(self, *, said_goodbye: bool = False) -> None:
         more = {"goodbye": True} if said_goodbye else {}
         self._recording.fact("lost", at_ms=round(self.from_ms), cause=self._cause, **more)

@@ -11,7 +11,7 @@ from archive.recordings.account import account
 from archive.recordings.ledger import read_facts
 from archive.recordings.recorder import Recorder
 from archive.recordings.recover import RestoredRecording
-from archive.recordings.verify import NO_PICTURE, NO_SOUND, waited_for
+from archive.recordings.verify import NO_MEDIA, NO_PICTURE, NO_SOUND, waited_for
 from core.media.packet import AudioTrack, Kind, Packet, Track
 from core.media.window import Segment
 from ingest.feed import Feed
@@ -363,6 +363,20 @@ def test_a_picture_that_was_away_at_the_end_is_missing_up_to_where_the_sound_end
     assert (gap["from_ms"], gap["cause"]) == (5280, "feed lost" if is_feed_over else NO_PICTURE)
     assert abs(gap["to_ms"] - 9800) <= 2 * ONE_SOUND_MS and facts[-1]["duration_ms"] == gap["to_ms"]
     assert waited_for(facts) is None
+
+
+@pytest.mark.parametrize("silent_s", [0.01, 2.2, 5])
+def test_sound_that_was_away_too_at_the_end_has_a_cause(tmp_path: Path, silent_s: float) -> None:
+    async def scenario() -> None:
+        with studio(tmp_path) as live:
+            feed = live.attach()
+            live.play(feed, 9.3, live.play(feed, 5.3, 0), kinds="a")
+            live.play(None, silent_s, 0, kinds="")
+            await live.broadcast.end("test")
+
+    run(scenario())
+    told = account(read_facts(tmp_path / "recordings" / ("0" * 26)))
+    assert {gap.cause for one in told.renditions for gap in one.gaps} == {NO_PICTURE, NO_MEDIA}
 
 
 def test_a_feeds_ordinary_end_is_no_gap(tmp_path: Path) -> None:
