@@ -6,6 +6,7 @@ Each line names the SHA-256 of the line before it, so the hash of the last line,
 broadcast goes on without a database and rows can be made again.
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -45,12 +46,32 @@ def hash_of(line: bytes) -> str:
     return hashlib.sha256(line.rstrip(b"\n")).hexdigest()
 
 
+_START = b'{"prev":"' + GENESIS.encode() + b'"'
+
+
+class LedgerDamaged(OSError):
+    """There are bytes, and they are no lines of ours: nothing is to be written behind or over them."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(errno.EIO, "damaged", str(path))
+
+
+def has_begun(path: Path) -> bool:
+    """False: no ledger is there, or one whose first line a killed writer left torn."""
+    if not path.exists():
+        return False
+    with path.open("rb") as file:
+        line = file.readline(TAIL_BYTES)
+    is_torn = not line.endswith(b"\n") and (line.startswith(_START) or _START.startswith(line))
+    return not is_torn or path.stat().st_size >= TAIL_BYTES
+
+
 class Ledger:
     """Appends facts, behind those of a writer that was killed. What the disk refuses stays queued in memory and goes
     first the next time. One writer at a time."""
 
     def __init__(self, folder: Path, name: str = LEDGER_NAME) -> None:
-        """Raises OSError."""
+        """Raises OSError, of which LedgerDamaged is one."""
         self._path = str(folder / name)
         self._queued: list[bytes] = []
         self.head = _mend(folder / name)
@@ -74,6 +95,7 @@ def _mend(path: Path) -> str:
     """Cuts off a torn last line; the head of what is left."""
     if not path.exists():
         return GENESIS
+    is_begun = has_begun(path)
     with path.open("rb+") as file:
         size = file.seek(0, os.SEEK_END)
         back, tail = TAIL_BYTES, b""
@@ -81,9 +103,18 @@ def _mend(path: Path) -> str:
             file.seek(max(0, size - back))
             tail, back = file.read(), 2 * back
         whole = tail[: tail.rfind(b"\n") + 1]
+        if is_begun and not _is_line(whole.rstrip(b"\n").rpartition(b"\n")[2]):
+            raise LedgerDamaged(path)
         if len(whole) < len(tail):
             file.truncate(size - len(tail) + len(whole))
     return hash_of(whole.split(b"\n")[-2]) if whole else GENESIS
+
+
+def _is_line(line: bytes) -> bool:
+    try:
+        return "prev" in json.loads(line)
+    except (ValueError, TypeError):
+        return False
 
 
 def read_facts(folder: Path, name: str = LEDGER_NAME) -> Iterator[Fact]:

@@ -16,7 +16,16 @@ from typing import Any
 
 import structlog
 
-from archive.recordings.ledger import Fact, Ledger, first_fact, has_ended, make_fact, read_facts
+from archive.recordings.ledger import (
+    Fact,
+    Ledger,
+    LedgerDamaged,
+    first_fact,
+    has_begun,
+    has_ended,
+    make_fact,
+    read_facts,
+)
 from archive.recordings.recorder import place_of
 from archive.recordings.verify import (
     FEED_LOST,
@@ -94,6 +103,8 @@ def unfinished(
             if name in begun and first_fact(place) is None:
                 _take_start(place, begun[name])
             started = first_fact(place)
+            if started is None and has_begun(place / LEDGER_NAME):
+                raise LedgerDamaged(place / LEDGER_NAME)
             if started is None or started["fact"] != "started" or has_ended(place):
                 continue
             if is_ours(str(started["channel"])):
@@ -106,10 +117,10 @@ def forget_empty(place: Path) -> bool:
     """Whether there is nothing on record of a broadcast, whose process was killed as it began; what it left is removed,
     so that it begins anew."""
     try:
-        if first_fact(place) is None and not any(place.glob(f"*/{hls.PLAYLIST_NAME}")):
+        if not has_begun(place / LEDGER_NAME) and not any(place.glob(f"*/{hls.PLAYLIST_NAME}")):
             shutil.rmtree(place, ignore_errors=True)
             return True
-    except (OSError, ValueError, TypeError) as error:
+    except OSError as error:
         log.error("a recording can't be read", broadcast=place.name, error=str(error))
     return False
 

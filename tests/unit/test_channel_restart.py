@@ -4,8 +4,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from archive.recordings.account import account
+from archive.recordings.ledger import Ledger
 from archive.recordings.verify import verify
 from core.broadcasts.plan import Plan
 from tests.unit.channel_kit import FIRST, LIVE, SECOND, START_MS, House, ledger_of, run
@@ -147,3 +149,36 @@ def test_what_cannot_be_read_is_not_begun_anew(tmp_path: Path, there: str) -> No
 
     run(tmp_path, after)
     assert left.read_bytes() == b"not JSON\n"
+
+
+@pytest.mark.parametrize("place", [0, -1], ids=["all of it", "the last line"])
+def test_nothing_is_appended_to_a_ledger_that_can_not_be_read(tmp_path: Path, place: int) -> None:
+    """As a disk leaves it whose power was cut."""
+
+    async def before(one: House) -> None:
+        await one.on_air(7)
+
+    async def after(one: House) -> None:
+        one.plan(LIVE)
+        with capture_logs() as told:
+            one.take_up(20_000)
+        assert [line["broadcast"] for line in told if line["event"] == "a recording can't be restored"] == [FIRST]
+        one.play(await one.come(), 3)
+        assert one.channel.broadcast is None
+
+    run(tmp_path, before)
+    ledger = tmp_path / "recordings" / FIRST / "ledger.jsonl"
+    lines = ledger.read_bytes().splitlines(keepends=True)
+    lines[place] = bytes(len(lines[place]) - 1) + b"\n"
+    damaged = b"".join(lines) if place else bytes(ledger.stat().st_size)
+    ledger.write_bytes(damaged)
+    run(tmp_path, after)
+    assert ledger.read_bytes() == damaged
+
+
+@pytest.mark.parametrize("data", [bytes(500), b"\0\0\n", b"[]\n", b"not ours"])
+def test_a_ledger_that_is_damaged_is_no_empty_one(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "ledger.jsonl").write_bytes(data)
+    with pytest.raises(OSError, match="damaged"):
+        Ledger(tmp_path)
+    assert (tmp_path / "ledger.jsonl").read_bytes() == data
