@@ -67,6 +67,12 @@ def exact_moment(when: datetime, language: Language) -> str:
     return moment(when, language, EXACT_DIAL)
 
 
+def zoned_moment(when: datetime, language: Language) -> str:
+    """For what is done at that time, wherever the reader is: Swahili names the zone too."""
+    zone = ", saa za Afrika Mashariki" if language is Language.SW else ""
+    return f"{moment(when, language)}{zone}"
+
+
 def exact_clock(when: datetime, language: Language) -> str:
     return clock(when, language, EXACT_DIAL)
 

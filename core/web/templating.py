@@ -68,6 +68,7 @@ COMPILED = Compiled()
 IN_WORDS: Mapping[str, Callable[..., str]] = {
     "actor": actor, "day": dates.day, "weekday": dates.weekday, "month": dates.month, "day_of_week": dates.day_of_week,
     "clock": dates.clock, "exact_clock": dates.exact_clock, "moment": dates.moment, "exact_moment": dates.exact_moment,
+    "zoned_moment": dates.zoned_moment,
 }  # fmt: skip
 """Filters that take a language."""
 

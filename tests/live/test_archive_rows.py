@@ -308,11 +308,13 @@ def test_rules_are_set_and_told_on_their_page(pages: Pages) -> None:
     past = admin.post(f"{rules}/embargo", {"reason": "Not yet", "until": "2026-11-01T10:00"})
     assert past.status_code == 422 and "must lie in the future" in past.text
     assert admin.post(f"{rules}/embargo", {"reason": "Not yet", "until": "2026-12-24T10:00"}).status_code == 303
+    audit = admin.get(f"/sw/staff/audit?subject=recording:{a.recording_id}").text
+    assert "24 Desemba 2026, saa 4:00 asubuhi (10:00), saa za Afrika Mashariki" in audit
     proof = f"/en/recordings/{a.recording_id}/verify"
     assert [stranger.get(path).status_code for path in (proof, f"{proof}/ledger.jsonl")] == [403, 403]
     assert "closed until 24 December 2026, 10:00 EAT" in admin.get(rules).text and "Until, East Africa Time" in shown
     swahili = admin.get(rules.replace("/en/", "/sw/")).text
-    assert "(10:00), kwa saa za Afrika Mashariki" in swahili and "Hadi, kwa saa za Afrika Mashariki" in swahili
+    assert "(10:00), saa za Afrika Mashariki" in swahili and "Hadi, kwa saa za Afrika Mashariki" in swahili
     assert admin.post(f"{rules}/publish", {"reason": "It is time"}).status_code == 303
     public = stranger.get(proof).text
     assert "Case 12" not in public and "hold placed" not in public

@@ -174,6 +174,8 @@ def test_dates_are_those_of_tanzania() -> None:
     late = datetime.fromisoformat("2026-11-24T22:30+00:00")
     assert dates.moment(late, Language.EN) == "25 November 2026, 01:30 EAT"
     assert dates.moment(late, Language.SW) == "25 Novemba 2026, saa 7:30 usiku (01:30)"
+    assert dates.zoned_moment(late, Language.EN) == "25 November 2026, 01:30 EAT"
+    assert dates.zoned_moment(late, Language.SW) == "25 Novemba 2026, saa 7:30 usiku (01:30), saa za Afrika Mashariki"
     within = late + timedelta(seconds=9, milliseconds=999)
     assert dates.exact_moment(within, Language.EN) == "25 November 2026, 01:30:09 EAT"
     assert dates.exact_moment(within, Language.SW) == "25 Novemba 2026, saa 7:30 usiku (01:30:09)"
