@@ -108,18 +108,29 @@ class RenditionFiles:
         self._path = str(folder)
         self._with_parts: list[Segment] = []
         self._marked = (-1, -1)
+        self._unwritten_inits: dict[str, bytes] = {}
         window.on_change.append(self._write_playlist)
 
     def on_init(self, number: int, track: Track, data: bytes) -> None:
-        """Players get the recording's; this one is for a restart before that was written."""
-        self.folder.write(init_name(number), data)
+        """Beside the recording's: for viewers where the disk refuses it, and for whoever restores a killed process's
+        recording, for it is here before any part that needs it."""
+        self._unwritten_inits[init_name(number)] = data
+        self._write_inits()
+
+    def _write_inits(self) -> None:
+        """With those that the folder refused before."""
+        for name, data in list(self._unwritten_inits.items()):
+            if self.folder.write(name, data, "initialization"):
+                del self._unwritten_inits[name]
 
     def on_part(self, segment: Segment, part: Part, data: bytes) -> None:
-        if (in_force := (segment.init, segment.discontinuities)) != self._marked:
+        in_force = segment.init, segment.discontinuities
+        if in_force != self._marked and self.folder.write(mark_name(segment.msn, *in_force), b"", "marks"):
             self._marked = in_force
-            self.folder.write(mark_name(segment.msn, *in_force), b"")
         if part.gap:
             return
+        if self._unwritten_inits:
+            self._write_inits()
         # Nobody asks for a part before the playlist or a hint names it, and hints wait for the window.
         name = part_name(segment.msn, part.number)
         if not self.folder.write(name, data, "parts"):

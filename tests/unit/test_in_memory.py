@@ -145,3 +145,21 @@ def test_a_recording_that_ended_leaves_nothing_that_would_begin_it_anew(tmp_path
     for path in sorted((tmp_path / "recordings").rglob("*"), reverse=True):
         path.rmdir() if path.is_dir() else path.unlink()
     assert list(unfinished(tmp_path / "recordings", tmp_path / "live", START_MS + 12_000)) == []
+
+
+def test_an_initialization_that_memory_refused_is_written_once_it_has_room(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        with studio(tmp_path) as live:
+            feed = live.attach()
+            blocked = [tmp_path / "live/ikulu" / RECORDING / name / "init-0.mp4.new" for name in NAMES]
+            for path in blocked:
+                path.mkdir(parents=True)
+            play(live, feed, 0, 3000)
+            assert live.broadcast.is_refused
+            for path in blocked:
+                path.rmdir()
+            play(live, feed, 3000, 5000)
+            assert not live.broadcast.is_refused
+            assert all(path.with_suffix("").exists() for path in blocked)
+
+    asyncio.run(scenario())
