@@ -1,7 +1,8 @@
 """Identifiers in addresses, however they were typed: ULIDs, UUIDs and hashes in capitals are found too.
 
 Who asks for a page is sent on to its one address, so that nothing is kept under two; what is sent, and what other
-programs ask of the API, is served as it came. Parameters count too: `?sha256=`, `?subject=recording:ID`.
+programs ask of the API, is served as it came. So are parameters whose values are ours; others may be another's words
+(`code` of a sign-on), in which capitals count.
 """
 
 import re
@@ -18,8 +19,8 @@ IDENTIFIER = re.compile(
     "|[0-9a-f]{16}|[0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{64}",
     re.IGNORECASE,
 )
-PART = re.compile(r"(?<=[/=:])[0-9A-Za-z-]+(?=[/&?.]|$)")
-"""Where one may stand: a step of the path, or a parameter's value."""
+PART = re.compile(r"(?:(?<=/)|(?<=[?&]sha256=)|(?<=recording[=:])|(?<=broadcast[=:]))[0-9A-Za-z-]+(?=[/&?.]|$)")
+"""Where one may stand: a step of the path, or a parameter's value, which may name its kind (`subject=recording:ID`)."""
 FOR_PROGRAMS = "/api/"
 
 
@@ -31,7 +32,7 @@ class Addresses:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            path, query = plain(scope["path"]), plain(f"={scope['query_string'].decode('latin-1')}")[1:]
+            path, query = plain(scope["path"]), plain(f"?{scope['query_string'].decode('latin-1')}")[1:]
             if (path, query) != (scope["path"], scope["query_string"].decode("latin-1")):
                 if scope["method"] in ("GET", "HEAD") and not path.startswith(FOR_PROGRAMS):
                     return await _sent_on(path, query)(scope, receive, send)

@@ -30,6 +30,7 @@ def test_what_is_an_identifier_is_in_lower_case(address: str) -> None:
     "address",
     [
         "/en/Live/IKULU", "/sw/staff/invitation/QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVoxMjM0NTY",
+        f"/sw/staff/sign-on/back?code={HASH.upper()}&state={ID.upper()}",
         f"/{ID[:-1].upper()}", f"/{ID.upper()}x", f"/{ID.upper()}_", "/8" + ID[1:].upper(), "/ABCDEF",
     ],
 )  # fmt: skip
