@@ -12,7 +12,7 @@ run: $(STAMP)/run bytecode $(STAMP)/web $(NATIVE) ## Sets up, starts everything 
 	$(BIN)/mbashara up --demo
 
 test: $(STAMP)/test bytecode $(STAMP)/web $(STAMP)/system $(NATIVE) ## Sets up, checks format, lint and types, runs every test.
-	@$(MAKE) --no-print-directory check >$(STAMP)/check.out 2>&1 & check=$$!; \
+	@nice -n 19 $(MAKE) --no-print-directory check >$(STAMP)/check.out 2>&1 & check=$$!; \
 	nice -n 19 $(BIN)/python -m pytest --lane unit >$(STAMP)/unit.out 2>&1 & unit=$$!; \
 	nice -n 19 $(BIN)/python -m pytest --lane beside >$(STAMP)/beside.out 2>&1 & beside=$$!; \
 	$(BIN)/python -m pytest --lane screens >$(STAMP)/screens.out 2>&1 & screens=$$!; \

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import json
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ from mbashara.silence import Attention
 from mbashara.spares import Spares
 from mbashara.steady_clock import anchored
 from player.files import MemoryFolder
+from transcode.headroom import Headroom
 from transcode.process import DRAIN_S
 from transcode.timeline import Timeline, part_target_of
 
@@ -44,7 +45,7 @@ log = structlog.get_logger()
 @dataclass(frozen=True, slots=True)
 class Parameters:
     """What a broadcast needs of the process. `unix_ms` is the wall clock, `steady_ms` one that is never set. `ffmpeg`
-    None: no ladder."""
+    None: no ladder; `headroom` is what all of the process's ladders share."""
 
     live: Path
     recorder: Recorder
@@ -55,6 +56,7 @@ class Parameters:
     window_s: float = 900.0
     stall_timeout_s: float = 6.0
     ffmpeg: str | None = None
+    headroom: Headroom = field(default_factory=Headroom)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +171,7 @@ class Broadcast:
         recording = Recording(parameters.recorder, self.identity, cadence, self.origin_ms, parameters.unix_ms)
         folder = parameters.live / self.channel / self.identity
         renditions = Renditions(self.renditions, self.on_air, folder, recording, timeline, self._unix_ms)
-        ladder = Ladder(parameters.ffmpeg, renditions)
+        ladder = Ladder(parameters.ffmpeg, renditions, parameters.headroom)
         attention = Attention(self._unix_ms())
         continuity = Continuity(
             self.on_air, recording, renditions, ladder, attention, parameters.stall_timeout_s,

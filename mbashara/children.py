@@ -56,6 +56,8 @@ class ChildSpec:
     owner: Account | None = None
     stop_signal: signal.Signals = signal.SIGTERM
     stop_timeout_s: float = 2.0
+    niceness: int = 0
+    """Beside the supervisor's, see nice(2). Below 0: before others, where this machine lets us."""
     prepare: Callable[[], None] | None = None
 
 
@@ -107,6 +109,7 @@ class Child:
             if self._stopping.is_set():
                 return "stopping"
             self.process = await self._spawn()
+            self._put_first()
         except (
             Exception
         ) as error:  # the top of this child's task: whatever keeps it from starting is told and tried again
@@ -129,6 +132,11 @@ class Child:
             preexec_fn=partial(cage.die_with_parent, os.getpid(), self.spec.stop_signal),
             **as_account(self.spec.owner),
         )
+
+    def _put_first(self) -> None:
+        if self.spec.niceness and self.process is not None:
+            with suppress(PermissionError, ProcessLookupError):
+                os.setpriority(os.PRIO_PROCESS, self.process.pid, os.nice(0) + self.spec.niceness)
 
     async def _wait_before_restart(self, reason: str, wait_s: float, lived_s: float) -> None:
         self.restarts += 1

@@ -6,14 +6,15 @@ from collections.abc import Mapping
 from core.media.packet import Kind, Packet, Track
 from core.media.stream import Item, LiveStream
 from mbashara.renditions import Renditions
+from transcode.headroom import Headroom
 from transcode.process import DRAIN_S, Transcoder
 
 
 class Ladder:
     """`ffmpeg` None: there is none."""
 
-    def __init__(self, ffmpeg: str | None, renditions: Renditions) -> None:
-        self._ffmpeg, self._renditions = ffmpeg, renditions
+    def __init__(self, ffmpeg: str | None, renditions: Renditions, headroom: Headroom) -> None:
+        self._ffmpeg, self._renditions, self._headroom = ffmpeg, renditions, headroom
         self._transcoder: Transcoder | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._ended = False
@@ -27,9 +28,8 @@ class Ladder:
         stream = LiveStream()
         for track in tracks.values():
             stream.write(track)
-        transcoder = Transcoder(self._ffmpeg, stream, tracks, self._take)
-        if self._transcoder is not None:
-            transcoder.restarts, transcoder.left_out = self._transcoder.restarts, self._transcoder.left_out
+        transcoder = Transcoder(self._ffmpeg, stream, tracks, self._take, self._headroom, self.left_out)
+        transcoder.restarts = self.restarts
         self._transcoder = transcoder
         task = asyncio.create_task(transcoder.run())
         self._tasks.add(task)
@@ -56,7 +56,7 @@ class Ladder:
 
     @property
     def left_out(self) -> frozenset[str]:
-        """Rungs that the machine is too slow for."""
+        """Rungs that the machine is too slow for, as it seems."""
         return frozenset(self._transcoder.left_out) if self._transcoder is not None else frozenset()
 
     def _take(self, name: str, item: Item) -> None:

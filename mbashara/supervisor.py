@@ -35,6 +35,8 @@ NO_SECRETS = {
 """For all others. Without a secret there is no issuer either, or the settings would miss it."""
 BACKLOG = 1024
 """Encoders that wait in the listening socket while media restarts."""
+ON_AIR = -10
+"""Niceness of what viewers wait for: media, which starts its ladders far behind itself, and the edge."""
 OPEN_FILES = 65536
 READY_TIMEOUT_S = 90.0
 STOP_ORDER = ("demo", "media", "work", "postgres")
@@ -116,6 +118,7 @@ def specs(settings: Settings, rtmp_fd: int, viewers_fd: int, with_demo: bool) ->
             owner=owner,
             pass_fds=pass_fds,
             stop_timeout_s=4.0 if is_media else 1.5,
+            niceness=ON_AIR if is_media else 0,
         )
 
     children = [] if settings.database_url else [_postgres(settings)]
@@ -148,7 +151,8 @@ def _postgres(settings: Settings) -> ChildSpec:
 def _edge(settings: Settings) -> ChildSpec:
     """nginx drops to an account by itself (its template says to which):
     only its master may bind port 80 or 443."""
-    return ChildSpec("edge", edge.command(settings), NO_SECRETS, prepare=partial(edge.write_configuration, settings))
+    prepare = partial(edge.write_configuration, settings)
+    return ChildSpec("edge", edge.command(settings), NO_SECRETS, prepare=prepare, niceness=ON_AIR)
 
 
 async def _stop_in_order(children: list[Child]) -> None:

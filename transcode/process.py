@@ -1,8 +1,9 @@
-"""Runs one feed's caged ffmpeg: starts it, feeds it, reads its rungs, restarts it, drops rungs when it is too slow."""
+"""Runs one feed's caged ffmpeg: starts it, feeds it, reads its rungs, restarts it; makes fewer rungs where it is too
+slow, and more where there is room again."""
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -12,6 +13,7 @@ from core import cage
 from core.media import flv
 from core.media.packet import Kind, MediaError, Packet, Track
 from core.media.stream import Item, LiveStream, QueueReader
+from transcode.headroom import Headroom
 from transcode.ladder import Rung, choose_rungs
 from transcode.ladder_process import end_child, read_rung, start_ladder
 
@@ -19,11 +21,12 @@ log = structlog.get_logger()
 
 LIMITS = cage.Limits(memory_bytes=None, cpu_s=None, goes_first=False, niceness=15)
 """It is on the air as long as its feed is. The source, which is the record, goes before the rungs that are made of it:
-where ladders ask for more than the machine has, at media's own priority most of the source is lost."""
-MAX_LAG_MS = 4000
+where ladders ask for more than the machine has, at media's own priority most of the source is lost. Media in its turn
+goes before others where it may, so that ladders are in nobody's way and nobody is in theirs."""
+MAX_LAG_MS, MAX_START_MS = 4000, 8000
+"""What comes later than that, viewers have been told is missing. Until the first comes it may take longer."""
+NATURAL_LAG_MS = 1000
 LAG_CHECK_S = 1.0
-FORGIVEN_S = 120.0
-"""A machine, or a process, that stood still for a moment is not too slow: that takes two times within so long."""
 FIRST_BACKOFF_S, LAST_BACKOFF_S = 0.25, 8.0
 DRAIN_S = 3.0
 
@@ -40,63 +43,104 @@ class Transcoder:
 
     def __init__(
         self, executable: str, stream: LiveStream, tracks: Mapping[Kind, Track],
-        on_item: Callable[[str, Item], None], max_lag_ms: int = MAX_LAG_MS,
+        on_item: Callable[[str, Item], None], headroom: Headroom, left_out: Collection[str] = (),
     ) -> None:  # fmt: skip
+        """`left_out`: rungs that the machine was too slow for when the broadcast last had a feed."""
         self.restarts = 0
-        self.dropped = 0
-        self.left_out: set[str] = set()
+        self.left_out = set(left_out)
+        """Rungs that there is nothing of now."""
         self.process_id: int | None = None
-        self._executable, self._stream, self._tracks = executable, stream, tracks
-        self._on_item, self._max_lag_ms = on_item, max_lag_ms
+        self._executable, self._stream, self._tracks = executable, stream, dict(tracks)
+        self._on_item, self._headroom = on_item, headroom
+        self._spared = set(left_out)
+        self._grows = False
+        self._first: Packet | None = None
         self._reader = QueueReader()
-        self._ending = False
-        self._in_ms = self._out_ms = 0
-        self._behind_s: float | None = None
+        self._ending = asyncio.Event()
+        self._in_ms = 0
+        self._made_ms: dict[str, int] = {}
+        self._begin_ms: int | None = None
+        self._out_ms: int | None = None
         # The children's first reader stands in the stream before the first packet does.
         stream.add(self._reader)
 
     async def run(self) -> None:
         """Until `finish` was called and everything is out, or it is cancelled."""
+        try:
+            while choose_rungs(self._tracks) and not self._ending.is_set():
+                await self._run_on()
+        finally:
+            self._stream.remove(self._reader)
+            self._headroom.forget(self)
+
+    def finish(self) -> None:
+        """The feed is over: what is inside comes out, then `run` returns."""
+        self._ending.set()
+        self._reader.close()
+
+    async def _run_on(self) -> None:
+        """One child after another, until there is no rung to make for now."""
         backoff_s = FIRST_BACKOFF_S
-        while rungs := choose_rungs(self._tracks, self.left_out):
+        while rungs := self._next_rungs():
             began = asyncio.get_running_loop().time()
             try:
                 await self._run_once(rungs)
             except TooSlow:
-                self._fall_behind(rungs[0].name, asyncio.get_running_loop().time())
+                self._shrink(rungs[0])
             except (OSError, MediaError) as error:
                 log.error("transcoder failed", error=str(error))
-            if self._ending:
-                break
+            else:
+                if self._first is not None:  # it ended before that one, so that nothing lacks
+                    continue
+            if self._ending.is_set():
+                return
+            self._first = None
             self.restarts += 1
             if asyncio.get_running_loop().time() - began > LAST_BACKOFF_S:
                 backoff_s = FIRST_BACKOFF_S
             log.warning("transcoder ended; it is started again", after_s=backoff_s, restarts=self.restarts)
-            self._take_out()
-            await asyncio.sleep(backoff_s)
+            if not await self._rest(backoff_s):
+                return
             backoff_s = min(2 * backoff_s, LAST_BACKOFF_S)
-            self._reader = QueueReader()
-            self._stream.add(self._reader)
-        self._take_out()
+        while not self._grows and await self._rest(LAG_CHECK_S):
+            self._look_for_room()
 
-    def finish(self) -> None:
-        """The feed is over: what is inside comes out, then `run` returns."""
-        self._ending = True
-        self._reader.close()
+    def _next_rungs(self) -> list[Rung]:
+        """Best first. One that comes back is told as left out until there is something of it."""
+        if self._grows:
+            self._grows = False
+            self._spared.discard(self._lacking()[-1])
+        self._headroom.note_lacking(self, len(self._lacking()))
+        return choose_rungs(self._tracks, self._spared)
 
-    def _fall_behind(self, dearest: str, now_s: float) -> None:
+    def _lacking(self) -> list[str]:
+        """Dearest first."""
+        return [one.name for one in choose_rungs(self._tracks) if one.name in self._spared]
+
+    def _shrink(self, dearest: Rung) -> None:
         """Starting anew skips what it lags by; if that doesn't help for long the dearest rung goes."""
-        if self._behind_s is not None and now_s - self._behind_s < FORGIVEN_S:
-            log.warning("the machine is too slow for a rung", rung=dearest)
-            self.left_out.add(dearest)
-        self._behind_s = now_s
+        if self._headroom.must_shrink(self):
+            log.warning("the machine is too slow for a rung", rung=dearest.name)
+            self._spared.add(dearest.name)
+            self.left_out.add(dearest.name)
 
-    def _take_out(self) -> None:
+    def _look_for_room(self) -> None:
+        if not self._grows and (lacking := self._lacking()) and self._headroom.may_grow(self):
+            log.info("a rung is tried again", rung=lacking[-1])
+            self._grows = True
+
+    async def _rest(self, seconds: float) -> bool:
+        """What comes meanwhile is skipped. False: the feed is over."""
         self._stream.remove(self._reader)
-        self.dropped += self._reader.dropped
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._ending.wait(), seconds)
+            return False
+        self._reader = QueueReader()
+        self._stream.add(self._reader)
+        return True
 
     async def _run_once(self, rungs: Sequence[Rung]) -> None:
-        self._in_ms = self._out_ms = 0
+        self._begin_ms = self._out_ms = None
         child, outputs = await start_ladder(
             self._executable, rungs, entrance=cage.entrance(LIMITS), stderr=asyncio.subprocess.PIPE
         )
@@ -130,23 +174,44 @@ class Transcoder:
             await asyncio.gather(*helpers, watch, readers, return_exceptions=True)
 
     async def _feed(self, stdin: asyncio.StreamWriter) -> None:
+        """From a keyframe on, to the end, or to the keyframe that the next child is to begin with."""
         stdin.write(flv.file_header(*self._tracks))
-        waits_for_key = Kind.VIDEO in self._tracks
+        first, self._first = self._first, None
+        if first is not None:  # this child has the reader from the last
+            for track in self._tracks.values():
+                stdin.writelines(flv.write_tag(track, first.dts_ms))
         with contextlib.suppress(ConnectionError):
-            while (item := await self._reader.get()) is not None:
-                if isinstance(item, Packet):
-                    if waits_for_key and not (item.kind is Kind.VIDEO and item.is_key):
-                        continue
-                    waits_for_key = False
-                    self._in_ms = item.dts_ms
+            while (item := first or await self._reader.get()) is not None:
+                first = None
+                if not isinstance(item, Packet):
+                    self._tracks[item.kind] = item
+                elif not self._is_wanted(item):
+                    if self._first is not None:
+                        break
+                    continue
                 stdin.writelines(flv.write_tag(item, self._in_ms))
                 await stdin.drain()
             stdin.close()
 
+    def _is_wanted(self, packet: Packet) -> bool:
+        """By the child that runs: from its first keyframe on, up to the one that the next child is to begin with."""
+        is_start = Kind.VIDEO not in self._tracks or (packet.kind is Kind.VIDEO and packet.is_key)
+        if is_start and self._grows and self._begin_ms is not None:
+            self._first = packet
+            return False
+        if is_start and self._begin_ms is None:
+            self._begin_ms = packet.dts_ms
+        self._in_ms = packet.dts_ms
+        return self._begin_ms is not None
+
     def _take(self, name: str, items: Iterable[Item]) -> None:
         for item in items:
             if isinstance(item, Packet):
-                self._out_ms = max(self._out_ms, item.dts_ms)
+                if item.dts_ms <= self._made_ms.get(name, -1):
+                    continue  # an encoder of sound begins a frame before what it is given
+                self._made_ms[name] = item.dts_ms
+                self._out_ms = max(self._out_ms or 0, item.dts_ms)
+                self.left_out.discard(name)
             self._on_item(name, item)
 
     async def _watch_lag(self) -> None:
@@ -154,10 +219,22 @@ class Transcoder:
         before_ms = 0
         while True:
             await asyncio.sleep(LAG_CHECK_S)
-            lag_ms = self._in_ms - self._out_ms if self._out_ms else 0
-            if lag_ms >= before_ms > self._max_lag_ms or self._reader.dropped:
+            lag_ms = self._lag_ms()
+            most_ms = MAX_START_MS if self._out_ms is None else MAX_LAG_MS
+            if lag_ms >= before_ms > most_ms or self._reader.dropped:
                 raise TooSlow
             before_ms = lag_ms
+            if lag_ms > NATURAL_LAG_MS:
+                self._headroom.note_lag()
+            else:
+                self._look_for_room()
+
+    def _lag_ms(self) -> int:
+        """From what came last, which may still wait for the child, to what was made last."""
+        if self._begin_ms is None:
+            return 0
+        newest = self._reader.newest
+        return (newest.dts_ms if newest is not None else self._in_ms) - max(self._begin_ms, self._out_ms or 0)
 
 
 async def _log_lines(stderr: asyncio.StreamReader) -> None:

@@ -60,6 +60,11 @@ class QueueReader:
         self._items.append(None)
         self._ready.set()
 
+    @property
+    def newest(self) -> Packet | None:
+        """Of those that wait."""
+        return next((item for item in reversed(self._items) if isinstance(item, Packet)), None)
+
     async def get(self) -> Item | None:
         while not self._items:
             self._ready.clear()

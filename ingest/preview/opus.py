@@ -22,7 +22,7 @@ BITRATE_BPS = 96_000
 TIME_BASE = Fraction(1, RATE_HZ)
 MAX_LAG_SAMPLES = RATE_HZ // 10
 READ_BYTES = 1 << 16
-LIMITS = cage.Limits(memory_bytes=2 << 30, cpu_s=3600)
+LIMITS = cage.Limits(memory_bytes=2 << 30, cpu_s=3600, niceness=10)
 """Of addresses, for stacks: libav's resampler has up to sixteen threads, by the processors. In memory it takes 41 MB.
 An hour of a processor is more than a day of sound."""
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 from collections.abc import Iterator
@@ -52,6 +53,14 @@ def test_all_parts_answer(mbashara_up: Up) -> None:
         "degraded": [],
         "parts": dict.fromkeys(sorted(CHILDREN), "ok"),
     }
+
+
+def test_what_is_on_the_air_goes_before_all_else(mbashara_up: Up) -> None:
+    """Where the kernel lets who starts it (CAP_SYS_NICE); elsewhere all start alike, and others step back."""
+    capabilities = int(re.findall(r"CapEff:\s*(\w+)", Path("/proc/self/status").read_text())[0], 16)
+    own, first = psutil.Process(mbashara_up.process.pid).nice(), -10 if capabilities & 1 << 23 else 0
+    wanted = {"edge": first, "media-0": first, "web": 0, "work": 0, "postgres": 0}
+    assert {name: psutil.Process(mbashara_up.process_id(name)).nice() - own for name in wanted} == wanted
 
 
 @pytest.mark.parametrize("name", CHILDREN)

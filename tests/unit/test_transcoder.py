@@ -1,9 +1,11 @@
-"""The ladder's real ffmpeg falls behind: a burst, or a moment of standing still, costs no rung; a slow machine does."""
+"""The ladder's real ffmpeg falls behind: a burst, or a moment of standing still, costs no rung; a slow machine does,
+until it isn't slow any more."""
 
 import asyncio
 import os
 import signal
 from collections.abc import Awaitable, Callable
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -13,20 +15,22 @@ from core.media.packet import Packet
 from core.media.stream import Item, LiveStream
 from tests.unit.encoded_kit import FFMPEG, ffmpeg
 from transcode import process
+from transcode.headroom import FIRST_WAIT_S, SETTLE_S, Headroom
 from transcode.process import Transcoder
 
 
 class Desk:
-    """A feed of sound, and what its one rung gives back."""
+    """A feed, and what its rungs give back."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, headroom: Headroom | None = None) -> None:
         items = list(flv.TagReader().feed(path.read_bytes()))
         self.stream, self.out_ms, self._sent_ms = LiveStream(), 0, 0
+        self.made_ms: dict[str, list[int]] = {}
         tracks = {item.kind: item for item in items if not isinstance(item, Packet) and item is not None}
         self._packets = iter([item for item in items if isinstance(item, Packet)])
         for track in tracks.values():
             self.stream.write(track)
-        self.transcoder = Transcoder(FFMPEG, self.stream, tracks, self._take)
+        self.transcoder = Transcoder(FFMPEG, self.stream, tracks, self._take, headroom or Headroom())
 
     def send(self, seconds: float) -> int:
         """At once. Returns the time of the last, in ms."""
@@ -44,20 +48,47 @@ class Desk:
     def _take(self, name: str, item: Item) -> None:
         if isinstance(item, Packet):
             self.out_ms = max(self.out_ms, item.dts_ms)
+            self.made_ms.setdefault(name, []).append(item.dts_ms)
+
+    async def runs_on(self) -> None:
+        await until(lambda: self.transcoder.process_id is not None)
+        await self.reaches(self.send(2))
+
+    async def fall_behind(self) -> None:
+        """It stands still until it is started anew."""
+        await self.runs_on()
+        child, restarts = self.transcoder.process_id, self.transcoder.restarts
+        assert child is not None
+        os.kill(child, signal.SIGSTOP)
+        self.send(6)
+        await until(lambda: self.transcoder.restarts > restarts)
 
 
 async def until(holds: Callable[[], bool]) -> None:
-    for _ in range(6000):
+    for _ in range(12_000):
         if holds():
             return
         await asyncio.sleep(0.01)
-    raise AssertionError("never, in a minute")
+    raise AssertionError("never, in two minutes")
 
 
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("sound") / "sound.flv"
     ffmpeg("-f", "lavfi", "-i", "sine=frequency=440:duration=90", "-c:a", "aac", "-b:a", "128k", path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def picture(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A keyframe each second, at a bitrate of which a pipe holds half a second."""
+    path = tmp_path_factory.mktemp("picture") / "picture.flv"
+    ffmpeg(
+        "-f", "lavfi", "-i", "testsrc2=size=640x362:rate=10:duration=90", "-f", "lavfi", "-i", "sine=duration=90",
+        "-c:v", "libx264", "-preset", "ultrafast", "-b:v", "2500k", "-minrate", "2500k", "-maxrate", "2500k",
+        "-bufsize", "2500k", "-x264-params", "nal-hrd=cbr", "-g", "10", "-bf", "0", "-pix_fmt", "yuv420p",
+        "-c:a", "aac", path,
+    )  # fmt: skip
     return path
 
 
@@ -86,7 +117,7 @@ def test_the_source_goes_before_its_ladder(sound: Path) -> None:
 
 def test_a_burst_costs_no_rung(sound: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As where the process stood still for a while."""
-    monkeypatch.setattr(process, "LAG_CHECK_S", 0.005)
+    monkeypatch.setattr(process, "LAG_CHECK_S", 0.05)
     desk = Desk(sound)
 
     async def scenario() -> None:
@@ -106,20 +137,90 @@ def test_one_that_falls_behind_again_and_again_does(sound: Path, monkeypatch: py
     monkeypatch.setattr(process, "LAG_CHECK_S", 0.05)
     desk = Desk(sound)
 
-    async def fall_behind() -> None:
-        await desk.reaches(desk.send(2))
-        child, restarts = desk.transcoder.process_id, desk.transcoder.restarts
-        assert child is not None
-        os.kill(child, signal.SIGSTOP)
-        desk.send(6)
-        await until(lambda: desk.transcoder.restarts > restarts)
-
     async def scenario() -> None:
-        await fall_behind()
+        await desk.fall_behind()
         assert desk.transcoder.left_out == set(), "once is forgiven"
-        await asyncio.sleep(process.FIRST_BACKOFF_S)
-        await until(lambda: desk.transcoder.process_id is not None)
-        await fall_behind()
+        await desk.fall_behind()
         assert desk.transcoder.left_out == {"low-audio"}
 
     run(desk, scenario)
+
+
+def test_one_that_has_fallen_far_behind_is_seen_at_any_bitrate(picture: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What waits for it lies in our own queue: only little of it fits into a pipe."""
+    monkeypatch.setattr(process, "LAG_CHECK_S", 0.05)
+    desk = Desk(picture)
+
+    async def scenario() -> None:
+        await desk.fall_behind()
+
+    run(desk, scenario)
+
+
+def test_a_rung_comes_back_and_the_others_lack_nothing(picture: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "LAG_CHECK_S", 0.05)
+    now_s = 0.0
+    desk = Desk(picture, Headroom(lambda: now_s))
+
+    async def scenario() -> None:
+        nonlocal now_s
+        await desk.fall_behind()
+        now_s += SETTLE_S
+        await desk.fall_behind()
+        assert desk.transcoder.left_out == {"360p"}
+        await desk.runs_on()
+        assert desk.transcoder.left_out == {"360p"}
+        restarts, before = desk.transcoder.restarts, {name: len(times) for name, times in desk.made_ms.items()}
+        now_s += FIRST_WAIT_S
+        while desk.transcoder.left_out:
+            await asyncio.sleep(0.1)
+            await desk.reaches(desk.send(0.5))
+        await desk.reaches(desk.send(3))
+        assert desk.transcoder.restarts == restarts, "it was meant to be"
+        since = {name: times[before[name] :] for name, times in desk.made_ms.items()}
+        for name, most_ms in (("360p", 101), ("144p", 101), ("low-audio", 44)):
+            steps = {after - one for one, after in pairwise(since[name])}
+            assert min(steps) > 0 and max(steps) <= most_ms, f"{name} goes on, frame by frame"
+
+    run(desk, scenario)
+
+
+def test_a_ladder_without_any_rung_tries_again(sound: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "LAG_CHECK_S", 0.05)
+    now_s = 0.0
+    desk = Desk(sound, Headroom(lambda: now_s))
+
+    async def scenario() -> None:
+        nonlocal now_s
+        await desk.fall_behind()
+        now_s += SETTLE_S
+        await desk.fall_behind()
+        assert desk.transcoder.left_out == {"low-audio"}
+        desk.send(2)
+        await asyncio.sleep(0.3)
+        assert desk.transcoder.process_id is None
+        now_s += FIRST_WAIT_S
+        await until(lambda: desk.transcoder.process_id is not None)
+        await desk.reaches(desk.send(4))
+        assert desk.transcoder.left_out == set()
+
+    run(desk, scenario)
+
+
+def test_one_that_rests_ends_with_its_feed(sound: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its ffmpeg has just died: none is started that nobody would ever feed or end."""
+    monkeypatch.setattr(process, "FIRST_BACKOFF_S", 0.5)
+    desk = Desk(sound)
+
+    async def scenario() -> None:
+        task = asyncio.create_task(desk.transcoder.run())
+        await desk.reaches(desk.send(2))
+        child = desk.transcoder.process_id
+        assert child is not None
+        os.kill(child, signal.SIGKILL)
+        await until(lambda: desk.transcoder.process_id is None)
+        desk.transcoder.finish()
+        await asyncio.wait_for(task, 10)
+        assert desk.transcoder.process_id is None
+
+    asyncio.run(scenario())

@@ -13,8 +13,8 @@ from typing import TypeVar
 from archive.recordings.locations.errors import StoreError
 from archive.recordings.locations.store import Put, Store
 
-COPYING, READING_AGAIN = 10, 17
-"""Niceness: media goes before both; a live recording's copies go before ladders (15), and those before fixity."""
+COPYING, READING_AGAIN = 4, 17
+"""Niceness: a live recording's copies go before ladders (media's and 15), and those before fixity."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
