@@ -148,7 +148,7 @@ class Broadcast:
             self._put_on_air(intake)
 
     def _put_on_air(self, intake: Intake) -> None:
-        early = intake.begin()
+        early = intake.begin(self._unix_ms())
         if early and self._begun is None:
             self._open(intake.feed.tracks, intake.lead_ms)
         for packet in early:

@@ -1,5 +1,6 @@
 """A feed as its broadcast sees it: from its first packet until it can be put on the air, and its clock from then on."""
 
+import math
 from dataclasses import dataclass, field
 
 from core.media.packet import Kind, Packet
@@ -8,6 +9,7 @@ from transcode.timeline import FeedClock
 
 WAIT_FOR_SECOND_TRACK_MS = 1200
 WAIT_FOR_BURST_MS = 250
+AT_PACE_MS = 60
 MAX_EARLY_PACKETS = 2000
 
 
@@ -16,8 +18,10 @@ class Intake:
     """A feed's clock, and what came before it could be put on the air. `changed`: its tracks are other than those that
     the renditions know.
 
-    Encoders begin with a burst (ffmpeg -re sends half a second at once): the newest packet of it is what happens now,
-    and the first is anchored `lead_ms` earlier, or PROGRAM-DATE-TIME would run ahead of the clock for hours.
+    Encoders begin with a burst (ffmpeg -re sends half a second at once), which a busy machine or a thin line lets
+    through slowly: it is over once packets have come at the pace of their timestamps, within AT_PACE_MS, for
+    WAIT_FOR_BURST_MS. The one of them that came soonest was not held up, and the first is anchored `lead_ms` ago by it,
+    or PROGRAM-DATE-TIME would run ahead of the clock for hours.
     """
 
     feed: Feed
@@ -28,16 +32,23 @@ class Intake:
     on_air: bool = False
     shift_ms: int = 0
     changed: bool = False
+    _soonest_ms: float = math.inf
+    _paces: dict[Kind, float] = field(default_factory=dict)
+    _at_pace_since_ms: float = 0.0
 
     def keep(self, packet: Packet, now_ms: float) -> bool:
         """True once there is nothing more to wait for: its tracks are known, as far as they are to be."""
         self.since_ms = self.since_ms or now_ms
         self.early.append(packet)
+        pace_ms = now_ms - packet.dts_ms
+        self._soonest_ms = min(self._soonest_ms, pace_ms)
+        if abs(pace_ms - self._paces.get(packet.kind, math.inf)) > AT_PACE_MS:
+            self._paces[packet.kind], self._at_pace_since_ms = pace_ms, now_ms
         waited_ms = packet.dts_ms - self.early[0].dts_ms
-        is_whole = len(self.feed.tracks) == 2 and now_ms - self.since_ms >= WAIT_FOR_BURST_MS
+        is_whole = len(self.feed.tracks) == 2 and now_ms - self._at_pace_since_ms >= WAIT_FOR_BURST_MS
         return is_whole or not 0 <= waited_ms < WAIT_FOR_SECOND_TRACK_MS or len(self.early) >= MAX_EARLY_PACKETS
 
-    def begin(self) -> list[Packet]:
+    def begin(self, now_ms: float) -> list[Packet]:
         """On the air with what came, from the first keyframe on: what comes before it shows nothing, and a running
         encoder sends such. Empty: there is none yet."""
         if Kind.VIDEO in self.feed.tracks:
@@ -50,7 +61,7 @@ class Intake:
             return []
         early, self.early, self.on_air, self.changed = self.early, [], True, True
         self.shift_ms = max(0, early[0].cts_ms)
-        self.lead_ms = max(0, max(one.dts_ms for one in early) - early[0].dts_ms)
+        self.lead_ms = max(0, round(now_ms - self._soonest_ms) - early[0].dts_ms)
         return early
 
     def silent_until_ms(self, now_ms: float) -> float:

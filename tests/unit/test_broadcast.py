@@ -180,6 +180,37 @@ def test_the_burst_that_an_encoder_begins_with_does_not_put_the_date_ahead(tmp_p
     run(scenario())
 
 
+SLOW_BURSTS = {
+    "evenly": [30 * n for n in range(20)],
+    "after a pause": [0, *[300] * 19],
+    "by halves": [0, *[200] * 9, *[480] * 10],
+    "held up": [*range(0, 240, 40), *[460] * 6, *range(480, 800, 40)],
+}
+"""When each of its pictures, 40 ms apart, comes."""
+
+
+@pytest.mark.parametrize("arrivals_ms", SLOW_BURSTS.values(), ids=SLOW_BURSTS)
+def test_nor_does_one_that_a_busy_machine_or_a_thin_line_lets_through_slowly(
+    tmp_path: Path, arrivals_ms: list[int]
+) -> None:
+    """The whole of it is waited for: what is on the air by then is where the clock is."""
+
+    async def scenario() -> None:
+        with studio(tmp_path) as live:
+            feed = live.attach()
+            for n, at_ms in enumerate(arrivals_ms):
+                live.now_ms = float(at_ms)
+                live.broadcast.take(feed, picture(40 * n, n % 50 == 0))
+                live.broadcast.take(feed, sound(40 * n))
+                live.broadcast.take(feed, sound(40 * n + 21))
+            live.play(feed, 6, 40 * len(arrivals_ms))
+            end_ms = live.broadcast.origin_ms + live.broadcast.renditions["source"].packager.end_ms
+            assert abs(START_MS + live.now_ms - end_ms) < 100
+            await live.broadcast.end("test")
+
+    run(scenario())
+
+
 def test_a_feed_shorter_than_the_wait_for_it_is_recorded(tmp_path: Path) -> None:
     async def scenario() -> None:
         with studio(tmp_path) as live:
