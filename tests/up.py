@@ -35,6 +35,7 @@ STOP_TIMEOUT_S = 60
 WAIT_TIMEOUT_S = 60
 IDLE_TIMEOUT_S = 300  # for stills and levels: their process gets what nobody else wants
 COMMAND_TIMEOUT_S = 300
+FIRST = -10  # the niceness of what is watched by the clock
 ROOT = Path(__file__).parent.parent
 
 
@@ -129,12 +130,16 @@ class Up:
 
     def hurry(self, name: str) -> None:
         """Gives a child that steps back for everyone its share: other tests keep this machine busy for minutes."""
-        process_id = self._running_id(name)
-        with suppress(OSError):  # root alone may
-            for task in Path(f"/proc/{process_id}/task").iterdir():
-                os.sched_setscheduler(int(task.name), os.SCHED_OTHER, os.sched_param(0))
-                os.setpriority(os.PRIO_PROCESS, int(task.name), 0)
-            Path(f"/proc/{process_id}/autogroup").write_text("0")
+        hurry(self._running_id(name), 0)
+
+    def put_the_air_first(self, *beside: int) -> None:
+        """What is watched by the clock goes before all else that tests do on this machine: media with its ladders, the
+        edge, and processes `beside` the program (an encoder, a browser), each with all that it has started."""
+        for process_id in (self._running_id("media-0"), self._running_id("edge"), *beside):
+            with suppress(psutil.NoSuchProcess):
+                first = psutil.Process(process_id)
+                for process in (first, *first.children(recursive=True)):
+                    hurry(process.pid, FIRST)
 
     def wait_restarted(self, name: str, old_process_id: int) -> None:
         until(lambda: self.process_id(name) not in (0, old_process_id), f"{name} did not come back")
@@ -149,6 +154,16 @@ class Up:
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         self.process.send_signal(number)
         return self.process.wait(STOP_TIMEOUT_S)
+
+
+def hurry(process_id: int, nice: int) -> None:
+    """As much of the machine as that niceness gives, for all its threads, and for its session (sched(7), autogroup)."""
+    with suppress(OSError):  # root alone may; or it is over
+        for task in Path(f"/proc/{process_id}/task").iterdir():
+            os.sched_setscheduler(int(task.name), os.SCHED_OTHER, os.sched_param(0))
+            os.setpriority(os.PRIO_PROCESS, int(task.name), nice)
+        if os.getsid(process_id) != os.getsid(0):
+            Path(f"/proc/{process_id}/autogroup").write_text(str(nice))
 
 
 def until(holds: Callable[[], bool], otherwise: str, timeout_s: float = WAIT_TIMEOUT_S, step_s: float = 0.1) -> None:

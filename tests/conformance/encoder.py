@@ -50,6 +50,7 @@ def start(url: str) -> subprocess.Popen[bytes]:
             url,
         ],
         stdin=subprocess.DEVNULL,
+        start_new_session=True,  # it shares no time with tests and linters, as if it were on a machine of its own
     )
 
 

@@ -3,7 +3,7 @@
 
 const TICK_MS = 50;
 const STUCK_MS = 10_000;
-const STALL_MS = 300; // a playing video whose time stands still for longer has stalled
+const STALL_LOOKS = 6; // a playing video whose time has stood still in as many has stalled: one that nobody looked at has not
 
 window.report = { engine: "", startMs: null, stallsS: [], stalledMs: 0, latenciesS: [], targetS: null, loadedAnew: "", fatal: () => [] };
 
@@ -11,6 +11,7 @@ function watch(video, playheadDate, target) {
   const began = performance.now();
   let lastTime = 0;
   let movedAt = began;
+  let looks = 0;
   let isStalled = false;
   setInterval(() => {
     const now = performance.now();
@@ -20,7 +21,8 @@ function watch(video, playheadDate, target) {
       isStalled = false;
       lastTime = video.currentTime;
       movedAt = now;
-    } else if (window.report.startMs !== null && !isStalled && now - movedAt > STALL_MS) {
+      looks = 0;
+    } else if (window.report.startMs !== null && !isStalled && ++looks > STALL_LOOKS) {
       isStalled = true;
       window.report.stallsS.push((now - began - window.report.startMs) / 1000);
     }

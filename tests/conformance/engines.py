@@ -8,6 +8,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+import psutil
 from playwright.sync_api import Page, sync_playwright
 
 _MODULES = Path(__file__).parents[2] / "node_modules"
@@ -46,6 +47,11 @@ def chromium() -> Iterator[Callable[[], Page]]:
             yield lambda: browser.new_context().new_page()
         finally:
             browser.close()
+
+
+def browsers() -> list[int]:
+    """Process ids of the browsers that these tests have started, and of what those have."""
+    return [one.pid for one in psutil.Process().children(recursive=True) if one.name().startswith("chrom")]
 
 
 def open_player(page: Page, engine: Engine, url: str, options: dict[str, Any] | None = None) -> None:
