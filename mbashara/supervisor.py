@@ -117,6 +117,8 @@ def specs(settings: Settings, rtmp_fd: int, viewers_fd: int, with_demo: bool) ->
             {**environment, **extra},
             owner=owner,
             pass_fds=pass_fds,
+            # Stills get what nobody else wants: on a full machine they would not hear for minutes that they are asked.
+            stop_signal=signal.SIGKILL if name == "stills" else signal.SIGTERM,
             stop_timeout_s=4.0 if is_media else 1.5,
             niceness=ON_AIR if is_media else 0,
         )
