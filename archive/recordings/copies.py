@@ -16,14 +16,15 @@ from sqlalchemy import Exists, Row, Select, and_, case, exists, func, literal, o
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from archive.recordings import custody
+from archive.recordings import checks, custody
+from archive.recordings.judge import wrong_with
 from archive.recordings.ledger import read_facts
 from archive.recordings.locations.config import LOCAL
 from archive.recordings.locations.errors import Conflict, SourceDamaged, StoreError
 from archive.recordings.locations.many import File, put_many
 from archive.recordings.locations.store import Store
 from archive.recordings.tables import RecordingCopy
-from archive.recordings.verify import LEDGER_NAME, PAPERS
+from archive.recordings.verify import LEDGER_NAME, PAPERS, SIGNATURES_NAME
 from archive.words import N_
 from core.database import NOW, Moment, is_any
 from core.tables import Broadcast, Recording
@@ -38,6 +39,7 @@ MAX_LAG_MS = 2**31 - 1
 """As much as the column holds: an old recording may get a new location years later."""
 NOT_COPIED = N_("{count} files could not be copied as the ledger says")
 NO_PLACE = N_("no location {location} any more")
+PAPERS_DAMAGED = N_("the papers here are damaged, and not copied")
 TURNS_SINCE_S = 1_760_000_000
 """Unix time, so that the column holds them for decades."""
 FIRST_RETRY, LAST_RETRY = timedelta(seconds=2), timedelta(minutes=10)
@@ -60,7 +62,8 @@ class Turn:
 class Copied:
     """What came of a turn. `end` is how far the copy now follows the ledger; `sent_bytes` are those that were not there
     before; `error` ends the turn early; `damaged` files are not here as the ledger says, and were not copied;
-    `newest_at` is when the last file was put on record."""
+    `newest_at` is when the last file was put on record; `reach`, how far the papers that were put are signed and
+    stamped (`_reach`)."""
 
     end: int
     files: int
@@ -70,6 +73,7 @@ class Copied:
     papers: bool
     newest_at: str | None = None
     error: str | None = None
+    reach: Sequence[int] = (0, 0, 0)
 
 
 def copy_files(store: Store, recordings: Path, turn: Turn, workers: int = 4) -> Copied:
@@ -91,9 +95,9 @@ def copy_files(store: Store, recordings: Path, turn: Turn, workers: int = 4) -> 
             files, size = files + 1, size + done.size_bytes
             sent += 0 if done.was_there else done.size_bytes
     papers = turn.papers and end == turn.end
-    error = _put_papers(store, folder, turn.recording_id) if papers else None
+    reach, error = _put_papers(store, folder, turn.recording_id) if papers else ((0, 0, 0), None)
     newest_at = json.loads(data.splitlines()[-1])["at"] if data else None
-    return Copied(end, files, size, sent, damaged, papers and error is None, newest_at, error)
+    return Copied(end, files, size, sent, damaged, papers and error is None, newest_at, error, reach)
 
 
 def _files(folder: Path, turn: Turn, data: bytes) -> Iterator[File]:
@@ -114,15 +118,27 @@ def _is_told_anew(folder: Path, file: File) -> bool:
     return bool(newest) and newest[-1]["sha256"] != file.sha256
 
 
-def _put_papers(store: Store, folder: Path, recording_id: str) -> str | None:
-    """Signatures are read first and put last: one that says more than there is tells of a cut."""
+def _put_papers(store: Store, folder: Path, recording_id: str) -> tuple[tuple[int, int, int], str | None]:
+    """Signatures are read first and put last: one that says more than there is tells of a cut. What is damaged here
+    goes nowhere: what lies there may be the last that is good."""
     read = {name: (folder / name).read_bytes() for name in reversed(PAPERS) if (folder / name).exists()}
+    if wrong_with(recording_id, read) is not None:
+        return (0, 0, 0), PAPERS_DAMAGED
     try:
         for name in reversed(read):
             store.put_bytes(f"{recording_id}/{name}", read[name], replace=True, lock=False)
     except StoreError as error:
-        return str(error)
-    return None
+        return (0, 0, 0), str(error)
+    return _reach(read[SIGNATURES_NAME]), None
+
+
+def _reach(signatures: bytes) -> tuple[int, int, int]:
+    """How far they sign the ledger and the custody log, and how far of the ledger is stamped, in bytes."""
+    lines = [json.loads(line) for line in signatures.split(b"\n")[:-1]]
+    signed = {line["signature"]: line for line in lines if "signature" in line}
+    last, stamps = [*signed.values()][-1], [line["of"] for line in lines if "timestamp" in line]
+    stamped = signed[stamps[-1]]["ledger_bytes"] if stamps else 0
+    return last["ledger_bytes"], last["custody_bytes"], stamped
 
 
 # Rows.
@@ -242,6 +258,8 @@ def note(session: Session, turn: Turn, copied: Copied, now: datetime) -> None:
         copy.attempts = 0
     else:
         copy.fault = copied.error
+        if copied.error == PAPERS_DAMAGED and not copy.attempts:  # another place's may be good
+            checks.ask(session, now, recording.id)
         copy.next_try_at = now + min(LAST_RETRY, FIRST_RETRY * 2 ** min(copy.attempts, 12))
         copy.attempts += 1
     if copied.end > turn.begin:
@@ -255,11 +273,12 @@ def note(session: Session, turn: Turn, copied: Copied, now: datetime) -> None:
         copy.fault = NOT_COPIED.format(count=copy.damaged)
     if copied.papers:
         copy.papers_at = now
-        is_newest = (recording.signed_bytes, recording.signed_custody_bytes) == (
-            recording.ledger_bytes, recording.custody_bytes,
-        )  # fmt: skip
+        known = (recording.ledger_bytes, recording.custody_bytes, recording.stamped_bytes)
+        is_newest = all(there >= due for there, due in zip(copied.reach, known, strict=True))
         is_closed = recording.state != "recording" and recording.described_event_id > 0
         copy.papers_due = not (is_newest and is_closed and copy.ledger_bytes == turn.end)
+        if is_closed and not is_newest:  # more was told since they were read
+            copy.next_try_at = now + FIRST_RETRY
     _finish(session, recording, copy, now)
 
 

@@ -138,6 +138,18 @@ class Leaving(FolderStore):
         return super().open(key)
 
 
+def places(here: Scene, it: str) -> tuple[Path, Path]:
+    """Where a recording lies: here, and at `arusha`."""
+    return here.settings.recordings / it, Path(here.settings.data) / "arusha" / it
+
+
+def flip(path: Path, line: int) -> None:
+    """One bit, in the middle of a line."""
+    lines = path.read_bytes().splitlines(keepends=True)
+    lines[line] = lines[line][:40] + bytes([lines[line][40] ^ 1]) + lines[line][41:]
+    path.write_bytes(b"".join(lines))
+
+
 def keys_of(here: Scene) -> set[bytes]:
     with here.session() as session:
         return set(signing_keys.public_keys(session, here.institution_id))
