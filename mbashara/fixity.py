@@ -13,10 +13,11 @@ from sqlalchemy import Engine
 
 from archive.recordings import checks, copies, resolve, signatures, signing_keys
 from archive.recordings.checks import Checked, CheckedAll, Due
+from archive.recordings.fixity import Examination
 from archive.recordings.judge import Judgement, judge
 from archive.recordings.locations.config import LOCAL
 from archive.recordings.locations.store import Store
-from archive.recordings.repair import Cycle, examine_all, repair
+from archive.recordings.repair import SCRATCH, Cycle, examine_all, repair
 from core.database import open_engine, transaction
 from core.tables import Recording
 from mbashara.bell import Bell, serve
@@ -51,6 +52,8 @@ class Fixity:
     stores: dict[str, Store]
     pace_days: dict[str, float]
     turns: OneAtATime = field(default_factory=lambda: OneAtATime("fixity:", PACE_S))
+    _read: tuple[Due | None, dict[str, Examination]] = (None, {})
+    """What was read last, for which check."""
 
     def round(self, is_full: bool) -> None:
         self.turns.round(self.begin_due, is_full)
@@ -62,7 +65,8 @@ class Fixity:
             self.turns.begin(f"{due.recording_id}:{due.since_ms}", check_copies, asdict(due))
 
     def examine(self, due: Due) -> tuple[CheckedAll, bool]:
-        """Reads what is due; whether all of it is well. A location that does not answer is no reason to read others."""
+        """Reads what is due; whether all of it is well. If it is not, all other copies too: what is mended next is on
+        record then. A location that does not answer is no reason to read others."""
         known = self.known(due.recording_id)
         judgement = self.judge(known)
         found = examine_all({name: known.stores[name] for name in due.locations if name in known.stores}, judgement)
@@ -73,15 +77,20 @@ class Fixity:
             if one.away is None
         )
         is_well &= judgement.hold is None and judgement.database is None and not any(judgement.faults.values())
+        if not is_well:
+            found |= examine_all({name: store for name, store in known.stores.items() if name not in found}, judgement)
+        self._read = due, found
         return checks.told(Cycle(judgement, found, ()), known.ledger_bytes), is_well
 
-    def mend(self, due: Due) -> CheckedAll:
-        """Reads all copies, and mends them from each other."""
+    def mend(self, due: Due, first: CheckedAll) -> CheckedAll:
+        """Mends all copies from each other, and reads them before if that was another process. `first` is what was
+        found when they were read the first time."""
         known = self.known(due.recording_id)
         judgement = self.judge(known)
-        found = examine_all(known.stores, judgement)
+        found = self._read[1] if self._read[0] == due else examine_all(known.stores, judgement)
+        seen = checks.told(Cycle(judgement, found, ()), known.ledger_bytes)
         if checks.is_short(judgement, known.ledger_bytes):
-            return checks.told(Cycle(judgement, found, ()), known.ledger_bytes)
+            return seen
         engine = self.patient()
         try:
             with transaction(engine) as session:  # nobody else writes to the papers meanwhile
@@ -91,7 +100,7 @@ class Fixity:
                 outcomes = tuple(repair(known.stores, judgement, found, self.scratch(), lost=known.lost))
         finally:
             engine.dispose()
-        return checks.told(Cycle(judgement, found, outcomes), known.ledger_bytes)
+        return checks.merged(first, seen, checks.told(Cycle(judgement, found, outcomes), known.ledger_bytes))
 
     def known(self, recording_id: str) -> "Known":
         with transaction(self.engine) as session:
@@ -136,14 +145,14 @@ def examine_copies(due: dict[str, Any]) -> dict[str, Any]:
 
 
 @DBOS.step(retries_allowed=True, max_attempts=3)
-def mend_copies(due: dict[str, Any]) -> dict[str, Any]:
-    return asdict(_context().mend(Due(**due)))
+def mend_copies(due: dict[str, Any], first: dict[str, Any]) -> dict[str, Any]:
+    return asdict(_context().mend(Due(**due), _all(first["found"])))
 
 
 @DBOS.step(retries_allowed=True, max_attempts=20)
 def note_checked(due: dict[str, Any], first: dict[str, Any], then: dict[str, Any] | None) -> dict[str, Any]:
     fixity = _context()
-    found = checks.merged(_all(first["found"]), None if then is None else _all(then))
+    found = _all(first["found"] if then is None else then)
     asked, now = datetime.fromisoformat(first["asked"]), datetime.now(UTC)
     with transaction(fixity.engine) as session:
         checks.note(session, Due(**due), found, asked, fixity.pace_days, now, fixity.settings.recordings)
@@ -166,7 +175,7 @@ def check_copies(due: dict[str, Any]) -> None:
     try:
         try:
             first = examine_copies(due)
-            found = note_checked(due, first, None if first["is_well"] else mend_copies(due))
+            found = note_checked(due, first, None if first["is_well"] else mend_copies(due, first))
         except dbos_error.DBOSMaxStepRetriesExceeded as error:
             log.error("copies can't be checked", recording=due["recording_id"], reason=str(error.errors[-1]))
             put_off(due)
@@ -184,9 +193,11 @@ def check_copies(due: dict[str, Any]) -> None:
 
 
 def prepare(settings: Settings, engine: Engine, stores: dict[str, Store], pace_days: dict[str, float]) -> Fixity:
-    """Before DBOS is launched, which takes up what a killed process left."""
+    """Before DBOS is launched, which takes up what a killed process left; but for files that it was at."""
     global _fixity
     _fixity = Fixity(settings, engine, stores, pace_days)
+    for left in _fixity.scratch().glob(f"{SCRATCH}*"):
+        left.unlink()
     return _fixity
 
 

@@ -128,11 +128,16 @@ def told(cycle: Cycle, ledger_bytes: int) -> CheckedAll:
 
 
 def _checked(cycle: Cycle, location: str) -> Checked:
-    examined = cycle.examinations[location]
-    mine = [one for one in cycle.outcomes if one.location == location]
+    """Papers that were only not copied yet are no fault."""
+    examined, known = cycle.examinations[location], cycle.judgement.faults.get(location, ())
+    mine = [
+        one
+        for one in cycle.outcomes
+        if one.location == location and (one.fault.kind != "behind" or one.fault in known or one.result is Result.HELD)
+    ]
     faults = [one.fault.text() for one in mine]
     if not mine:
-        found = [*examined.faults, *cycle.judgement.faults.get(location, ())]
+        found = [*examined.faults, *known]
         faults = [one.text() for one in found]
     held = [
         f"{one.fault.text()} {one.why.text() if one.why else ''}".strip() for one in mine if one.result is Result.HELD
@@ -157,17 +162,20 @@ def _wrong(cycle: Cycle, location: str) -> list[str] | None:
     return wrong if examined.is_complete and examined.away is None and len(wrong) <= MOST_WRONG else None
 
 
-def merged(first: CheckedAll, then: CheckedAll | None) -> CheckedAll:
-    """What was found at first, with what came of it. Where a killed process had mended it already, the second look
-    finds nothing: then what was found at first was repaired."""
-    if then is None:
-        return first
-    before = {one.location: one for one in first.copies}
+def merged(first: CheckedAll, seen: CheckedAll, then: CheckedAll) -> CheckedAll:
+    """What was found at first, with what came of it. `seen`: what whoever mended last found, and `then` what came of
+    that: of what was found at first it lacks what a killed process had mended before."""
+    before, again = ({one.location: one for one in found.copies} for found in (first, seen))
     copies = []
     for one in then.copies:
-        found = before.get(one.location)
-        if found is not None and found.count and not one.count:
-            one = replace(one, count=found.count, faults=found.faults, repaired=found.faults)
+        found, left = before.get(one.location), again[one.location]
+        if found is not None and one.away is None and left.away is None:
+            done = [fault for fault in found.faults if fault not in left.faults]
+            one = replace(
+                one, files=found.files, size_bytes=found.size_bytes,
+                count=one.count + max(len(done), found.count - left.count),
+                faults=[*done, *one.faults][:MOST_TOLD], repaired=[*done, *one.repaired][:MOST_TOLD],
+            )  # fmt: skip
         copies.append(one)
     return CheckedAll(copies, then.hold, then.ledger_head)
 

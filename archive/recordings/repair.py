@@ -28,6 +28,8 @@ MOST_FAULTY = 0.5
 FEW = 4
 """So many files are repaired however small the recording, unless they are all of it."""
 RESERVE_BYTES = 16 << 20
+SCRATCH = "repair-"
+"""So files begin that are on their way to where they are needed."""
 
 
 class Result(StrEnum):
@@ -245,7 +247,7 @@ class Repair:
         if shutil.disk_usage(self.scratch).free < size + RESERVE_BYTES:
             return Outcome(location, fault, Result.HELD, why=Finding("no_room", {"size": size}))
         for source in sources:
-            with tempfile.NamedTemporaryFile(dir=self.scratch, prefix="repair-") as file:
+            with tempfile.NamedTemporaryFile(dir=self.scratch, prefix=SCRATCH) as file:
                 try:
                     is_right = _fetch(self.stores[source], self._key(name), Path(file.name), line)
                 except OSError:

@@ -27,6 +27,7 @@ from archive.recordings.repair import (
 )
 from archive.recordings.verify import PAPERS, Finding
 
+DAMAGED = (Standing.DAMAGED, Standing.ABSENT)
 MOST = 500
 """Files of each kind in one plan: as many as a person can read. More are another order's."""
 
@@ -105,7 +106,6 @@ def make_plan(
     work = Repair(stores, judgement, examinations, scratch, on_air=False)
     sources = {name: work.sources(location, name) for name in found.faulty if name not in lost}
     mine = {name: _entry(judgement, fault) for name, fault in found.faulty.items()}
-    damaged = (Standing.DAMAGED, Standing.ABSENT)
     plan = Plan(
         repaired=tuple(mine[name] for name, where in sources.items() if isinstance(where, list)),
         lost=tuple(mine[name] for name, where in sources.items() if is_nowhere(where)),
@@ -114,7 +114,7 @@ def make_plan(
             for name, where in sources.items()
             if isinstance(where, Finding) and not is_nowhere(where)
         ),
-        papers=tuple(name for name in PAPERS if judgement.standings[location][name] in damaged),
+        papers=tuple(name for name in PAPERS if judgement.standings[location][name] in DAMAGED),
     )
     lacking = {str(judgement.files[name]["sha256"]): name for name in _lacking(judgement, examinations)}
     strange, ours = list(_strange(found)), named(judgement)
@@ -229,7 +229,7 @@ def carry_out(
     stores: Mapping[str, Store], judgement: Judgement, examinations: Mapping[str, Examination], scratch: Path,
     plan: Plan, location: str, *, is_on_hold: bool = False,
 ) -> Carried:  # fmt: skip
-    """Done again, it does what is left to do: a file of the plan that is right by now was repaired, one that is not
+    """Done again, it does what is left to do: what the plan repairs and is right by now was repaired, a file that isn't
     there any more was removed. An order for a location that is named no more is over: that may be for good. The
     recording's papers are the caller's to lock."""
     why = _why_nothing(stores, judgement, examinations, location)
@@ -249,12 +249,14 @@ def carry_out(
     ]
     there = {str(one.values["file"]) for one in _strange(found)}
     done = {_name(one) for one in outcomes if one.result in (Result.REPAIRED, Result.REMOVED)}
+    standings, faults = judgement.standings[location], judgement.faults[location]
+    mended = {_name(one) for one in outcomes if one.result is Result.REPAIRED and one.fault in faults}
     right = judgement.files_of(location).keys() - found.faulty.keys()
     kept = [Finding("named", {"file": one.file}) for one in plan.removed if one.file not in foreign]
     kept += [Finding("legal_hold", {"file": name}) for name in foreign if is_on_hold and name in there]
     return Carried(
         repaired=[one.file for one in plan.repaired if one.file in done or one.file in right],
-        papers=[_name(one) for one in outcomes if one.result is Result.REPAIRED and "name" in one.fault.values],
+        papers=[name for name in PAPERS if name in mended or (name in plan.papers and standings[name] not in DAMAGED)],
         removed=[name for name in foreign if name in done or name not in there],
         lost=[_name(one) for one in outcomes if one.result is Result.TOLD and is_nowhere(one.why)],
         failed=[one.text() for one in kept] + [_failed(one) for one in outcomes if one.result is Result.HELD],

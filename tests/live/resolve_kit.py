@@ -60,7 +60,7 @@ def check(here: Scene, it: str) -> dict[str, tuple[str, str | None]]:
     """One check of all copies as the work process does it: by location, state and fault."""
     checker, due, asked = fixity(here), Due(it, sorted(here.stores), 0), datetime.now(UTC)
     first, is_well = checker.examine(due)
-    found = checks.merged(first, None if is_well else checker.mend(due))
+    found = first if is_well else checker.mend(due, first)
     with here.session() as session:
         checks.note(session, due, found, asked, {}, datetime.now(UTC), here.settings.recordings)
     here.settle()

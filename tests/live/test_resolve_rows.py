@@ -150,8 +150,9 @@ def test_a_place_that_goes_away_while_copies_are_mended_is_not_called_faulty(her
     arusha.reads = 2
     (here.settings.recordings / it / "source/1.m4s").write_bytes(b"broken")
     checker = Fixity(here.settings, here.engine, {**here.stores, "arusha": arusha}, {})
-    checker.examine(Due(it, ["arusha", "local"], 0))
-    found = {one.location: one for one in checker.mend(Due(it, ["arusha", "local"], 0)).copies}
+    due = Due(it, ["arusha", "local"], 0)
+    first, _ = checker.examine(due)
+    found = {one.location: one for one in checker.mend(due, first).copies}
     assert found["arusha"].away is not None and "unplugged" in found["arusha"].away
     assert check(here, it) == {"arusha": ("whole", None), "local": ("whole", None)}
 

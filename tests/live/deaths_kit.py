@@ -1,0 +1,244 @@
+"""A work process that dies, by kill -9, right behind the n-th thing it does that lasts: a file put or deleted, a paper
+appended to, a transaction committed (its own, or one in which DBOS keeps how far a workflow is). Whoever dies before a
+thing is done dies behind the one before it. Another process then takes up what was left.
+"""
+
+import json
+import os
+import re
+import signal
+import threading
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import psycopg
+from dbos import DBOS
+from sqlalchemy import Engine, event, select, update
+
+from archive.recordings import custody, resolve, rows, signatures, verify
+from archive.recordings.locations.folder import FolderStore
+from archive.recordings.locations.store import Store
+from archive.recordings.tables import RecordingCopy
+from core.database import open_engine
+from mbashara import copying, fixity, inside_dbos, resolving, work
+from mbashara.notary import Notary
+from mbashara.places import Places
+from tests.live.policy_kit import Scene
+from tests.live.resolve_kit import events, keys_of
+
+WRITES = re.compile(
+    r"(?:insert into|update|delete from) (recording|recording_copy|preservation_event|resolution|lost_file|gap)\b"
+    r"|insert into \W?dbos\W+(operation_outputs|workflow_status)\b",
+    re.IGNORECASE,
+)
+KEPT_OF_COPY = ("state", "fault", "damaged", "attempts", "files", "size_bytes", "papers_due", "is_anew")
+HEX = re.compile(r"\b[0-9a-f]{64}\b")
+
+
+@dataclass(slots=True)
+class Fate:
+    """Dies behind the `at`-th act; 0: never. `log` has the acts so far, one a line."""
+
+    at: int
+    log: Path
+    count: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @contextmanager
+    def act(self, what: str) -> Iterator[None]:
+        yield
+        with self._lock:
+            self.count += 1
+            with self.log.open("a") as log:
+                log.write(f"{what}\n")
+            if self.count == self.at:
+                os.kill(os.getpid(), signal.SIGKILL)
+                time.sleep(60)
+
+
+def watched(store: Store, fate: Fate, sent: Path) -> Store:
+    """Each file that it is sent is a line of `sent`."""
+
+    def watch(name: str) -> None:
+        do = getattr(store, name)
+
+        def done(key: str, *given: Any, **more: Any) -> Any:
+            with fate.act(f"{name} {store.name} {key.partition('/')[2]}"):
+                came = do(key, *given, **more)
+                if came is None or not came.was_there:
+                    with sent.open("a") as log:
+                        log.write(f"{name} {store.name} {key} {came and store.digest(key).sha256}\n")
+            return came
+
+        setattr(store, name, done)
+
+    for name in ("put_file", "put_bytes", "delete"):
+        watch(name)
+    return store
+
+
+def watch_papers(fate: Fate) -> None:
+    """What the notary appends."""
+
+    def watch(room: ModuleType, name: str) -> None:
+        do = getattr(room, name)
+
+        def done(*given: Any) -> Any:
+            with fate.act(f"{name} here"):
+                return do(*given)
+
+        setattr(room, name, done)
+
+    watch(custody, "write_file")
+    watch(signatures, "sign")
+
+
+def watch_commits(fate: Fate) -> None:
+    """Of this process, to its end."""
+    written: dict[int, list[str]] = {}
+    commit, rollback = psycopg.Connection.commit, psycopg.Connection.rollback
+
+    @event.listens_for(Engine, "before_cursor_execute")
+    def note(connection: Any, cursor: Any, statement: str, *_: Any) -> None:
+        for found in WRITES.finditer(statement):
+            known = written.setdefault(id(connection.connection.dbapi_connection), [])
+            known += {found[1] or found[2]} - {*known}
+
+    def committed(mine: psycopg.Connection[Any]) -> None:
+        tables = written.pop(id(mine), None)
+        if tables is None:
+            return commit(mine)
+        with fate.act(f"commit {' '.join(tables)}"):
+            commit(mine)
+
+    def rolled_back(mine: psycopg.Connection[Any]) -> None:
+        written.pop(id(mine), None)
+        rollback(mine)
+
+    for name, done in (("commit", committed), ("rollback", rolled_back)):
+        setattr(psycopg.Connection, name, done)
+
+
+def work_process(here: Scene, fate: Fate, sent: Path) -> None:
+    """Until there is nothing to do: what a killed one left, then signing, copying, checks and orders in turn."""
+    engine = open_engine(here.settings.sqlalchemy_url)
+    folders = {"local": here.settings.recordings, "arusha": Path(here.settings.data) / "arusha"}
+    stores = {name: watched(FolderStore(name, folder), fate, sent) for name, folder in folders.items()}
+    checker = fixity.prepare(here.settings, engine, stores, {})
+    resolver = resolving.prepare(checker)
+    copier = copying._copier = copying.Copier(here.settings, engine, Places(here.settings, stores))
+    notary, checker.turns.pace_s = Notary(here.settings, engine), 0
+    inside_dbos.distrust()
+    inside_dbos.calm(DBOS(config=work._dbos_config(here.settings)))
+    DBOS.launch()
+    watch_commits(fate)
+    watch_papers(fate)
+    rounds: Sequence[Callable[[], None]] = (
+        notary.sign_due, lambda: copier.round(False), lambda: checker.round(False), lambda: resolver.round(False),
+    )  # fmt: skip
+    quiet = 0
+    while quiet < 2:
+        if quiet:
+            hurry(here.settings.sqlalchemy_url)
+        before = fate.count
+        for one in rounds:
+            one()
+            while DBOS.list_workflows(status=["PENDING", "ENQUEUED"], load_input=False):
+                time.sleep(0.01)
+        quiet = quiet + 1 if fate.count == before else 0
+
+
+def hurry(url: str) -> None:
+    """What is to be tried again later is tried now."""
+    with psycopg.connect(url.replace("+psycopg", "")) as server:
+        server.execute("update recording_copy set next_try_at = now() - interval '1 second' where papers_due")
+
+
+def lived(here: Scene, at: int, folder: Path) -> bool:
+    """Whether a process that is to die at its `at`-th moment came to its end before."""
+    child = os.fork()
+    if child == 0:
+        try:
+            work_process(here, Fate(at, folder / "acts"), folder / "sent")
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    if os.WIFSIGNALED(status):
+        return False
+    assert os.waitstatus_to_exitcode(status) == 0, "it failed"
+    return True
+
+
+def calm(here: Scene) -> None:
+    """Nothing is due of what there is."""
+    with here.session() as session:
+        session.execute(update(RecordingCopy).values(next_check_at=None))
+
+
+def left(here: Scene, it: str) -> Counter[str]:
+    """All that lasts of a recording, a line each, without what differs from one to the other: ids, hashes, moments."""
+    with here.session() as session:
+        copies = session.scalars(select(RecordingCopy).where(RecordingCopy.recording_id == it)).all()
+        told = [f"{one.location}: {name} {getattr(one, name)}" for one in copies for name in KEPT_OF_COPY]
+        told += [f"gap {one.started_ms} {one.ended_ms} {one.cause}" for one in rows.gaps(session, it)]
+        told += [f"lost {name}" for name in resolve.lost_files(session, it)]
+    told += [f"recording {here.row(it).state}", *(_plain(one, it) for one in events(here, it))]
+    return Counter([*told, *(found for name in here.stores for found in found_at(here, name, it))])
+
+
+def _plain(told: dict[str, object], it: str) -> str:
+    if told["fact"] == "described":
+        return "described"
+    kept = {name: value for name, value in told.items() if name not in ("at", "prev", "hold", "request", "head")}
+    return HEX.sub("#", json.dumps(kept, sort_keys=True)).replace(it, "IT")
+
+
+def found_at(here: Scene, name: str, it: str) -> list[str]:
+    """What lies at a place, and what is wrong with it."""
+    folder = (here.settings.recordings if name == "local" else Path(here.settings.data) / name) / it
+    there = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
+    wrong = [one.kind for one in verify.verify(folder, keys_of(here)).findings]
+    return [f"{name}: {one}" for one in (*there, *(f"! {kind}" for kind in wrong))]
+
+
+def sent_twice(sent: Path) -> list[str]:
+    lines = sent.read_text().splitlines() if sent.exists() else []
+    return [line for line, times in Counter(lines).items() if times > 1]
+
+
+class Death(NamedTuple):
+    """Behind what it came, and what is other than without it."""
+
+    behind: str
+    wrong: list[str]
+
+
+def deaths(here: Scene, folder: Path, lay: Callable[[], str]) -> tuple[Counter[str], list[Death]]:
+    """What is left by a process that is let be; and each death. `lay` makes a recording that waits for it."""
+    clean, found = Counter[str](), list[Death]()
+    for at in count():
+        calm(here)
+        it, mine = lay(), folder / str(at)
+        mine.mkdir()
+        is_alive = lived(here, at, mine)
+        if at == 0:
+            clean = left(here, it)
+            continue
+        if is_alive:
+            return clean, found
+        behind = (mine / "acts").read_text().splitlines()[-1]
+        assert lived(here, 0, mine)
+        again = left(here, it)
+        wrong = [f"more: {one}" for one in again - clean] + [f"less: {one}" for one in clean - again]
+        found.append(Death(f"{at} {behind}", wrong + [f"sent twice: {one}" for one in sent_twice(mine / "sent")]))
+    raise AssertionError
