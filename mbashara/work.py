@@ -26,6 +26,7 @@ from archive.recordings.verify import CUSTODY_NAME, LEDGER_NAME
 from core.broadcasts import acts
 from core.database import DatabaseAway, open_engine, transaction
 from core.ids import is_id
+from core.tables import Recording
 from mbashara import (
     copying,
     exports,
@@ -212,11 +213,13 @@ def check_recording(recording_id: str) -> Found:
 
 @DBOS.step(retries_allowed=True, max_attempts=20)
 def write_recording(recording_id: str, found: Found) -> None:
+    """Done again it changes nothing: gaps may have been closed since."""
     _, engine = _context()
     missing = [rows.MissingSpan(started_ms, ended_ms) for started_ms, ended_ms in found["missing"]]
     with transaction(engine) as session:
-        rows.close(session, recording_id, found["duration_ms"], found["size_bytes"], missing)
-        describe_closed(session, recording_id, datetime.now(UTC))
+        if not session.get_one(Recording, recording_id, with_for_update=True).described_event_id:
+            rows.close(session, recording_id, found["duration_ms"], found["size_bytes"], missing)
+            describe_closed(session, recording_id, datetime.now(UTC))
     copying.tell_closed()
 
 

@@ -11,6 +11,7 @@ from archive.recordings import gaps, rebuild, resolve, rows
 from archive.recordings.checks import Due
 from archive.recordings.locations.folder import FolderStore
 from core.tables import Recording
+from mbashara import copying, work
 from mbashara.fixity import Fixity
 from tests.live.policy_kit import Scene
 from tests.live.resolve_kit import carried, check, events, keys_of, ordered, planned, record, resolve_scene, told_gaps
@@ -73,6 +74,21 @@ def test_a_gap_closes_also_where_the_index_was_lost_and_is_back(here: Scene) -> 
     assert told_gaps(here, it) == ("complete", [])
     with here.session() as session:
         assert resolve.lost_files(session, it) == set()
+
+
+def test_closing_that_is_done_again_opens_no_gap_that_was_closed_since(
+    here: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By whoever comes after one that was killed before DBOS knew that it was done."""
+    it = record(here, missing=("source/1.m4s",))
+    check(here, it)
+    assert told_gaps(here, it) == ("complete", [])
+    monkeypatch.setattr(work, "_settings", here.settings)
+    monkeypatch.setattr(work, "_engine", here.engine)
+    monkeypatch.setattr(copying, "tell_closed", lambda: None)
+    before = len(events(here, it))
+    work.write_recording(it, work.Found(duration_ms=10_000, size_bytes=30, missing=[(2000, 4000)]))
+    assert told_gaps(here, it) == ("complete", []) and len(events(here, it)) == before
 
 
 def test_a_place_that_does_not_answer_is_no_reason_to_read_the_others(here: Scene) -> None:
