@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import structlog
 from dbos import DBOS, SetWorkflowID
@@ -35,6 +36,9 @@ MAX_RENAMED = 20
 papers are copied again."""
 FORGET_AFTER = timedelta(hours=6)
 FORGET_S = 60.0
+HALF_DONE = timedelta(days=7)
+"""A put that began so long ago, and is not done, was killed."""
+TIDY_S = 6 * 3600.0
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("mbashara.copying")
 
@@ -112,6 +116,9 @@ class Copier:
         since = describe.open_since(session)
         self.described = max(0, min(newest, newest if since is None else since) - LATE_EVENTS)
 
+    def tidy(self) -> None:
+        self.places.tidy(datetime.now(UTC) - HALF_DONE)
+
     def ended(self, name: str) -> None:
         self.begun.discard(name)
         self.running.pop(name, None)
@@ -183,3 +190,5 @@ def start(copier: Copier, bell: Bell, stopping: threading.Event) -> None:
     copier.tell_changed = bell.put_anew
     copier.woken = bell.on(lambda: copies.is_due(list(copier.places.stores)))
     serve("copier", copier.woken, copier.round, FULL_S, stopping)
+    tidy = partial(workflows.go_round, "tidying", copier.tidy, TIDY_S, stopping)
+    threading.Thread(target=tidy, name="tidying", daemon=True).start()

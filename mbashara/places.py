@@ -10,12 +10,15 @@ alone.
 
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 import structlog
 
 from archive.recordings.locations.config import Location, LocationError, being_written, local, read_locations
+from archive.recordings.locations.errors import StoreError
 from archive.recordings.locations.opening import open_store
 from archive.recordings.locations.store import Store
 from mbashara.settings import Settings
@@ -66,6 +69,15 @@ class Places:
             self.trouble, self._said = str(error), None
             wanted, opened = counted, self._opened(counted)
         return self._count(wanted, opened)
+
+    def tidy(self, before: datetime) -> None:
+        """Removes what puts that were killed before then left half done. A place that can't be asked, or can't tell, is
+        asked the next time. Blocks."""
+        for name, store in dict(self.stores).items():
+            with suppress(StoreError):
+                count = store.tidy(before)
+                if count:
+                    log.info("half done puts removed", location=name, count=count)
 
     def _opened(self, wanted: dict[str, Location]) -> dict[str, Store]:
         return {name: open_store(one) for name, one in wanted.items() if self._known.get(name) != one}

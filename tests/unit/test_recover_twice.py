@@ -29,22 +29,23 @@ class Died(BaseException):
 
 
 class Fate:
-    """Dies at the `at`-th thing done to files. A write has three moments: before, halfway and behind."""
+    """Dies at the `at`-th thing done to files; the dead do no more. A write has three moments: before, halfway and
+    behind."""
 
     def __init__(self, at: int) -> None:
-        self._left = at
+        self._left, self._is_dead = at, False
 
     def step(self) -> None:
         self._left -= 1
-        if self._left == 0:
+        self._is_dead |= self._left == 0
+        if self._is_dead:
             raise Died
 
     def write(self, write: Callable[[Any], int], data: Any) -> int:
         self.step()
-        self._left -= 1
-        if self._left == 0:
+        if self._left == 1:
             write(data[: len(data) // 2])
-            raise Died
+        self.step()
         return write(data)
 
 
@@ -102,7 +103,7 @@ def dying(fate: Fate) -> Iterator[None]:
         patch.setattr(io, "open", watched)
         patch.setattr(os, "open", opened)
         patch.setattr(os, "write", lambda descriptor, data: fate.write(lambda some: write(descriptor, some), data))
-        for name in ("rename", "replace", "unlink", "truncate", "ftruncate", "mkdir", "utime"):
+        for name in ("rename", "replace", "unlink", "link", "truncate", "ftruncate", "mkdir", "utime"):
             patch.setattr(os, name, watch(getattr(os, name)))
         yield
 

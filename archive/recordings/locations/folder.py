@@ -148,7 +148,8 @@ class FolderStore:
 
     def tidy(self, before: datetime) -> int:
         removed = 0
-        with self._told(PARTIAL), self._root() as root, _inside(root, PARTIAL, make=True) as partials:
+        gone = contextlib.suppress(FileNotFoundError)
+        with self._told(PARTIAL), self._root() as root, gone, _inside(root, PARTIAL) as partials:
             for name in os.listdir(partials):
                 with contextlib.suppress(FileNotFoundError):
                     if os.stat(name, dir_fd=partials, follow_symlinks=False).st_mtime < before.timestamp():
