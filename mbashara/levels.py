@@ -14,12 +14,12 @@ from urllib.parse import urlencode
 
 import structlog
 
+from core.media.files import replace_file
 from core.media.levels import Level
 from ingest.console import Told
 from mbashara import feeds
 from mbashara.media_processes import MediaProcesses
 from mbashara.settings import Settings
-from player.files import replace_file
 
 ROUND_S, RESTING_S = 2.0, 60.0
 LOOKED_S = 10.0

@@ -19,6 +19,7 @@ from urllib.parse import urlencode
 import imageio_ffmpeg
 import structlog
 
+from core.media.files import replace_file
 from ingest.console import Answer, Told
 from mbashara import feeds, fence, logs
 from mbashara.levels import ROUND_S as LEVELS_ROUND_S
@@ -26,7 +27,7 @@ from mbashara.levels import Levels, is_looked_at
 from mbashara.media_processes import MediaProcesses
 from mbashara.settings import Settings
 from mbashara.step_back import step_back
-from player.files import STILL_NAME, replace_file
+from player.files import STILL_NAME
 from transcode.levels.measure import measure
 from transcode.stills.decode import decode
 

@@ -1,6 +1,5 @@
 """The live window as files in the memory folder, where the edge reads them: parts, playlists, a channel's state."""
 
-import contextlib
 import json
 import os
 from collections.abc import Callable, Mapping
@@ -9,7 +8,7 @@ from typing import Any
 
 import structlog
 
-from core.media.files import write_all
+from core.media.files import replace_file
 from core.media.hls import PLAYLIST_NAME, init_name, mark_name, part_name, segment_name
 from core.media.packet import Track
 from core.media.window import LiveWindow, Part, Segment
@@ -21,21 +20,6 @@ STATE_NAME = "state.json"
 MULTIVARIANT_NAMES = ("index.m3u8", "audio.m3u8")
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
-
-
-def replace_file(path: str, data: bytes) -> None:
-    """Writes a small file at once or not at all: whoever opens it sees the old or the new one."""
-    fresh = path + ".new"
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
-    try:
-        write_all(descriptor, data)
-    except OSError:
-        with contextlib.suppress(OSError):
-            os.unlink(fresh)  # what was taken of it fills the folder
-        raise
-    finally:
-        os.close(descriptor)
-    os.rename(fresh, path)
 
 
 class MemoryFolder:

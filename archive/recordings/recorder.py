@@ -23,7 +23,7 @@ from archive.recordings.ledger import Fact, Ledger, make_fact
 from archive.recordings.segment_digests import AsWritten, FromMemory, Hasher, SegmentDigest
 from archive.recordings.verify import held_in
 from core.media import hls
-from core.media.files import append_whole, write_all
+from core.media.files import append_whole, replace_file, write_all
 from core.media.packet import Track
 from core.media.window import Cadence, Part, Segment, Storage
 
@@ -198,18 +198,10 @@ class Recording:
     def _write_file(self, name: str, data: bytes) -> None:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            fresh = self.folder / f"{name}.new"
-            fresh.write_bytes(data)
-            fresh.rename(self.folder / name)
+            replace_file(self.folder / name, data)
             self._written[name] = data
         except OSError as error:
-            _forget(self.folder / f"{name}.new")
             self.report(error)
-
-
-def _forget(half_written: Path) -> None:
-    with contextlib.suppress(OSError):
-        half_written.unlink()
 
 
 class RenditionRecorder:
@@ -288,14 +280,8 @@ class RenditionRecorder:
         """Those that the disk has not taken yet: no segment is kept before the one that it needs. Raises OSError."""
         for number, data in list(self._unwritten_inits.items()):
             name = hls.init_name(number)
-            fresh = self._folder / f"{name}.new"
-            try:
-                self._folder.mkdir(parents=True, exist_ok=True)
-                fresh.write_bytes(data)
-                fresh.rename(self._folder / name)
-            except OSError:
-                _forget(fresh)
-                raise
+            self._folder.mkdir(parents=True, exist_ok=True)
+            replace_file(self._folder / name, data)
             del self._unwritten_inits[number]
             self._tell_file(name, len(data), hashlib.sha256(data).hexdigest())
 

@@ -38,6 +38,7 @@ from archive.recordings.verify import (
 )
 from core.keys import TurnedAway
 from core.media import fmp4, hls
+from core.media.files import replace_file
 from core.media.packet import MediaError, Track
 from core.media.window import Part, Segment, Storage
 
@@ -162,14 +163,7 @@ def _take_inits(folder: Path, memory: Path) -> None:
     for path in memory.glob("init-*.mp4"):
         if not (folder / path.name).exists():
             folder.mkdir(exist_ok=True)
-            _replace(folder / path.name, path.read_bytes())
-
-
-def _replace(path: Path, data: bytes) -> None:
-    """Whole or not at all, whenever this process is killed in its turn."""
-    fresh = path.with_name(f"{path.name}.new")
-    fresh.write_bytes(data)
-    fresh.rename(path)
+            replace_file(folder / path.name, path.read_bytes())
 
 
 def _take_from_memory(folder: Path, memory: Path, origin_ms: int) -> None:
@@ -317,7 +311,7 @@ def _append_to_index(path: Path, segments: list[Segment], known: int, origin_ms:
         data = hls.index_header(_target_duration_s(path), first.msn, first.discontinuities).encode()
     end = END if data.endswith(END) else b""
     lines = hls.entries(segments[known:], origin_ms, segments[known - 1].init if known else None)
-    _replace(path, data.removesuffix(END) + "".join(lines).encode() + end)
+    replace_file(path, data.removesuffix(END) + "".join(lines).encode() + end)
 
 
 def _target_duration_s(path: Path) -> int:

@@ -3,6 +3,7 @@
 import ctypes
 import errno
 import os
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -10,6 +11,22 @@ def write_all(descriptor: int, data: bytes) -> None:
     """Raises OSError (ENOSPC) where the disk takes only some."""
     if os.write(descriptor, data) < len(data):
         raise OSError(errno.ENOSPC, "no space left")
+
+
+def replace_file(path: str | Path, data: bytes) -> None:
+    """Whoever opens it sees the old or the new one. Raises OSError, and leaves nothing behind."""
+    fresh = f"{path}.new"
+    try:
+        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+        try:
+            write_all(descriptor, data)
+        finally:
+            os.close(descriptor)
+        os.rename(fresh, path)
+    except OSError:
+        with suppress(OSError):
+            os.unlink(fresh)  # what was taken of it fills the disk
+        raise
 
 
 def append_whole(path: str, data: bytes) -> None:

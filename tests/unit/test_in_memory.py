@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from archive.recordings import verify
+from archive.recordings import recorder, verify
 from archive.recordings.ledger import read_facts
 from archive.recordings.recover import RestoredRecording, finish, unfinished
+from core.media.files import replace_file
 from tests.unit.test_broadcast import START_MS, Studio, studio
 from tests.unit.test_reconfigured_broadcast import RECORDING, B, assert_named, change, play
 
@@ -88,18 +89,16 @@ def test_a_new_configuration_that_the_disk_has_not_yet_is_that_of_its_parts(
 def test_an_initialization_that_a_full_disk_refused_is_written_once_it_has_room(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_killed: bool
 ) -> None:
-    real = Path.write_bytes
-
-    def refuse(path: Path, data: bytes) -> int:
+    def refuse(path: Path, data: bytes) -> None:
         if path.name.startswith("init-"):
             raise OSError(errno.ENOSPC, "full")
-        return real(path, data)
+        replace_file(path, data)
 
     async def scenario() -> None:
         with studio(tmp_path) as live:
             feed = live.attach()
             with monkeypatch.context() as patch:
-                patch.setattr(Path, "write_bytes", refuse)
+                patch.setattr(recorder, "replace_file", refuse)
                 play(live, feed, 0, 3000)
                 await live.recorder.written()
                 if is_killed:

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from archive.recordings import verify
+from archive.recordings import recorder, verify
 from archive.recordings.ledger import read_facts
 from archive.recordings.recorder import MAX_QUEUED_BYTES, Recorder
 from core.media import hls
+from core.media.files import replace_file
 from tests.unit.media_kit import aac_44k
 from tests.unit.test_broadcast import START_MS, studio
 
@@ -17,33 +18,32 @@ FULL = OSError(28, "No space left on device")
 
 
 def test_a_disk_that_takes_the_sound_and_no_picture_is_failing(tmp_path: Path) -> None:
-    recorder = Recorder(tmp_path)
-    recorder.refuse("jioni", "source", FULL)
-    recorder.refuse("jioni", "", FULL)
-    recorder.take_again("jioni", "", "source-audio")
-    recorder.take_again("asubuhi")
-    assert recorder.failing
-    recorder.take_again("jioni", "", "source")
-    assert not recorder.failing
+    one = Recorder(tmp_path)
+    one.refuse("jioni", "source", FULL)
+    one.refuse("jioni", "", FULL)
+    one.take_again("jioni", "", "source-audio")
+    one.take_again("asubuhi")
+    assert one.failing
+    one.take_again("jioni", "", "source")
+    assert not one.failing
 
 
 def test_no_segment_is_kept_before_the_initialization_segment_that_it_needs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A disk that was full as a configuration came into force takes it later."""
-    renamed = Path.rename
 
-    def refuse(path: Path, target: Path) -> Path:
+    def refuse(path: Path, data: bytes) -> None:
         if "init-1" in path.name:
             raise OSError(errno.ENOSPC, "full")
-        return renamed(path, target)
+        replace_file(path, data)
 
     async def scenario() -> None:
         with studio(tmp_path) as live:
             feed = live.attach()
             at = live.play(feed, 5, 0)
             with monkeypatch.context() as patch:
-                patch.setattr(Path, "rename", refuse)
+                patch.setattr(recorder, "replace_file", refuse)
                 live.change(feed, aac_44k())
                 at = live.play(feed, 6, at, rate_hz=44_100)
                 await live.recorder.written()
@@ -83,10 +83,10 @@ def test_a_disk_that_is_slower_than_the_feed_is_failing(tmp_path: Path) -> None:
 
 
 def test_a_recording_that_is_over_holds_no_alarm(tmp_path: Path) -> None:
-    recorder = Recorder(tmp_path)
-    recorder.refuse("jioni", "source", FULL)
-    recorder.refuse("asubuhi", "source", FULL)
-    recorder.take_again("jioni")
-    assert recorder.failing
-    recorder.take_again("asubuhi")
-    assert not recorder.failing
+    one = Recorder(tmp_path)
+    one.refuse("jioni", "source", FULL)
+    one.refuse("asubuhi", "source", FULL)
+    one.take_again("jioni")
+    assert one.failing
+    one.take_again("asubuhi")
+    assert not one.failing
