@@ -12,7 +12,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -35,6 +35,7 @@ STOP_TIMEOUT_S = 60
 WAIT_TIMEOUT_S = 60
 IDLE_TIMEOUT_S = 300  # for stills and levels: their process gets what nobody else wants
 COMMAND_TIMEOUT_S = 300
+HURRY_S = 0.5
 FIRST = -10  # the niceness of what is watched by the clock
 ROOT = Path(__file__).parent.parent
 
@@ -128,18 +129,33 @@ class Up:
         until(lambda: self.process_id(name) != 0, f"{name} does not run")
         return self.process_id(name)
 
-    def hurry(self, name: str) -> None:
-        """Gives a child that steps back for everyone its share: other tests keep this machine busy for minutes."""
-        hurry(self._running_id(name), 0)
+    @contextmanager
+    def hurrying(self, module: str) -> Iterator[None]:
+        """Gives processes of ours that step back for everyone their share for as long: other tests keep this machine
+        busy for minutes. `module` is theirs: mbashara.stills, mbashara.import_file, mbashara.export_file."""
 
-    def put_the_air_first(self, *beside: int) -> None:
-        """What is watched by the clock goes before all else that tests do on this machine: media with its ladders, the
-        edge, and processes `beside` the program (an encoder, a browser), each with all that it has started."""
-        for process_id in (self._running_id("media-0"), self._running_id("edge"), *beside):
-            with suppress(psutil.NoSuchProcess):
-                first = psutil.Process(process_id)
-                for process in (first, *first.children(recursive=True)):
-                    hurry(process.pid, FIRST)
+        def hurry_them() -> None:
+            for process in _with_children(self.process.pid):
+                with suppress(psutil.Error):
+                    if module in process.cmdline():
+                        hurry(process.pid, 0)
+
+        with _again_and_again(hurry_them):
+            yield
+
+    @contextmanager
+    def airing_first(self, beside: Callable[[], Iterable[int]] = tuple) -> Iterator[None]:
+        """What is watched by the clock goes before all else that tests do on this machine for as long: media with its
+        ladders, the edge, and processes `beside` the program, an encoder or a browser; whichever there are by then."""
+
+        def put_first() -> None:
+            for name in ("media-0", "edge"):
+                hurry(self.process_id(name), FIRST)
+            for process_id in beside():
+                hurry(process_id, FIRST)
+
+        with _again_and_again(put_first):
+            yield
 
     def wait_restarted(self, name: str, old_process_id: int) -> None:
         until(lambda: self.process_id(name) not in (0, old_process_id), f"{name} did not come back")
@@ -157,13 +173,42 @@ class Up:
 
 
 def hurry(process_id: int, nice: int) -> None:
-    """As much of the machine as that niceness gives, for all its threads, and for its session (sched(7), autogroup)."""
-    with suppress(OSError):  # root alone may; or it is over
-        for task in Path(f"/proc/{process_id}/task").iterdir():
-            os.sched_setscheduler(int(task.name), os.SCHED_OTHER, os.sched_param(0))
-            os.setpriority(os.PRIO_PROCESS, int(task.name), nice)
-        if os.getsid(process_id) != os.getsid(0):
-            Path(f"/proc/{process_id}/autogroup").write_text(str(nice))
+    """As much of the machine as that niceness gives, for all its threads and all that it has started, and for their
+    sessions (sched(7), autogroup)."""
+    for one in _with_children(process_id):
+        with suppress(OSError):  # root alone may; or it is over
+            for task in Path(f"/proc/{one.pid}/task").iterdir():
+                os.sched_setscheduler(int(task.name), os.SCHED_OTHER, os.sched_param(0))
+                os.setpriority(os.PRIO_PROCESS, int(task.name), nice)
+            if os.getsid(one.pid) != os.getsid(0):
+                Path(f"/proc/{one.pid}/autogroup").write_text(str(nice))
+
+
+def _with_children(process_id: int) -> list[psutil.Process]:
+    """None where it is over, or not begun again yet (0)."""
+    try:
+        first = psutil.Process(process_id)
+        return [first, *first.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
+
+
+@contextmanager
+def _again_and_again(do: Callable[[], None]) -> Iterator[None]:
+    over = threading.Event()
+
+    def run() -> None:
+        do()
+        while not over.wait(HURRY_S):
+            do()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def until(holds: Callable[[], bool], otherwise: str, timeout_s: float = WAIT_TIMEOUT_S, step_s: float = 0.1) -> None:

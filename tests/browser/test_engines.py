@@ -53,12 +53,11 @@ def wait_until_live(url: str, segments: int = 3) -> None:
 @pytest.mark.parametrize("engine", list(Engine), ids=lambda engine: str(engine.name))
 def test_plays_at_the_live_edge(mbashara_up: Up, new_page: Callable[[], Page], engine: Engine) -> None:
     url, address = on_air(mbashara_up, f"injini-{engine.name.lower().replace('_', '-')}")
-    with encoder.publishing(address) as sender:
+    with encoder.publishing(address) as sender, mbashara_up.airing_first(lambda: [sender.pid, *browsers()]):
         wait_until_live(url)
         near_s = (source_of(url).control_s("PART-HOLD-BACK") or 0) + DELAY_ABOVE_HOLD_BACK_S
         for _ in range(ATTEMPTS):
             page = new_page()
-            mbashara_up.put_the_air_first(sender.pid, *browsers())
             open_player(page, engine, url)
             page.wait_for_timeout(WATCH_S * 1000)
             seen = playback(page)

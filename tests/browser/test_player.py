@@ -131,9 +131,9 @@ def add_channel(up: Up) -> Channel:
 
 @pytest.fixture(scope="module")
 def on_air(mbashara_up: Up) -> Iterator[Channel]:
-    """A channel that is on the air for as long as this module's tests run."""
+    """A channel that is on the air for as long as this module's tests run, with all rungs that they ask for."""
     channel = add_channel(mbashara_up)
-    with encoder.publishing(channel.address):
+    with encoder.publishing(channel.address), mbashara_up.airing_first():
         state = f"{mbashara_up.http_url}/live/{channel.slug}/state.json"
         until(lambda: b'"live"' in get(state)[1], "not on the air")
         yield channel
@@ -253,7 +253,7 @@ def test_keys_outside_the_player_do_nothing(on_air: Channel, new_viewer: NewView
     viewer.page.locator("a.language").focus()
     viewer.page.keyboard.press("k")
     viewer.page.wait_for_timeout(500)
-    assert viewer.fact("state") == "playing"
+    assert viewer.video("video.paused") is False and viewer.fact("state") != "paused"
 
 
 def test_sound_only_and_back(on_air: Channel, new_viewer: NewViewer) -> None:

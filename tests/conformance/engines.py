@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -51,7 +51,12 @@ def chromium() -> Iterator[Callable[[], Page]]:
 
 def browsers() -> list[int]:
     """Process ids of the browsers that these tests have started, and of what those have."""
-    return [one.pid for one in psutil.Process().children(recursive=True) if one.name().startswith("chrom")]
+    found = []
+    for one in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            if one.name().startswith("chrom"):
+                found.append(one.pid)
+    return found
 
 
 def open_player(page: Page, engine: Engine, url: str, options: dict[str, Any] | None = None) -> None:

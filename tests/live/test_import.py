@@ -52,6 +52,12 @@ def frames(playlist: Path) -> int:
     return sum(not line.startswith("#") for line in done.stdout.splitlines())
 
 
+@pytest.fixture(autouse=True)
+def hurried(mbashara_up: Up) -> Iterator[None]:
+    with mbashara_up.hurrying("mbashara.import_file"):
+        yield
+
+
 @pytest.fixture(scope="module")
 def channel(mbashara_up: Up) -> Iterator[str]:
     mbashara_up.channel_add("kumbukumbu", "bunge")

@@ -52,9 +52,12 @@ def ask(up: Up, token: str, path: str = BASE, body: dict[str, object] | None = N
 
 
 def done(up: Up, token: str, job: str) -> dict[str, Any]:
-    until(
-        lambda: ask(up, token, f"{BASE}/{job}")["state"] not in ("waiting", "running"), "never over", COMMAND_TIMEOUT_S
-    )
+    with up.hurrying("mbashara.export_file"):
+        until(
+            lambda: ask(up, token, f"{BASE}/{job}")["state"] not in ("waiting", "running"),
+            "never over",
+            COMMAND_TIMEOUT_S,
+        )
     return ask(up, token, f"{BASE}/{job}")
 
 

@@ -20,6 +20,12 @@ CODECS = "-c:v libx264 -preset ultrafast -g 50 -pix_fmt yuv420p -c:a aac -b:a 12
 TONE = "-re -f lavfi -i aevalsrc=0.5*sin(880*PI*t)|0.125*sin(880*PI*t):s=48000"
 
 
+@pytest.fixture(autouse=True)
+def hurried(mbashara_up: Up) -> Iterator[None]:
+    with mbashara_up.hurrying("mbashara.stills"):
+        yield
+
+
 @contextmanager
 def publishing(url: str, sound: str = "") -> Iterator[None]:
     line = f"{FFMPEG} -v error {sound} {PICTURE} {CODECS} {url}"
@@ -68,7 +74,6 @@ def peaks_of(card: str) -> dict[str, float]:
 
 def test_levels_of_feeds_are_on_the_wall_on_the_air_or_held(mbashara_up: Up) -> None:
     up, keys = mbashara_up, mbashara_up.channel_add("sikio")
-    up.hurry("stills")
     with (
         publishing(f"{up.rtmp_url}/{keys.primary_key}"),
         publishing(f"{up.rtmp_url}/{keys.backup_key}", TONE),

@@ -1,9 +1,18 @@
 """Pictures of a real encoder's feed, through the whole program: held, on the air, and gone."""
 
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 from tests.conformance import encoder
 from tests.up import IDLE_TIMEOUT_S, Up, get, until
+
+
+@pytest.fixture(autouse=True)
+def hurried(mbashara_up: Up) -> Iterator[None]:
+    with mbashara_up.hurrying("mbashara.stills"):
+        yield
 
 
 def is_jpeg(path: Path) -> bool:
@@ -13,7 +22,6 @@ def is_jpeg(path: Path) -> bool:
 def test_a_picture_comes_with_the_broadcast_and_goes_with_it(mbashara_up: Up) -> None:
     up = mbashara_up
     keys = up.channel_add("picha")
-    up.hurry("stills")
     address, folder = f"{up.http_url}/live/picha/still.jpg", up.run / "stills"
     with (
         encoder.publishing(f"{up.rtmp_url}/{keys.primary_key}"),
