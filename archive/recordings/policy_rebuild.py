@@ -14,8 +14,9 @@ from archive.recordings.tables import RecordingCopy
 from archive.recordings.verify import Line
 from core.tables import Recording
 
-NUMBERED = ("hold", "embargo", "disposal_request")
-"""Tables whose next number must lie behind those that came with the files."""
+REQUESTS = ("disposal_request", "resolution")
+NUMBERED = ("hold", "embargo", *REQUESTS)
+"""Tables whose next number must lie behind those that came with the files; of REQUESTS the logs alone tell."""
 
 
 def restore(session: Session, recording: Recording, custody: Iterable[Line]) -> None:

@@ -26,6 +26,8 @@ from core.plain import PlainError
 from core.tables import Base, Broadcast, BroadcastEvent, Channel, Institution, Recording, SigningKey
 
 Row = TypeVar("Row", bound=Base)
+MOST_NUMBERED = 1 << 40
+"""More than any request of ours; another platform's log may say anything."""
 
 
 class RebuildError(PlainError):
@@ -251,39 +253,59 @@ def _add_copies(session: Session, files: Files) -> None:
     session.add_all(made.values())
 
 
-def add_keys(session: Session, files: Files, trusted: Collection[bytes], are_ours: bool = True) -> None:
-    """The keys that signed it, of those that are trusted: in use until someone rotates them, or another platform's,
-    with which nothing more is signed here."""
+def add_keys(session: Session, files: Files, trusted: Mapping[bytes, str | None], ours: Collection[bytes] = ()) -> None:
+    """The keys that signed it, of those that are trusted (with when each was retired, if that is known). `ours`: whose
+    private halves are here; the one that was begun last is in use, whatever order recordings come back in. With others
+    nothing more is signed here."""
     owner = session.get_one(Recording, files.recording_id).institution_id
+    used: dict[str, list[datetime]] = {}
     for line in files.signatures.lines:
-        public = line.get("key")
-        if public is None or base64.b64decode(public) not in trusted:
+        if "key" in line:
+            used.setdefault(line["key"], []).append(_at(line))
+    for public, moments in used.items():
+        key = base64.b64decode(public)
+        if key not in trusted:
             continue
-        identity = verify.key_id(base64.b64decode(public))
-        if session.get(SigningKey, identity) is None and not are_ours:
-            last = max(_at(one) for one in files.signatures.lines if one.get("key") == public)
-            session.add(
-                SigningKey(
-                    id=identity, institution_id=owner, public_key=public, created_at=_at(line), retired_at=last
-                )
-            )  # fmt: skip
-            session.flush()
-        elif session.get(SigningKey, identity) is None:
-            for other in session.scalars(
-                select(SigningKey).where(SigningKey.institution_id == owner, SigningKey.retired_at.is_(None))
-            ):
-                other.retired_at = _at(line)
-            session.flush()
-            session.add(SigningKey(id=identity, institution_id=owner, public_key=public, created_at=_at(line)))
-            session.flush()
+        row = session.get(SigningKey, verify.key_id(key))
+        is_new = row is None
+        if row is None:
+            told = {"public_key": public, "created_at": min(moments), "retired_at": max(moments)}
+            row = SigningKey(id=verify.key_id(key), institution_id=owner, **told)
+            session.add(row)
+        row.created_at = min(row.created_at, *moments)
+        session.flush()
+        if key in ours:
+            _take_turn(session, row, ours) if is_new else None
+        elif row.retired_at is not None:
+            until = trusted[key]
+            row.retired_at = max(row.retired_at, *moments, *([datetime.fromisoformat(until)] if until else []))
+    session.flush()
 
 
-def number_on(session: Session) -> None:
-    """New rows get numbers behind those that came with the files."""
+def _take_turn(session: Session, row: SigningKey, ours: Collection[bytes]) -> None:
+    """Each key of ours was in use until the next one was begun."""
+    query = select(SigningKey).where(SigningKey.institution_id == row.institution_id, SigningKey.id != row.id)
+    others = session.scalars(query.order_by(SigningKey.created_at)).all()
+    mine = [one for one in others if base64.b64decode(one.public_key) in ours]
+    later = next((one for one in mine if one.created_at > row.created_at), None)
+    if later is not None:
+        row.retired_at = max(later.created_at, row.retired_at or later.created_at)
+        return
+    for one in mine:
+        one.retired_at = one.retired_at or row.created_at
+    session.flush()  # of an institution's keys one is in use
+    row.retired_at = None
+
+
+def number_on(session: Session, files: Files) -> None:
+    """New rows get numbers behind those that came with the files, be it only in what their logs tell of."""
+    told = [line.get("request") for line in files.custody.lines]
+    last = max((one for one in told if type(one) is int and 0 < one < MOST_NUMBERED), default=1)
     for table in ("institution", "channel", "broadcast_event", *policy_rebuild.NUMBERED):
-        session.execute(
-            text(f"select setval(pg_get_serial_sequence('{table}', 'id'), greatest((select max(id) from {table}), 1))")
-        )
+        least = last if table in policy_rebuild.REQUESTS else 1
+        sequence = f"pg_get_serial_sequence('{table}', 'id')"
+        newest = f"greatest((select max(id) from {table}), nextval({sequence}) - 1, {least})"
+        session.execute(text(f"select setval({sequence}, {newest})"))
 
 
 def _at(line: Line) -> datetime:

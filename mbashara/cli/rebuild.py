@@ -2,7 +2,7 @@
 
 import sys
 from argparse import ArgumentParser, Namespace, _SubParsersAction
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -34,21 +34,24 @@ def add_parser(areas: "_SubParsersAction[ArgumentParser]") -> None:
 def rebuild_catalogue(settings: Settings, arguments: Namespace) -> int:
     """0: every recording is in the catalogue; 1: some could not be put there, and why."""
     (check_there if arguments.location else check_begun)(settings)
-    trusted = dict.fromkeys(signing_keys.public_halves(settings.signing_keys))
+    ours = signing_keys.public_halves(settings.signing_keys)
+    trusted = dict.fromkeys(ours)
     if arguments.keys is not None:
         trusted |= read_keys(arguments.keys)
     prepare(settings)
     with stepped_down(settings):
-        return _rebuild(settings, arguments, trusted)
+        return _rebuild(settings, arguments, trusted, ours)
 
 
-def _rebuild(settings: Settings, arguments: Namespace, trusted: Collection[bytes]) -> int:
+def _rebuild(
+    settings: Settings, arguments: Namespace, trusted: Mapping[bytes, str | None], ours: Collection[bytes] = ()
+) -> int:
     failed = unfetched = _fetch(settings, arguments.location, trusted) if arguments.location else 0
     folders = sorted((path for path in settings.recordings.iterdir() if is_id(path.name)), reverse=True)
     done = 0
     for folder in folders:
         try:
-            done += _restore(settings, folder, trusted)
+            done += _restore(settings, folder, trusted, ours)
         except (DatabaseAway, DataError):
             raise
         except Exception as error:  # the top of one recording's way: the others have theirs
@@ -66,13 +69,13 @@ def _tell(recording_id: str, error: Exception) -> None:
     print(f"! {words if recording_id in words else f'{recording_id}: {words}'}", flush=True)
 
 
-def _restore(settings: Settings, folder: Path, trusted: Collection[bytes]) -> bool:
+def _restore(settings: Settings, folder: Path, trusted: Mapping[bytes, str | None], ours: Collection[bytes]) -> bool:
     files = rebuild.read(folder, trusted)
     with database(settings) as session:
         if not rebuild.restore(session, files):
             return False
-        rebuild.add_keys(session, files, trusted)
-        rebuild.number_on(session)
+        rebuild.add_keys(session, files, trusted, ours)
+        rebuild.number_on(session, files)
         _audit(session, files)
     return True
 

@@ -182,8 +182,8 @@ def _take_into_catalogue(session: Session, folder: Path, keys: dict[bytes, str |
     try:
         files = rebuild.read(folder, keys)
         rebuild.restore(session, files, channel)
-        rebuild.add_keys(session, files, keys, are_ours=False)
-        rebuild.number_on(session)
+        rebuild.add_keys(session, files, keys)
+        rebuild.number_on(session, files)
     except RebuildError as error:
         raise UserError(N_("the recording was taken in, but not put into the catalogue: {why}"), why=error) from error
     if channel is not None and before is not None:

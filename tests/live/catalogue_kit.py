@@ -7,11 +7,13 @@ from sqlalchemy import inspect, select
 from sqlalchemy.orm import Session
 
 from archive.recordings.locations.config import LOCAL
-from archive.recordings.tables import PreservationEvent, RecordingCopy
+from archive.recordings.policy_tables import Embargo, Hold, RetentionPromise
+from archive.recordings.tables import LostFile, PreservationEvent, RecordingCopy
 from core.tables import Base, Broadcast, BroadcastEvent, Channel, Gap, Institution, Recording, Rendition
 
-SERIAL = {"gap": {"id"}, "preservation_event": {"id"}}
-"""Numbers that mean nothing outside their database."""
+PEOPLE = {"placed_by", "lifted_by"}
+SERIAL = {"gap": {"id"}, "preservation_event": {"id"}, "embargo": {"id", *PEOPLE}, "hold": PEOPLE}
+"""Numbers that mean nothing outside their database; accounts are in no file."""
 KEPT_OF_COPY = {"recording_id", "location", "institution_id", "state", "files", "size_bytes", "whole_at", "checked_at"}
 """The rest of a copy's row is how its next turn goes."""
 
@@ -23,7 +25,7 @@ def rows_of(session: Session, recording_id: str) -> list[str]:
     found: list[Base] = [recording, broadcast, session.get_one(Channel, broadcast.channel_id)]
     found.append(session.get_one(Institution, recording.institution_id))
     found += session.scalars(select(BroadcastEvent).where(BroadcastEvent.broadcast_id == broadcast.id))
-    for table in (Rendition, Gap, PreservationEvent):
+    for table in (Rendition, Gap, PreservationEvent, Hold, Embargo, RetentionPromise, LostFile):
         found += session.scalars(select(table).where(table.recording_id == recording_id))
     remote = RecordingCopy.location != LOCAL
     found += session.scalars(select(RecordingCopy).where(RecordingCopy.recording_id == recording_id, remote))

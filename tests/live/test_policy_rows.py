@@ -432,8 +432,9 @@ def test_rules_come_back_with_the_catalogue(here: Scene, mbashara_up: Up) -> Non
     keys = signing_keys.public_halves(here.settings.signing_keys)
     with database(mbashara_up, "policy_rebuilt") as empty, Session(empty) as session:
         for it in (gone, held):
-            assert rebuild.restore(session, rebuild.read(here.settings.recordings / it, keys))
-        rebuild.number_on(session)
+            files = rebuild.read(here.settings.recordings / it, keys)
+            assert rebuild.restore(session, files)
+            rebuild.number_on(session, files)
         owner = session.get_one(Recording, held).institution_id
         standing, destroyed = policy.standing(session, owner, held), policy.standing(session, owner, gone)
         assert [hold.reason for hold in standing.holds] == ["kesi"] and standing.embargo is not None
