@@ -26,7 +26,7 @@ from core.broadcasts.lifecycle import Act, State
 from core.broadcasts.plan import Message
 from core.broadcasts.queries import Outline
 from core.database import transaction
-from core.tables import Broadcast, BroadcastEvent, Channel, Gap, Recording
+from core.tables import Broadcast, BroadcastEvent, Channel, Gap, Recording, SigningKey
 from mbashara import DATA_VERSION
 from mbashara.cli import rebuild as command
 from tests.live.catalogue_kit import rows_of
@@ -46,6 +46,7 @@ class Rebuilt:
     here: Scene
     again: Engine
     recordings: dict[str, str]
+    is_ours: bool
 
 
 def plan(here: Scene) -> Broadcast:
@@ -189,7 +190,7 @@ def there(mbashara_up: Up, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         yield here, {"lost": given_up, "gone": gone, "full": full, "late": record(here)}
 
 
-@pytest.fixture(scope="module", params=["by the command", "oldest first", "newest first"])
+@pytest.fixture(scope="module", params=["by the command", "oldest first", "newest first", "elsewhere"])
 def rebuilt(request: pytest.FixtureRequest, mbashara_up: Up, there: tuple[Scene, dict[str, str]]) -> Iterator[Rebuilt]:
     here, recordings = there
     with database(mbashara_up, "rebuilt_test") as again:
@@ -202,9 +203,10 @@ def rebuilt(request: pytest.FixtureRequest, mbashara_up: Up, there: tuple[Scene,
             assert command._rebuild(settings, Namespace(location=None), trusted, ours) == 0
         else:
             order = list(recordings.values())
-            for it in order if request.param == "oldest first" else reversed(order):
-                assert command._restore(settings, settings.recordings / it, trusted, ours)
-        yield Rebuilt(here, again, recordings)
+            mine = () if request.param == "elsewhere" else ours
+            for it in reversed(order) if request.param == "newest first" else order:
+                assert command._restore(settings, settings.recordings / it, trusted, mine)
+        yield Rebuilt(here, again, recordings, is_ours=request.param != "elsewhere")
 
 
 def catalogue(engine: Engine, it: str) -> list[str]:
@@ -232,9 +234,10 @@ def test_what_was_signed_is_authentic_by_the_keys_that_came_back(rebuilt: Rebuil
     with transaction(rebuilt.again) as session:
         owner = session.get_one(Recording, it).institution_id
         keys = signing_keys.public_keys(session, owner)
-        signer = signing_keys.signer_of(session, owner, here.settings.signing_keys, NOW)
+        in_use = session.scalars(select(SigningKey.id).where(SigningKey.retired_at.is_(None))).all()
     with here.session() as session:
-        assert signer.id == signing_keys.signer_of(session, owner, here.settings.signing_keys, NOW).id
+        signer = signing_keys.signer_of(session, owner, here.settings.signing_keys, NOW)
+    assert in_use == ([signer.id] if rebuilt.is_ours else [])
     assert verify(here.settings.recordings / it, keys, with_media=False, every_signature=True).findings == []
 
 
