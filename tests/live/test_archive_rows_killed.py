@@ -96,15 +96,18 @@ def to_keep(here: Scene) -> str:
     return it
 
 
-WRONG: dict[Callable[[Scene], str], set[str]] = {to_hold: {"line_changed", "unsigned", "changed"}}
-"""What verification finds at the end; elsewhere all is well."""
+WRONG: dict[Callable[[Scene], str], set[str]] = {
+    to_hold: {"line_changed", "unsigned", "changed"}, to_obey: {"changed"},
+}  # fmt: skip
+"""What verification finds at the end (a file that was given up lies there as it did); elsewhere all is well."""
+ACTS = [(to_copy, 25), (to_mend, 11), (to_hold, 8), (to_obey, 8), (to_keep, 14)]
+"""With what it does for it. What it does then is the same everywhere: the custody log is written, signed and copied."""
 
 
-@pytest.mark.parametrize("lay", [to_copy, to_mend, to_hold, to_obey, to_keep])
+@pytest.mark.parametrize(("lay", "acts"), ACTS, ids=[lay.__name__ for lay, _ in ACTS])
 def test_who_is_killed_behind_anything_that_lasts_ends_as_if_let_be(
-    here: Scene, tmp_path: Path, lay: Callable[[Scene], str]
+    here: Scene, tmp_path: Path, lay: Callable[[Scene], str], acts: int
 ) -> None:
-    clean, died = deaths(here, tmp_path, lambda: lay(here))
+    clean, died = deaths(here, tmp_path, lambda: lay(here), acts)
     assert {one.partition("! ")[2] for one in clean if ": ! " in one} == WRONG.get(lay, set()), clean
-    assert len(died) > 4, "it was watched"
     assert not [one for one in died if one.wrong], "\n".join(f"{one.behind}: {one.wrong}" for one in died if one.wrong)
