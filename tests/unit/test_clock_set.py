@@ -17,6 +17,7 @@ from mbashara import broadcast
 from mbashara.refused import Refused
 from mbashara.renditions import Renditions
 from tests.unit.test_broadcast import ONE_SOUND_MS, START_MS, Studio, studio
+from transcode.headroom import Headroom
 
 BROADCAST, NAMES = "0" * 26, ("source", "source-audio", "low-audio")
 STEPS_MS = [0, -600_000, -60_000, -5000, -1000, 1000, 5000, 27_000, 60_000, 600_000]
@@ -25,7 +26,7 @@ STEPS_MS = [0, -600_000, -60_000, -5000, -1000, 1000, 5000, 27_000, 60_000, 600_
 class Slow:
     """A ladder of one rung, which gives the sound back a second later."""
 
-    def __init__(self, _ffmpeg: str | None, renditions: Renditions) -> None:
+    def __init__(self, _ffmpeg: str | None, renditions: Renditions, _headroom: Headroom) -> None:
         self.restarts, self.left_out = 0, frozenset[str]()
         self._renditions, self._behind = renditions, deque[Packet]()
 
