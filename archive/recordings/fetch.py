@@ -1,9 +1,10 @@
 """A recording brought back from a location where it was copied to, proven before it is given its place."""
 
 from collections.abc import Callable, Collection, Iterator
+from contextlib import suppress
 from pathlib import Path
 
-from archive.recordings import verify
+from archive.recordings import resolve, verify
 from archive.recordings.locations.errors import Damaged, Missing
 from archive.recordings.locations.fetch import fetch_file
 from archive.recordings.locations.store import Store, check_key
@@ -24,9 +25,9 @@ def fetch(
     store: Store, recording_id: str, recordings: Path, keys: Collection[bytes],
     on_progress: Callable[[int], None] = lambda size_bytes: None,
 ) -> Path:  # fmt: skip
-    """The folder `recordings`/ID, whole. Its papers must be signed by one of `keys` before anything else is fetched.
-    What an earlier fetch left half done is gone on with. Raises UnknownKey, StoreError, OSError,
-    ValueError."""
+    """The folder `recordings`/ID, whole: of what was destroyed by order, its papers; without files that are known to be
+    lost. Its papers must be signed by one of `keys` before anything else is fetched. What an earlier fetch left half
+    done is gone on with. Raises UnknownKey, StoreError, OSError, ValueError."""
     folder, place = recordings / f"{FETCHING}-{recording_id}", recordings / recording_id
     folder.mkdir(parents=True, exist_ok=True)
     for name in verify.PAPERS:
@@ -35,12 +36,15 @@ def fetch(
     check_signer(recording_id, wrong.findings)
     if wrong.findings or wrong.recording != recording_id:
         raise Damaged(store.name, "; ".join([recording_id, *(finding.text() for finding in wrong.findings)]))
-    files = verify.listed_files(verify.read_chain(folder / verify.LEDGER_NAME))
+    custody = verify.read_chain(folder / verify.CUSTODY_NAME)
+    files = {} if verify.is_disposed(custody) else verify.listed_files(verify.read_chain(folder / verify.LEDGER_NAME))
+    lost = resolve.known_lost(custody.lines)
     for name, line in files.items():
         check_key(name)  # a ledger that is not ours must not lead outside
         path, sha256, size = folder / name, str(line["sha256"]), int(line["size"])
         if path.is_symlink() or not path.is_file() or verify.hash_file(path) != sha256:
-            fetch_file(store, f"{recording_id}/{name}", path, sha256, size)
+            with suppress(*((Missing, Damaged) if name in lost else ())):
+                fetch_file(store, f"{recording_id}/{name}", path, sha256, size)
         on_progress(size)
     folder.rename(place)
     return place

@@ -287,6 +287,17 @@ def restore(session: Session, recording: Recording, events: Sequence[Line]) -> s
     return lost_files(session, recording.id)
 
 
+def known_lost(events: Iterable[Line]) -> set[str]:
+    """The names of files that are lost everywhere, as a custody log has them."""
+    found = set[str]()
+    for line in events:
+        if line.get("fact") == LOST:
+            found |= set(_names(line.get("detail")))
+        elif line.get("fact") == gaps.CORRECTED:
+            found -= set(_names(line.get("back")))
+    return found
+
+
 def _names(told: object) -> list[str]:
     """A line from elsewhere may say anything."""
     return [str(name) for name in told] if isinstance(told, list) else []

@@ -14,7 +14,7 @@ from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session
 
 from archive.exports import jobs
-from archive.recordings import describe, policy, resolve, rows, signing_keys
+from archive.recordings import describe, fetch, policy, resolve, rows, signing_keys
 from archive.recordings.inventory import check_files
 from archive.recordings.ledger import Ledger, make_fact
 from archive.recordings.statement_text import CAUSES
@@ -190,7 +190,7 @@ def there(mbashara_up: Up, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         yield here, {"lost": given_up, "gone": gone, "full": full, "late": record(here)}
 
 
-@pytest.fixture(scope="module", params=["by the command", "oldest first", "newest first", "elsewhere"])
+@pytest.fixture(scope="module", params=["by the command", "oldest first", "newest first", "elsewhere", "fetched"])
 def rebuilt(request: pytest.FixtureRequest, mbashara_up: Up, there: tuple[Scene, dict[str, str]]) -> Iterator[Rebuilt]:
     here, recordings = there
     with database(mbashara_up, "rebuilt_test") as again:
@@ -204,6 +204,12 @@ def rebuilt(request: pytest.FixtureRequest, mbashara_up: Up, there: tuple[Scene,
         else:
             order = list(recordings.values())
             mine = () if request.param == "elsewhere" else ours
+            if request.param == "fetched":
+                settings = settings.model_copy(update={"data": here.settings.data / "fetched"})
+                settings.recordings.mkdir(parents=True)
+                (settings.data / "VERSION").write_text(f"{DATA_VERSION}\n")
+                for it in order:
+                    fetch.fetch(here.stores["arusha"], it, settings.recordings, trusted)
             for it in reversed(order) if request.param == "newest first" else order:
                 assert command._restore(settings, settings.recordings / it, trusted, mine)
         yield Rebuilt(here, again, recordings, is_ours=request.param != "elsewhere")
