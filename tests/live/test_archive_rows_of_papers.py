@@ -5,11 +5,12 @@ from datetime import UTC, datetime
 
 import pytest
 
-from archive.recordings import copies, policy, verify
-from archive.recordings.verify import PAPERS
+from archive.recordings import copies, custody, policy, verify
+from archive.recordings.verify import CUSTODY_NAME, PAPERS
 from mbashara.notary import Notary
 from tests.live.policy_kit import NOW, Scene
 from tests.live.resolve_kit import check, flip, keys_of, places, record, resolve_scene
+from tests.unit.test_recover_twice import Died, Fate, dying
 from tests.up import Up
 
 
@@ -53,3 +54,26 @@ def test_a_paper_that_is_damaged_here_is_written_over_no_good_one(here: Scene, p
     here.settle()
     assert all(verify.verify(place, keys_of(here)).is_whole for place in (local, arusha))
     assert all((local / name).read_bytes() == (arusha / name).read_bytes() for name in PAPERS)
+
+
+def test_a_notary_that_is_killed_at_any_write_leaves_what_the_next_one_goes_on_with(here: Scene) -> None:
+    at, is_alive = 0, False
+    while not is_alive:
+        at += 1
+        it = record(here)
+        local, _ = places(here, it)
+        with here.session() as session:
+            policy.place_hold(session, here.institution_id, it, "kesi", by=here.asker, now=NOW)
+        try:
+            with dying(Fate(at)):
+                Notary(here.settings, here.engine).sign_due()
+            is_alive = True
+        except Died:
+            pass
+        here.settle()
+        with here.session() as session:
+            told = "".join(f"{line}\n" for line in custody.lines(session, it))
+        assert (local / CUSTODY_NAME).read_text() == told, at
+        for place in places(here, it):
+            assert verify.verify(place, keys_of(here), every_signature=True).findings == [], at
+    assert at > 6, "it was watched"
