@@ -235,6 +235,11 @@ class Broadcast:
         """Of its transcoder."""
         return self._begun.ladder.restarts if self._begun is not None else 0
 
+    @property
+    def left_out(self) -> frozenset[str]:
+        """Rungs that viewers are not offered, for the machine is too slow for them."""
+        return self._begun.ladder.left_out if self._begun is not None else frozenset()
+
     # The end, and after a restart.
 
     async def end(self, reason: str) -> None:

@@ -76,6 +76,9 @@ class MediaMetrics(Collector):
         on_air = GaugeMetricFamily("mbashara_broadcast_on_air", "1 live, 0 while its feed is away.", labels=["channel"])
         breaks = CounterMetricFamily("mbashara_discontinuities", "Breaks of the timeline.", labels=["channel"])
         restarts = CounterMetricFamily("mbashara_transcoder_restarts", "Starts again of ffmpeg.", labels=["channel"])
+        left_out = GaugeMetricFamily(
+            "mbashara_rungs_left_out", "Rungs that this machine is too slow for now.", labels=["channel"]
+        )
         labels = ["channel", "rendition"]
         delay = GaugeMetricFamily(
             "mbashara_part_delay_seconds",
@@ -89,10 +92,11 @@ class MediaMetrics(Collector):
             on_air.add_metric([channel.slug], 0 if broadcast.is_lost else 1)
             breaks.add_metric([channel.slug], broadcast.discontinuities)
             restarts.add_metric([channel.slug], broadcast.restarts)
+            left_out.add_metric([channel.slug], len(broadcast.left_out))
             for name, rendition in broadcast.renditions.items():
                 delay.add_metric([channel.slug, name], rendition.part_delay_s)
                 dropped.add_metric([channel.slug, name], rendition.packager.dropped)
-        yield from (on_air, breaks, restarts, delay, dropped)
+        yield from (on_air, breaks, restarts, left_out, delay, dropped)
 
     def _broadcasting(self) -> list[Channel]:
         return [
