@@ -12,7 +12,7 @@ const LENIENCES = [
   // (4.4.4.9) wants more.
   ["Remove EXT-X-PART tags from the Playlist", withoutOldParts],
   // It knows of one short part, its parent's last one. The draft (4.4.4.9) has more of them: independent ones, gaps,
-  // and what was cut off by a gap.
+  // and what was cut off by a gap. Whether the newest is its parent's last one, the next list tells.
   ["at least 85% of PART-TARGET", withoutExcusedParts],
 ];
 
@@ -26,7 +26,10 @@ function withoutOldParts(text) {
 function withoutExcusedParts(text) {
   const whole = text.split("\n");
   const isGap = (line) => line?.startsWith("#EXT-X-PART:") && line.includes("GAP=YES");
-  const isExcused = (line, at) => isGap(line) || isGap(whole[at + 1]) || line.includes("INDEPENDENT=YES");
+  const newest = whole.findLastIndex((line) => line.startsWith("#EXT-X-PART:") || (line && !line.startsWith("#")));
+  const isShort = (line) => Number(line.match(/DURATION=([\d.]+)/)[1]) < 0.85 * Number(text.match(/PART-TARGET=([\d.]+)/)[1]);
+  const isExcused = (line, at) =>
+    isGap(line) || isGap(whole[at + 1]) || line.includes("INDEPENDENT=YES") || (at === newest && isShort(line));
   return whole.filter((line, at) => !line.startsWith("#EXT-X-PART:") || !isExcused(line, at)).join("\n");
 }
 
