@@ -24,7 +24,9 @@ LATE_S = 20.0
 
 @dataclass(slots=True)
 class Checks:
-    """`path` stands in the channel's place. Steps that were good once are not looked at again."""
+    """`path` stands in the channel's place. Steps that were good once are not looked at again, but for playlists and
+    the edge where more renditions are offered than were: rungs come after their source, on a slow machine long after.
+    """
 
     path: str
     fetch: Fetch
@@ -32,6 +34,7 @@ class Checks:
     good: set[Step] = field(default_factory=set)
     _playlists: dict[str, bytes] = field(default_factory=dict)
     _grown: set[str] = field(default_factory=set)
+    _offered_before: int = 0
 
     def look(self, feed: Mapping[str, Any] | None, is_recorded: bool, now: datetime) -> dict[Step, Found]:
         """Blocks: for a thread."""
@@ -41,6 +44,9 @@ class Checks:
         if not self.good >= {Step.LADDER, Step.PLAYLISTS, Step.EDGE}:
             names = self._offered()
             if names:
+                if len(names) > self._offered_before:
+                    self._offered_before = len(names)
+                    self.good -= {Step.PLAYLISTS, Step.EDGE}
                 found[Step.LADDER] = self._ladder(names)
                 playlists = self._read(names)
                 found[Step.PLAYLISTS] = {"is_good": self._grown >= set(names), "grown": len(self._grown)}

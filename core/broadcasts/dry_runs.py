@@ -175,8 +175,8 @@ def start(session: Session, broadcast_id: str, path: str, key_hash: str, now: da
 
 
 def keep_found(session: Session, broadcast_id: str, found: Mapping[Step, Mapping[str, Any]], now: datetime) -> None:
-    """Keeps what was found of steps: `is_good`, and figures of the step's own. What is good stays so; what is not is
-    worth an event, for those who watch, when it was not known before."""
+    """Keeps what was found of steps: `is_good`, and figures of the step's own. What is good is worth an event, for
+    those who watch; what is not, when it was not known before."""
     run = _lock(session, broadcast_id)
     news = [step for step, one in found.items() if one["is_good"] or step not in run.findings]
     run.findings = {**run.findings, **{step: dict(one) for step, one in found.items()}}

@@ -60,6 +60,26 @@ def test_each_step_is_seen_good_or_not(more: dict[str, Any], bad: set[Step]) -> 
     assert set(Step) - looked(**more).good == bad
 
 
+def test_rungs_that_come_late_are_looked_at_too() -> None:
+    """On a slow machine the source alone is offered at first, and is good; that says nothing of what comes after it."""
+    source, *rungs = [f"#EXT-X-STREAM-INF:BANDWIDTH=1\na/{name}/index.m3u8\n".encode() for name in NAMES]
+    at = {"look": 0, "offered": 1}
+
+    def fetch(path: str) -> bytes | None:
+        if path == "/live/p/index.m3u8":
+            return b"#EXTM3U\n" + source + b"".join(rungs[: at["offered"] - 1])
+        return None if path == "/live/p/a/144p/0.m4s" else files(at["look"]).get(path)
+
+    checks = Checks("p", fetch, has_ladder=True)
+    for at["look"] in range(2):
+        checks.look(FEED, True, NOW)
+    assert checks.good >= {Step.PLAYLISTS, Step.EDGE}
+    at["offered"] = len(NAMES)
+    for at["look"] in range(2, 4):
+        found = checks.look(FEED, True, NOW)
+    assert set(Step) - checks.good == {Step.EDGE} and found[Step.EDGE]["lost"] == 1
+
+
 def test_figures_say_what_is_missing() -> None:
     without = {name: text.replace(b"a/144p/index.m3u8", b"a/720p/index.m3u8") for name, text in files(0).items()}
     found = Checks("p", without.get, has_ladder=True).look(FEED, False, NOW)
