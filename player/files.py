@@ -71,11 +71,15 @@ class MemoryFolder:
                 log.error("the memory folder refuses", folder=self._name, what=what, error=str(error))
             self._refused.add(what)
             return False
+        self.forgive(what)
+        return True
+
+    def forgive(self, what: str) -> None:
+        """It was taken, or nothing of that kind comes for now that could be."""
         if what in self._refused:
             self._refused.discard(what)
             if not self._refused:
                 log.warning("the memory folder takes files again", folder=self._name)
-        return True
 
 
 class RenditionFiles:
@@ -111,10 +115,11 @@ class RenditionFiles:
         in_force = segment.init, segment.discontinuities
         if in_force != self._marked and self.folder.write(mark_name(segment.msn, *in_force), b"", "marks"):
             self._marked = in_force
-        if part.gap:
-            return
         if self._unwritten_inits:
             self._write_inits()
+        if part.gap:
+            self.folder.forgive("parts")
+            return
         # Nobody asks for a part before the playlist or a hint names it, and hints wait for the window.
         name = part_name(segment.msn, part.number)
         if not self.folder.write(name, data, "parts"):

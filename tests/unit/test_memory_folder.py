@@ -87,6 +87,24 @@ def test_one_channels_folder_is_its_own_trouble(tmp_path: Path) -> None:
     run(tmp_path, scenario)
 
 
+def test_the_alarm_ends_where_nothing_more_comes_for_a_folder_that_takes_files_again(tmp_path: Path) -> None:
+    """A feed that was lost meanwhile may stay away for hours, as may a rung whose ladder has no time."""
+
+    async def scenario(one: House) -> None:
+        encoder = await one.on_air(4)
+        folder = shut(tmp_path / "live/ikulu")
+        one.play(encoder, 4)
+        one.lose(encoder)
+        assert one.channels.is_refused
+        open_again(folder)
+        for _ in range(10):
+            one.pass_s(1)
+            one.channels.know()
+        assert one.state["state"] == "lost" and not one.channels.is_refused
+
+    run(tmp_path, scenario)
+
+
 def test_all_that_is_wrong_at_once_is_told(tmp_path: Path) -> None:
     """Over a media process's own socket, as the console asks: the disk hides neither the memory nor the database."""
     settings = Settings(data=tmp_path, run_dir=tmp_path / "run", min_free_mb=1)
