@@ -85,9 +85,10 @@ def go_live(up: Up, slug: str) -> Live:
 
 @pytest.fixture(scope="module")
 def live(mbashara_up: Up) -> Iterator[Live]:
-    channel = go_live(mbashara_up, "kanuni")
-    yield channel
-    encoder.stop(channel.encoder)
+    with mbashara_up.airing_first():
+        channel = go_live(mbashara_up, "kanuni")
+        yield channel
+        encoder.stop(channel.encoder)
 
 
 def assert_conforms(seen: Watched, slack_s: float = 1.0) -> None:
