@@ -8,7 +8,7 @@ from archive.recordings.verify import verify
 from core.media.packet import Kind
 from tests.live import media_files
 from tests.live.test_disk_full import metric
-from tests.live.test_recording import is_run_of, publishing, wait_for, wait_for_parts
+from tests.live.test_recording import ROUNDS, is_run_of, publishing, wait_for, wait_for_parts
 from tests.up import Up, get, until
 
 SLUG = "hifadhi-fupi"
@@ -40,12 +40,12 @@ def test_the_air_and_the_recording_go_on(mbashara_up: Up, tmp_path: Path) -> Non
                 folder.chmod(0o755)
         until(lambda: metric(mbashara_up, "mbashara_memory_refuses") == 0, "nothing was made good")
         encoder.terminate()
-        encoder.wait(10)
+        encoder.wait(60)
     wait_for(mbashara_up, SLUG, "ended")
     assert mbashara_up.process_id("media-0") == media
     mbashara_up.wait_healthy()
     recording = mbashara_up.data / "recordings" / broadcast
     kept = media_files.kept_frames(recording / "source")
-    assert is_run_of(kept, media_files.sent_frames(feed, Kind.VIDEO)) and len(kept) > 100
+    assert is_run_of(kept, media_files.sent_frames(feed, Kind.VIDEO) * ROUNDS) and len(kept) > 100
     until(lambda: verify(recording).is_whole, "not signed to its end, or a file is not what was given to viewers")
     assert verify(recording).read_back > 0, "what memory did not have was hashed from the disk, and that is told"
