@@ -21,6 +21,7 @@ from tests.browser.axe import axe_violations
 from tests.browser.test_staff import add_person, log_in
 from tests.conformance.engines import ARGUMENTS, CHROMIUM
 from tests.live import media_files
+from tests.live.rtmp_kit import playlist, state
 from tests.up import COMMAND_TIMEOUT_S, Up, command, data_folder, running, until
 
 PHONE, DESKTOP = {"width": 360, "height": 740}, {"width": 1280, "height": 900}
@@ -51,13 +52,15 @@ def archived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Archived]:
         if owner is not None:
             for path in (there, places):
                 os.chown(path, owner.user_id, owner.group_id)
-        with running(data, locations_file=places, ladder=False, reconnect_window_s=4) as up:
+        with running(data, locations_file=places, ladder=False, reconnect_window_s=120) as up:
             keys = {slug: up.channel_add(slug).primary_key for slug in ("bunge", "ikulu")}
-            cut, whole = (media_files.publish(feed, f"{up.rtmp_url}/{keys[slug]}") for slug in ("bunge", "ikulu"))
-            time.sleep(5)
+            whole = media_files.publish(feed, f"{up.rtmp_url}/{keys['ikulu']}")
+            cut = media_files.publish(feed, f"{up.rtmp_url}/{keys['bunge']}", is_endless=True)
+            until(lambda: playlist(up, "bunge").count("#EXTINF") >= 2, "never on the air")
             cut.kill()
             cut.wait()
-            time.sleep(1)
+            until(lambda: state(up, "bunge").get("state") == "lost", "nobody missed it")
+            time.sleep(1)  # of nothing
             again = media_files.publish(feed, f"{up.rtmp_url}/{keys['bunge']}")
             assert [one.wait(120) for one in (whole, again)] == [0, 0]
             until(lambda: _whole(up) == 2, "never closed", timeout_s=COMMAND_TIMEOUT_S)
