@@ -49,7 +49,7 @@ def hung(up: Up) -> Iterator[None]:
 
 @contextmanager
 def publishing(path: Path, up: Up, key: str) -> Iterator["subprocess.Popen[bytes]"]:
-    encoder = media_files.publish(path, f"{up.rtmp_url}/{key}")
+    encoder = media_files.publish(path, f"{up.rtmp_url}/{key}", is_endless=True)
     try:
         yield encoder
     finally:

@@ -15,7 +15,7 @@ import pytest
 from core.workers import channel_worker
 from mbashara import edge
 from mbashara.settings import Settings
-from tests.up import data_folder, get, until
+from tests.up import STOP_TIMEOUT_S, data_folder, get, until
 
 BROADCAST = "01jdx0000000000000000edge0"
 SLUGS = ["ikulu", "bunge", "inec", "mfano", "a", "x" * 40, "tbc-1", "tbc-2", "0", "-", *(f"c{n}" for n in range(30))]
@@ -64,7 +64,7 @@ def edge_before(workers: int) -> Iterator[str]:
             yield f"http://{settings.http}"
         finally:
             nginx.terminate()
-            nginx.wait(10)
+            nginx.wait(STOP_TIMEOUT_S)
             for server in servers:
                 server.shutdown()
                 server.server_close()
