@@ -30,7 +30,7 @@ from core.tables import Broadcast
 from mbashara import feeds, probe
 from mbashara.settings import Settings
 from tests.live import media_files
-from tests.up import Up, data_folder, get, running, until
+from tests.up import WAIT_TIMEOUT_S, Up, data_folder, get, running, until
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +149,7 @@ def desk(up: Up, slug: str, auto_live: bool = False) -> Iterator[Desk]:
 
 @contextmanager
 def publishing(path: Path, one: Desk) -> Iterator["subprocess.Popen[bytes]"]:
-    encoder = media_files.publish(path, f"{one.up.rtmp_url}/{one.key}")
+    encoder = media_files.publish(path, f"{one.up.rtmp_url}/{one.key}", is_endless=True)
     try:
         yield encoder
     finally:
@@ -270,11 +270,11 @@ def come_with_a_former_key(path: Path, one: Desk) -> None:
         key = rotate_key(session, one.slug, "primary", pepper=pepper, now=datetime.now(UTC))
     one.tell()
     with publishing(path, one) as encoder:
-        encoder.wait(timeout=20)
+        encoder.wait(WAIT_TIMEOUT_S)
     assert [told["why"] for told in refused_of(one.slug, settings)] == ["key revoked"]
     one.key = key
     with publishing(path, replace(one, key="ufunguo-wa-mgeni")) as stranger:
-        stranger.wait(timeout=20)
+        stranger.wait(WAIT_TIMEOUT_S)
     assert [told["why"] for told in refused_of("", settings)] == ["unknown key"], "of no channel"
 
 

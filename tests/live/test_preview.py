@@ -160,7 +160,7 @@ def test_a_browser_that_is_closed_is_cleaned_up(mbashara_up: Up, browser: Browse
 
 
 def test_b_frames_are_told_and_their_sound_is_heard(mbashara_up: Up, page: Page, tmp_path: Path) -> None:
-    encoder = publish(make_flv(tmp_path / "b.flv", 40, b_frames=2), new_feed(mbashara_up, "fremu")[0])
+    encoder = publish(make_flv(tmp_path / "b.flv", 40, b_frames=2), new_feed(mbashara_up, "fremu")[0], is_endless=True)
     try:
         wait_feed(mbashara_up, "fremu")
         until(lambda: feed_of(mbashara_up, "fremu")["measures"]["reorder_s"] > 0, "no B-frames")
