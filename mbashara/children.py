@@ -9,7 +9,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Literal, TypedDict
+from pathlib import Path
+from typing import IO, Literal, TypedDict
 
 import psutil
 import structlog
@@ -163,3 +164,22 @@ def start_time(process_id: int) -> float:
         return float(psutil.Process(process_id).create_time())
     except psutil.NoSuchProcess:
         return 0.0
+
+
+def holders(file: IO[str], module: str, owner: Account | None) -> list[int]:
+    """Processes of ours (the account's, if there is one) that run a module and have the file open."""
+    mine, found = os.fstat(file.fileno()), list[int]()
+    for one in psutil.process_iter(["cmdline", "uids"]):
+        is_ours = one.info["uids"] and one.info["uids"].real == (owner.user_id if owner else os.geteuid())
+        if is_ours and module in (one.info["cmdline"] or ()) and _has_open(one.pid, mine):
+            found.append(one.pid)
+    return found
+
+
+def _has_open(process_id: int, file: os.stat_result) -> bool:
+    with suppress(OSError):  # it is gone, or not ours to look at
+        for one in Path(f"/proc/{process_id}/fd").iterdir():
+            with suppress(OSError):
+                if os.path.samestat(one.stat(), file):
+                    return True
+    return False

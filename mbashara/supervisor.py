@@ -15,13 +15,14 @@ from contextlib import ExitStack, suppress
 from functools import partial
 from http import HTTPStatus
 from pathlib import Path
+from typing import IO, NamedTuple
 
 import structlog
 
 from core.plain import N_
 from mbashara import demo, edge, postgres, probe, viewers
-from mbashara.children import Child, ChildSpec, kill_group, start_time
-from mbashara.data import account, check_run, check_space, locked, prepare
+from mbashara.children import Child, ChildSpec, holders, kill_group, start_time
+from mbashara.data import account, check_run, check_space, locked, open_lock, prepare, try_lock
 from mbashara.plain import DataError
 from mbashara.settings import Address, Settings
 
@@ -46,6 +47,14 @@ not named here ends with `work`. At most 10 s in all."""
 log: structlog.stdlib.BoundLogger = structlog.get_logger("mbashara.supervisor")
 
 
+class Held(NamedTuple):
+    """What children are given, by file descriptors: sockets, and the lock of whoever writes recordings."""
+
+    rtmp: int
+    viewers: int
+    writing: int
+
+
 def up(settings: Settings, with_demo: bool) -> int:
     """Runs until a signal. Raises DataError, with one line for a person, where it can't run."""
     with ExitStack() as stack:
@@ -55,6 +64,8 @@ def up(settings: Settings, with_demo: bool) -> int:
         check_space(settings)
         _check_locations(settings)
         _end_leftovers(settings.supervisor_file)
+        writing = stack.enter_context(open_lock(settings, "media.lock"))
+        _await_media(settings, writing)
         listener = stack.enter_context(_listen(settings.rtmp_address, "RTMP"))
         door = stack.enter_context(_viewers_door(settings))
         told = {**_real_addresses(settings, listener), "viewers_port": door.getsockname()[1]}
@@ -62,7 +73,8 @@ def up(settings: Settings, with_demo: bool) -> int:
         _raise_open_files()
         if not settings.database_url:
             postgres.initialise(settings)
-        return asyncio.run(_supervise(settings, listener.fileno(), door.fileno(), with_demo))
+        held = Held(listener.fileno(), door.fileno(), writing.fileno())
+        return asyncio.run(_supervise(settings, held, with_demo))
 
 
 def _check_locations(settings: Settings) -> None:
@@ -83,10 +95,10 @@ def _check_locations(settings: Settings) -> None:
         raise DataError(N_("{path}: can't be read"), path=settings.locations)
 
 
-async def _supervise(settings: Settings, rtmp_fd: int, viewers_fd: int, with_demo: bool) -> int:
+async def _supervise(settings: Settings, held: Held, with_demo: bool) -> int:
     children: list[Child] = []
     tell = partial(_write_state, settings.supervisor_file, children)
-    children += [Child(spec, tell) for spec in specs(settings, rtmp_fd, viewers_fd, with_demo)]
+    children += [Child(spec, tell) for spec in specs(settings, held, with_demo)]
     stopping = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
@@ -101,7 +113,7 @@ async def _supervise(settings: Settings, rtmp_fd: int, viewers_fd: int, with_dem
     return 0
 
 
-def specs(settings: Settings, rtmp_fd: int, viewers_fd: int, with_demo: bool) -> list[ChildSpec]:
+def specs(settings: Settings, held: Held, with_demo: bool) -> list[ChildSpec]:
     """The machine's processes. None waits for another: each copes with
     what is not there yet, as it must later anyway."""
     owner, environment = account(), settings.environment()
@@ -125,10 +137,13 @@ def specs(settings: Settings, rtmp_fd: int, viewers_fd: int, with_demo: bool) ->
 
     children = [] if settings.database_url else [_postgres(settings)]
     children += [
-        ours(f"media-{worker}", "mbashara.media", rtmp_fd, MBASHARA_RTMP_FD=str(rtmp_fd), MBASHARA_WORKER=str(worker))
+        ours(
+            f"media-{worker}", "mbashara.media", held.rtmp, held.writing, MBASHARA_RTMP_FD=str(held.rtmp),
+            MBASHARA_WRITING_FD=str(held.writing), MBASHARA_WORKER=str(worker),
+        )
         for worker in range(settings.media_workers)
-    ]
-    work = ours("work", "mbashara.work", viewers_fd, **{viewers.FD_VARIABLE: str(viewers_fd)})
+    ]  # fmt: skip
+    work = ours("work", "mbashara.work", held.viewers, **{viewers.FD_VARIABLE: str(held.viewers)})
     children += [ours("web", "mbashara.web"), work, ours("stills", "mbashara.stills"), _edge(settings)]
     return [*children, ours("demo", "mbashara.demo")] if with_demo else children
 
@@ -215,6 +230,23 @@ def _end_leftovers(state_file: Path, wait_s: float = 5.0) -> None:
             with suppress(ProcessLookupError):
                 os.kill(process_id, child["stop_signal"])
             time.sleep(0.2)
+
+
+def _await_media(settings: Settings, lock: IO[str], wait_s: float = 5.0) -> None:
+    """Takes the lock that media processes hold as long as they live, whoever began them: one that hangs, and of which
+    no supervisor knows any more, would write into what its successor goes on with. Ends those that are left. Raises
+    DataError where one can't be ended (its disk hangs)."""
+    began_s, owner = time.monotonic(), account()
+    while not try_lock(lock):
+        left, waited_s = holders(lock, "mbashara.media", owner), time.monotonic() - began_s
+        if waited_s > 2 * wait_s:
+            told = {"path": settings.data, "ids": ", ".join(map(str, left)) or "?"}
+            raise DataError(N_("a media process of another mbashara still writes to {path}: process {ids}"), **told)
+        for process_id in left:
+            log.warning("ending a leftover", process_id=process_id)
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(process_id, signal.SIGKILL if waited_s > wait_s else signal.SIGTERM)
+        time.sleep(0.2)
 
 
 def _write_state(path: Path, children: list[Child]) -> None:

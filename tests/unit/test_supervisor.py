@@ -1,13 +1,21 @@
 """What the processes of the machine are given."""
 
 import asyncio
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from mbashara.children import Child, ChildSpec
+from mbashara.children import Child, ChildSpec, as_account
+from mbashara.data import account, open_lock, try_lock
+from mbashara.plain import DataError
 from mbashara.settings import Settings
-from mbashara.supervisor import _write_state, specs
+from mbashara.supervisor import Held, _await_media, _write_state, specs
+from tests.up import data_folder
 
 SECRETS = {
     "MBASHARA_SMTP_URL": "smtp://mtuma:siri-ya-barua@barua.example:587",
@@ -21,7 +29,7 @@ SECRETS = {
 def test_who_meets_strangers_first_is_given_no_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in SECRETS.items():
         monkeypatch.setenv(name, value)
-    children = specs(Settings(data=tmp_path), 0, 0, with_demo=True)
+    children = specs(Settings(data=tmp_path), Held(0, 0, 0), with_demo=True)
     # What a child gets: this process's own environment, and the spec's over it (children.py).
     given = {one.name: {**SECRETS, **one.environment} for one in children}
     told = {name: "siri" in " ".join(variables.values()) for name, variables in given.items()}
@@ -40,7 +48,7 @@ def test_media_asks_an_outside_server_as_whoever_it_is_told_to(tmp_path: Path, m
     owner, reader = "postgresql://mbashara:siri@db.example/a", "postgresql://media:msomaji@db.example/a"
     monkeypatch.setenv("MBASHARA_DATABASE_URL", owner)
     monkeypatch.setenv("MBASHARA_MEDIA_DATABASE_URL", reader)
-    given = {one.name: one.environment for one in specs(Settings(data=tmp_path), 0, 0, with_demo=False)}
+    given = {one.name: one.environment for one in specs(Settings(data=tmp_path), Held(0, 0, 0), with_demo=False)}
     asked = {name: variables["MBASHARA_DATABASE_URL"] for name, variables in given.items()}
     assert asked == {"media-0": reader, "web": owner, "work": owner, "stills": "", "edge": ""}
     assert [name for name in ("media-0", "stills", "edge") if "siri" in " ".join(given[name].values())] == []
@@ -58,3 +66,41 @@ def test_children_run_on_where_their_state_cannot_be_told(tmp_path: Path) -> Non
         return child.restarts
 
     assert asyncio.run(asyncio.wait_for(scenario(), 10)) >= 2
+
+
+HOLD = "import fcntl, sys, time; file = open(sys.argv[2]); fcntl.flock(file, 2); print(flush=True); time.sleep(60)"
+
+
+@pytest.mark.parametrize("hangs", [False, True])
+def test_a_media_process_of_which_no_supervisor_knows_is_ended_before_another_begins(place: Path, hangs: bool) -> None:
+    with open_lock(Settings(data=place), "media.lock") as lock, holding("mbashara.media", place) as left:
+        if hangs:
+            left.send_signal(signal.SIGSTOP)
+        _await_media(Settings(data=place), lock, wait_s=0.5)
+        assert left.wait(10) == -(signal.SIGKILL if hangs else signal.SIGTERM)
+        with open_lock(Settings(data=place), "media.lock") as second:
+            assert not try_lock(second), "it is ours now"
+
+
+def test_nothing_begins_while_somebody_else_holds_the_recordings(place: Path) -> None:
+    with open_lock(Settings(data=place), "media.lock") as lock, holding("tar", place) as stranger:
+        with pytest.raises(DataError, match="still writes to"):
+            _await_media(Settings(data=place), lock, wait_s=0.1)
+        assert stranger.poll() is None
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """Where the account may go: pytest's own are root's alone."""
+    with data_folder() as data:
+        yield data.parent
+
+
+@contextmanager
+def holding(module: str, folder: Path) -> Iterator["subprocess.Popen[str]"]:
+    """A process of the account's that holds the lock of whoever writes recordings."""
+    command = [sys.executable, "-c", HOLD, module, str(folder / "media.lock")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd="/", **as_account(account())) as process:
+        assert process.stdout is not None and process.stdout.readline() == "\n"
+        yield process
+        process.kill()
