@@ -166,13 +166,15 @@ def start_time(process_id: int) -> float:
         return 0.0
 
 
-def holders(file: IO[str], module: str, owner: Account | None) -> list[int]:
-    """Processes of ours (the account's, if there is one) that run a module and have the file open."""
+def orphans(file: IO[str], module: str, owner: Account | None) -> list[int]:
+    """Processes of ours (the account's, if there is one) that run a module and have the file open; but for those of
+    parents that have it open too: another supervisor's."""
     mine, found = os.fstat(file.fileno()), list[int]()
-    for one in psutil.process_iter(["cmdline", "uids"]):
+    for one in psutil.process_iter(["cmdline", "ppid", "uids"]):
         is_ours = one.info["uids"] and one.info["uids"].real == (owner.user_id if owner else os.geteuid())
         if is_ours and module in (one.info["cmdline"] or ()) and _has_open(one.pid, mine):
-            found.append(one.pid)
+            is_led = one.info["ppid"] != os.getpid() and _has_open(one.info["ppid"], mine)
+            found += [] if is_led else [one.pid]
     return found
 
 

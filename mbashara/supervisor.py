@@ -21,7 +21,7 @@ import structlog
 
 from core.plain import N_
 from mbashara import demo, edge, postgres, probe, viewers
-from mbashara.children import Child, ChildSpec, holders, kill_group, start_time
+from mbashara.children import Child, ChildSpec, kill_group, orphans, start_time
 from mbashara.data import account, check_run, check_space, locked, open_lock, prepare, try_lock
 from mbashara.plain import DataError
 from mbashara.settings import Address, Settings
@@ -235,10 +235,10 @@ def _end_leftovers(state_file: Path, wait_s: float = 5.0) -> None:
 def _await_media(settings: Settings, lock: IO[str], wait_s: float = 5.0) -> None:
     """Takes the lock that media processes hold as long as they live, whoever began them: one that hangs, and of which
     no supervisor knows any more, would write into what its successor goes on with. Ends those that are left. Raises
-    DataError where one can't be ended (its disk hangs)."""
+    DataError where one can't be ended (its disk hangs), or another supervisor keeps it."""
     began_s, owner = time.monotonic(), account()
     while not try_lock(lock):
-        left, waited_s = holders(lock, "mbashara.media", owner), time.monotonic() - began_s
+        left, waited_s = orphans(lock, "mbashara.media", owner), time.monotonic() - began_s
         if waited_s > 2 * wait_s:
             told = {"path": settings.data, "ids": ", ".join(map(str, left)) or "?"}
             raise DataError(N_("a media process of another mbashara still writes to {path}: process {ids}"), **told)

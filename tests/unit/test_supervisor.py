@@ -69,6 +69,13 @@ def test_children_run_on_where_their_state_cannot_be_told(tmp_path: Path) -> Non
 
 
 HOLD = "import fcntl, sys, time; file = open(sys.argv[2]); fcntl.flock(file, 2); print(flush=True); time.sleep(60)"
+LEAD = """
+import fcntl, os, subprocess, sys
+with open(sys.argv[2]) as file:
+    fcntl.flock(file, fcntl.LOCK_EX)
+    command = [sys.executable, "-c", "print(flush=True); input()", "mbashara.media"]
+    sys.exit(subprocess.run(command, pass_fds=[file.fileno()]).returncode)
+"""
 
 
 @pytest.mark.parametrize("hangs", [False, True])
@@ -80,6 +87,14 @@ def test_a_media_process_of_which_no_supervisor_knows_is_ended_before_another_be
         assert left.wait(10) == -(signal.SIGKILL if hangs else signal.SIGTERM)
         with open_lock(Settings(data=place), "media.lock") as second:
             assert not try_lock(second), "it is ours now"
+
+
+def test_a_media_process_that_another_supervisor_leads_is_let_be(place: Path) -> None:
+    """Whoever removed `lock` beneath a running program does not get it ended by a second."""
+    with open_lock(Settings(data=place), "media.lock") as lock, holding("up", place, LEAD) as leader:
+        with pytest.raises(DataError, match="still writes to"):
+            _await_media(Settings(data=place), lock, wait_s=0.2)
+        assert leader.communicate("\n", timeout=10) and leader.returncode == 0, "it lived until it was told"
 
 
 def test_nothing_begins_while_somebody_else_holds_the_recordings(place: Path) -> None:
@@ -97,10 +112,11 @@ def place() -> Iterator[Path]:
 
 
 @contextmanager
-def holding(module: str, folder: Path) -> Iterator["subprocess.Popen[str]"]:
+def holding(module: str, folder: Path, program: str = HOLD) -> Iterator["subprocess.Popen[str]"]:
     """A process of the account's that holds the lock of whoever writes recordings."""
-    command = [sys.executable, "-c", HOLD, module, str(folder / "media.lock")]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd="/", **as_account(account())) as process:
+    command, pipe = [sys.executable, "-c", program, module, str(folder / "media.lock")], subprocess.PIPE
+    owner = as_account(account())
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, cwd="/", **owner) as process:
         assert process.stdout is not None and process.stdout.readline() == "\n"
         yield process
         process.kill()
