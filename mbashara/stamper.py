@@ -9,7 +9,7 @@ import structlog
 from sqlalchemy import Engine, or_, select, update
 
 from archive.recordings import custody, signatures
-from archive.recordings.ledger import Ledger, read_facts
+from archive.recordings.ledger import Fact, Ledger, read_facts
 from archive.recordings.tables import RecordingCopy
 from archive.recordings.timestamp import Authority, TimestampError, stamp
 from archive.recordings.verify import SIGNATURES_NAME
@@ -55,22 +55,19 @@ class Stamper:
                 self._stamp(recording_id, now)
 
     def _stamp(self, recording_id: str, now: datetime) -> None:
+        """One that was killed behind its line, before the row said so, has stamped it: it is not stamped twice."""
         folder = self.settings.recordings / recording_id
         try:
-            signed = [line for line in read_facts(folder, SIGNATURES_NAME) if "signature" in line][-1]
-            got = stamp(self.authority, base64.b64decode(signed["signature"]))
-            if got.is_clock_doubtful:
-                log.error("a clock is wrong, ours or the authority's", apart_s=got.apart.total_seconds())
-            stamped_at = custody.to_ms(datetime.now(UTC))
-            line = {
-                "at": stamped_at.isoformat(timespec="milliseconds"),
-                "of": signed["signature"],
-                "timestamp": base64.b64encode(got.response).decode(),
-            }
+            lines = list(read_facts(folder, SIGNATURES_NAME))
+            signed = [line for line in lines if "signature" in line][-1]
+            known = [line for line in lines if "timestamp" in line and line["of"] == signed["signature"]]
+            line = known[0] if known else self._line_of(signed["signature"])
             with transaction(self.engine) as session:
                 recording = signatures.lock(session, recording_id)
-                Ledger(folder, SIGNATURES_NAME).append(line)
-                recording.stamped_bytes, recording.stamped_at = int(signed["ledger_bytes"]), stamped_at
+                if not known:
+                    Ledger(folder, SIGNATURES_NAME).append(line)
+                recording.stamped_bytes = int(signed["ledger_bytes"])
+                recording.stamped_at = datetime.fromisoformat(line["at"])
                 session.execute(
                     update(RecordingCopy).where(RecordingCopy.recording_id == recording_id).values(papers_due=True)
                 )
@@ -80,6 +77,16 @@ class Stamper:
             self._wait_until[recording_id] = now + RETRY
             return
         self._wait_until.pop(recording_id, None)
+
+    def _line_of(self, signature: str) -> Fact:
+        """Asks for a stamp. Raises TimestampError."""
+        got = stamp(self.authority, base64.b64decode(signature))
+        if got.is_clock_doubtful:
+            log.error("a clock is wrong, ours or the authority's", apart_s=got.apart.total_seconds())
+        return {
+            "at": custody.to_ms(datetime.now(UTC)).isoformat(timespec="milliseconds"), "of": signature,
+            "timestamp": base64.b64encode(got.response).decode(),
+        }  # fmt: skip
 
 
 def start(settings: Settings, engine: Engine, stopping: threading.Event) -> None:

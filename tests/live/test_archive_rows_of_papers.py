@@ -2,14 +2,22 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
+from sqlalchemy import event, update
+from sqlalchemy.orm import Session
 
 from archive.recordings import copies, custody, policy, verify
-from archive.recordings.verify import CUSTODY_NAME, PAPERS
+from archive.recordings.ledger import Fact, read_facts
+from archive.recordings.timestamp import Authority, read_roots
+from archive.recordings.verify import CUSTODY_NAME, PAPERS, SIGNATURES_NAME
+from core.tables import Recording
 from mbashara.notary import Notary
+from mbashara.stamper import Stamper
 from tests.live.policy_kit import NOW, Scene
 from tests.live.resolve_kit import check, flip, keys_of, places, record, resolve_scene
+from tests.live.tsa_kit import running_tsa
 from tests.unit.test_recover_twice import Died, Fate, dying
 from tests.up import Up
 
@@ -77,3 +85,31 @@ def test_a_notary_that_is_killed_at_any_write_leaves_what_the_next_one_goes_on_w
         for place in places(here, it):
             assert verify.verify(place, keys_of(here), every_signature=True).findings == [], at
     assert at > 6, "it was watched"
+
+
+def test_what_is_stamped_already_is_not_stamped_again_after_a_kill(here: Scene, tmp_path: Path) -> None:
+    it = record(here)
+    local, _ = places(here, it)
+
+    def stamps() -> list[Fact]:
+        return [one for one in read_facts(local, SIGNATURES_NAME) if "timestamp" in one]
+
+    def die(session: Session) -> None:
+        if stamps():
+            raise Died
+
+    with running_tsa(tmp_path) as tsa:
+        stamper = Stamper(here.settings, here.engine, Authority(tsa.url, read_roots(tsa.ca), tries=2))
+        with here.session() as session:  # of all others
+            session.execute(update(Recording).where(Recording.id != it).values(stamped_bytes=Recording.signed_bytes))
+        event.listen(Session, "before_commit", die)
+        try:
+            with pytest.raises(Died):
+                stamper.stamp_due(datetime.now(UTC))
+        finally:
+            event.remove(Session, "before_commit", die)
+        assert here.row(it).stamped_bytes == 0
+        stamper.stamp_due(datetime.now(UTC))
+        assert len(tsa.asked) == 1
+    (one,), row = stamps(), here.row(it)
+    assert row.stamped_bytes == row.signed_bytes and row.stamped_at == datetime.fromisoformat(one["at"])
