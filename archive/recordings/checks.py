@@ -229,6 +229,8 @@ def _note_copy(
         told |= {"size_bytes": checked.size_bytes, "faults": checked.count, "detail": checked.faults}
     if hold:
         told["hold"] = hold
+    elif held:
+        told["left"] = held
     is_good = not reasons and not (checked and checked.count)
     custody.append(session, copy.recording_id, "fixity check", now, outcome="success" if is_good else "fail", **told)
     if checked is not None and checked.repaired:

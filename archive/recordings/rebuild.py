@@ -14,7 +14,7 @@ from sqlalchemy import DateTime, inspect, select, text
 from sqlalchemy.orm import Session
 
 from archive.recordings import forgotten, gaps, policy_rebuild, resolve, rows, verify
-from archive.recordings.copies import FIRST_CHECK
+from archive.recordings.copies import FIRST_CHECK, NOT_COPIED
 from archive.recordings.describe import DESCRIBED
 from archive.recordings.inventory import check_files
 from archive.recordings.ledger import began_at, read_facts
@@ -228,7 +228,7 @@ def _add_custody(session: Session, files: Files) -> None:
 
 
 def _add_copies(session: Session, files: Files) -> None:
-    """As the custody log tells of them. Where they are now, the next check says."""
+    """As the custody log tells of them. Where they are now, the next check says: at once, where something was wrong."""
     recording = session.get_one(Recording, files.recording_id)
     made: dict[str, RecordingCopy] = {}
     for line in files.custody.lines:
@@ -245,12 +245,24 @@ def _add_copies(session: Session, files: Files) -> None:
                 next_try_at=at, ledger_bytes=0 if location == LOCAL else recording.ledger_bytes, papers_due=True,
             ),
         )  # fmt: skip
+        is_good = line["outcome"] == "success"
         if line["fact"] == "replication":
-            copy.files, copy.size_bytes, copy.whole_at = line["files"], line["size_bytes"], at
-            copy.next_check_at = at + FIRST_CHECK
+            copy.files, copy.size_bytes, copy.damaged = line["files"], line["size_bytes"], line.get("lacking", 0)
+            copy.state, copy.whole_at = ("whole", at) if is_good else ("faulty", copy.whole_at)
+            copy.fault = None if is_good else NOT_COPIED.format(count=copy.damaged)
+            copy.next_check_at = at + FIRST_CHECK if is_good else at
         else:
-            copy.checked_at, copy.next_check_at = at, at + timedelta(days=1)
+            copy.state, copy.fault = _as_checked(line)
+            copy.checked_at, copy.next_check_at = at, at + FIRST_CHECK if is_good else at
     session.add_all(made.values())
+
+
+def _as_checked(line: Line) -> tuple[str, str | None]:
+    """A copy's state and fault. A held one is evidence that nobody writes over."""
+    if line.get("hold"):
+        return "held", str(line["hold"])
+    left = line.get("left")
+    return ("faulty", str(left[0])) if isinstance(left, list) and left else ("whole", None)
 
 
 def add_keys(session: Session, files: Files, trusted: Mapping[bytes, str | None], ours: Collection[bytes] = ()) -> None:

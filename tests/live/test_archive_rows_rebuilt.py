@@ -4,7 +4,7 @@ import hashlib
 import json
 import secrets
 from argparse import Namespace
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -17,6 +17,7 @@ from archive.exports import jobs
 from archive.recordings import describe, fetch, policy, resolve, rows, signing_keys
 from archive.recordings.inventory import check_files
 from archive.recordings.ledger import Ledger, make_fact
+from archive.recordings.locations.errors import Damaged
 from archive.recordings.statement_text import CAUSES
 from archive.recordings.tables import PreservationEvent
 from archive.recordings.verify import LEDGER_NAME, LEFT_OUT, verify
@@ -29,10 +30,12 @@ from core.database import transaction
 from core.tables import Broadcast, BroadcastEvent, Channel, Gap, Recording, SigningKey
 from mbashara import DATA_VERSION
 from mbashara.cli import rebuild as command
+from mbashara.settings import Settings
 from tests.live.catalogue_kit import rows_of
 from tests.live.policy_kit import BEGAN, NOW, Scene
 from tests.live.resolve_kit import carried, check, ordered, places, planned, record, resolve_scene
 from tests.live.staff_kit import database
+from tests.live.test_resolve_rows import contradict
 from tests.up import Up
 
 WITHOUT = {"file missing", "untold"}
@@ -47,6 +50,7 @@ class Rebuilt:
     again: Engine
     recordings: dict[str, str]
     is_ours: bool
+    is_fetched: bool
 
 
 def plan(here: Scene) -> Broadcast:
@@ -170,6 +174,23 @@ def lost(here: Scene) -> str:
     return it
 
 
+def damaged(here: Scene) -> str:
+    """A file that is wrong everywhere, and nobody has given it up."""
+    it = record(here)
+    for place in places(here, it):
+        (place / "source/3.m4s").write_bytes(b"broken")
+    assert {state for state, _ in check(here, it).values()} == {"faulty"}
+    return it
+
+
+def held(here: Scene) -> str:
+    """Papers at the other place that contradict those here, signed too."""
+    it = record(here)
+    contradict(here, places(here, it)[1])
+    assert {state for state, _ in check(here, it).values()} == {"held"}
+    return it
+
+
 def destroyed(here: Scene) -> str:
     it = here.record()
     here.order(it)
@@ -185,9 +206,10 @@ def there(mbashara_up: Up, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     """The catalogue that there was, and its recordings, in the order in which they were closed."""
     with resolve_scene(mbashara_up, tmp_path_factory.mktemp("rebuilt")) as here:
         (here.settings.data / "VERSION").write_text(f"{DATA_VERSION}\n")
-        given_up, gone, full = lost(here), destroyed(here), everything(here)
+        early = {"lost": lost(here), "gone": destroyed(here), "damaged": damaged(here), "held": held(here)}
+        full = everything(here)
         ruled(here, full)
-        yield here, {"lost": given_up, "gone": gone, "full": full, "late": record(here)}
+        yield here, {**early, "full": full, "late": record(here)}
 
 
 @pytest.fixture(scope="module", params=["by the command", "oldest first", "newest first", "elsewhere", "fetched"])
@@ -208,11 +230,21 @@ def rebuilt(request: pytest.FixtureRequest, mbashara_up: Up, there: tuple[Scene,
                 settings = settings.model_copy(update={"data": here.settings.data / "fetched"})
                 settings.recordings.mkdir(parents=True)
                 (settings.data / "VERSION").write_text(f"{DATA_VERSION}\n")
-                for it in order:
-                    fetch.fetch(here.stores["arusha"], it, settings.recordings, trusted)
+                order = list(fetched(here, settings, recordings, trusted))
             for it in reversed(order) if request.param == "newest first" else order:
                 assert command._restore(settings, settings.recordings / it, trusted, mine)
-        yield Rebuilt(here, again, recordings, is_ours=request.param != "elsewhere")
+        yield Rebuilt(here, again, recordings, request.param != "elsewhere", request.param == "fetched")
+
+
+def fetched(
+    here: Scene, settings: Settings, recordings: Mapping[str, str], trusted: Mapping[bytes, str | None]
+) -> Iterator[str]:
+    with pytest.raises(Damaged):
+        fetch.fetch(here.stores["arusha"], recordings["damaged"], settings.recordings, trusted)
+    for name, it in recordings.items():
+        if name not in ("damaged", "held"):
+            fetch.fetch(here.stores["arusha"], it, settings.recordings, trusted)
+            yield it
 
 
 def catalogue(engine: Engine, it: str) -> list[str]:
@@ -220,9 +252,13 @@ def catalogue(engine: Engine, it: str) -> list[str]:
         return rows_of(session, it)
 
 
-@pytest.mark.parametrize("name", ["full", "lost", "gone", "late"])
+@pytest.mark.parametrize("name", ["full", "lost", "gone", "late", "damaged", "held"])
 def test_the_catalogue_is_the_same_row_by_row(rebuilt: Rebuilt, name: str) -> None:
     it = rebuilt.recordings[name]
+    if rebuilt.is_fetched and name in ("damaged", "held"):  # another is there, or none
+        with transaction(rebuilt.again) as session:
+            assert session.get(Recording, it) is None
+        return
     assert catalogue(rebuilt.again, it) == catalogue(rebuilt.here.engine, it)
 
 
