@@ -12,6 +12,8 @@ from collections.abc import Callable
 FORGIVEN_S = 120.0
 """A machine, or a process, that stood still for a moment is not too slow: that takes two times within so long."""
 SETTLE_S = 1.0
+ASKS_S = 5.0
+"""A ladder that lacks rungs and does not lag asks for them each second."""
 TRIAL_S = 120.0
 FIRST_WAIT_S, SHORTEST_WAIT_S, LONGEST_WAIT_S = 30.0, 10.0, 960.0
 
@@ -21,17 +23,13 @@ class Headroom:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._lacking: dict[object, int] = {}
+        self._asked: dict[object, tuple[float, int]] = {}
         self._behind_s: dict[object, float] = {}
         self._lagged_s = self._shrunk_s = self._grown_s = -math.inf
         self._wait_s = self._waited_s = FIRST_WAIT_S
 
-    def note_lacking(self, ladder: object, rungs: int) -> None:
-        """So many of its rungs are left out now."""
-        self._lacking[ladder] = rungs
-
     def forget(self, ladder: object) -> None:
-        self._lacking.pop(ladder, None)
+        self._asked.pop(ladder, None)
         self._behind_s.pop(ladder, None)
 
     def note_lag(self) -> None:
@@ -50,13 +48,16 @@ class Headroom:
             self._wait_s, self._grown_s = min(2 * self._waited_s, LONGEST_WAIT_S), -math.inf
         return True
 
-    def may_grow(self, ladder: object) -> bool:
-        """Whether it tries one of its rungs again, now."""
+    def may_grow(self, ladder: object, lacking: int) -> bool:
+        """Whether it tries one of the rungs that it lacks again, now. Who asks no more holds up nobody: its child dies
+        again and again, or it waits for a keyframe that never comes."""
         now_s = self._clock()
-        if self._lacking.get(ladder, 0) < max(self._lacking.values(), default=0):
+        self._asked[ladder] = now_s, lacking
+        if lacking < max(rungs for at_s, rungs in self._asked.values() if now_s - at_s < ASKS_S):
             return False
         if now_s - max(self._lagged_s, self._grown_s) < self._wait_s:
             return False
+        del self._asked[ladder]
         self._grown_s, self._waited_s = now_s, self._wait_s
         self._wait_s = max(self._wait_s / 2, SHORTEST_WAIT_S)
         return True

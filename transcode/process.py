@@ -110,7 +110,6 @@ class Transcoder:
         if self._grows:
             self._grows = False
             self._spared.discard(self._lacking()[-1])
-        self._headroom.note_lacking(self, len(self._lacking()))
         return choose_rungs(self._tracks, self._spared)
 
     def _lacking(self) -> list[str]:
@@ -118,14 +117,16 @@ class Transcoder:
         return [one.name for one in choose_rungs(self._tracks) if one.name in self._spared]
 
     def _shrink(self, dearest: Rung) -> None:
-        """Starting anew skips what it lags by; if that doesn't help for long the dearest rung goes."""
+        """Starting anew skips what it lags by; if that doesn't help for long the dearest rung goes. One that was to be
+        tried again isn't."""
+        self._grows = False
         if self._headroom.must_shrink(self):
             log.warning("the machine is too slow for a rung", rung=dearest.name)
             self._spared.add(dearest.name)
             self.left_out.add(dearest.name)
 
     def _look_for_room(self) -> None:
-        if not self._grows and (lacking := self._lacking()) and self._headroom.may_grow(self):
+        if not self._grows and (lacking := self._lacking()) and self._headroom.may_grow(self, len(lacking)):
             log.info("a rung is tried again", rung=lacking[-1])
             self._grows = True
 
@@ -134,6 +135,7 @@ class Transcoder:
         self._stream.remove(self._reader)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._ending.wait(), seconds)
+        if self._ending.is_set():  # be it just as the time was over
             return False
         self._reader = QueueReader()
         self._stream.add(self._reader)

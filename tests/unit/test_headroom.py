@@ -3,6 +3,7 @@
 import pytest
 
 from transcode.headroom import (
+    ASKS_S,
     FIRST_WAIT_S,
     FORGIVEN_S,
     LONGEST_WAIT_S,
@@ -28,12 +29,12 @@ class Machine:
 
     def shrink(self, ladder: int) -> bool:
         shrinks = self.headroom.must_shrink(ladder)
-        self._note(ladder, self.lacking[ladder] + shrinks)
+        self.lacking[ladder] += shrinks
         return shrinks
 
     def grow(self, ladder: int) -> bool:
-        grows = self.lacking[ladder] > 0 and self.headroom.may_grow(ladder)
-        self._note(ladder, self.lacking[ladder] - grows)
+        grows = self.lacking[ladder] > 0 and self.headroom.may_grow(ladder, self.lacking[ladder])
+        self.lacking[ladder] -= grows
         return grows
 
     def run(self, seconds: float) -> None:
@@ -45,10 +46,6 @@ class Machine:
                     self.shrink(ladder)
                 elif self.made <= self.room and self.grow(ladder):
                     self.tried_s.append(self.now_s)
-
-    def _note(self, ladder: int, lacking: int) -> None:
-        self.lacking[ladder] = lacking
-        self.headroom.note_lacking(ladder, lacking)
 
 
 def test_falling_behind_once_is_forgiven() -> None:
@@ -72,10 +69,12 @@ def test_one_ladder_at_a_time_gives_up_a_rung() -> None:
 
 def test_the_ladder_that_lacks_most_comes_first() -> None:
     machine = Machine(3, 9)
+    machine.headroom.note_lag()
     for ladder, lacking in enumerate((1, 2, 0)):
-        machine.headroom.note_lacking(ladder, lacking)
         machine.lacking[ladder] = lacking
-    machine.now_s += FIRST_WAIT_S
+    for _ in range(round(FIRST_WAIT_S)):
+        assert not any(machine.grow(ladder) for ladder in range(3)), "it lagged a moment ago"
+        machine.now_s += 1
     assert [machine.grow(ladder) for ladder in range(3)] == [False, True, False]
     assert not machine.grow(0), "one at a time"
     machine.now_s += FIRST_WAIT_S / 2
@@ -83,12 +82,34 @@ def test_the_ladder_that_lacks_most_comes_first() -> None:
 
 
 def test_who_is_gone_holds_nobody_up() -> None:
-    machine = Machine(2, 6)
-    machine.headroom.note_lacking(0, 1)
-    machine.headroom.note_lacking("gone", 2)
-    assert not machine.headroom.may_grow(0)
+    machine = Machine(1, 3)
+    machine.lacking[0] = 1
+    machine.headroom.note_lag()
+    machine.now_s += FIRST_WAIT_S - 1
+    assert not machine.headroom.may_grow("gone", 2)
+    machine.now_s += 1
+    assert not machine.grow(0)
     machine.headroom.forget("gone")
-    assert machine.headroom.may_grow(0)
+    assert machine.grow(0)
+
+
+def test_who_asks_no_more_holds_nobody_up() -> None:
+    """Its ffmpeg dies again and again, each time before it could ask."""
+    machine = Machine(1, 3)
+    machine.lacking[0] = 1
+    machine.headroom.note_lag()
+    machine.now_s += FIRST_WAIT_S - 1
+    assert not machine.headroom.may_grow("dies", 2)
+    machine.now_s += ASKS_S
+    assert machine.grow(0)
+
+
+def test_who_may_try_and_has_no_keyframe_yet_holds_nobody_up() -> None:
+    machine = Machine(1, 3)
+    machine.lacking[0] = 1
+    assert machine.headroom.may_grow("still picture", 2)
+    machine.now_s += FIRST_WAIT_S / 2
+    assert machine.grow(0)
 
 
 def test_nothing_is_tried_while_one_lags() -> None:

@@ -4,6 +4,7 @@ until it isn't slow any more."""
 import asyncio
 import os
 import signal
+import time
 from collections.abc import Awaitable, Callable
 from itertools import pairwise
 from pathlib import Path
@@ -57,6 +58,9 @@ class Desk:
     async def fall_behind(self) -> None:
         """It stands still until it is started anew."""
         await self.runs_on()
+        await self.stand_still()
+
+    async def stand_still(self) -> None:
         child, restarts = self.transcoder.process_id, self.transcoder.restarts
         assert child is not None
         os.kill(child, signal.SIGSTOP)
@@ -224,3 +228,54 @@ def test_one_that_rests_ends_with_its_feed(sound: Path, monkeypatch: pytest.Monk
         assert desk.transcoder.process_id is None
 
     asyncio.run(scenario())
+
+
+def test_a_feed_that_ends_just_as_a_rest_is_over_leaves_nothing_behind(
+    sound: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "FIRST_BACKOFF_S", 0.5)
+    desk = Desk(sound)
+
+    async def scenario() -> None:
+        task = asyncio.create_task(desk.transcoder.run())
+        await desk.reaches(desk.send(2))
+        child = desk.transcoder.process_id
+        assert child is not None
+        os.kill(child, signal.SIGKILL)
+        await until(lambda: desk.transcoder.process_id is None)
+        await asyncio.sleep(0.2)
+        asyncio.get_running_loop().call_later(0.4, desk.transcoder.finish)
+        asyncio.get_running_loop().call_soon(time.sleep, 0.6)  # the loop sees both at once
+        done, _ = await asyncio.wait({task}, timeout=5)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        assert done and desk.transcoder.process_id is None
+
+    asyncio.run(scenario())
+
+
+def test_one_that_falls_behind_before_a_rung_is_tried_again_does_not_try_it(
+    picture: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next keyframe, from which on it was to be made, is a while off."""
+    monkeypatch.setattr(process, "LAG_CHECK_S", 0.05)
+    now_s = 0.0
+    desk = Desk(picture, Headroom(lambda: now_s))
+
+    async def scenario() -> None:
+        nonlocal now_s
+        await desk.fall_behind()
+        now_s += SETTLE_S
+        await desk.fall_behind()
+        assert desk.transcoder.left_out == {"360p"}
+        await desk.runs_on()
+        now_s += FIRST_WAIT_S
+        await asyncio.sleep(0.3)  # it is to be tried
+        await desk.stand_still()
+        assert desk.transcoder.left_out == {"360p", "144p"}
+        await until(lambda: desk.transcoder.process_id is not None)
+        before = len(desk.made_ms["144p"])
+        await desk.reaches(desk.send(3))
+        assert desk.transcoder.left_out == {"360p", "144p"} and len(desk.made_ms["144p"]) == before
+
+    run(desk, scenario)
