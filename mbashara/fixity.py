@@ -83,11 +83,13 @@ class Fixity:
         return checks.told(Cycle(judgement, found, ()), known.ledger_bytes), is_well
 
     def mend(self, due: Due, first: CheckedAll) -> CheckedAll:
-        """Mends all copies from each other, and reads them before if that was another process. `first` is what was
-        found when they were read the first time."""
+        """Mends all copies from each other, and reads them before if that was another process, or their place has come
+        meanwhile. `first` is what was found when they were read the first time."""
         known = self.known(due.recording_id)
         judgement = self.judge(known)
-        found = self._read[1] if self._read[0] == due else examine_all(known.stores, judgement)
+        read = self._read[1] if self._read[0] == due else {}
+        found = {name: one for name, one in read.items() if name in known.stores}
+        found |= examine_all({name: store for name, store in known.stores.items() if name not in found}, judgement)
         seen = checks.told(Cycle(judgement, found, ()), known.ledger_bytes)
         if checks.is_short(judgement, known.ledger_bytes):
             return seen
