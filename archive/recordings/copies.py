@@ -135,7 +135,7 @@ def _put_papers(store: Store, folder: Path, recording_id: str) -> tuple[tuple[in
 def _reach(signatures: bytes) -> tuple[int, int, int]:
     """How far they sign the ledger and the custody log, and how far of the ledger is stamped, in bytes."""
     lines = [json.loads(line) for line in signatures.split(b"\n")[:-1]]
-    signed = {line["signature"]: line for line in lines if "signature" in line}
+    signed = {str(line["signature"]): line for line in lines if "signature" in line}
     last, stamps = [*signed.values()][-1], [line["of"] for line in lines if "timestamp" in line]
     stamped = signed[stamps[-1]]["ledger_bytes"] if stamps else 0
     return last["ledger_bytes"], last["custody_bytes"], stamped
@@ -251,17 +251,16 @@ def note(session: Session, turn: Turn, copied: Copied, now: datetime) -> None:
     if copy is None or copy.turns != turn.number:
         return
     copy.turns += 1
-    copy.next_try_at = now
+    copy.next_try_at, tries = now, copy.attempts
     if copied.error is None:
         if copy.attempts or copy.state == "copying":  # else it is what a check found, and that stands
             copy.fault = None
         copy.attempts = 0
     else:
         copy.fault = copied.error
-        if copied.error == PAPERS_DAMAGED and not copy.attempts:  # another place's may be good
+        if copied.error == PAPERS_DAMAGED and not tries:  # another place's may be good
             checks.ask(session, now, recording.id)
-        copy.next_try_at = now + min(LAST_RETRY, FIRST_RETRY * 2 ** min(copy.attempts, 12))
-        copy.attempts += 1
+        _try_later(copy, now, tries)
     if copied.end > turn.begin:
         copy.ledger_bytes, copy.files = copied.end, copy.files + copied.files
         copy.size_bytes += copied.size_bytes
@@ -277,9 +276,14 @@ def note(session: Session, turn: Turn, copied: Copied, now: datetime) -> None:
         is_newest = all(there >= due for there, due in zip(copied.reach, known, strict=True))
         is_closed = recording.state != "recording" and recording.described_event_id > 0
         copy.papers_due = not (is_newest and is_closed and copy.ledger_bytes == turn.end)
-        if is_closed and not is_newest:  # more was told since they were read
-            copy.next_try_at = now + FIRST_RETRY
+        if is_closed and not is_newest:  # more was told since they were read; or less is here than once was
+            _try_later(copy, now, tries)
     _finish(session, recording, copy, now)
+
+
+def _try_later(copy: RecordingCopy, now: datetime, tries: int) -> None:
+    copy.next_try_at = now + min(LAST_RETRY, FIRST_RETRY * 2 ** min(tries, 12))
+    copy.attempts = tries + 1
 
 
 def _finish(session: Session, recording: Recording, copy: RecordingCopy, now: datetime) -> None:

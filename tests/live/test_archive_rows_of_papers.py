@@ -1,7 +1,7 @@
 """Papers on their way to other places: the newest, and no damaged ones."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -9,14 +9,17 @@ from sqlalchemy import event, update
 from sqlalchemy.orm import Session
 
 from archive.recordings import copies, custody, policy, verify
+from archive.recordings.checks import Due
 from archive.recordings.ledger import Fact, read_facts
+from archive.recordings.locations.config import LOCAL
+from archive.recordings.tables import RecordingCopy
 from archive.recordings.timestamp import Authority, read_roots
 from archive.recordings.verify import CUSTODY_NAME, PAPERS, SIGNATURES_NAME
 from core.tables import Recording
 from mbashara.notary import Notary
 from mbashara.stamper import Stamper
 from tests.live.policy_kit import NOW, Scene
-from tests.live.resolve_kit import check, flip, keys_of, places, record, resolve_scene
+from tests.live.resolve_kit import check, fixity, flip, keys_of, places, record, resolve_scene
 from tests.live.tsa_kit import running_tsa
 from tests.unit.test_recover_twice import Died, Fate, dying
 from tests.up import Up
@@ -113,3 +116,43 @@ def test_what_is_stamped_already_is_not_stamped_again_after_a_kill(here: Scene, 
         assert len(tsa.asked) == 1
     (one,), row = stamps(), here.row(it)
     assert row.stamped_bytes == row.signed_bytes and row.stamped_at == datetime.fromisoformat(one["at"])
+
+
+def test_papers_that_say_less_than_was_known_are_put_ever_more_seldom(here: Scene) -> None:
+    """A disk that lost power, or was brought back from a day before, has no more to give."""
+    it = record(here)
+    with here.session() as session:
+        session.get_one(Recording, it).stamped_bytes = session.get_one(Recording, it).ledger_bytes
+        session.get_one(RecordingCopy, (it, "arusha")).papers_due = True
+    now, waits = NOW, list[timedelta]()
+    for _ in range(12):
+        with here.session() as session:
+            (turn,) = (one for one in copies.due(session, ["arusha"], now, 20) if one.recording_id == it)
+        copied = copies.copy_files(here.stores["arusha"], here.settings.recordings, turn)
+        assert copied.error is None and copied.papers
+        with here.session() as session:
+            copies.note(session, turn, copied, now)
+            next_at = session.get_one(RecordingCopy, (it, "arusha")).next_try_at
+        waits, now = [*waits, next_at - now], next_at
+    assert waits[0] == copies.FIRST_RETRY and waits[-1] == copies.LAST_RETRY
+
+
+@pytest.mark.parametrize("is_new", [True, False])
+def test_a_place_that_comes_or_goes_while_copies_are_read_is_no_reason_to_mend_none(here: Scene, is_new: bool) -> None:
+    it = record(here)
+    local, _ = places(here, it)
+    name = "source/index.m3u8"
+    good = (local / name).read_bytes()
+    (local / name).write_bytes(good[:-1])
+    work, stores = fixity(here), dict(here.stores)
+    work.stores = {LOCAL: stores[LOCAL]} if is_new else {**stores, "mwanza": stores["arusha"]}
+    if not is_new:
+        with here.session() as session:
+            copies.want(session, ["mwanza"], NOW)
+    due = Due(it, [LOCAL], 0)
+    first, is_well = work.examine(due)
+    assert not is_well
+    work.stores = stores
+    told = work.mend(due, first)
+    assert (local / name).read_bytes() == good
+    assert [one.repaired != [] for one in told.copies if one.location == LOCAL] == [True]
