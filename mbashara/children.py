@@ -135,9 +135,10 @@ class Child:
         )
 
     def _put_first(self) -> None:
+        """With all that it has started by now: it is a group of its own."""
         if self.spec.niceness and self.process is not None:
-            with suppress(PermissionError, ProcessLookupError):
-                os.setpriority(os.PRIO_PROCESS, self.process.pid, os.nice(0) + self.spec.niceness)
+            with suppress(OSError):
+                os.setpriority(os.PRIO_PGRP, self.process.pid, os.nice(0) + self.spec.niceness)
 
     async def _wait_before_restart(self, reason: str, wait_s: float, lived_s: float) -> None:
         self.restarts += 1

@@ -1,6 +1,7 @@
 """What the processes of the machine are given."""
 
 import asyncio
+import os
 import signal
 import subprocess
 import sys
@@ -120,3 +121,32 @@ def holding(module: str, folder: Path, program: str = HOLD) -> Iterator["subproc
         assert process.stdout is not None and process.stdout.readline() == "\n"
         yield process
         process.kill()
+
+
+def test_what_a_child_has_started_by_then_goes_along_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """nginx has its workers before a busy supervisor hears that it was started."""
+    told, spawn = tmp_path / "told", Child._spawn
+
+    async def slowly(child: Child) -> asyncio.subprocess.Process:
+        process = await spawn(child)
+        for _ in range(500):
+            if told.exists() and told.read_text().strip():
+                break
+            await asyncio.sleep(0.01)
+        return process
+
+    async def scenario() -> list[int]:
+        words = f"sleep 60 & echo $! >{told}; wait"
+        is_running = asyncio.Event()
+        spec = ChildSpec("one", ["sh", "-c", words], {}, niceness=3)
+        child = Child(spec, lambda: is_running.set() if child.state == "running" else None)
+        running = asyncio.create_task(child.keep_running())
+        await is_running.wait()
+        assert child.process is not None
+        found = [os.getpriority(os.PRIO_PROCESS, one) for one in (child.process.pid, int(told.read_text()))]
+        await child.stop()
+        await running
+        return found
+
+    monkeypatch.setattr(Child, "_spawn", slowly)
+    assert asyncio.run(asyncio.wait_for(scenario(), 10)) == [min(os.nice(0) + 3, 19)] * 2
