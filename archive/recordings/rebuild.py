@@ -6,7 +6,7 @@ What is there already is left alone. Nobody is told of anything: no webhook goes
 import base64
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -270,14 +270,13 @@ def add_keys(session: Session, files: Files, trusted: Mapping[bytes, str | None]
     private halves are here; the one that was begun last is in use, whatever order recordings come back in. With others
     nothing more is signed here."""
     owner = session.get_one(Recording, files.recording_id).institution_id
+    named = {base64.b64encode(key).decode(): key for key in trusted}
     used: dict[str, list[datetime]] = {}
     for line in files.signatures.lines:
-        if "key" in line:
+        if str(line.get("key")) in named:  # another platform's lines may say anything
             used.setdefault(line["key"], []).append(_at(line))
     for public, moments in used.items():
-        key = base64.b64decode(public)
-        if key not in trusted:
-            continue
+        key = named[public]
         row = session.get(SigningKey, verify.key_id(key))
         is_new = row is None
         if row is None:
@@ -290,7 +289,7 @@ def add_keys(session: Session, files: Files, trusted: Mapping[bytes, str | None]
             _take_turn(session, row, ours) if is_new else None
         elif row.retired_at is not None:
             until = trusted[key]
-            row.retired_at = max(row.retired_at, *moments, *([datetime.fromisoformat(until)] if until else []))
+            row.retired_at = max(row.retired_at, *moments, *([_moment(until)] if until else []))
     session.flush()
 
 
@@ -321,4 +320,10 @@ def number_on(session: Session, files: Files) -> None:
 
 
 def _at(line: Line) -> datetime:
-    return datetime.fromisoformat(line["at"])
+    return _moment(line["at"])
+
+
+def _moment(told: str) -> datetime:
+    """As whoever verifies takes one that names no zone."""
+    found = datetime.fromisoformat(told)
+    return found if found.tzinfo else found.replace(tzinfo=UTC)

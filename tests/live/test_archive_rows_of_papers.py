@@ -1,21 +1,22 @@
 """Papers on their way to other places: the newest, and no damaged ones."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import event, update
+from sqlalchemy import event, select, update
 from sqlalchemy.orm import Session
 
-from archive.recordings import copies, custody, policy, verify
+from archive.recordings import copies, custody, policy, rebuild, verify
 from archive.recordings.checks import Due
 from archive.recordings.ledger import Fact, read_facts
 from archive.recordings.locations.config import LOCAL
 from archive.recordings.tables import RecordingCopy
 from archive.recordings.timestamp import Authority, read_roots
 from archive.recordings.verify import CUSTODY_NAME, PAPERS, SIGNATURES_NAME
-from core.tables import Recording
+from core.tables import Recording, SigningKey
 from mbashara.notary import Notary
 from mbashara.stamper import Stamper
 from tests.live.policy_kit import NOW, Scene
@@ -156,3 +157,17 @@ def test_a_place_that_comes_or_goes_while_copies_are_read_is_no_reason_to_mend_n
     told = work.mend(due, first)
     assert (local / name).read_bytes() == good
     assert [one.repaired != [] for one in told.copies if one.location == LOCAL] == [True]
+
+
+@pytest.mark.parametrize("key", [["x"], 7, "x", None])
+def test_keys_come_back_whatever_else_is_said_of_keys(here: Scene, key: object) -> None:
+    """A list of keys that a person wrote has days without a zone; another platform's signatures may say anything."""
+    it = record(here)
+    local, _ = places(here, it)
+    files, strange = rebuild.read(local, keys_of(here)), {"key": key, "at": "never"}
+    files = replace(files, signatures=files.signatures._replace(lines=[strange, *files.signatures.lines]))
+    with Session(here.engine) as session:
+        (row,) = session.scalars(select(SigningKey).where(SigningKey.institution_id == here.institution_id))
+        row.retired_at = NOW
+        rebuild.add_keys(session, files, dict.fromkeys(keys_of(here), "2090-01-01"))
+        assert row.retired_at == datetime(2090, 1, 1, tzinfo=UTC)
