@@ -16,6 +16,7 @@ from archive.recordings.locations.errors import Conflict, Damaged, Full, Refused
 from archive.recordings.locations.s3 import LEARN_AFTER, S3Store
 from archive.recordings.locations.s3_client import Limits
 from archive.recordings.locations.store import Proof
+from core.ids import ulid
 from tests.live.store_kit import ADMIN, BIG, PART, Answer, Asked, OldServer, credentials, old_server, refusal, sha256
 
 TWICE = Limits(connect_timeout_s=30, read_timeout_s=30, attempts=2)
@@ -168,3 +169,19 @@ def test_reading_from_a_server_that_fails(old: OldServer, answer: Answer, told: 
     old.fault = lambda _: answer
     with closing(S3Store(old.location(), TWICE)) as store, pytest.raises(Unreachable, match=told):
         print(store.digest("rec/0") if answer.length else list(store.list("rec")))
+
+
+def test_uploads_of_others_in_the_same_bucket_are_let_be(old: OldServer) -> None:
+    """A location needs no prefix of its own."""
+    ours, others = f"{ulid(0, bytes(10))}/source/0.m4s", ("backup.tar", "rec/0.m4s")
+    long_ago = "<Initiated>2020-01-01T00:00:00.000Z</Initiated>"
+    told = "".join(f"<Upload><Key>{key}</Key><UploadId>u</UploadId>{long_ago}</Upload>" for key in (ours, *others))
+    listed = f"<ListMultipartUploadsResult>{told}</ListMultipartUploadsResult>".encode()
+
+    def answer(asked: Asked) -> Answer:
+        return Answer(body=listed) if asked.method == "GET" else Answer(204)
+
+    old.fault = answer
+    with closing(S3Store(old.location(), TWICE)) as store:
+        assert store.tidy(datetime.now(UTC)) == 1
+    assert [one.path for one in old.of("DELETE")] == [f"/kumbukumbu/{ours}"]

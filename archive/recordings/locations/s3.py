@@ -48,6 +48,7 @@ from archive.recordings.locations.store import (
     check_key,
     check_sha256,
 )
+from core.ids import is_id
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.type_defs import HeadObjectOutputTypeDef as Head
@@ -200,10 +201,19 @@ class S3Store:
     def tidy(self, before: datetime) -> int:
         pages = self._client.get_paginator("list_multipart_uploads").paginate(Bucket=self._bucket, Prefix=self._prefix)
         with self._told("uploads"):
-            uploads = [one for page in pages for one in page.get("Uploads", []) if one["Initiated"] < before]
+            uploads = [
+                one
+                for page in pages
+                for one in page.get("Uploads", [])
+                if one["Initiated"] < before and self._is_ours(one["Key"])
+            ]
             for upload in uploads:
                 self._client.abort_multipart_upload(Bucket=self._bucket, Key=upload["Key"], UploadId=upload["UploadId"])
         return len(uploads)
+
+    def _is_ours(self, key: str) -> bool:
+        """A bucket may be others' too, and a location without a prefix: what is in parts is a recording's."""
+        return is_id(key.removeprefix(self._prefix).partition("/")[0])
 
     def facilities(self) -> Facilities:
         body = secrets.token_bytes(16)
