@@ -10,9 +10,11 @@ import structlog
 from dbos import DBOS
 from dbos import error as dbos_error
 from sqlalchemy import Engine
+from sqlalchemy.orm import Session
 
-from archive.recordings import checks, copies, resolve, signatures, signing_keys
+from archive.recordings import checks, copies, custody, resolve, signatures, signing_keys
 from archive.recordings.checks import Checked, CheckedAll, Due
+from archive.recordings.custody import CustodyError
 from archive.recordings.fixity import Examination
 from archive.recordings.judge import Judgement, judge
 from archive.recordings.locations.config import LOCAL
@@ -96,13 +98,23 @@ class Fixity:
         engine = self.patient()
         try:
             with transaction(engine) as session:  # nobody else writes to the papers meanwhile
-                if signatures.lock(session, due.recording_id).disposed_at is not None:
+                recording = signatures.lock(session, due.recording_id)
+                if recording.disposed_at is not None:
                     return checks.told(Cycle(judgement, {}, ()), known.ledger_bytes)
                 judgement = self.judge(known)
                 outcomes = tuple(repair(known.stores, judgement, found, self.scratch(), lost=known.lost))
+                self.adopt(session, recording, known)
         finally:
             engine.dispose()
         return checks.merged(first, seen, checks.told(Cycle(judgement, found, outcomes), known.ledger_bytes))
+
+    def adopt(self, session: Session, recording: Recording, known: "Known") -> None:
+        """Where papers from elsewhere tell of more than the rows, these follow before anything new is told."""
+        folder = self.settings.recordings / recording.id
+        try:
+            custody.write_file(session, folder, recording, set(known.keys))
+        except (OSError, CustodyError) as error:  # the notary is stopped by the same, and an alarm tells
+            log.error("custody log not taken over", recording=recording.id, reason=str(error))
 
     def known(self, recording_id: str) -> "Known":
         with transaction(self.engine) as session:

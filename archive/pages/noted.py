@@ -115,7 +115,7 @@ def _all() -> Iterator[Sentence]:
     for error in _kinds(StoreError):
         noted = f"location {{location}}: {error.en} / {error.sw}: {{reason}}"
         yield _sentence(noted, *(f"{{location}}: {words}: {{reason}}" for words in (error.en, error.sw)))
-    for message in (copies.NOT_COPIED, copies.NO_PLACE, copies.PAPERS_DAMAGED, checks.NOT_LOOKED_AT, checks.HEAD_WRONG):
+    for message in (*copies.NOTED, checks.NOT_LOOKED_AT, checks.HEAD_WRONG):
         yield _sentence(message, message, translate(message, Language.SW))
     for message in filter(None, (refusal.message for refusal in _kinds(PolicyError))):
         for behind in (" / .+", ""):  # rows have the Swahili behind it, the custody log has not

@@ -4,6 +4,7 @@ A copy follows its recording's ledger, as the rows do: a watermark in bytes. Put
 so whoever is killed between putting and noting costs a look at the store, not a second upload.
 """
 
+import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -20,7 +21,7 @@ from archive.recordings import checks, custody
 from archive.recordings.judge import wrong_with
 from archive.recordings.ledger import read_facts
 from archive.recordings.locations.config import LOCAL
-from archive.recordings.locations.errors import Conflict, SourceDamaged, StoreError
+from archive.recordings.locations.errors import Conflict, Missing, SourceDamaged, StoreError
 from archive.recordings.locations.many import File, put_many
 from archive.recordings.locations.store import Store
 from archive.recordings.tables import RecordingCopy
@@ -40,6 +41,8 @@ MAX_LAG_MS = 2**31 - 1
 NOT_COPIED = N_("{count} files could not be copied as the ledger says")
 NO_PLACE = N_("no location {location} any more")
 PAPERS_DAMAGED = N_("the papers here are damaged, and not copied")
+PAPERS_OTHER = N_("the papers there say other things than those here, or more, and are not written over")
+NOTED = (NOT_COPIED, NO_PLACE, PAPERS_DAMAGED, PAPERS_OTHER)
 TURNS_SINCE_S = 1_760_000_000
 """Unix time, so that the column holds them for decades."""
 FIRST_RETRY, LAST_RETRY = timedelta(seconds=2), timedelta(minutes=10)
@@ -95,7 +98,7 @@ def copy_files(store: Store, recordings: Path, turn: Turn, workers: int = 4) -> 
             files, size = files + 1, size + done.size_bytes
             sent += 0 if done.was_there else done.size_bytes
     papers = turn.papers and end == turn.end
-    reach, error = _put_papers(store, folder, turn.recording_id) if papers else ((0, 0, 0), None)
+    reach, error = _put_papers(store, folder, turn) if papers else ((0, 0, 0), None)
     newest_at = json.loads(data.splitlines()[-1])["at"] if data else None
     return Copied(end, files, size, sent, damaged, papers and error is None, newest_at, error, reach)
 
@@ -118,18 +121,35 @@ def _is_told_anew(folder: Path, file: File) -> bool:
     return bool(newest) and newest[-1]["sha256"] != file.sha256
 
 
-def _put_papers(store: Store, folder: Path, recording_id: str) -> tuple[tuple[int, int, int], str | None]:
-    """Signatures are read first and put last: one that says more than there is tells of a cut. What is damaged here
-    goes nowhere: what lies there may be the last that is good."""
+def _put_papers(store: Store, folder: Path, turn: Turn) -> tuple[tuple[int, int, int], str | None]:
+    """As far as they are signed: what is not may be gone after a power cut. Signatures are read first and put last: one
+    that says more than there is tells of a cut. What is damaged here goes nowhere, and what lies there is written over
+    by what goes on from it alone (or where a person has it made anew): it may be newer, or the last that is good."""
     read = {name: (folder / name).read_bytes() for name in reversed(PAPERS) if (folder / name).exists()}
-    if wrong_with(recording_id, read) is not None:
+    if wrong_with(turn.recording_id, read) is not None:
         return (0, 0, 0), PAPERS_DAMAGED
+    reach = _reach(read[SIGNATURES_NAME])
+    ends = (*reach[:2], read[SIGNATURES_NAME].rfind(b"\n") + 1)
+    papers = {name: read[name][:end] for name, end in zip(PAPERS, ends, strict=True) if name in read}
     try:
-        for name in reversed(read):
-            store.put_bytes(f"{recording_id}/{name}", read[name], replace=True, lock=False)
+        if not turn.is_anew and not all(_goes_on(store, turn, name, data) for name, data in papers.items()):
+            return (0, 0, 0), PAPERS_OTHER
+        for name, data in papers.items():
+            store.put_bytes(f"{turn.recording_id}/{name}", data, replace=True, lock=False)
     except StoreError as error:
         return (0, 0, 0), str(error)
-    return _reach(read[SIGNATURES_NAME]), None
+    return reach, None
+
+
+def _goes_on(store: Store, turn: Turn, name: str, data: bytes) -> bool:
+    """Whether it begins with what is there. Raises StoreError."""
+    key = f"{turn.recording_id}/{name}"
+    try:
+        there = store.stat(key)
+        sha256 = there.sha256 or store.digest(key).sha256
+    except Missing:
+        return True
+    return there.size_bytes <= len(data) and hashlib.sha256(data[: there.size_bytes]).hexdigest() == sha256
 
 
 def _reach(signatures: bytes) -> tuple[int, int, int]:
@@ -258,7 +278,7 @@ def note(session: Session, turn: Turn, copied: Copied, now: datetime) -> None:
         copy.attempts = 0
     else:
         copy.fault = copied.error
-        if copied.error == PAPERS_DAMAGED and not tries:  # another place's may be good
+        if copied.error in (PAPERS_DAMAGED, PAPERS_OTHER) and not tries:  # another place's may be good
             checks.ask(session, now, recording.id)
         _try_later(copy, now, tries)
     if copied.end > turn.begin:

@@ -1,5 +1,6 @@
 """Papers on their way to other places: the newest, and no damaged ones."""
 
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -13,14 +14,17 @@ from archive.recordings import copies, custody, policy, rebuild, verify
 from archive.recordings.checks import Due
 from archive.recordings.ledger import Fact, read_facts
 from archive.recordings.locations.config import LOCAL
+from archive.recordings.locations.folder import FolderStore
 from archive.recordings.tables import RecordingCopy
 from archive.recordings.timestamp import Authority, read_roots
 from archive.recordings.verify import CUSTODY_NAME, PAPERS, SIGNATURES_NAME
 from core.tables import Recording, SigningKey
 from mbashara.notary import Notary
+from mbashara.settings import Settings
 from mbashara.stamper import Stamper
 from tests.live.policy_kit import NOW, Scene
-from tests.live.resolve_kit import check, fixity, flip, keys_of, places, record, resolve_scene
+from tests.live.resolve_kit import check, events, fixity, flip, keys_of, places, record, resolve_scene
+from tests.live.staff_kit import database
 from tests.live.tsa_kit import running_tsa
 from tests.unit.test_recover_twice import Died, Fate, dying
 from tests.up import Up
@@ -171,3 +175,34 @@ def test_keys_come_back_whatever_else_is_said_of_keys(here: Scene, key: object) 
         row.retired_at = NOW
         rebuild.add_keys(session, files, dict.fromkeys(keys_of(here), "2090-01-01"))
         assert row.retired_at == datetime(2090, 1, 1, tzinfo=UTC)
+
+
+def test_older_papers_here_are_written_over_no_newer_ones_elsewhere(
+    here: Scene, mbashara_up: Up, tmp_path: Path
+) -> None:
+    """The folder is yesterday's, and the catalogue was made again from it; what came since is at the other place."""
+    it = record(here)
+    local, arusha = places(here, it)
+    shutil.copytree(local, tmp_path / "recordings" / it)
+    shutil.copytree(here.settings.signing_keys, tmp_path / "secrets/signing")
+    with here.session() as session:
+        policy.place_hold(session, here.institution_id, it, "kesi", by=here.asker, now=NOW)
+    here.settle()
+    newest = {name: (arusha / name).read_bytes() for name in PAPERS}
+    keys = dict.fromkeys(keys_of(here))
+    with database(mbashara_up, "papers_test") as engine:
+        stores = {"local": FolderStore("local", tmp_path / "recordings"), "arusha": here.stores["arusha"]}
+        settings = Settings(data=tmp_path, database_url=engine.url.render_as_string(hide_password=False))
+        back = replace(here, engine=engine, settings=settings, stores={**stores})
+        with back.session() as session:
+            files = rebuild.read(tmp_path / "recordings" / it, keys)
+            assert rebuild.restore(session, files)
+            rebuild.add_keys(session, files, keys, keys)
+        back.settle()
+        assert {name: (arusha / name).read_bytes() for name in PAPERS} == newest
+        check(back, it)
+        back.settle()
+        for place in (tmp_path / "recordings" / it, arusha):
+            assert all((place / name).read_bytes().startswith(data) for name, data in newest.items())
+            assert verify.verify(place, keys).findings == []
+        assert any(one["fact"] == "hold placed" for one in events(back, it))

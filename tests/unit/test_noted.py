@@ -54,6 +54,8 @@ CASES = [
      "Nakala nzuri haipatikani sasa, mashine hii, Dodoma, ghorofa ya pili haijibu: itajaribiwa tena."),
     ("copying", copies.NOT_COPIED.format(count=3), "Mafaili 3 hayakuweza kunakiliwa kama leja inavyosema"),
     ("papers", copies.PAPERS_DAMAGED, "Nyaraka za hapa zimeharibika, na hazikunakiliwa"),
+    ("other papers", copies.PAPERS_OTHER,
+     "Nyaraka za pale zinasema mengine kuliko za hapa, au zaidi, na hazikuandikiwa juu"),
     ("looking", checks.NOT_LOOKED_AT, "Haikuweza kukaguliwa"),
     ("a rule, as rows have it", str(HoldStands(reason="kesi")), "Kuna zuio la kisheria: kesi."),
     ("a rule, as the log has it", HoldStands(reason="kesi").said(Language.EN), "Kuna zuio la kisheria: kesi."),
