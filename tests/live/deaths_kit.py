@@ -14,19 +14,20 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from types import ModuleType
 from typing import Any, NamedTuple
 
 import psycopg
 from dbos import DBOS
 from sqlalchemy import Engine, event, select, update
 
-from archive.recordings import custody, resolve, rows, signatures, verify
+from archive.recordings import copies, custody, fetch, resolve, rows, signatures, verify
 from archive.recordings.locations.folder import FolderStore
+from archive.recordings.locations.s3 import S3Store
 from archive.recordings.locations.store import Store
 from archive.recordings.tables import RecordingCopy
-from core.database import open_engine
+from core.database import open_engine, transaction
 from mbashara import copying, fixity, inside_dbos, resolving, work
 from mbashara.notary import Notary
 from mbashara.places import Places
@@ -39,6 +40,8 @@ WRITES = re.compile(
     re.IGNORECASE,
 )
 KEPT_OF_COPY = ("state", "fault", "damaged", "attempts", "files", "size_bytes", "papers_due", "is_anew")
+PAPERLESS = "source/"
+"""Under which nothing is ever put twice."""
 HEX = re.compile(r"\b[0-9a-f]{64}\b")
 
 
@@ -81,23 +84,25 @@ def watched(store: Store, fate: Fate, sent: Path) -> Store:
 
     for name in ("put_file", "put_bytes", "delete"):
         watch(name)
+    if isinstance(store, S3Store):  # it was taken, and nobody has heard so yet
+        watch_calls(store, "_send", fate)
     return store
+
+
+def watch_calls(owner: object, name: str, fate: Fate) -> None:
+    do = getattr(owner, name)
+
+    def done(*given: Any, **more: Any) -> Any:
+        with fate.act(name):
+            return do(*given, **more)
+
+    setattr(owner, name, done)
 
 
 def watch_papers(fate: Fate) -> None:
     """What the notary appends."""
-
-    def watch(room: ModuleType, name: str) -> None:
-        do = getattr(room, name)
-
-        def done(*given: Any) -> Any:
-            with fate.act(f"{name} here"):
-                return do(*given)
-
-        setattr(room, name, done)
-
-    watch(custody, "write_file")
-    watch(signatures, "sign")
+    watch_calls(custody, "write_file", fate)
+    watch_calls(signatures, "sign", fate)
 
 
 def watch_commits(fate: Fate) -> None:
@@ -127,32 +132,52 @@ def watch_commits(fate: Fate) -> None:
 
 
 def work_process(here: Scene, fate: Fate, sent: Path) -> None:
-    """Until there is nothing to do: what a killed one left, then signing, copying, checks and orders in turn."""
+    """Until there is nothing to do: what a killed one left, then closing, signing, copying, checks and orders."""
     engine = open_engine(here.settings.sqlalchemy_url)
-    folders = {"local": here.settings.recordings, "arusha": Path(here.settings.data) / "arusha"}
-    stores = {name: watched(FolderStore(name, folder), fate, sent) for name, folder in folders.items()}
+    stores = {name: watched(_anew(store), fate, sent) for name, store in here.stores.items()}
     checker = fixity.prepare(here.settings, engine, stores, {})
     resolver = resolving.prepare(checker)
     copier = copying._copier = copying.Copier(here.settings, engine, Places(here.settings, stores))
     notary, checker.turns.pace_s = Notary(here.settings, engine), 0
+    work._settings, work._engine = here.settings, engine
     inside_dbos.distrust()
     inside_dbos.calm(DBOS(config=work._dbos_config(here.settings)))
     DBOS.launch()
     watch_commits(fate)
     watch_papers(fate)
     rounds: Sequence[Callable[[], None]] = (
-        notary.sign_due, lambda: copier.round(False), lambda: checker.round(False), lambda: resolver.round(False),
+        partial(_close_ended, engine), notary.sign_due, partial(copier.round, False), partial(checker.round, False),
+        partial(resolver.round, False),
     )  # fmt: skip
     quiet = 0
     while quiet < 2:
         if quiet:
             hurry(here.settings.sqlalchemy_url)
+            with transaction(engine) as session:
+                copies.count_here(session, here.settings.recordings)
         before = fate.count
         for one in rounds:
             one()
             while DBOS.list_workflows(status=["PENDING", "ENQUEUED"], load_input=False):
                 time.sleep(0.01)
         quiet = quiet + 1 if fate.count == before else 0
+    DBOS.destroy()
+    engine.dispose()
+
+
+def _close_ended(engine: Engine) -> None:
+    with transaction(engine) as session:
+        ended = rows.ended_recordings(session)
+    for recording_id in ended:
+        work.start_closing(recording_id)
+
+
+def _anew(store: Store) -> Store:
+    """The same place, for another process."""
+    if isinstance(store, FolderStore):
+        return FolderStore(store.name, store._folder)
+    assert isinstance(store, S3Store)
+    return S3Store(store._location, store._limits)
 
 
 def hurry(url: str) -> None:
@@ -187,8 +212,8 @@ def calm(here: Scene) -> None:
 def left(here: Scene, it: str) -> Counter[str]:
     """All that lasts of a recording, a line each, without what differs from one to the other: ids, hashes, moments."""
     with here.session() as session:
-        copies = session.scalars(select(RecordingCopy).where(RecordingCopy.recording_id == it)).all()
-        told = [f"{one.location}: {name} {getattr(one, name)}" for one in copies for name in KEPT_OF_COPY]
+        found = session.scalars(select(RecordingCopy).where(RecordingCopy.recording_id == it)).all()
+        told = [f"{one.location}: {name} {getattr(one, name)}" for one in found for name in KEPT_OF_COPY]
         told += [f"gap {one.started_ms} {one.ended_ms} {one.cause}" for one in rows.gaps(session, it)]
         told += [f"lost {name}" for name in resolve.lost_files(session, it)]
     told += [f"recording {here.row(it).state}", *(_plain(one, it) for one in events(here, it))]
@@ -204,10 +229,15 @@ def _plain(told: dict[str, object], it: str) -> str:
 
 def found_at(here: Scene, name: str, it: str) -> list[str]:
     """What lies at a place, and what is wrong with it."""
-    folder = (here.settings.recordings if name == "local" else Path(here.settings.data) / name) / it
-    there = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
+    store, there = here.stores[name], list[str]()
+    if isinstance(store, FolderStore):
+        folder = store._folder / it
+    else:
+        folder = fetch.fetch(store, it, here.settings.data / f"from-{name}", keys_of(here))
+        there = [f"{len(store.former(one.key)) + 1} times {one.key}" for one in store.list(f"{it}/{PAPERLESS}")]
+    there += [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
     wrong = [one.kind for one in verify.verify(folder, keys_of(here)).findings]
-    return [f"{name}: {one}" for one in (*there, *(f"! {kind}" for kind in wrong))]
+    return [f"{name}: {one}".replace(it, "IT") for one in (*there, *(f"! {kind}" for kind in wrong))]
 
 
 def sent_twice(sent: Path) -> list[str]:

@@ -11,11 +11,12 @@ from sqlalchemy import update
 
 from archive.recordings import checks, copies, policy, rows
 from archive.recordings.describe import describe_closed
+from archive.recordings.ledger import Ledger, make_fact
 from archive.recordings.verify import CUSTODY_NAME, LEDGER_NAME, SIGNATURES_NAME
 from core.tables import Recording
 from tests.live.deaths_kit import calm, deaths
-from tests.live.policy_kit import NOW, Scene, lay, new_id
-from tests.live.resolve_kit import flip, ordered, places, planned, record, resolve_scene
+from tests.live.policy_kit import BEGAN, NOW, Scene, lay, new_id
+from tests.live.resolve_kit import INDEX, flip, ordered, places, planned, record, resolve_scene
 from tests.up import Up
 
 
@@ -29,6 +30,22 @@ def ask(here: Scene, it: str, location: str | None = None) -> str:
     calm(here)
     with here.session() as session:
         checks.ask(session, datetime.now(UTC), it, location)
+    return it
+
+
+def to_close(here: Scene) -> str:
+    """Just ended, and a file is missing."""
+    it = new_id()
+    folder = lay(here.settings.recordings, it, here.channel_id, here.institution_id, over=False)
+    (folder / "source/index.m3u8").write_text(INDEX + "#EXT-X-ENDLIST\n")
+    Ledger(folder).append(
+        make_fact("ended", BEGAN.timestamp() * 1000, duration_ms=10_000, size_bytes=36, reason="test")
+    )
+    (folder / "source/3.m4s").unlink()
+    with here.session() as session:
+        rows.apply(session, it, (folder / LEDGER_NAME).read_bytes())
+        copies.want(session, list(here.stores), NOW)
+    calm(here)
     return it
 
 
@@ -97,10 +114,10 @@ def to_keep(here: Scene) -> str:
 
 
 WRONG: dict[Callable[[Scene], str], set[str]] = {
-    to_hold: {"line_changed", "unsigned", "changed"}, to_obey: {"changed"},
+    to_hold: {"line_changed", "unsigned", "changed"}, to_obey: {"changed"}, to_close: {"missing", "unlisted"},
 }  # fmt: skip
 """What verification finds at the end (a file that was given up lies there as it did); elsewhere all is well."""
-ACTS = [(to_copy, 25), (to_mend, 11), (to_hold, 8), (to_obey, 8), (to_keep, 14)]
+ACTS = [(to_close, 6), (to_copy, 16), (to_mend, 11), (to_hold, 8), (to_obey, 8), (to_keep, 14)]
 """With what it does for it. What it does then is the same everywhere: the custody log is written, signed and copied."""
 
 
