@@ -276,6 +276,8 @@ def note(session: Session, turn: Turn, copied: Copied, now: datetime) -> None:
         if copy.attempts or copy.state == "copying":  # else it is what a check found, and that stands
             copy.fault = None
         copy.attempts = 0
+    elif copied.error in (PAPERS_DAMAGED, PAPERS_OTHER) and recording.state == "recording":
+        copy.fault, copy.papers_at = copied.error, now  # files of what is on the air don't wait for them
     else:
         copy.fault = copied.error
         if copied.error in (PAPERS_DAMAGED, PAPERS_OTHER) and not tries:  # another place's may be good
@@ -298,7 +300,8 @@ def note(session: Session, turn: Turn, copied: Copied, now: datetime) -> None:
         copy.papers_due = not (is_newest and is_closed and copy.ledger_bytes == turn.end)
         if is_closed and not is_newest:  # more was told since they were read; or less is here than once was
             _try_later(copy, now, tries)
-    _finish(session, recording, copy, now)
+    if copied.error is None:
+        _finish(session, recording, copy, now)
 
 
 def _try_later(copy: RecordingCopy, now: datetime, tries: int) -> None:

@@ -17,7 +17,7 @@ from archive.recordings.locations.config import LOCAL
 from archive.recordings.locations.folder import FolderStore
 from archive.recordings.tables import RecordingCopy
 from archive.recordings.timestamp import Authority, read_roots
-from archive.recordings.verify import CUSTODY_NAME, PAPERS, SIGNATURES_NAME
+from archive.recordings.verify import CUSTODY_NAME, LEDGER_NAME, PAPERS, SIGNATURES_NAME
 from core.tables import Recording, SigningKey
 from mbashara.notary import Notary
 from mbashara.settings import Settings
@@ -206,3 +206,20 @@ def test_older_papers_here_are_written_over_no_newer_ones_elsewhere(
             assert all((place / name).read_bytes().startswith(data) for name, data in newest.items())
             assert verify.verify(place, keys).findings == []
         assert any(one["fact"] == "hold placed" for one in events(back, it))
+
+
+def test_damaged_papers_delay_no_file_that_is_on_the_air(here: Scene) -> None:
+    it = here.record(over=False)
+    Notary(here.settings, here.engine).sign_due()
+    flip(here.settings.recordings / it / LEDGER_NAME, 0)
+    with here.session() as session:
+        copies.want(session, ["arusha"], NOW)
+        (turn,) = (one for one in copies.due(session, ["arusha"], NOW, 20) if one.recording_id == it)
+    assert turn.papers
+    copied = copies.copy_files(here.stores["arusha"], here.settings.recordings, turn)
+    with here.session() as session:
+        copies.note(session, turn, copied, NOW)
+        copy = session.get_one(RecordingCopy, (it, "arusha"))
+        assert (copy.files, copy.fault) == (6, copies.PAPERS_DAMAGED)
+        assert (copy.attempts, copy.next_try_at, copy.state) == (0, NOW, "copying")
+        assert not [one for one in copies.due(session, ["arusha"], NOW, 20) if one.recording_id == it], "none is new"
