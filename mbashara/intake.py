@@ -19,9 +19,9 @@ class Intake:
     the renditions know.
 
     Encoders begin with a burst (ffmpeg -re sends half a second at once), which a busy machine or a thin line lets
-    through slowly: it is over once packets have come at the pace of their timestamps, within AT_PACE_MS, for
-    WAIT_FOR_BURST_MS. The one of them that came soonest was not held up, and the first is anchored `lead_ms` ago by it,
-    or PROGRAM-DATE-TIME would run ahead of the clock for hours.
+    through slowly: it is over with a packet that is not late, once for WAIT_FOR_BURST_MS none came sooner than those
+    before it, by AT_PACE_MS, or later by so long. The one that came soonest was not held up, and the first is anchored
+    `lead_ms` ago by it, or PROGRAM-DATE-TIME would run ahead of the clock for hours.
     """
 
     feed: Feed
@@ -42,10 +42,14 @@ class Intake:
         self.early.append(packet)
         pace_ms = now_ms - packet.dts_ms
         self._soonest_ms = min(self._soonest_ms, pace_ms)
-        if abs(pace_ms - self._paces.get(packet.kind, math.inf)) > AT_PACE_MS:
-            self._paces[packet.kind], self._at_pace_since_ms = pace_ms, now_ms
+        ahead_ms = self._paces.get(packet.kind, math.inf) - pace_ms
+        if ahead_ms > AT_PACE_MS:
+            self._paces[packet.kind] = pace_ms
+        if not -WAIT_FOR_BURST_MS <= ahead_ms <= AT_PACE_MS:
+            self._at_pace_since_ms = now_ms
+        is_over = ahead_ms >= -AT_PACE_MS and now_ms - self._at_pace_since_ms >= WAIT_FOR_BURST_MS
         waited_ms = packet.dts_ms - self.early[0].dts_ms
-        is_whole = len(self.feed.tracks) == 2 and now_ms - self._at_pace_since_ms >= WAIT_FOR_BURST_MS
+        is_whole = len(self.feed.tracks) == 2 and is_over
         return is_whole or not 0 <= waited_ms < WAIT_FOR_SECOND_TRACK_MS or len(self.early) >= MAX_EARLY_PACKETS
 
     def begin(self, now_ms: float) -> list[Packet]:

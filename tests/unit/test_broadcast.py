@@ -211,6 +211,20 @@ def test_nor_does_one_that_a_busy_machine_or_a_thin_line_lets_through_slowly(
     run(scenario())
 
 
+def test_an_encoder_that_sends_a_few_pictures_at_a_time_is_not_waited_for_longer(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        with studio(tmp_path) as live:
+            feed = live.attach()
+            for n in range(15):  # five at a time, the last of them just made
+                live.now_ms = float(200 * (n // 5 + 1))
+                live.broadcast.take(feed, picture(40 * n, n == 0))
+                live.broadcast.take(feed, sound(40 * n))
+            assert live.broadcast.has_begun
+            await live.broadcast.end("test")
+
+    run(scenario())
+
+
 def test_a_feed_shorter_than_the_wait_for_it_is_recorded(tmp_path: Path) -> None:
     async def scenario() -> None:
         with studio(tmp_path) as live:
