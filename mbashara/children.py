@@ -5,7 +5,7 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -167,13 +167,13 @@ def start_time(process_id: int) -> float:
         return 0.0
 
 
-def orphans(file: IO[str], module: str, owner: Account | None) -> list[int]:
-    """Processes of ours (the account's, if there is one) that run a module and have the file open; but for those of
-    parents that have it open too: another supervisor's."""
+def orphans(file: IO[str], modules: Collection[str], owner: Account | None) -> list[int]:
+    """Processes of ours (the account's, if there is one) that run one of the modules and have the file open; but for
+    those of parents that have it open too: another supervisor's."""
     mine, found = os.fstat(file.fileno()), list[int]()
     for one in psutil.process_iter(["cmdline", "ppid", "uids"]):
         is_ours = one.info["uids"] and one.info["uids"].real == (owner.user_id if owner else os.geteuid())
-        if is_ours and module in (one.info["cmdline"] or ()) and _has_open(one.pid, mine):
+        if is_ours and {*modules} & {*(one.info["cmdline"] or ())} and _has_open(one.pid, mine):
             is_led = one.info["ppid"] != os.getpid() and _has_open(one.info["ppid"], mine)
             found += [] if is_led else [one.pid]
     return found

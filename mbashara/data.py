@@ -45,6 +45,7 @@ FOLDERS = {
 PROGRAM = (Path(__file__), Path(os.__file__), Path(structlog.__file__))
 """What the account reads of ours, Python's and the packages: catalogues of words, say."""
 PEPPER_BYTES = 32
+FD_VARIABLE = "MBASHARA_WRITING_FD"
 RUN_FOLDERS = {"live": 0o755, "stills": 0o755, "sock": 0o755, "work": 0o755, "postgres": 0o700}
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("mbashara.data")
@@ -226,6 +227,13 @@ def open_lock(settings: Settings, name: str = "lock") -> IO[str]:
             return os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC))
     except OSError as error:
         raise _cannot_use(error) from error
+
+
+def keep_lock() -> None:
+    """Of a child of `up` that writes into recordings: it holds the lock as long as it lives, and no child of its own
+    does."""
+    if FD_VARIABLE in os.environ:
+        os.set_inheritable(int(os.environ[FD_VARIABLE]), False)
 
 
 def try_lock(file: IO[str], kind: int = fcntl.LOCK_EX) -> bool:

@@ -26,6 +26,7 @@ from ingest.rtmp.server import RtmpServer
 from mbashara import feeds, fence, logs, media_role, previews, probe
 from mbashara.broadcast import Parameters
 from mbashara.channels import Channels
+from mbashara.data import keep_lock
 from mbashara.metrics import MediaMetrics
 from mbashara.previews import PreviewDoor
 from mbashara.settings import Settings
@@ -240,7 +241,7 @@ def main() -> None:
     rtmp = socket.socket(fileno=int(os.environ["MBASHARA_RTMP_FD"]))
     rtmp.setblocking(False)
     rtmp.set_inheritable(False)  # the ladder's ffmpeg must not hold the port when this process is gone
-    os.set_inheritable(int(os.environ["MBASHARA_WRITING_FD"]), False)  # nor the lock, which is ours as long as we live
+    keep_lock()
     keys = Keys(settings)
     fence.close(settings, [settings.recordings, settings.keys_file.parent, settings.live, settings.run / "sock"])
     # What was imported is never garbage, and packets are freed by count: the collector need not look so often.

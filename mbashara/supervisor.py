@@ -22,11 +22,13 @@ import structlog
 from core.plain import N_
 from mbashara import demo, edge, postgres, probe, viewers
 from mbashara.children import Child, ChildSpec, kill_group, orphans, start_time
-from mbashara.data import account, check_run, check_space, locked, open_lock, prepare, try_lock
+from mbashara.data import FD_VARIABLE, account, check_run, check_space, locked, open_lock, prepare, try_lock
 from mbashara.plain import DataError
 from mbashara.settings import Address, Settings
 
 TRUSTED = ("web", "work")
+WRITERS = ("mbashara.media", "mbashara.work")
+"""Who writes into recordings."""
 NO_SECRETS = {
     f"MBASHARA_{name}": ""
     for name in (
@@ -64,8 +66,8 @@ def up(settings: Settings, with_demo: bool) -> int:
         check_space(settings)
         _check_locations(settings)
         _end_leftovers(settings.supervisor_file)
-        writing = stack.enter_context(open_lock(settings, "media.lock"))
-        _await_media(settings, writing)
+        writing = stack.enter_context(open_lock(settings, "writing.lock"))
+        _await_writers(settings, writing)
         listener = stack.enter_context(_listen(settings.rtmp_address, "RTMP"))
         door = stack.enter_context(_viewers_door(settings))
         told = {**_real_addresses(settings, listener), "viewers_port": door.getsockname()[1]}
@@ -135,15 +137,18 @@ def specs(settings: Settings, held: Held, with_demo: bool) -> list[ChildSpec]:
             niceness=ON_AIR if is_media else 0,
         )
 
+    writing = {FD_VARIABLE: str(held.writing)}
     children = [] if settings.database_url else [_postgres(settings)]
     children += [
         ours(
             f"media-{worker}", "mbashara.media", held.rtmp, held.writing, MBASHARA_RTMP_FD=str(held.rtmp),
-            MBASHARA_WRITING_FD=str(held.writing), MBASHARA_WORKER=str(worker),
+            MBASHARA_WORKER=str(worker), **writing,
         )
         for worker in range(settings.media_workers)
     ]  # fmt: skip
-    work = ours("work", "mbashara.work", held.viewers, **{viewers.FD_VARIABLE: str(held.viewers)})
+    work = ours(
+        "work", "mbashara.work", held.viewers, held.writing, **{viewers.FD_VARIABLE: str(held.viewers)}, **writing
+    )
     children += [ours("web", "mbashara.web"), work, ours("stills", "mbashara.stills"), _edge(settings)]
     return [*children, ours("demo", "mbashara.demo")] if with_demo else children
 
@@ -232,16 +237,16 @@ def _end_leftovers(state_file: Path, wait_s: float = 5.0) -> None:
             time.sleep(0.2)
 
 
-def _await_media(settings: Settings, lock: IO[str], wait_s: float = 5.0) -> None:
-    """Takes the lock that media processes hold as long as they live, whoever began them: one that hangs, and of which
+def _await_writers(settings: Settings, lock: IO[str], wait_s: float = 5.0) -> None:
+    """Takes the lock that WRITERS hold as long as they live, whoever began them: one that hangs, and of which
     no supervisor knows any more, would write into what its successor goes on with. Ends those that are left. Raises
     DataError where one can't be ended (its disk hangs), or another supervisor keeps it."""
     began_s, owner = time.monotonic(), account()
     while not try_lock(lock):
-        left, waited_s = orphans(lock, "mbashara.media", owner), time.monotonic() - began_s
+        left, waited_s = orphans(lock, WRITERS, owner), time.monotonic() - began_s
         if waited_s > 2 * wait_s:
             told = {"path": settings.data, "ids": ", ".join(map(str, left)) or "?"}
-            raise DataError(N_("a media process of another mbashara still writes to {path}: process {ids}"), **told)
+            raise DataError(N_("a process of another mbashara still writes to {path}: process {ids}"), **told)
         for process_id in left:
             log.warning("ending a leftover", process_id=process_id)
             with suppress(ProcessLookupError, PermissionError):

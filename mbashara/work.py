@@ -43,6 +43,7 @@ from mbashara import (
     workflows,
 )
 from mbashara.bell import Bell, when
+from mbashara.data import keep_lock
 from mbashara.dry_run import DryRuns
 from mbashara.notary import PACE, Notary
 from mbashara.plain import DataError as FolderError
@@ -360,6 +361,7 @@ def _beat(path: Path) -> None:
 def main() -> int:
     settings = Settings()
     logs.configure("work", settings.log_level)
+    keep_lock()
     gc.freeze()  # what was imported is never garbage
     gc.set_threshold(50_000, 20, 50)
     stopping = threading.Event()

@@ -15,7 +15,7 @@ from mbashara.children import Child, ChildSpec, as_account
 from mbashara.data import account, open_lock, try_lock
 from mbashara.plain import DataError
 from mbashara.settings import Settings
-from mbashara.supervisor import Held, _await_media, _write_state, specs
+from mbashara.supervisor import Held, _await_writers, _write_state, specs
 from tests.up import data_folder
 
 SECRETS = {
@@ -79,29 +79,32 @@ with open(sys.argv[2]) as file:
 """
 
 
+@pytest.mark.parametrize("module", ["mbashara.media", "mbashara.work"])
 @pytest.mark.parametrize("hangs", [False, True])
-def test_a_media_process_of_which_no_supervisor_knows_is_ended_before_another_begins(place: Path, hangs: bool) -> None:
-    with open_lock(Settings(data=place), "media.lock") as lock, holding("mbashara.media", place) as left:
+def test_a_writer_of_which_no_supervisor_knows_is_ended_before_another_begins(
+    place: Path, module: str, hangs: bool
+) -> None:
+    with open_lock(Settings(data=place), "writing.lock") as lock, holding(module, place) as left:
         if hangs:
             left.send_signal(signal.SIGSTOP)
-        _await_media(Settings(data=place), lock, wait_s=0.5)
+        _await_writers(Settings(data=place), lock, wait_s=0.5)
         assert left.wait(10) == -(signal.SIGKILL if hangs else signal.SIGTERM)
-        with open_lock(Settings(data=place), "media.lock") as second:
+        with open_lock(Settings(data=place), "writing.lock") as second:
             assert not try_lock(second), "it is ours now"
 
 
 def test_a_media_process_that_another_supervisor_leads_is_let_be(place: Path) -> None:
     """Whoever removed `lock` beneath a running program does not get it ended by a second."""
-    with open_lock(Settings(data=place), "media.lock") as lock, holding("up", place, LEAD) as leader:
+    with open_lock(Settings(data=place), "writing.lock") as lock, holding("up", place, LEAD) as leader:
         with pytest.raises(DataError, match="still writes to"):
-            _await_media(Settings(data=place), lock, wait_s=0.2)
+            _await_writers(Settings(data=place), lock, wait_s=0.2)
         assert leader.communicate("\n", timeout=10) and leader.returncode == 0, "it lived until it was told"
 
 
 def test_nothing_begins_while_somebody_else_holds_the_recordings(place: Path) -> None:
-    with open_lock(Settings(data=place), "media.lock") as lock, holding("tar", place) as stranger:
+    with open_lock(Settings(data=place), "writing.lock") as lock, holding("tar", place) as stranger:
         with pytest.raises(DataError, match="still writes to"):
-            _await_media(Settings(data=place), lock, wait_s=0.1)
+            _await_writers(Settings(data=place), lock, wait_s=0.1)
         assert stranger.poll() is None
 
 
@@ -115,7 +118,7 @@ def place() -> Iterator[Path]:
 @contextmanager
 def holding(module: str, folder: Path, program: str = HOLD) -> Iterator["subprocess.Popen[str]"]:
     """A process of the account's that holds the lock of whoever writes recordings."""
-    command, pipe = [sys.executable, "-c", program, module, str(folder / "media.lock")], subprocess.PIPE
+    command, pipe = [sys.executable, "-c", program, module, str(folder / "writing.lock")], subprocess.PIPE
     owner = as_account(account())
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, cwd="/", **owner) as process:
         assert process.stdout is not None and process.stdout.readline() == "\n"
