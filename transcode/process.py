@@ -25,6 +25,8 @@ where ladders ask for more than the machine has, at media's own priority most of
 goes before others where it may, so that ladders are in nobody's way and nobody is in theirs."""
 MAX_LAG_MS, MAX_START_MS = 4000, 8000
 """What comes later than that, viewers have been told is missing. Until the first comes it may take longer."""
+PROBED = 8
+"""So many packets at most ffmpeg wants to see before it begins: of slides without sound, half a minute of them."""
 NATURAL_LAG_MS = 1000
 LAG_CHECK_S = 1.0
 FIRST_BACKOFF_S, LAST_BACKOFF_S = 0.25, 8.0
@@ -57,7 +59,7 @@ class Transcoder:
         self._first: Packet | None = None
         self._reader = QueueReader()
         self._ending = asyncio.Event()
-        self._in_ms = 0
+        self._in_ms = self._fed = 0
         self._made_ms: dict[str, int] = {}
         self._begin_ms: int | None = None
         self._out_ms: int | None = None
@@ -143,6 +145,7 @@ class Transcoder:
 
     async def _run_once(self, rungs: Sequence[Rung]) -> None:
         self._begin_ms = self._out_ms = None
+        self._fed = 0
         child, outputs = await start_ladder(
             self._executable, rungs, entrance=cage.entrance(LIMITS), stderr=asyncio.subprocess.PIPE
         )
@@ -204,6 +207,7 @@ class Transcoder:
         if is_start and self._begin_ms is None:
             self._begin_ms = packet.dts_ms
         self._in_ms = packet.dts_ms
+        self._fed += self._begin_ms is not None
         return self._begin_ms is not None
 
     def _take(self, name: str, items: Iterable[Item]) -> None:
@@ -233,7 +237,7 @@ class Transcoder:
 
     def _lag_ms(self) -> int:
         """From what came last, which may still wait for the child, to what was made last."""
-        if self._begin_ms is None:
+        if self._begin_ms is None or (self._out_ms is None and self._fed < PROBED):
             return 0
         newest = self._reader.newest
         return (newest.dts_ms if newest is not None else self._in_ms) - max(self._begin_ms, self._out_ms or 0)

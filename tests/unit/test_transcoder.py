@@ -279,3 +279,24 @@ def test_one_that_falls_behind_before_a_rung_is_tried_again_does_not_try_it(
         assert desk.transcoder.left_out == {"360p", "144p"} and len(desk.made_ms["144p"]) == before
 
     run(desk, scenario)
+
+
+def test_pictures_that_come_seldom_are_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Slides without sound: ffmpeg begins once it has seen a few of them."""
+    monkeypatch.setattr(process, "LAG_CHECK_S", 0.5)
+    path = tmp_path / "slides.flv"
+    ffmpeg(
+        "-f", "lavfi", "-i", "testsrc2=size=640x362:rate=1/5:duration=120", "-c:v", "libx264", "-preset", "ultrafast",
+        "-g", "2", "-bf", "0", "-pix_fmt", "yuv420p", path,
+    )  # fmt: skip
+    desk = Desk(path)
+
+    async def scenario() -> None:
+        desk.send(1)
+        await until(lambda: desk.transcoder.process_id is not None)
+        for _ in range(10):
+            desk.send(5)
+            await asyncio.sleep(1)
+        assert desk.transcoder.restarts == 0 and desk.transcoder.left_out == set() and desk.made_ms["144p"]
+
+    run(desk, scenario)
