@@ -1,6 +1,7 @@
 """A feed as its broadcast sees it: from its first packet until it can be put on the air, and its clock from then on."""
 
 import math
+from collections import deque
 from dataclasses import dataclass, field
 
 from core.media.packet import Kind, Packet
@@ -10,6 +11,7 @@ from transcode.timeline import FeedClock
 WAIT_FOR_SECOND_TRACK_MS = 1200
 WAIT_FOR_BURST_MS = 250
 AT_PACE_MS = 60
+JUMP_MS = 4000
 MAX_EARLY_PACKETS = 2000
 
 
@@ -21,7 +23,8 @@ class Intake:
     Encoders begin with a burst (ffmpeg -re sends half a second at once), which a busy machine or a thin line lets
     through slowly: it is over with a packet that is not late, once for WAIT_FOR_BURST_MS none came sooner than those
     before it, by AT_PACE_MS, or later by so long. The one that came soonest was not held up, and the first is anchored
-    `lead_ms` ago by it, or PROGRAM-DATE-TIME would run ahead of the clock for hours.
+    `lead_ms` ago by it, or PROGRAM-DATE-TIME would run ahead of the clock for hours. Clocks drift, and timestamps jump:
+    what came long before the first, or before a jump, says nothing of that.
     """
 
     feed: Feed
@@ -32,7 +35,7 @@ class Intake:
     on_air: bool = False
     shift_ms: int = 0
     changed: bool = False
-    _soonest_ms: float = math.inf
+    _came: deque[float] = field(default_factory=lambda: deque(maxlen=MAX_EARLY_PACKETS))
     _paces: dict[Kind, float] = field(default_factory=dict)
     _at_pace_since_ms: float = 0.0
 
@@ -41,9 +44,11 @@ class Intake:
         self.since_ms = self.since_ms or now_ms
         self.early.append(packet)
         pace_ms = now_ms - packet.dts_ms
-        self._soonest_ms = min(self._soonest_ms, pace_ms)
         ahead_ms = self._paces.get(packet.kind, math.inf) - pace_ms
-        if ahead_ms > AT_PACE_MS:
+        if JUMP_MS < abs(ahead_ms) < math.inf:
+            self._came.clear()
+        self._came.append(pace_ms)
+        if ahead_ms > AT_PACE_MS or ahead_ms < -JUMP_MS:
             self._paces[packet.kind] = pace_ms
         if not -WAIT_FOR_BURST_MS <= ahead_ms <= AT_PACE_MS:
             self._at_pace_since_ms = now_ms
@@ -65,7 +70,7 @@ class Intake:
             return []
         early, self.early, self.on_air, self.changed = self.early, [], True, True
         self.shift_ms = max(0, early[0].cts_ms)
-        self.lead_ms = max(0, round(now_ms - self._soonest_ms) - early[0].dts_ms)
+        self.lead_ms = max(0, round(now_ms - min(self._came)) - early[0].dts_ms)
         return early
 
     def silent_until_ms(self, now_ms: float) -> float:
