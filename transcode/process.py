@@ -31,6 +31,8 @@ NATURAL_LAG_MS = 1000
 LAG_CHECK_S = 1.0
 FIRST_BACKOFF_S, LAST_BACKOFF_S = 0.25, 8.0
 DRAIN_S = 3.0
+MOST_STILL = 10
+"""So many checks in a row find that nothing more comes of one whose feed is over: it hangs."""
 
 
 class TooSlow(Exception):
@@ -222,17 +224,20 @@ class Transcoder:
 
     async def _watch_lag(self) -> None:
         """A lag that shrinks is a burst of the feed's that is being worked off."""
-        before_ms = 0
+        before_ms = still = 0
         while True:
             await asyncio.sleep(LAG_CHECK_S)
             lag_ms = self._lag_ms()
+            still = still + 1 if self._ending.is_set() and lag_ms == before_ms else 0
+            if still >= MOST_STILL:
+                raise MediaError("it does not end")
             most_ms = MAX_START_MS if self._out_ms is None else MAX_LAG_MS
             if lag_ms >= before_ms > most_ms or self._reader.dropped:
                 raise TooSlow
             before_ms = lag_ms
             if lag_ms > NATURAL_LAG_MS:
                 self._headroom.note_lag()
-            else:
+            elif not self._ending.is_set():
                 self._look_for_room()
 
     def _lag_ms(self) -> int:

@@ -300,3 +300,24 @@ def test_pictures_that_come_seldom_are_waited_for(tmp_path: Path, monkeypatch: p
         assert desk.transcoder.restarts == 0 and desk.transcoder.left_out == set() and desk.made_ms["144p"]
 
     run(desk, scenario)
+
+
+def test_one_that_does_not_end_is_ended(sound: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It lags by less than what is too much, and would keep all other ladders from their rungs."""
+    monkeypatch.setattr(process, "LAG_CHECK_S", 0.05)
+    desk = Desk(sound)
+
+    async def scenario() -> None:
+        task = asyncio.create_task(desk.transcoder.run())
+        await desk.reaches(desk.send(2))
+        child = desk.transcoder.process_id
+        assert child is not None
+        os.kill(child, signal.SIGSTOP)
+        desk.send(2)
+        desk.transcoder.finish()
+        done, _ = await asyncio.wait({task}, timeout=5)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        assert done and desk.transcoder.left_out == set()
+
+    asyncio.run(scenario())
