@@ -246,7 +246,7 @@ class ImportedBroadcast:
         leader.end()
         for rendition in self._renditions.values():
             if rendition is not self._leader:
-                rendition.packager.fill_behind()
+                rendition.packager.fill_behind(leader.end_ms)
                 rendition.packager.end()
         listed = [shown for one in self._renditions.values() if (shown := one.listed())]
         write_multivariants(self._recording, listed)

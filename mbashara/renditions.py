@@ -139,7 +139,7 @@ class Renditions:
         assert self.leader is not None
         self.leader.packager.end()
         for rendition in self.others():
-            rendition.packager.fill_behind()
+            rendition.packager.fill_behind(self.leader.packager.end_ms)
             rendition.packager.end()
 
     def restore(self, restored: RestoredRecording, window_s: float) -> None:

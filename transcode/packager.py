@@ -162,13 +162,16 @@ class Packager(ABC):
         self._set_track(track)
         self._end = self._part_start = self._ticks(at_ms)
 
-    def fill_behind(self) -> None:
-        """At the end a follower says what it lacks up to the leader's last cut."""
+    def fill_behind(self, end_ms: float) -> None:
+        """At the end a follower says what it lacks up to the leader's last cut, and up to its end where it has nothing
+        of that segment."""
         self._take_held()
+        self._flush()
         newest = self._timeline.newest
         if newest is not None and (self._segment is None or self._segment.msn < newest.msn):
-            self._flush()
             self._gap_until(self._ticks(newest.start_ms), exactly=True)
+        if self._segment is not None and not self._segment.parts:
+            self._gap_parts(self._ticks(end_ms), exactly=True)
 
     def flush(self) -> None:
         """What is pending becomes a part now."""

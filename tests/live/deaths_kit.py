@@ -42,6 +42,8 @@ WRITES = re.compile(
 KEPT_OF_COPY = ("state", "fault", "damaged", "attempts", "files", "size_bytes", "papers_due", "is_anew")
 PAPERLESS = "source/"
 """Under which nothing is ever put twice."""
+EVERY = int(os.environ.get("MBASHARA_DEATHS_EVERY", "4"))
+"""So many acts are from one death to the next; with 1, which takes some six minutes, each has its own."""
 HEX = re.compile(r"\b[0-9a-f]{64}\b")
 
 
@@ -253,10 +255,10 @@ class Death(NamedTuple):
 
 
 def deaths(here: Scene, folder: Path, lay: Callable[[], str], acts: int) -> tuple[Counter[str], list[Death]]:
-    """What is left by a process that is let be; and the deaths behind its first so many acts. `lay` makes a recording
-    that waits for it."""
+    """What is left by a process that is let be; and the deaths behind its first so many acts, of which each EVERY-th is
+    tried, from the last one back. `lay` makes a recording that waits for it."""
     clean, found = Counter[str](), list[Death]()
-    for at in range(acts + 1):
+    for at in (0, *sorted(range(acts, 0, -EVERY))):
         calm(here)
         it, mine = lay(), folder / str(at)
         mine.mkdir()

@@ -122,7 +122,7 @@ class Troubled:
 def troubled() -> Iterator[Troubled]:
     """kill -9 of the encoder and a new one within the reconnect window; later kill -9 of the ladder's ffmpeg. The
     window is the shortest, so that segments leave it meanwhile. It is watched until all is well again."""
-    with data_folder() as data, running(data, window_s=24) as up:
+    with data_folder() as data, running(data, window_s=24) as up, up.airing_first():
         channel = go_live(up, "vurugu")
         url, first = channel.source_url, channel.now().segments
         with ThreadPoolExecutor(1) as pool:

@@ -202,6 +202,27 @@ def test_a_rendition_that_was_away_says_so_and_keeps_its_numbers() -> None:
     assert not any(one.discontinuity for one in rung_sink.segments)
 
 
+@pytest.mark.parametrize("away_ms", [17_000, 18_000, 19_000])
+def test_a_rendition_that_lacks_the_end_is_as_long_as_the_others(away_ms: int) -> None:
+    """A player that has come to the end of a list waits there for good for a segment of a millisecond."""
+    packager, sink, timeline = lead()
+    rung_sink = Sink()
+    rung = VideoPackager(timeline, CADENCE, rung_sink, leads=False)
+    rung.configure(video_track())
+    for packet in pictures(20):
+        packager.write(packet)
+        if packet.dts_ms < away_ms:
+            rung.write(packet)
+    packager.end()
+    rung.fill_behind(packager.end_ms)
+    rung.end()
+    assert [one.msn for one in rung_sink.segments] == [one.msn for one in sink.segments]
+    longest = [one.duration_s for one in sink.segments]
+    assert [one.duration_s for one in rung_sink.segments][:9] == pytest.approx(longest[:9])
+    assert rung_sink.segments[9].duration_s == pytest.approx(longest[9] if away_ms < 19_000 else 1.0)
+    assert rung_sink.segments[9].gap is (away_ms < 19_000)
+
+
 @pytest.mark.parametrize("jump_ms", [86_400_000, -86_400_000, 5_000, -2_000])
 def test_a_jump_is_anchored_anew(jump_ms: int) -> None:
     clock = FeedClock()
