@@ -42,7 +42,7 @@ WRITES = re.compile(
 KEPT_OF_COPY = ("state", "fault", "damaged", "attempts", "files", "size_bytes", "papers_due", "is_anew")
 PAPERLESS = "source/"
 """Under which nothing is ever put twice."""
-EVERY = int(os.environ.get("MBASHARA_DEATHS_EVERY", "4"))
+EVERY = int(os.environ.get("MBASHARA_DEATHS_EVERY", "5"))
 """So many acts are from one death to the next; with 1, which takes some six minutes, each has its own."""
 HEX = re.compile(r"\b[0-9a-f]{64}\b")
 
