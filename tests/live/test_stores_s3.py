@@ -17,6 +17,7 @@ from archive.recordings.locations.store import Proof, Store
 from archive.recordings.repair import examine_all
 from archive.recordings.resolve_plan import Carried, Plan, carry_out, make_plan, read_plan
 from archive.recordings.verify import hash_file
+from core.ids import ulid
 from tests.live.store_kit import ADMIN, BIG, LIMITS, PARTNER, Weed, credentials, sha256
 from tests.unit.recording_kit import ID, PUBLIC_KEY, make_recording
 
@@ -67,7 +68,7 @@ def test_a_bucket_that_is_away_is_not_taken_for_an_empty_one(weed: Weed) -> None
 
 
 def test_an_upload_that_a_kill_left_is_tidied(s3: S3Store, bucket: str) -> None:
-    client, key = s3._client, s3._at("rec/big.mp4")
+    client, key = s3._client, s3._at(f"{ulid(0, bytes(10))}/big.mp4")
     client.create_multipart_upload(**key)
     assert s3.tidy(datetime.now(UTC) - timedelta(hours=1)) == 0
     assert s3.tidy(datetime.now(UTC) + timedelta(hours=1)) == 1
