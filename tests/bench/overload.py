@@ -1,4 +1,4 @@
-"""What is held of the source, which is the record, where ladders ask for more than the machine has.
+"""What is held of the source, which is the record, and of its rungs, where ladders ask for more than the machine has.
 
     python -m tests.bench.overload [--streams 25] [--seconds 40] [--niceness N]
 
@@ -32,7 +32,7 @@ _MOST_TOLD = 6
 
 
 def run(streams: int, seconds: float, niceness: int | None = None) -> tuple[list[str], float]:
-    """Lines, and the share of the source that is held: of what the ledgers tell, in 1."""
+    """Lines, and the share of the source that is held: of what the feeds sent, in 1."""
     with tempfile.TemporaryDirectory(prefix="mbashara-bench-") as folder:
         place = Path(folder)
         place.chmod(0o755)
@@ -50,26 +50,28 @@ def run(streams: int, seconds: float, niceness: int | None = None) -> tuple[list
             feeder.join()
             time.sleep(_SETTLE_S)
         held_ms, causes = _held(up.data / "recordings")
-    share = held_ms / (1000 * seconds * streams)
+    shares = {name: held / (1000 * seconds * streams) for name, held in sorted(held_ms.items(), reverse=True)}
+    share = shares.get("source", 0.0)
     lines = [f"{streams} feeds with ladders at niceness {found}: {share:.0%} of the source is held"]
+    lines += [f"    {share_of:.0%} of {name}" for name, share_of in shares.items() if name != "source"]
     lines += [f"    {count} x {what}" for what, count in causes.most_common(_MOST_TOLD)]
     return lines, share
 
 
 def _encoders(process_id: int) -> list[procs.Process]:
-    return [one for one in procs.tree(process_id) if "ffmpeg" in one.command.split()[0]]
+    return [one for one in procs.tree(process_id) if "ffmpeg" in one.command.partition(" ")[0]]
 
 
 def _feed(url: str, keys: list[str], seconds: float) -> None:
     print("   ", publisher.publish([(url, key) for key in keys], feeds.load(), seconds), flush=True)
 
 
-def _held(recordings: Path) -> tuple[float, Counter[str]]:
-    """Milliseconds of the source in files, and what lacks in words: fact, rendition and cause."""
-    held_ms, causes = 0.0, Counter[str]()
+def _held(recordings: Path) -> tuple[Counter[str], Counter[str]]:
+    """Milliseconds of each rendition in files, and what lacks in words: fact, rendition and cause."""
+    held_ms, causes = Counter[str](), Counter[str]()
     for fact in _facts(recordings):
-        if fact["fact"] == "file" and fact.get("rendition") == "source" and "from_ms" in fact:
-            held_ms += sum(end - begin for begin, end in verify.held_in(fact))
+        if fact["fact"] == "file" and "rendition" in fact and "from_ms" in fact:
+            held_ms[fact["rendition"]] += round(sum(end - begin for begin, end in verify.held_in(fact)))
         elif "cause" in fact:
             causes[f"{fact['fact']}, {fact.get('rendition', 'all')}: {fact['cause']}"] += 1
     return held_ms, causes
