@@ -20,6 +20,16 @@ from transcode.headroom import FIRST_WAIT_S, SETTLE_S, Headroom
 from transcode.process import Transcoder
 
 
+class Clock:
+    """Of a headroom."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
 class Desk:
     """A feed, and what its rungs give back."""
 
@@ -59,6 +69,12 @@ class Desk:
         """It stands still until it is started anew."""
         await self.runs_on()
         await self.stand_still()
+
+    async def lose_a_rung(self, clock: Clock) -> None:
+        """It falls behind twice, and has no dearest rung then."""
+        await self.fall_behind()
+        clock.now_s += SETTLE_S
+        await self.fall_behind()
 
     async def stand_still(self) -> None:
         child, restarts = self.transcoder.process_id, self.transcoder.restarts
@@ -163,19 +179,16 @@ def test_one_that_has_fallen_far_behind_is_seen_at_any_bitrate(picture: Path, mo
 
 def test_a_rung_comes_back_and_the_others_lack_nothing(picture: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process, "LAG_CHECK_S", 0.05)
-    now_s = 0.0
-    desk = Desk(picture, Headroom(lambda: now_s))
+    clock = Clock()
+    desk = Desk(picture, Headroom(clock))
 
     async def scenario() -> None:
-        nonlocal now_s
-        await desk.fall_behind()
-        now_s += SETTLE_S
-        await desk.fall_behind()
+        await desk.lose_a_rung(clock)
         assert desk.transcoder.left_out == {"360p"}
         await desk.runs_on()
         assert desk.transcoder.left_out == {"360p"}
         restarts, before = desk.transcoder.restarts, {name: len(times) for name, times in desk.made_ms.items()}
-        now_s += FIRST_WAIT_S
+        clock.now_s += FIRST_WAIT_S
         while desk.transcoder.left_out:
             await asyncio.sleep(0.1)
             await desk.reaches(desk.send(0.5))
@@ -191,19 +204,16 @@ def test_a_rung_comes_back_and_the_others_lack_nothing(picture: Path, monkeypatc
 
 def test_a_ladder_without_any_rung_tries_again(sound: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process, "LAG_CHECK_S", 0.05)
-    now_s = 0.0
-    desk = Desk(sound, Headroom(lambda: now_s))
+    clock = Clock()
+    desk = Desk(sound, Headroom(clock))
 
     async def scenario() -> None:
-        nonlocal now_s
-        await desk.fall_behind()
-        now_s += SETTLE_S
-        await desk.fall_behind()
+        await desk.lose_a_rung(clock)
         assert desk.transcoder.left_out == {"low-audio"}
         desk.send(2)
         await asyncio.sleep(0.3)
         assert desk.transcoder.process_id is None
-        now_s += FIRST_WAIT_S
+        clock.now_s += FIRST_WAIT_S
         await until(lambda: desk.transcoder.process_id is not None)
         await desk.reaches(desk.send(4))
         assert desk.transcoder.left_out == set()
@@ -259,17 +269,14 @@ def test_one_that_falls_behind_before_a_rung_is_tried_again_does_not_try_it(
 ) -> None:
     """The next keyframe, from which on it was to be made, is a while off."""
     monkeypatch.setattr(process, "LAG_CHECK_S", 0.05)
-    now_s = 0.0
-    desk = Desk(picture, Headroom(lambda: now_s))
+    clock = Clock()
+    desk = Desk(picture, Headroom(clock))
 
     async def scenario() -> None:
-        nonlocal now_s
-        await desk.fall_behind()
-        now_s += SETTLE_S
-        await desk.fall_behind()
+        await desk.lose_a_rung(clock)
         assert desk.transcoder.left_out == {"360p"}
         await desk.runs_on()
-        now_s += FIRST_WAIT_S
+        clock.now_s += FIRST_WAIT_S
         await asyncio.sleep(0.3)  # it is to be tried
         await desk.stand_still()
         assert desk.transcoder.left_out == {"360p", "144p"}
