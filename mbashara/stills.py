@@ -1,4 +1,4 @@
-"""The stills process: every few seconds a picture of each feed, made of its newest keyframe, at the lowest priority;
+"""The stills process: every few seconds a picture of each feed, made of its newest keyframe, at a low priority;
 while no staff look at the wall, one a minute. Beside it, in a thread, how loud each feed is (levels.py).
 
 It asks the media processes as the console does and is in nobody's way: without it feeds go on and pages have no
@@ -34,7 +34,7 @@ from transcode.stills.decode import decode
 ROUND_S, RESTING_S = 5.0, 60.0
 OLD_S = 30.0
 """A picture that nobody answers for is taken away when it is this old."""
-SESSION_NICE = 10
+NICENESS = 10
 """A tenth of a busy processor: on a full machine too an engineer hears of silence within seconds."""
 FeedName = tuple[str, str]
 """Channel and role."""
@@ -135,7 +135,7 @@ def main() -> int:
     settings = Settings()
     logs.configure("stills", settings.log_level)
     fence.close(settings, [settings.stills, settings.live])
-    step_back(SESSION_NICE)
+    step_back(NICENESS)
     stopping = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopping.set())

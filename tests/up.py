@@ -211,11 +211,17 @@ def _again_and_again(do: Callable[[], None]) -> Iterator[None]:
         thread.join()
 
 
-def until(holds: Callable[[], bool], otherwise: str, timeout_s: float = WAIT_TIMEOUT_S, step_s: float = 0.1) -> None:
-    """Asks until it holds: the world of other processes has no clock that a test could pass in."""
+def until(
+    holds: Callable[[], bool],
+    otherwise: str | Callable[[], str],
+    timeout_s: float = WAIT_TIMEOUT_S,
+    step_s: float = 0.1,
+) -> None:
+    """Asks until it holds: the world of other processes has no clock that a test could pass in. `otherwise` says what
+    is wrong, or how things stand by then."""
     deadline_s = time.monotonic() + timeout_s
     while not holds():
-        assert time.monotonic() < deadline_s, otherwise
+        assert time.monotonic() < deadline_s, otherwise if isinstance(otherwise, str) else otherwise()
         time.sleep(step_s)
 
 

@@ -81,7 +81,10 @@ def test_levels_of_feeds_are_on_the_wall_on_the_air_or_held(mbashara_up: Up) -> 
     ):
         cards: list[str] = []
         until(
-            lambda: peaks_of(look(client, "sikio", cards)) == PEAKS, "not the tone's level on the wall", IDLE_TIMEOUT_S
+            lambda: peaks_of(look(client, "sikio", cards)) == PEAKS,
+            lambda: f"not the tone's level on the wall: {cards[-1]}",
+            IDLE_TIMEOUT_S,
+            step_s=0.5,
         )
         card = cards[-1]
         assert "Hakuna sauti" in card and "sikio.primary.left" not in card

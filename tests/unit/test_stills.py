@@ -4,6 +4,8 @@ import os
 import subprocess
 import threading
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,7 @@ from ingest.console.queries import OnWall
 from mbashara.media_processes import MediaProcesses
 from mbashara.settings import Settings
 from mbashara.step_back import step_back
-from mbashara.stills import RESTING_S, ROUND_S, Stills
+from mbashara.stills import NICENESS, RESTING_S, ROUND_S, Stills
 from tests.unit.site_kit import make_site
 from transcode.stills.decode import HEIGHT, WIDTH, decode
 from transcode.stills.keyframe import keyframe_file
@@ -152,10 +154,23 @@ def test_viewers_have_a_picture_also_while_no_staff_look(tmp_path: Path) -> None
         assert studio.has_public_still("ikulu") == is_shown
 
 
+def stepped_back(how: Callable[[], None]) -> tuple[str, list[str]]:
+    """The group and the numbers of proc(5), stat, that a process has then."""
+    words = ["cat", "/proc/self/autogroup", "/proc/self/stat"]
+    told = subprocess.run(words, preexec_fn=how, capture_output=True, text=True).stdout
+    group, stat = told.splitlines()
+    return group, stat.split()
+
+
 @pytest.mark.skipif(not Path("/proc/self/autogroup").exists(), reason="this kernel does not weigh sessions")
 def test_who_steps_back_is_a_session_of_the_least_weight() -> None:
-    words = ["cat", "/proc/self/autogroup", "/proc/self/stat"]
-    told = subprocess.run(words, preexec_fn=step_back, capture_output=True, text=True).stdout
-    group, stat = told.splitlines()
+    group, stat = stepped_back(step_back)
     assert group != Path("/proc/self/autogroup").read_text().strip() and group.endswith("nice 19")
-    assert stat.split()[40] == str(os.SCHED_IDLE)
+    assert stat[40] == str(os.SCHED_IDLE)
+
+
+@pytest.mark.skipif(not Path("/proc/self/autogroup").exists(), reason="this kernel does not weigh sessions")
+def test_stills_have_their_small_share_of_a_full_machine_whatever_the_kernel_weighs() -> None:
+    group, stat = stepped_back(partial(step_back, NICENESS))
+    assert group.endswith(f"nice {NICENESS}")
+    assert (stat[18], stat[40]) == (str(min(19, os.nice(0) + NICENESS)), str(os.SCHED_OTHER))
