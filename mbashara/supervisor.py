@@ -131,7 +131,7 @@ def specs(settings: Settings, held: Held, with_demo: bool) -> list[ChildSpec]:
             {**environment, **extra},
             owner=owner,
             pass_fds=pass_fds,
-            # Stills get what nobody else wants: on a full machine they would not hear for minutes that they are asked.
+            # Stills stand behind all others: on a full machine it would take long until they hear that they are asked.
             stop_signal=signal.SIGKILL if name == "stills" else signal.SIGTERM,
             stop_timeout_s=4.0 if is_media else 1.5,
             niceness=ON_AIR if is_media else 0,
