@@ -113,26 +113,25 @@ class Transcoder:
         """Best first. One that comes back is told as left out until there is something of it."""
         if self._grows:
             self._grows = False
-            self._spared.discard(self._lacking()[-1].name)
+            self._spared.discard(self._lacking()[-1])
         return choose_rungs(self._tracks, self._spared)
 
-    def _lacking(self) -> list[Rung]:
+    def _lacking(self) -> list[str]:
         """Dearest first."""
-        return [one for one in choose_rungs(self._tracks) if one.name in self._spared]
+        return [one.name for one in choose_rungs(self._tracks) if one.name in self._spared]
 
     def _shrink(self, dearest: Rung) -> None:
         """Starting anew skips what it lags by; if that doesn't help for long the dearest rung goes. One that was to be
         tried again isn't."""
         self._grows = False
-        if self._headroom.must_shrink(self, dearest.bitrate_bps):
+        if self._headroom.must_shrink(self):
             log.warning("the machine is too slow for a rung", rung=dearest.name)
             self._spared.add(dearest.name)
             self.left_out.add(dearest.name)
 
     def _look_for_room(self) -> None:
-        lacking = self._lacking()
-        if lacking and not self._grows and self._headroom.may_grow(self, lacking[-1].bitrate_bps):
-            log.info("a rung is tried again", rung=lacking[-1].name)
+        if not self._grows and (lacking := self._lacking()) and self._headroom.may_grow(self, len(lacking)):
+            log.info("a rung is tried again", rung=lacking[-1])
             self._grows = True
 
     async def _rest(self, seconds: float) -> bool:
