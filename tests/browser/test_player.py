@@ -21,8 +21,8 @@ from core.web.dates import clock
 from core.web.i18n import Language
 from tests.browser.axe import axe_violations
 from tests.conformance import encoder
-from tests.conformance.engines import CHROMIUM
-from tests.up import Up, command, get, until
+from tests.conformance.engines import CHROMIUM, browsers
+from tests.up import Up, command, get, hurry, until
 
 # no flag for autoplay: the player must do with what a viewer's browser allows
 ARGUMENTS = [
@@ -133,7 +133,7 @@ def add_channel(up: Up) -> Channel:
 def on_air(mbashara_up: Up) -> Iterator[Channel]:
     """A channel that is on the air for as long as this module's tests run, with all rungs that they ask for."""
     channel = add_channel(mbashara_up)
-    with encoder.publishing(channel.address), mbashara_up.airing_first():
+    with encoder.publishing(channel.address) as sender, mbashara_up.airing_first(lambda: [sender.pid]):
         state = f"{mbashara_up.http_url}/live/{channel.slug}/state.json"
         until(lambda: b'"live"' in get(state)[1], "not on the air")
         yield channel
@@ -145,6 +145,16 @@ def feed(channel: Channel) -> Iterator[None]:
         yield
 
 
+@pytest.fixture
+def first_browsers(mbashara_up: Up) -> Iterator[None]:
+    """Go before all else that tests do on this machine for as long: the clock is looked at."""
+    with mbashara_up.airing_first(browsers):
+        yield
+    for process_id in browsers():
+        hurry(process_id, 0)
+
+
+@pytest.mark.usefixtures("first_browsers")
 def test_plays_near_live_and_shows_the_delay(on_air: Channel, new_viewer: NewViewer) -> None:
     viewer = new_viewer()
     viewer.watch(on_air.page())
