@@ -1,10 +1,13 @@
-"""A broadcast's ladder: the transcoder of the feed on the air, and the rungs that come back from it."""
+"""A broadcast's ladder: the transcoders of the feed on the air, and the rungs that come back from them.
+
+Pictures and sound have one each: sound, which takes little, comes whole where the machine is too slow for pictures.
+"""
 
 import asyncio
 from collections.abc import Mapping
 
 from core.media.packet import Kind, Packet, Track
-from core.media.stream import Item, LiveStream
+from core.media.stream import Item, KindReader, LiveStream
 from mbashara.renditions import Renditions
 from transcode.headroom import Headroom
 from transcode.process import DRAIN_S, Transcoder
@@ -15,8 +18,9 @@ class Ladder:
 
     def __init__(self, ffmpeg: str | None, renditions: Renditions, headroom: Headroom) -> None:
         self._ffmpeg, self._renditions, self._headroom = ffmpeg, renditions, headroom
-        self._transcoder: Transcoder | None = None
+        self._transcoders: list[Transcoder] = []
         self._tasks: set[asyncio.Task[None]] = set()
+        self._restarts_before = 0
         self._ended = False
 
     def start(self, tracks: Mapping[Kind, Track]) -> LiveStream | None:
@@ -24,25 +28,29 @@ class Ladder:
         self.finish()
         if self._ffmpeg is None:
             return None
-        tracks = dict(tracks)
+        left_out, self._restarts_before = self.left_out, self.restarts
         stream = LiveStream()
-        for track in tracks.values():
-            stream.write(track)
-        transcoder = Transcoder(self._ffmpeg, stream, tracks, self._take, self._headroom, self.left_out)
-        transcoder.restarts = self.restarts
-        self._transcoder = transcoder
+        self._transcoders = [self._begin(stream, track, left_out) for track in tracks.values()]
+        return stream
+
+    def _begin(self, stream: LiveStream, track: Track, left_out: frozenset[str]) -> Transcoder:
+        of_kind = LiveStream()
+        of_kind.write(track)
+        stream.add(KindReader(track.kind, of_kind))
+        assert self._ffmpeg is not None, "nothing is started without it"
+        transcoder = Transcoder(self._ffmpeg, of_kind, {track.kind: track}, self._take, self._headroom, left_out)
         task = asyncio.create_task(transcoder.run())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        return stream
+        return transcoder
 
     def finish(self) -> None:
-        """It may finish what it has; nobody waits for it."""
-        if self._transcoder is not None:
-            self._transcoder.finish()
+        """They may finish what they have; nobody waits for them."""
+        for transcoder in self._transcoders:
+            transcoder.finish()
 
     async def end(self) -> None:
-        """As `finish`, and what it has is waited for, for a moment."""
+        """As `finish`, and what they have is waited for, for a moment."""
         self.finish()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=DRAIN_S)
@@ -52,12 +60,12 @@ class Ladder:
 
     @property
     def restarts(self) -> int:
-        return self._transcoder.restarts if self._transcoder is not None else 0
+        return self._restarts_before + sum(one.restarts for one in self._transcoders)
 
     @property
     def left_out(self) -> frozenset[str]:
         """Rungs that the machine is too slow for, as it seems."""
-        return frozenset(self._transcoder.left_out) if self._transcoder is not None else frozenset()
+        return frozenset[str]().union(*(one.left_out for one in self._transcoders))
 
     def _take(self, name: str, item: Item) -> None:
         if self._ended:

@@ -2,7 +2,7 @@
 of its ladders, one rung at a time.
 
 Where ladders are too slow again and again, one gives up its dearest rung, and the others are seen again without it.
-Where nobody lags, the ladder that lacks most tries its cheapest again; after a trial that failed the next comes later.
+Where nobody lags, the cheapest that any lacks is tried again; after a trial that failed the next comes later.
 """
 
 import math
@@ -19,7 +19,8 @@ FIRST_WAIT_S, SHORTEST_WAIT_S, LONGEST_WAIT_S = 30.0, 10.0, 960.0
 
 
 class Headroom:
-    """Of one process. Ladders are told apart by any object; times are seconds of `clock`, which is never set."""
+    """Of one process. Ladders are told apart by any object, a feed's pictures from its sound too; times are seconds of
+    `clock`, which is never set."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -48,12 +49,12 @@ class Headroom:
             self._wait_s, self._grown_s = min(2 * self._waited_s, LONGEST_WAIT_S), -math.inf
         return True
 
-    def may_grow(self, ladder: object, lacking: int) -> bool:
-        """Whether it tries one of the rungs that it lacks again, now. Who asks no more holds up nobody: its child dies
-        again and again, or it waits for a keyframe that never comes."""
+    def may_grow(self, ladder: object, cheapest_bps: int) -> bool:
+        """Whether it tries the cheapest of the rungs that it lacks again, now. Who asks no more holds up nobody: its
+        child dies again and again, or it waits for a keyframe that never comes."""
         now_s = self._clock()
-        self._asked[ladder] = now_s, lacking
-        if lacking < max(rungs for at_s, rungs in self._asked.values() if now_s - at_s < ASKS_S):
+        self._asked[ladder] = now_s, cheapest_bps
+        if cheapest_bps > min(bps for at_s, bps in self._asked.values() if now_s - at_s < ASKS_S):
             return False
         if now_s - max(self._lagged_s, self._grown_s) < self._wait_s:
             return False

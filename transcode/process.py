@@ -1,4 +1,4 @@
-"""Runs one feed's caged ffmpeg: starts it, feeds it, reads its rungs, restarts it; makes fewer rungs where it is too
+"""Runs a caged ffmpeg of one feed: starts it, feeds it, reads its rungs, restarts it; makes fewer rungs where it is too
 slow, and more where there is room again."""
 
 import asyncio
@@ -23,6 +23,8 @@ LIMITS = cage.Limits(memory_bytes=None, cpu_s=None, goes_first=False, niceness=1
 """It is on the air as long as its feed is. The source, which is the record, goes before the rungs that are made of it:
 where ladders ask for more than the machine has, at media's own priority most of the source is lost. Media in its turn
 goes before others where it may, so that ladders are in nobody's way and nobody is in theirs."""
+SOUND_LIMITS = LIMITS._replace(niceness=10)
+"""Where no picture is made, little is taken: it goes before the pictures of all."""
 MAX_LAG_MS, MAX_START_MS = 4000, 8000
 """What comes later than that, viewers have been told is missing. Until the first comes it may take longer."""
 PROBED = 8
@@ -40,7 +42,8 @@ class TooSlow(Exception):
 
 
 class Transcoder:
-    """One feed's ladder. `on_item(rung name, item)` is called on the loop with packets on the feed's own timeline.
+    """The rungs of one feed's tracks. `on_item(rung name, item)` is called on the loop with packets on the feed's own
+    timeline.
 
     It reads the stream with a bounded queue: whatever happens here, the stream's writer never waits.
     """
@@ -51,12 +54,12 @@ class Transcoder:
     ) -> None:  # fmt: skip
         """`left_out`: rungs that the machine was too slow for when the broadcast last had a feed."""
         self.restarts = 0
-        self.left_out = set(left_out)
+        self.left_out = {one.name for one in choose_rungs(tracks)} & {*left_out}
         """Rungs that there is nothing of now."""
         self.process_id: int | None = None
         self._executable, self._stream, self._tracks = executable, stream, dict(tracks)
         self._on_item, self._headroom = on_item, headroom
-        self._spared = set(left_out)
+        self._spared = set(self.left_out)
         self._grows = False
         self._first: Packet | None = None
         self._reader = QueueReader()
@@ -113,12 +116,12 @@ class Transcoder:
         """Best first. One that comes back is told as left out until there is something of it."""
         if self._grows:
             self._grows = False
-            self._spared.discard(self._lacking()[-1])
+            self._spared.discard(self._lacking()[-1].name)
         return choose_rungs(self._tracks, self._spared)
 
-    def _lacking(self) -> list[str]:
+    def _lacking(self) -> list[Rung]:
         """Dearest first."""
-        return [one.name for one in choose_rungs(self._tracks) if one.name in self._spared]
+        return [one for one in choose_rungs(self._tracks) if one.name in self._spared]
 
     def _shrink(self, dearest: Rung) -> None:
         """Starting anew skips what it lags by; if that doesn't help for long the dearest rung goes. One that was to be
@@ -130,8 +133,9 @@ class Transcoder:
             self.left_out.add(dearest.name)
 
     def _look_for_room(self) -> None:
-        if not self._grows and (lacking := self._lacking()) and self._headroom.may_grow(self, len(lacking)):
-            log.info("a rung is tried again", rung=lacking[-1])
+        lacking = self._lacking()
+        if lacking and not self._grows and self._headroom.may_grow(self, lacking[-1].bitrate_bps):
+            log.info("a rung is tried again", rung=lacking[-1].name)
             self._grows = True
 
     async def _rest(self, seconds: float) -> bool:
@@ -148,8 +152,9 @@ class Transcoder:
     async def _run_once(self, rungs: Sequence[Rung]) -> None:
         self._begin_ms = self._out_ms = None
         self._fed = 0
+        limits = LIMITS if Kind.VIDEO in self._tracks else SOUND_LIMITS
         child, outputs = await start_ladder(
-            self._executable, rungs, entrance=cage.entrance(LIMITS), stderr=asyncio.subprocess.PIPE
+            self._executable, rungs, entrance=cage.entrance(limits), stderr=asyncio.subprocess.PIPE
         )
         self.process_id = child.pid
         try:

@@ -37,6 +37,17 @@ class LiveStream:
         self._readers = tuple(kept for kept in self._readers if kept is not reader)
 
 
+class KindReader:
+    """Writes what is of one kind to a stream of its own."""
+
+    def __init__(self, kind: Kind, stream: LiveStream) -> None:
+        self._kind, self._stream = kind, stream
+
+    def on_item(self, item: Item) -> None:
+        if item.kind is self._kind:
+            self._stream.write(item)
+
+
 class QueueReader:
     """A bounded queue for a reader that has its own pace. When full it drops to the next keyframe and counts it."""
 

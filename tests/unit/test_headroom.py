@@ -13,6 +13,8 @@ from transcode.headroom import (
     Headroom,
 )
 
+BITRATES = (365_000, 80_000, 32_000)
+
 
 class Machine:
     """Where ladders run of which `room` rungs can be made; each has three."""
@@ -33,7 +35,8 @@ class Machine:
         return shrinks
 
     def grow(self, ladder: int) -> bool:
-        grows = self.lacking[ladder] > 0 and self.headroom.may_grow(ladder, self.lacking[ladder])
+        lacking = self.lacking[ladder]
+        grows = lacking > 0 and self.headroom.may_grow(ladder, BITRATES[lacking - 1])
         self.lacking[ladder] -= grows
         return grows
 
@@ -67,7 +70,7 @@ def test_one_ladder_at_a_time_gives_up_a_rung() -> None:
     assert [machine.shrink(ladder) for ladder in range(1, 3)] == [True, False]
 
 
-def test_the_ladder_that_lacks_most_comes_first() -> None:
+def test_the_cheapest_that_any_lacks_comes_back_first() -> None:
     machine = Machine(3, 9)
     machine.headroom.note_lag()
     for ladder, lacking in enumerate((1, 2, 0)):
@@ -86,7 +89,7 @@ def test_who_is_gone_holds_nobody_up() -> None:
     machine.lacking[0] = 1
     machine.headroom.note_lag()
     machine.now_s += FIRST_WAIT_S - 1
-    assert not machine.headroom.may_grow("gone", 2)
+    assert not machine.headroom.may_grow("gone", BITRATES[1])
     machine.now_s += 1
     assert not machine.grow(0)
     machine.headroom.forget("gone")
@@ -99,7 +102,7 @@ def test_who_asks_no_more_holds_nobody_up() -> None:
     machine.lacking[0] = 1
     machine.headroom.note_lag()
     machine.now_s += FIRST_WAIT_S - 1
-    assert not machine.headroom.may_grow("dies", 2)
+    assert not machine.headroom.may_grow("dies", BITRATES[1])
     machine.now_s += ASKS_S
     assert machine.grow(0)
 
@@ -107,7 +110,7 @@ def test_who_asks_no_more_holds_nobody_up() -> None:
 def test_who_may_try_and_has_no_keyframe_yet_holds_nobody_up() -> None:
     machine = Machine(1, 3)
     machine.lacking[0] = 1
-    assert machine.headroom.may_grow("still picture", 2)
+    assert machine.headroom.may_grow("still picture", BITRATES[1])
     machine.now_s += FIRST_WAIT_S / 2
     assert machine.grow(0)
 

@@ -122,15 +122,16 @@ def run(desk: Desk, scenario: Callable[[], Awaitable[None]]) -> None:
     asyncio.run(whole())
 
 
-def test_the_source_goes_before_its_ladder(sound: Path) -> None:
+@pytest.mark.parametrize(("made_of", "behind"), [("picture", 15), ("sound", 10)])
+def test_the_source_goes_before_its_ladder(made_of: str, behind: int, request: pytest.FixtureRequest) -> None:
     """The ffmpeg asks for as much of the processors as there is; what puts the source on record must not wait."""
-    desk, own = Desk(sound), os.nice(0)
+    desk, own = Desk(request.getfixturevalue(made_of)), os.nice(0)
 
     async def scenario() -> None:
         await desk.reaches(desk.send(2))
         process_id = desk.transcoder.process_id
         assert process_id is not None
-        assert os.getpriority(os.PRIO_PROCESS, process_id) == min(own + 15, 19)
+        assert os.getpriority(os.PRIO_PROCESS, process_id) == min(own + behind, 19)
 
     run(desk, scenario)
 
