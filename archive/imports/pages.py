@@ -38,6 +38,7 @@ FIELDS = ("channel", "title_sw", "title_en", "at")
 PROBLEMS = {
     Cause.CHANNEL: ("channel", N_("Choose a channel.")),
     Cause.TIME: ("at", N_("Write the time as 2019-05-01T08:00.")),
+    Cause.FUTURE: ("at", N_("This time is still to come.")),
     Cause.MANY: ("file", N_("This institution has as many unfinished uploads as it may have.")),
     Cause.QUOTA: ("file", N_("This institution's files take as much room as they may.")),
     Cause.FULL: ("file", N_("There is no room for this file.")),

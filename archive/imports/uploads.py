@@ -36,6 +36,7 @@ class Cause(StrEnum):
 
     CHANNEL = "channel"
     TIME = "time"
+    FUTURE = "future"
     SHA256 = "sha256"
     MANY = "many"
     QUOTA = "quota"
@@ -83,7 +84,7 @@ def begin(
     """`told` says `channel`, and may say `filename`, `title_sw`, `title_en`, `at` and `sha256`. Uploads begin one after
     the other: of the last place or the last bytes one gets them. Raises UploadRefused."""
     channel = channel_at(session, told.get("channel", ""), place)
-    wanted = read_wanted(told, size_bytes)
+    wanted = read_wanted(told, size_bytes, now)
     session.execute(text("select pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
     count, wanted_bytes = jobs.open_uploads(session, channel.institution_id)
     if count >= depot.per_institution:
@@ -103,17 +104,18 @@ def channel_at(session: Session, slug: str, place: Scope) -> Channel:
     return channel
 
 
-def read_wanted(told: Mapping[str, str], size_bytes: int) -> Wanted:
+def read_wanted(told: Mapping[str, str], size_bytes: int, now: datetime) -> Wanted:
     sha256 = told.get("sha256", "").lower() or None
     if sha256 is not None and (len(sha256) != 64 or not set(sha256) <= set("0123456789abcdef")):
         raise UploadRefused(Cause.SHA256)
     name = told.get("filename", "") or told.get("name", "")
     title_sw, title_en = _line(told.get("title_sw", "")), _line(told.get("title_en", ""))
-    return Wanted(name, size_bytes, title_sw, title_en, read_moment(told.get("at", "")), sha256)
+    return Wanted(name, size_bytes, title_sw, title_en, read_moment(told.get("at", ""), now), sha256)
 
 
-def read_moment(told: str) -> datetime | None:
-    """ISO 8601; without a zone it is East Africa's. None where nothing is said."""
+def read_moment(told: str, now: datetime) -> datetime | None:
+    """ISO 8601; without a zone it is East Africa's. None where nothing is said. What is still to come was not recorded:
+    it would stand before all that is new, and be kept from a day on that is a slip of the pen."""
     if not told:
         return None
     try:
@@ -124,6 +126,8 @@ def read_moment(told: str) -> datetime | None:
         raise UploadRefused(Cause.TIME) from error
     if not 1880 < at.year < 2200:
         raise UploadRefused(Cause.TIME)
+    if at > now:
+        raise UploadRefused(Cause.FUTURE)
     return at
 
 

@@ -62,6 +62,7 @@ WRONG = {
 FIELDS = {
     Cause.CHANNEL: ("channel", "There is no such channel here."),
     Cause.TIME: ("at", "Write the time with its zone, such as 2026-11-24T12:00:00+03:00."),
+    Cause.FUTURE: ("at", "This time is still to come."),
     Cause.SHA256: ("sha256", "This value is not right."),
 }
 CAUSES = {

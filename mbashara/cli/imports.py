@@ -54,6 +54,8 @@ def import_files(settings: Settings, arguments: Namespace) -> int:
     if not files:
         raise UserError(N_("there is no file"))
     at = None if arguments.at is None else read_time(arguments.at)
+    if at is not None and at > datetime.now(UTC):
+        raise UserError(N_("{text} is still to come"), text=arguments.at)
     ids = [_take(settings, file, arguments, at) for file in files]
     if arguments.wait:
         _wait(settings, ids, arguments.json)
