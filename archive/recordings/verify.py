@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Checks a recording of Mbashara, or one file of it, against the recording's ledger. Needs Python 3.9 and nothing else.
 
-    python3 verify.py RECORDING-FOLDER [--keys keys.json] [--lang sw|en] [--json]
+    python3 verify.py RECORDING-FOLDER [--keys keys.json] [--lang sw|en] [--json]     a BagIt package's folder, too
     python3 verify.py ledger.jsonl --no-media            the ledger alone
     python3 verify.py RECORDING-FOLDER FILE ...          is this file of the recording, and which moment?
 
@@ -1205,9 +1205,30 @@ def look_for(folder: Path, files: Iterable[str], language: str) -> int:
     return failed
 
 
+def folder_of(given: Path) -> Path | None:
+    """The recording's folder, of what someone names: itself, the BagIt package that it is in, or its ledger."""
+    if given.is_dir():
+        payload = given / "data"
+        is_bag = (given / "bagit.txt").is_file() and (payload / LEDGER_NAME).is_file()
+        return payload if is_bag else given
+    return given.parent if given.is_file() and given.name == LEDGER_NAME else None
+
+
+NO_RECORDING = (
+    "{path} si rekodi: taja folda yake, au ledger.jsonl yake.",
+    "{path} is no recording: name its folder, or its ledger.jsonl.",
+)
+NO_KEYS = ("{path} si orodha ya funguo (keys.json).", "{path} is no list of keys (keys.json).")
+
+
+def misused(texts: tuple[str, str], path: Path, language: str) -> int:
+    print(printable("! " + texts[language == "en"].format(path=path)), file=sys.stderr)
+    return 2
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("recording", type=Path, help="the recording's folder, or its ledger.jsonl")
+    parser.add_argument("recording", type=Path, help="the recording's folder, a BagIt package's, or its ledger.jsonl")
     parser.add_argument("files", nargs="*", help="files to look for in it")
     parser.add_argument("--keys", type=Path, help="the institution's published keys (keys.json)")
     parser.add_argument("--no-media", action="store_true", help="check the ledger alone")
@@ -1216,9 +1237,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--on-air", action="store_true", help="it is being recorded just now")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_intermixed_args(arguments)
-    folder = given.recording if given.recording.is_dir() else given.recording.parent
+    folder = folder_of(given.recording)
+    if folder is None:
+        return misused(NO_RECORDING, given.recording, given.lang)
     try:
         keys = read_keys(given.keys) if given.keys else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return misused(NO_KEYS, given.keys, given.lang)
+    try:
         report = verify(folder, keys, not given.no_media, given.all, given.on_air)
         if given.json:
             print(json_text(as_json(report)))

@@ -153,8 +153,8 @@ _TRUSTED = {
 def _place(settings: Settings, given: str) -> tuple[Path, dict[bytes, str | None] | None, Recording | None]:
     """The recording's folder; and the keys of its institution and its row, as it is now, where it is known."""
     if not is_id(given):
-        folder = Path(given)
-        if not (folder / verify.LEDGER_NAME).is_file():
+        folder = verify.folder_of(Path(given))
+        if folder is None or not (folder / verify.LEDGER_NAME).is_file():
             raise UserError(N_("there is no recording in {path}"), path=given)
         return folder, None, None
     with database(settings) as session:

@@ -512,6 +512,37 @@ def test_a_file_is_found_with_its_moment_and_another_is_not(copy: Path, tmp_path
     assert bad.returncode == 1 and "is not of this recording" in bad.stdout
 
 
+def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-I", str(SCRIPT), *map(str, arguments)], capture_output=True, text=True)
+
+
+def test_a_package_is_checked_as_it_is(copy: Path, tmp_path: Path) -> None:
+    bag = tmp_path / "bag"
+    (bag / "data").parent.mkdir()
+    copy.rename(bag / "data")
+    (bag / "bagit.txt").write_text("BagIt-Version: 1.0\n")
+    told = run(bag, "--lang", "en")
+    assert (told.returncode, "WHOLE AND UNALTERED" in told.stdout) == (0, True), told.stdout
+    assert main(["recording", "verify", str(bag), "--lang", "en"]) == 0
+
+
+def test_a_mistyped_path_is_told_and_its_neighbours_are_not_checked(copy: Path) -> None:
+    """What lies beside it is whole: that would be said of what was asked for."""
+    for wrong in (copy / "typo", copy / verify.SIGNATURES_NAME):
+        told = run(wrong, "--lang", "en")
+        assert (told.returncode, told.stdout) == (2, ""), told
+        assert told.stderr == f"! {wrong} is no recording: name its folder, or its ledger.jsonl.\n"
+    assert "si rekodi" in run(copy / "typo").stderr
+
+
+def test_what_is_no_list_of_keys_is_told_in_the_readers_language(copy: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.json"
+    broken.write_text("{")
+    for keys in (broken, tmp_path / "none.json"):
+        assert run(copy, "--keys", keys).stderr == f"! {keys} si orodha ya funguo (keys.json).\n"
+        assert run(copy, "--keys", keys, "--lang", "en").stderr == f"! {keys} is no list of keys (keys.json).\n"
+
+
 def test_on_the_air_it_is_no_fault_that_there_is_no_end_yet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nor that it grows while it is read."""
     folder = tmp_path / "recordings" / RECORDING
