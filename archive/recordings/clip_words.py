@@ -40,7 +40,7 @@ def explain(finding: Finding, language: Language) -> list[str]:
     told = [translate(VERDICTS[finding.verdict], language)]
     if finding.from_ms is not None and finding.to_ms is not None:
         begins, ends = (here(wall_clock(finding.origin_ms + at)) for at in (finding.from_ms, finding.to_ms))
-        told.append(translate(N_("What is of the recording was on the air from {begins} to {ends} (East Africa Time)."), language)  # noqa: E501
+        told.append(translate(N_("What is of the recording is from {begins} to {ends} (East Africa Time)."), language)
                     .format(begins=begins, ends=ends))  # fmt: skip
     for track in finding.tracks:
         told += _track(finding, track, language)

@@ -79,6 +79,7 @@ def state(
         "made_at": now.astimezone(UTC).isoformat(timespec="milliseconds"),
         "made_by": made_by,
         "on_air": _on_air(found),
+        "made_from": verify.made_from(ledger.lines[0]) or {},
         "waited": _waited(found),
         "best": _holding(found, found.best),
         "renditions": [_holding(found, one) for one in found.renditions],

@@ -42,6 +42,7 @@ EVENTS = {
     "resumed": N_("recording taken up after a restart"),
     "ended": N_("end"),
 }
+AS_SAID = N_("It was made from a file, not recorded from the air here: its times are as they were said at the import.")
 KINDS = {"video": N_("picture"), "audio": N_("sound")}
 
 
@@ -103,7 +104,7 @@ class _Teller:
         return names[self.language] or names[self.language.other] or otherwise
 
     def told(self) -> Told:
-        on_air, best = self.statement["on_air"], self.statement["best"]
+        best = self.statement["best"]
         title = self.pick(self.statement["title"], self.statement["recording"])
         tables = [*self.missing(self.say(N_("What is missing")), best["gaps"]), self.renditions()]
         each = [one for one in self.statement["renditions"] if spans(one["gaps"]) not in ([], spans(best["gaps"]))]
@@ -116,9 +117,7 @@ class _Teller:
                 (self.say(N_("Institution")), self.pick(self.statement["institution"], self.statement["channel"])),
                 (self.say(N_("Channel")), self.statement["channel"]),
                 (self.say(N_("Recording")), self.statement["recording"]),
-                (self.say(N_("On the air from")), self.moment(on_air["from"])),
-                (self.say(N_("On the air until")), self.moment(on_air["to"])),
-                (self.say(N_("Time on the air")), length(on_air["ms"])),
+                *self.times(),
                 (self.say(N_("Held")), f"{length(best['held_ms'])} ({self.percent()})"),
                 (self.say(N_("Missing")), length(best["gap_ms"])),
                 *self.wait(),
@@ -127,6 +126,20 @@ class _Teller:
             ),
             self.bar(), (*tables, self.events(), self.copies()), self.say(N_("Proof")), self.proof(), self.notes(),
         )  # fmt: skip
+
+    def made_from(self) -> Mapping[str, Any]:
+        """Of what was on the air nothing, and of statements that were signed before there was such a thing."""
+        return self.statement.get("made_from") or {}
+
+    def times(self) -> Iterator[tuple[str, str]]:
+        on_air, made = self.statement["on_air"], self.made_from()
+        if made:
+            yield self.say(N_("Made from the file")), str(made.get("name", "-"))
+            yield self.say(N_("SHA-256 of the file")), str(made.get("sha256", "-"))
+            yield self.say(N_("Imported")), self.moment(made["at"])
+        yield self.say(N_("The recording begins") if made else N_("On the air from")), self.moment(on_air["from"])
+        yield self.say(N_("The recording ends") if made else N_("On the air until")), self.moment(on_air["to"])
+        yield self.say(N_("Length") if made else N_("Time on the air")), length(on_air["ms"])
 
     def waited(self) -> Mapping[str, Any]:
         """Statements that were signed before there was such a thing say nothing of it."""
@@ -141,6 +154,8 @@ class _Teller:
 
     def verdict(self) -> str:
         waited = self.waited()
+        if self.made_from():
+            return f"{self.held_of_file()} {self.say(AS_SAID)}"
         if not waited["ms"]:
             return self.held()
         text = N_("The encoder did not come back: it was waited for {time}, and nothing was on the air in that time.")
@@ -161,6 +176,21 @@ class _Teller:
         told = {"held": length(best["held_ms"]), "whole": length(on_air["ms"]), "missing": length(best["gap_ms"])}
         text = self.say(N_("Of {whole} on the air {held} are held. {missing} are missing, as listed below."), **told)
         return " ".join([text, *self.told_apart(best["gaps"])])
+
+    def held_of_file(self) -> str:
+        best = self.statement["best"]
+        if not best["gap_ms"]:
+            return self.say(N_("Everything that was made of the file is held."))
+        told = {"held": length(best["held_ms"]), "missing": length(best["gap_ms"])}
+        if self.is_whole():
+            text = N_(
+                "Everything that was made of the file is held. Its sound goes on a little longer than its picture: "
+                "{missing}, no more than a picture lasts."
+            )
+            return self.say(text, **told)
+        text = N_("Of {whole} {held} are held. {missing} are missing, as listed below.")
+        whole = length(self.statement["on_air"]["ms"])
+        return " ".join([self.say(text, whole=whole, **told), *self.told_apart(best["gaps"])])
 
     def told_apart(self, gaps: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         """What of it nobody notices."""

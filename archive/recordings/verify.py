@@ -392,7 +392,7 @@ class Report(NamedTuple):
     """What a check found. `signed_at` and `key` are the last good signature's; `recovered` files were hashed late, and
     `read_back` ones a moment late. `disposed`: the custody log's line of the order by which the media were destroyed,
     and `left` the places that it did not reach and where nobody removed them since. `waited`: see `waited_for`; no
-    time of it is among `gaps`."""
+    time of it is among `gaps`. `made_from`: see there."""
 
     recording: str
     findings: list[Finding]
@@ -412,6 +412,7 @@ class Report(NamedTuple):
     waited: Wait | None = None
     left: tuple[str, ...] = ()
     read_back: int = 0
+    made_from: Line | None = None
 
     @property
     def is_whole(self) -> bool:
@@ -482,6 +483,8 @@ def _of_ledger(line: Line, number: int) -> Line:
     found = _some(line, names)
     if isinstance(found.get("rendition"), str):
         found["rendition"] = sys.intern(found["rendition"])
+    if number == 1 and (made := made_from(line)):
+        found["made_from"] = made
     if line.get("gaps"):  # until when there were media is all that is asked
         held = held_in(line)
         found["gaps"] = ((held[-1][1] if held else line["from_ms"], line["to_ms"]),)
@@ -619,6 +622,7 @@ def verify(
         waited=waited_for(ledger.lines),
         left=left_of(custody),
         read_back=sum(bool(line.get("read_back")) for line in files.values()),
+        made_from=ledger.lines[0].get("made_from") if ledger.lines else None,
     )
 
 
@@ -644,6 +648,19 @@ def _recording_of(ledger: Chain, asked: str) -> str:
     """The ledger's own word for which recording it is of."""
     named = ledger.lines[0].get("recording") if ledger.lines else None
     return str(named or asked)
+
+
+def made_from(first: Line) -> Line | None:
+    """The file that a recording was made from, as the first line of its ledger has it: `name`, `size`, `sha256`, and
+    `at`, when that was. None: it was on the air, and its times are our own clock's."""
+    told = first.get("import")
+    if not isinstance(told, dict):
+        return None
+    original = told.get("original")
+    return {
+        **_some(original if isinstance(original, dict) else {}, ("name", "size", "sha256")),
+        **_some(first, ("at",)),
+    }
 
 
 def origin_ms_of(ledger: Chain) -> int:
@@ -1082,6 +1099,9 @@ def _summary(report: Report, language: str, are_stamps_checked: bool) -> Iterato
             yield "The authorities' own signatures in time stamps are not checked here: openssl ts -verify does it."
         if report.key and report.key_published is None:
             yield "Compare the key's name with the institution's published list, or give it by --keys."
+        if made := _made_from(report):
+            told = "Made from the file {name} (SHA-256 {sha256}) on {at}; its times are as they were said then."
+            yield told.format(**made)
         if report.waited is not None:
             yield (
                 f"The encoder did not come back: it was waited for {_seconds(report.waited)} s until the end, "
@@ -1096,7 +1116,8 @@ def _summary(report: Report, language: str, are_stamps_checked: bool) -> Iterato
         if report.disposed is not None:
             yield from _destroyed(report, english)
         elif report.is_whole and report.media_checked:
-            yield "WHOLE AND UNALTERED: every file is as it was when it was on the air."
+            was = "the recording was made" if report.made_from else "it was on the air"
+            yield f"WHOLE AND UNALTERED: every file is as it was when {was}."
         elif report.is_whole:
             yield "THE LEDGER IS WHOLE. The files themselves were not read."
         else:
@@ -1112,6 +1133,9 @@ def _summary(report: Report, language: str, are_stamps_checked: bool) -> Iterato
         yield "Sahihi za mamlaka katika mihuri ya wakati hazikaguliwi hapa: tumia openssl ts -verify."
     if report.key and report.key_published is None:
         yield "Linganisha jina la ufunguo na orodha iliyochapishwa na taasisi, au itoe kwa --keys."
+    if made := _made_from(report):
+        told = "Imetengenezwa kutokana na faili {name} (SHA-256 {sha256}) {at}; "
+        yield told.format(**made) + "nyakati zake ni kama zilivyoelezwa wakati huo."
     if report.waited is not None:
         yield (
             f"Kisimbaji (encoder) hakikurudi: kilisubiriwa sekunde {_seconds(report.waited)} hadi mwisho, "
@@ -1127,11 +1151,21 @@ def _summary(report: Report, language: str, are_stamps_checked: bool) -> Iterato
     if report.disposed is not None:
         yield from _destroyed(report, english)
     elif report.is_whole and report.media_checked:
-        yield "KAMILI, HAIJABADILISHWA: kila faili liko kama lilivyokuwa hewani."
+        was = "rekodi ilipotengenezwa" if report.made_from else "hewani"
+        yield f"KAMILI, HAIJABADILISHWA: kila faili liko kama lilivyokuwa {was}."
     elif report.is_whole:
         yield "LEJA NI KAMILI. Mafaili yenyewe hayakusomwa."
     else:
         yield "SI KAMA ILIVYOKUWA."
+
+
+def _made_from(report: Report) -> Line | None:
+    """For people."""
+    made = report.made_from
+    if made is None:
+        return None
+    at = here(str(made.get("at") or "-"))
+    return {"name": made.get("name") or "-", "sha256": made.get("sha256") or "-", "at": at}
 
 
 def _has_times(report: Report) -> bool:

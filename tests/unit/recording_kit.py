@@ -19,6 +19,7 @@ ORIGIN_MS = 1_795_852_800_000
 KEY = Ed25519PrivateKey.from_private_bytes(b"k" * 32)
 PUBLIC_KEY = KEY.public_key().public_bytes_raw()
 RENDITIONS = {"source": "video", "480p": "video", "source-audio": "audio"}
+IMPORTED = {"original": {"name": "bajeti.mp4", "file": "original/file.mp4", "size": 7, "sha256": "ab" * 32}}
 NEVER_BACK = {"is_back": False, "waited": True}
 """What media says of a gap in which it waited for an encoder, to the end."""
 
@@ -26,13 +27,17 @@ NEVER_BACK = {"is_back": False, "waited": True}
 def make_recording(
     folder: Path, *, recording: str = ID, segments: int = 6, lost: Sequence[int] = (3,), is_over: bool = True,
     is_signed: bool = True, seed: int = 1, segment_ms: int = 4000, described: Mapping[str, Any] | None = None,
+    imported: Mapping[str, Any] | None = None,
 ) -> Path:  # fmt: skip
-    """FOLDER/ID. `described` is what the custody log says of it, and then nothing else.
+    """FOLDER/ID. `described` is what the custody log says of it, and then nothing else; `imported` what the ledger says
+    of the file that it was made from.
     `lost` segments are gaps in every rendition; the rung's last segment is not there for a full disk."""
     place, chance = folder / recording, random.Random(seed)
     place.mkdir(parents=True)
     ledger = Ledger(place)
-    started = {"broadcast": recording, "channel": "bunge", "channel_id": 1, "institution_id": 1}
+    started: dict[str, Any] = {"broadcast": recording, "channel": "bunge", "channel_id": 1, "institution_id": 1}
+    if imported is not None:
+        started["import"] = imported
     ledger.append(make_fact("started", ORIGIN_MS, **started, recording=recording, origin_ms=ORIGIN_MS))
     for name, kind in RENDITIONS.items():
         (place / name).mkdir()

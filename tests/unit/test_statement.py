@@ -26,7 +26,7 @@ from archive.words import LOCALE
 from core.web.assets import Assets
 from core.web.i18n import Language, catalogue
 from core.web.templating import HERE, Templates
-from tests.unit.recording_kit import ID, KEY, PUBLIC_KEY, is_genuine, make_recording
+from tests.unit.recording_kit import ID, IMPORTED, KEY, PUBLIC_KEY, is_genuine, make_recording
 
 NOW = datetime(2026, 11, 28, 12, tzinfo=UTC)
 COPIES = (Copy("diski-2", "whole", "2026-11-28T11:00:00.000+00:00"), Copy("s3", "copying"))
@@ -221,6 +221,26 @@ def test_paper_that_is_printed_waits_for_none_that_is_not(tmp_path: Path) -> Non
         with pytest.raises(HTTPException, match="503"):
             made.on_paper(document, Language.EN)
     assert made.on_paper(document, Language.EN) != paper
+
+
+def test_what_was_made_from_a_file_is_not_stated_to_have_been_on_the_air(tmp_path: Path) -> None:
+    document = statement(make_recording(tmp_path, lost=(), imported=IMPORTED))
+    made = document["statement"]["made_from"]
+    assert made == {"name": "bajeti.mp4", "size": 7, "sha256": "ab" * 32, "at": "2026-11-28T08:00:00.000+00:00"}
+    told = tell(document, Language.EN)
+    assert ("Made from the file", "bajeti.mp4") in told.facts and ("SHA-256 of the file", "ab" * 32) in told.facts
+    assert ("The recording begins", "28 November 2026, 11:00 EAT · 11:00:00.000") in told.facts
+    assert told.verdict.startswith(
+        "Everything that was made of the file is held. It was made from a file, not recorded"
+    )
+    assert "on the air" not in str(told).lower()
+    lost = tell(statement(make_recording(tmp_path / "lost", imported=IMPORTED)), Language.EN)
+    assert lost.verdict.startswith(
+        "Of 0:00:24.000 0:00:20.000 are held. 0:00:04.000 are missing, as listed below. It was"
+    )
+    assert "hewani" not in tell(document, Language.SW).verdict.replace("kutoka hewani", "")
+    del document["statement"]["made_from"]  # as statements were once signed
+    assert tell(document, Language.EN).verdict == "Everything that was on the air is held."
 
 
 def test_only_what_is_whole_is_a_hundred_percent(tmp_path: Path) -> None:

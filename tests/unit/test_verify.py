@@ -24,6 +24,7 @@ from archive.recordings.signatures import Heads, sign
 from archive.recordings.signing_keys import Signer
 from core.tables import Recording
 from mbashara.cli import main
+from tests.unit.recording_kit import IMPORTED, make_recording
 from tests.unit.test_broadcast import START_MS, studio
 
 RECORDING, OTHER = "0" * 26, "1" * 26
@@ -510,6 +511,24 @@ def test_a_file_is_found_with_its_moment_and_another_is_not(copy: Path, tmp_path
     assert good.returncode == 0 and "= source/1.m4s  2023-11-15 01:13:2" in good.stdout, good.stdout
     bad = subprocess.run([*command, str(strange)], capture_output=True, text=True)
     assert bad.returncode == 1 and "is not of this recording" in bad.stdout
+
+
+def test_a_recording_made_from_a_file_was_not_on_the_air(tmp_path: Path) -> None:
+    folder = make_recording(tmp_path, imported=IMPORTED)
+    report = verify.verify(folder)
+    told = {language: "\n".join(verify.summary(report, language)) for language in ("en", "sw")}
+    made = f"Made from the file bajeti.mp4 (SHA-256 {'ab' * 32}) on 2026-11-28 11:00:00.000 EAT; its times are as"
+    assert report.is_whole and made in told["en"] and "Imetengenezwa kutokana na faili bajeti.mp4" in told["sw"]
+    assert "on the air" not in told["en"] and "hewani" not in told["sw"]
+    assert verify.as_json(report)["made_from"]["sha256"] == "ab" * 32
+    assert verify.verify(make_recording(tmp_path / "live")).made_from is None
+
+
+def test_what_a_stranger_says_of_the_file_it_was_made_from_breaks_nothing(tmp_path: Path) -> None:
+    told: list[dict[str, Any]] = [{"original": []}, {"original": {"name": {}, "size": "x"}}, {}]
+    for number, strange in enumerate(told):
+        report = verify.verify(make_recording(tmp_path / str(number), imported=strange))
+        assert "Made from the file" in "\n".join(verify.summary(report, "en"))
 
 
 def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
