@@ -54,6 +54,8 @@ def fixity_run(settings: Settings, arguments: Namespace) -> int:
     """0: all that was asked for is whole; 1: something is not; 2: nobody reads."""
     asked = datetime.now(UTC)
     places = {LOCAL, *(one.name for one in read_locations(settings.locations, settings.recordings))}
+    if arguments.location not in (None, *places):
+        raise UserError(N_("there is no location {name} in {path}"), name=arguments.location, path=settings.locations)
     wanted = sorted(places if arguments.location is None else places & {arguments.location})
     with database(settings) as session:
         if arguments.recording is not None:

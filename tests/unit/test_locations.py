@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from archive.recordings.locations.config import FolderLocation, LocationError, S3Location, read_locations
+from mbashara.cli.fixity import fixity_run
 from mbashara.cli.locations import location_forget
 from mbashara.places import SETTLED_S, Places, SaidPlaces
 from mbashara.places import settled as start
@@ -249,3 +250,8 @@ def test_pages_are_not_told_half_a_file(
     assert said.read() == whole
     monkeypatch.setattr("mbashara.places.time.monotonic", lambda: after_s)
     assert said.read() != whole, "whoever leaves it so means it"
+
+
+def test_a_reading_of_a_location_that_is_none_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="there is no location pilli"):
+        fixity_run(Settings(data=tmp_path), Namespace(location="pilli", recording=None))
