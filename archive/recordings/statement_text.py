@@ -80,6 +80,8 @@ class Told:
     heading: str
     verdict: str
     is_complete: bool
+    is_unnoticed: bool
+    """Something is missing, all of it so brief that nobody notices it."""
     facts: tuple[tuple[str, str], ...]
     bar: Bar
     tables: tuple[Table, ...]
@@ -112,6 +114,7 @@ class _Teller:
             tables += self.missing(self.say(N_("Missing in {name}"), name=one["name"]), one["gaps"], OF_ONE)
         return Told(
             self.language, title, self.say(N_("Completeness statement")), self.verdict(), self.is_whole(),
+            self.is_unnoticed(),
             (
                 (self.say(N_("Title")), title),
                 (self.say(N_("Institution")), self.pick(self.statement["institution"], self.statement["channel"])),
@@ -205,6 +208,10 @@ class _Teller:
                 "notices: {count}, {time} in all."
             )
             yield self.say(text, **told)
+
+    def is_unnoticed(self) -> bool:
+        noticed, brief = apart(self.statement["best"]["gaps"], _length_ms)
+        return bool(self.statement["on_air"]["is_over"] and brief and not noticed and not self.is_whole())
 
     def is_whole(self) -> bool:
         """No picture is missing: sound ends up to a picture's length after the last one."""

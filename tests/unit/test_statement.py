@@ -178,11 +178,7 @@ def test_paper_and_page_say_the_same_in_both_languages(language: Language, words
     assert pdf == render_pdf(document, language), "the same statement is the same file"
     assert f"/Lang ({language}-TZ)".encode() in pdf and b"/DisplayDocTitle true" in pdf
     assert attached(pdf) == canonical(document)
-    told = tell(document, language)
-    facts = {"told": told, "view": View(), "live_now": [], "bars": [], "address": "/x", "recording_id": "x"}
-    page = Templates(
-        {"archive": LOCALE.parent}, language, catalogue(language, HERE / "locale", LOCALE), Assets(), ""
-    ).render("archive/statement.html", {**facts, "for_staff": False})
+    page = on_page(document, language)
     on_paper = text_of(pdf)
     for word in [*words, document["statement"]["ledger"]["head"], "0:00:20.000 (83.333 %)", "11:00:12.000"]:
         assert word in page and word in on_paper, word
@@ -190,6 +186,14 @@ def test_paper_and_page_say_the_same_in_both_languages(language: Language, words
 
 class View:
     path = "/x"
+
+
+def on_page(document: dict[str, Any], language: Language) -> str:
+    told = tell(document, language)
+    facts = {"told": told, "view": View(), "live_now": [], "bars": [], "address": "/x", "recording_id": "x"}
+    return Templates(
+        {"archive": LOCALE.parent}, language, catalogue(language, HERE / "locale", LOCALE), Assets(), ""
+    ).render("archive/statement.html", {**facts, "for_staff": False})
 
 
 def text_of(pdf: bytes) -> str:
@@ -294,6 +298,9 @@ def test_gaps_that_nobody_notices_are_told_apart(
     found = tell(document, Language.EN)
     assert length(missing_ms) in found.verdict and found.verdict.endswith((told, f"{told}.")) and not found.is_complete
     assert {one.title: len(one.rows) for one in found.tables if one.title.startswith("What is")} == tables
+    assert ('class="verdict bad"' in on_page(document, Language.EN)) == (told != "nobody notices them"), (
+        "no alarm of that"
+    )
     assert "sehemu ya kumi ya sekunde" in tell(document, Language.SW).verdict or "tenth" not in str(tables)
 
 
