@@ -215,6 +215,26 @@ def test_a_closed_recording_is_watched_at_the_desk(archived: Archived, browser: 
     assert command(up.data, "recording", "publish", archived.gap, "--reason", "tayari").returncode == 0
 
 
+def test_a_file_with_a_mistyped_year_is_sent_again(archived: Archived, browser: Browser, tmp_path: Path) -> None:
+    """What was said of a sending that is over leaves no bar of its progress behind."""
+    up, file = archived.up, tmp_path / "barua.mp4"
+    file.write_bytes(b"a letter")
+    with opened(browser) as page:
+        log_in(page, up, add_person(up, "sender@example.go.tz"), "en", "/staff/imports")
+        sending = page.locator("form[data-upload]")
+        for year, says in (("2062", "This time is still to come."), ("2019", "The file is here.")):
+            sending.locator("#file").set_input_files(file)
+            sending.locator("[name=at]").fill(f"{year}-06-12T10:00")
+            sending.get_by_role("button", name="Send").click()
+            expect(sending.get_by_role("status")).to_contain_text(says)
+            expect(sending.locator("progress")).to_be_hidden()
+            page.wait_for_timeout(1100)  # two presses within a second are one
+        expect(page.locator("[data-imports]")).to_contain_text("This is no video or sound file")
+        tag, again = (page.locator(f".side {one}").first.bounding_box() for one in (".govuk-tag", ".govuk-button"))
+        assert tag and again and tag["height"] < again["height"], "the tag is as high as its words"
+        look(page, "imports-en")
+
+
 def resolve(page: Page, address: str, language: str) -> None:
     """What is lost in both places is shown; in English it is put on record too, and then both copies are whole."""
     page.locator("form[action$=plan] button").click()

@@ -122,6 +122,7 @@ function attend(form) {
       says.textContent = `${words.refused}: ${error.message}`;
     } finally {
       removeEventListener('beforeunload', hold);
+      bar.hidden = true;
       button.disabled = false;
       refresh();
     }
