@@ -27,7 +27,7 @@ from archive.recordings.bag_errors import BagError
 from archive.recordings.bag_stream import PARTS, PLAN
 from archive.recordings.export import Damaged, NoRoom, TimeUp, export
 from archive.recordings.export_credentials import CredentialsError, Described, sealing
-from archive.recordings.export_plan import ExportError, NothingThere, Range
+from archive.recordings.export_plan import Destroyed, ExportError, NothingThere, Range
 from archive.recordings.premis import write_premis
 from archive.recordings.samples import Stopped, UnknownRecording
 from core import cage
@@ -98,6 +98,8 @@ def make(order: Order, watch: Watch, progress: Callable[[float], None]) -> dict[
         if watch.is_full:
             raise Failed("no_room") from error
         raise
+    except Destroyed as error:
+        raise Failed("destroyed") from error
     except NothingThere as error:
         raise Failed("nothing") from error
     except NoRoom as error:

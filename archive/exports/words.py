@@ -19,6 +19,7 @@ FORMATS = {
     Format.BAG: N_("Everything, as a package for another archive (BagIt, tar)"),
 }
 TROUBLES = {
+    "destroyed": N_("This recording was destroyed by order."),
     "nothing": N_("Nothing was recorded in that stretch."),
     "no_room": N_("The disk has no room for it. Ask again when there is some."),
     "damaged": N_("A file of the recording is not what it was when it was recorded: {detail}. Nothing goes out until it is repaired."),  # noqa: E501

@@ -20,7 +20,15 @@ from typing import IO, Protocol
 
 from archive.recordings.about import About
 from archive.recordings.bag_errors import BagError, Fault
-from archive.recordings.verify import CUSTODY_NAME, LEDGER_NAME, PENDING_SUFFIXES, SIGNATURES_NAME, Finding
+from archive.recordings.verify import (
+    CUSTODY_NAME,
+    LEDGER_NAME,
+    PENDING_SUFFIXES,
+    SIGNATURES_NAME,
+    Finding,
+    is_disposed,
+    read_chain,
+)
 from core.web.i18n import Language
 
 DECLARATION = b"BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n"
@@ -115,6 +123,8 @@ def _payload(folder: Path) -> Iterator[Payload]:
     names = sorted(path.relative_to(folder).as_posix() for path in _files(folder))
     for name in listed:
         if not (folder / name).is_file():
+            if is_disposed(read_chain(folder / CUSTODY_NAME)):
+                raise BagError(Fault.DESTROYED, folder.name)
             raise BagError(Fault.MISSING, name)
     for name in names:
         if name not in listed and name not in GROWING:

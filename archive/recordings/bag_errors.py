@@ -29,6 +29,7 @@ class Fault(StrEnum):
     LEDGER = N_("The recording does not agree with its ledger: {name}")
     ANOTHER = N_("The recording {name} is here already, with another ledger. It was left as it is.")
     ON_AIR = N_("The recording {name} is still on the air. Export it when it has ended.")
+    DESTROYED = N_("The recording {name} was destroyed by order: its papers alone are left.")
     UNSIGNED = N_("The recording {name} is not signed to its end yet. Try again in a minute.")
     BUSY = N_("The recording {name} is just being taken in by someone else.")
     OWNER = N_("The package is of {name}, which is not here. Say whose it becomes: --institution SLUG --channel SLUG.")

@@ -7,7 +7,7 @@ custody.jsonl and signs that. So rows and files say the same, and either can be 
 import base64
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,12 @@ def append(
     session.execute(update(RecordingCopy).where(others).values(papers_due=True))
     session.flush()
     return event
+
+
+def deed(kind: str, line: Mapping[str, Any]) -> str:
+    """What an event is to people: PREMIS has one word for rules of retention and for what people order."""
+    is_rule = kind != "policy assignment" or line.get("rule", "retention") == "retention"
+    return kind if is_rule else f"{line['rule']} {line.get('act', '')}"
 
 
 def to_ms(now: datetime) -> datetime:

@@ -24,7 +24,9 @@ from typing import BinaryIO
 
 from archive.recordings.export_plan import (
     WHOLE,
+    Destroyed,
     ExportError,
+    NothingThere,
     Piece,
     Planned,
     Range,
@@ -36,7 +38,7 @@ from archive.recordings.export_plan import (
     why,
 )
 from archive.recordings.samples import HOLE_MS, Absence, Recorded, Rendition, Stopped, read_recorded
-from archive.recordings.verify import hash_file
+from archive.recordings.verify import CUSTODY_NAME, hash_file, is_disposed, read_chain
 from core.media import hls
 
 PARTIAL = ".partial"
@@ -149,7 +151,12 @@ def export(
     _check_playlists(recorded)
     video, sound = choose(recorded, rendition, only_sound)
     names = (None if video is None else video.name, None if sound is None else sound.name)
-    planned = plan(recorded, video, sound, asked, stop)
+    try:
+        planned = plan(recorded, video, sound, asked, stop)
+    except NothingThere as error:
+        if is_disposed(read_chain(folder / CUSTODY_NAME)):
+            raise Destroyed(folder.name) from error
+        raise
     targets = [path, *(path.with_name(f"{path.stem}-{n}{path.suffix}") for n in range(2, len(planned) + 1))]
     if not replace and (taken := next((one for one in targets if one.exists()), None)):
         raise AlreadyThere(taken)

@@ -31,6 +31,10 @@ class NothingThere(ExportError):
     """The recording holds no media in the range."""
 
 
+class Destroyed(NothingThere):
+    """Nor will it again: its media were destroyed by order."""
+
+
 @dataclass(frozen=True, slots=True)
 class Range:
     """Milliseconds of the broadcast's timeline; None: to that end."""

@@ -79,6 +79,7 @@ def state(
         "made_at": now.astimezone(UTC).isoformat(timespec="milliseconds"),
         "made_by": made_by,
         "on_air": _on_air(found),
+        "destroyed": _destroyed(folder),
         "made_from": verify.made_from(ledger.lines[0]) or {},
         "waited": _waited(found),
         "best": _holding(found, found.best),
@@ -125,6 +126,12 @@ def _on_air(found: Account) -> Statement:
         "ms": found.on_air_ms,
         "is_over": found.is_over,
     }
+
+
+def _destroyed(folder: Path) -> Statement:
+    """When, if the media were destroyed by order. By whose stays in the custody log: a statement is public."""
+    order = verify.disposal_of(verify.read_chain(folder / verify.CUSTODY_NAME))
+    return {"at": str(order["at"])} if order else {}
 
 
 def _waited(found: Account) -> Statement:

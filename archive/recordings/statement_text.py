@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from archive.recordings.account import SOUND_ONLY
+from archive.recordings.account import MISSING, SOUND_ONLY
 from archive.recordings.brief import apart
 from archive.recordings.locations.config import LOCAL
 from archive.recordings.verify import PICTURE_MS
@@ -155,8 +155,15 @@ class _Teller:
         told = self.say(N_("{time}, until {end}"), time=length(waited["ms"]), end=self.moment(waited["to"]))
         return ((self.say(N_("Waited for the encoder")), told),)
 
+    def destroyed_at(self) -> str:
+        """Empty: it was not, or nobody told when this was signed."""
+        return str(self.statement.get("destroyed", {}).get("at", ""))
+
     def verdict(self) -> str:
         waited = self.waited()
+        if at := self.destroyed_at():
+            text = N_("This recording was destroyed by order on {time}. What it was stays on record, as listed below.")
+            return self.say(text, time=self.moment(at))
         if self.made_from():
             return f"{self.held_of_file()} {self.say(AS_SAID)}"
         if not waited["ms"]:
@@ -261,6 +268,8 @@ class _Teller:
 
     def known(self, words: Mapping[str, str], word: str) -> str:
         """As it is where there are no words for it."""
+        if word == MISSING and self.destroyed_at():
+            return self.say(N_("destroyed by order"))
         return self.say(words[word]) if word in words else word
 
     def renditions(self) -> Table:

@@ -18,7 +18,7 @@ from archive.exports import jobs, moments
 from archive.recordings import certificates, rows, verify
 from archive.recordings.export import AlreadyThere, Damaged, Exported, ExportedFile, NoRoom, TimeUp, export
 from archive.recordings.export_credentials import TYPES, CredentialsError, Described, sealing
-from archive.recordings.export_plan import ExportError, NothingThere, Range
+from archive.recordings.export_plan import Destroyed, ExportError, NothingThere, Range
 from archive.recordings.samples import Recorded, Stopped, UnknownRecording, read_recorded
 from core import audit
 from core.ids import is_id
@@ -113,6 +113,8 @@ def read_moment(text: str | None, origin_ms: int) -> int | None:
 
 def why_not(error: Exception) -> UserError:
     match error:
+        case Destroyed():
+            return UserError(N_("this recording was destroyed by order: its papers alone are left"))
         case NothingThere():
             return UserError(N_("nothing was recorded in that stretch"))
         case NoRoom():

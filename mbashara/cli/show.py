@@ -98,7 +98,13 @@ def describe(session: Session, recordings: Path, recording_id: str, places: Coll
             for copy in copies.of_recording(session, recording_id)
         ],
         "events": [
-            {"at": event.at.isoformat(), "kind": event.kind, "outcome": event.outcome, "agent": event.agent}
+            {
+                "at": event.at.isoformat(),
+                "kind": event.kind,
+                "act": custody.deed(event.kind, json.loads(event.line)),
+                "outcome": event.outcome,
+                "agent": event.agent,
+            }
             for event in custody.events(session, recording_id, NEWEST)
         ],
     }
@@ -117,7 +123,7 @@ def lines(told: dict[str, Any]) -> Iterator[str]:
         faults = "".join(f"  ! {one}" for one in _faults(copy))
         lines.append((say("Copy"), f"{place(copy['location'])}: {value('state', copy['state'])}, {checked}{faults}"))
     for one in told["events"]:
-        what = f"{event(one['kind'])}: {value('outcome', one['outcome'])}"
+        what = f"{event(one['act'])}: {value('outcome', one['outcome'])}"
         lines.append((say("Event"), f"{moment(one['at'])}  {what}  {who(one['agent'])}"))
     width = max(len(name) for name, _ in lines)
     return (f"{name:{width}}  {words}" for name, words in lines)

@@ -174,6 +174,7 @@ def test_it_is_destroyed_by_two_accounts_though_the_worker_is_killed(
         assert asha.get(f"/sw/staff/recordings/{recording}/media/{SEGMENT}").status_code == 410
         page = asha.get(f"/sw/staff/recordings/{recording}").text
         assert "iliteketezwa kwa amri" in page and "data-engine" not in page
+        assert "uteketezaji uliombwa" in page and "uteketezaji uliidhinishwa" in page
     assert "iliteketezwa kwa amri" in get(f"{up.http_url}/sw/recordings/{recording}")[1].decode()
     report = verify.verify(up.data / "recordings" / recording)
     assert report.is_whole and report.disposed is not None and report.disposed["approved"] == "juma@zuio.go.tz"

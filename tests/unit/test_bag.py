@@ -118,11 +118,16 @@ def test_a_damaged_or_growing_recording_gets_no_bag(tmp_path: Path) -> None:
     gone = make_recording(tmp_path / "gone")
     (gone / "source" / "1.m4s").unlink()
     unsigned = make_recording(tmp_path / "unsigned", is_signed=False)
+    destroyed = make_recording(tmp_path / "destroyed")
+    for path in destroyed.glob("*/*"):
+        path.unlink()
+    Ledger(destroyed, CUSTODY_NAME).append(make_fact("deletion", ORIGIN_MS, outcome="success"))
     for place, fault in (
         (growing, Fault.ON_AIR),
         (unsigned, Fault.UNSIGNED),
         (changed, Fault.LEDGER),
         (gone, Fault.MISSING),
+        (destroyed, Fault.DESTROYED),
     ):
         with pytest.raises(BagError) as refused:
             make_bag(place, tmp_path / "bag")

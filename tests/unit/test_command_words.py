@@ -9,10 +9,12 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from babel.messages.pofile import read_po
 
+from archive.recordings import custody
 from core.plain import PlainError, beside
 from core.web.i18n import Language
 from mbashara.cli import main, show, terms
@@ -142,7 +144,8 @@ def test_a_recording_is_told_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
     copy = {"location": "pili", "state": "held", "checked_at": None, "fault": "", "is_named": False}
     event = {
         "at": "2026-11-28T20:55:49.4+00:00",
-        "kind": "hold placed",
+        "kind": "policy assignment",
+        "act": "disposal approved",
         "outcome": "success",
         "agent": "command line (juma)",
     }
@@ -154,8 +157,31 @@ def test_a_recording_is_told_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
         "Pengo 0:00.001 - 1:01.002: mlisho kutoka kwenye kisimbaji (encoder) ulipotea",
         "Nakala pili: imesimamishwa hadi mtu aikague, bado haijasomwa ! hapamo tena katika locations.toml: "
         "hakuna anayeisoma",
-        "Tukio 2026-11-28 23:55:49 EAT zuio liliwekwa: sawa mstari wa amri (juma)",
+        "Tukio 2026-11-28 23:55:49 EAT uteketezaji uliidhinishwa: sawa mstari wa amri (juma)",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ({"rule": "retention", "until": None}, "retention rule assigned"),
+        ({}, "retention rule assigned"),
+        ({"rule": "disposal", "act": "asked"}, "disposal asked for"),
+        ({"rule": "disposal", "act": "approved"}, "disposal approved"),
+        ({"rule": "disposal", "act": "refused"}, "disposal refused"),
+        ({"rule": "disposal", "act": "withdrawn"}, "request for disposal withdrawn"),
+        ({"rule": "resolve", "act": "ordered"}, "mending of a copy ordered"),
+        ({"rule": "place", "act": "forgotten"}, "copy given up: its place was forgotten"),
+    ],
+)
+def test_what_people_ordered_is_called_what_it_is(
+    line: dict[str, Any], told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MBASHARA_LANGUAGE", "en")
+    deed = custody.deed("policy assignment", line)
+    assert terms.event(deed) == told
+    assert f'"{deed}": _("{told}")' in (ROOT / "archive/templates/pages/words.html").read_text()
+    assert custody.deed("deletion", line) == "deletion"
 
 
 def test_a_list_has_headings(monkeypatch: pytest.MonkeyPatch) -> None:

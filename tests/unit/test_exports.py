@@ -12,8 +12,10 @@ import pytest
 from archive.recordings import certificates, export_credentials
 from archive.recordings.export import AlreadyThere, Damaged, Exported, NoRoom, TimeUp, export
 from archive.recordings.export_credentials import Described, Standing
-from archive.recordings.export_plan import FILE_MISSING, NothingThere, Range
+from archive.recordings.export_plan import FILE_MISSING, Destroyed, NothingThere, Range
+from archive.recordings.ledger import CUSTODY_NAME, Ledger, make_fact
 from archive.recordings.samples import Stopped, ledger_head
+from mbashara.cli.recordings import why_not
 from tests.unit.encoded_kit import START_MS, encode, ffmpeg, record
 
 NOW = datetime(2026, 11, 28, 9, tzinfo=UTC)
@@ -154,6 +156,20 @@ def _stop_late(made: list[int], most: int = 60) -> Callable[[], bool]:
         return len(made) > most
 
     return stop
+
+
+def test_what_was_destroyed_by_order_is_told_as_that(copy: Path, tmp_path: Path) -> None:
+    for path in [*copy.glob("*/*"), *copy.glob("*.m3u8")]:
+        path.unlink()
+    with pytest.raises(NothingThere) as lost:
+        export(copy, tmp_path / "a.mp4")
+    Ledger(copy, CUSTODY_NAME).append(make_fact("deletion", 0, outcome="success"))
+    with pytest.raises(Destroyed) as destroyed:
+        export(copy, tmp_path / "a.mp4")
+    assert not isinstance(lost.value, Destroyed)
+    assert [str(why_not(one.value)).partition(" / ")[0] for one in (lost, destroyed)] == [
+        "nothing was recorded in that stretch", "this recording was destroyed by order: its papers alone are left",
+    ]  # fmt: skip
 
 
 def test_nothing_half_made_is_left(recording: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

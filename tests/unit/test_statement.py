@@ -17,7 +17,7 @@ from starlette.exceptions import HTTPException
 
 from archive.pages.statement import MAX_WAITING, Made
 from archive.recordings.about import from_files
-from archive.recordings.ledger import Ledger
+from archive.recordings.ledger import Ledger, make_fact
 from archive.recordings.statement import Copy, StatementError, canonical, sealed, state
 from archive.recordings.statement_pdf import latin, render_pdf
 from archive.recordings.statement_text import length, tell
@@ -26,7 +26,7 @@ from archive.words import LOCALE
 from core.web.assets import Assets
 from core.web.i18n import Language, catalogue
 from core.web.templating import HERE, Templates
-from tests.unit.recording_kit import ID, IMPORTED, KEY, PUBLIC_KEY, is_genuine, make_recording
+from tests.unit.recording_kit import ID, IMPORTED, KEY, ORIGIN_MS, PUBLIC_KEY, is_genuine, make_recording
 
 NOW = datetime(2026, 11, 28, 12, tzinfo=UTC)
 COPIES = (Copy("diski-2", "whole", "2026-11-28T11:00:00.000+00:00"), Copy("s3", "copying"))
@@ -245,6 +245,24 @@ def test_what_was_made_from_a_file_is_not_stated_to_have_been_on_the_air(tmp_pat
     assert "hewani" not in tell(document, Language.SW).verdict.replace("kutoka hewani", "")
     del document["statement"]["made_from"]  # as statements were once signed
     assert tell(document, Language.EN).verdict == "Everything that was on the air is held."
+
+
+def test_what_was_destroyed_by_order_is_stated_so_and_not_as_lost(tmp_path: Path) -> None:
+    """The order names staff: that stays in the custody log."""
+    folder = make_recording(tmp_path)
+    for path in folder.glob("*/*"):
+        path.unlink()
+    lost = tell(statement(folder), Language.EN)
+    assert "are missing" in lost.verdict and "its file is no longer where it was" in str(lost.tables)
+    order = {"agent": "mbashara", "asked": "Asha Mushi", "approved": "Juma", "detail": "siri"}
+    Ledger(folder, "custody.jsonl").append(make_fact("deletion", ORIGIN_MS + 60_000, outcome="success", **order))
+    document = statement(folder)
+    assert document["statement"]["destroyed"] == {"at": "2026-11-28T08:01:00.000+00:00"}
+    assert not any(word in str(document) for word in ("Juma", "siri"))
+    told = tell(document, Language.EN)
+    assert told.verdict.startswith("This recording was destroyed by order on 28 November 2026, 11:01 EAT")
+    assert "destroyed by order" in str(told.tables) and "no longer where it was" not in str(told.tables)
+    assert "iliteketezwa kwa amri" in tell(document, Language.SW).verdict
 
 
 def test_only_what_is_whole_is_a_hundred_percent(tmp_path: Path) -> None:
