@@ -37,6 +37,7 @@ def recording_list(settings: Settings, arguments: Namespace) -> int:
                 "id": recording.id,
                 "channel": channel.slug,
                 "state": recording.state,
+                "disposed_at": recording.disposed_at and recording.disposed_at.isoformat(),
                 "started_at": recording.started_at.isoformat(),
                 "ended_at": recording.ended_at and recording.ended_at.isoformat(),
                 "duration_ms": recording.duration_ms,
@@ -46,7 +47,13 @@ def recording_list(settings: Settings, arguments: Namespace) -> int:
             }
             for recording, _broadcast, channel in rows.list_recordings(session)
         ]
+    found = found if arguments.json else [as_it_is(one) for one in found]
     return print_list(found, arguments.json, say("there are no recordings in {path} yet", path=settings.data))
+
+
+def as_it_is(told: dict[str, Any]) -> dict[str, Any]:
+    """For people: one that was destroyed by order is closed, too, and more than that."""
+    return {**told, "state": "disposed"} if told.get("disposed_at") else told
 
 
 def recording_show(settings: Settings, arguments: Namespace) -> int:
@@ -72,6 +79,7 @@ def describe(session: Session, recordings: Path, recording_id: str, places: Coll
         "title_sw": broadcast.title_sw,
         "title_en": broadcast.title_en,
         "state": recording.state,
+        "disposed_at": recording.disposed_at and recording.disposed_at.isoformat(),
         "started_at": recording.started_at.isoformat(),
         "ended_at": recording.ended_at and recording.ended_at.isoformat(),
         "duration_ms": recording.duration_ms,
@@ -111,7 +119,7 @@ def describe(session: Session, recordings: Path, recording_id: str, places: Coll
 
 
 def lines(told: dict[str, Any]) -> Iterator[str]:
-    lines = [(say(FIELDS[name]), value(name, one)) for name, one in told.items() if name in FIELDS]
+    lines = [(say(FIELDS[name]), value(name, one)) for name, one in as_it_is(told).items() if name in FIELDS]
     lines.append((say("Renditions"), " ".join(told["renditions"])))
     for gap in told["gaps"]:
         of = f" ({gap['rendition']})" if gap["rendition"] else ""

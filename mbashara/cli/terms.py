@@ -16,6 +16,7 @@ TERMS = {
     "recording": N_("on the air now"),
     "ended": N_("ended, not closed yet"),
     "complete": N_("closed"),
+    "disposed": N_("destroyed"),
     "copying": N_("being copied"),
     "whole": N_("whole"),
     "faulty": N_("faulty"),
@@ -93,7 +94,7 @@ HEADINGS = {
     "out_of_reach": N_("Out of reach"),
 }
 """Of lists' columns."""
-UNTOLD = {"path", "institution_id"}
+UNTOLD = {"path", "institution_id", "disposed_at"}
 """What a list for people leaves out: it follows from the number, or says nothing to them."""
 EVENTS = {
     "ingestion": N_("ingested"),

@@ -161,6 +161,16 @@ def test_a_recording_is_told_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
     ]  # fmt: skip
 
 
+def test_a_recording_that_was_destroyed_is_not_told_as_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MBASHARA_LANGUAGE", "sw")
+    copy = {"location": "pili", "state": "disposed", "checked_at": None, "fault": "", "is_named": True}
+    told = {"state": "complete", "disposed_at": "2026-11-28T20:55:49.4+00:00", "renditions": [], "gaps": []}
+    lines = [" ".join(line.split()) for line in show.lines({**told, "waited": None, "copies": [copy], "events": []})]
+    assert lines == ["Hali iliteketezwa", "Matoleo", "Nakala pili: iliteketezwa, bado haijasomwa"]
+    listed = show.as_it_is({"id": "x", "state": "complete", "disposed_at": told["disposed_at"]})
+    assert [" ".join(line.split()) for line in terms.table([listed])] == ["Namba Hali", "x iliteketezwa"]
+
+
 @pytest.mark.parametrize(
     ("line", "told"),
     [
