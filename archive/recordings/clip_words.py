@@ -67,8 +67,9 @@ def _track(finding: Finding, track: TrackFinding, language: Language) -> Iterato
         begins, ends = (here(wall_clock(finding.origin_ms + at)) for at in (span.from_ms, span.to_ms))
         yield translate(words, language).format(seconds=_seconds(span), begins=begins, ends=ends)
     for span in track.foreign[:MOST_SPANS]:
+        one = N_("  Not in the recording: {packets} packet, at {begins} of the clip.")
         words = N_("  Not in the recording: {packets} packets, from {begins} to {ends} of the clip.")
-        yield translate(words, language).format(
+        yield translate(one if span.packets == 1 else words, language).format(
             packets=span.packets, begins=duration(span.from_ms), ends=duration(span.to_ms)
         )
     more = len(track.lacking[MOST_SPANS:]) + len(track.foreign[MOST_SPANS:])

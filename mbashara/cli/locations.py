@@ -133,7 +133,7 @@ def _told(location: Location) -> dict[str, object]:
         "kind": location.kind,
         "where": where,
         "tier": location.tier,
-        "fixity_days": location.fixity_days,
+        "fixity_days": int(days) if (days := location.fixity_days) == int(days) else days,
         "lock_days": lock_days,
         "title_sw": location.title_sw or None,
         "title_en": location.title_en or None,

@@ -128,6 +128,12 @@ def test_anyone_checks_a_file(archived: Archived, browser: Browser, tmp_path: Pa
             page.get_by_role("button", name="Check the file").click()
             expect(page.locator(f"[data-answer={kind}]")).to_contain_text(words)
             look(page, f"answer-{kind}-en")
+            expect(page.locator("details")).to_have_count(0 if kind == "segment" else 1)
+            expect(page.locator("details[open]")).to_have_count(0)
+        page.locator("#file").set_input_files({"name": "a.MP4", "mimeType": "video/mp4", "buffer": b"changed"})
+        page.get_by_role("button", name="Check the file").click()
+        expect(page.locator("details[open]")).to_contain_text("Read its credentials")
+        look(page, "answer-mp4-en")
         assert set(sent) == {"GET"}, "the file stayed in the browser"
     with opened(browser, viewport=PHONE, java_script_enabled=False) as page:
         page.goto(f"{up.http_url}/sw/recordings/{archived.gap}/verify")

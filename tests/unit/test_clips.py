@@ -90,6 +90,7 @@ def test_one_changed_byte_is_one_changed_packet(folder: Path, tmp_path: Path) ->
     found = check(folder, tmp_path / "flipped.mp4")
     assert found.verdict is Verdict.CHANGED
     assert [span.packets for one in found.tracks for span in one.foreign] == [1]
+    assert "1 packet, at" in str(explain(found, Language.EN)) and "Hakimo" in str(explain(found, Language.SW))
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """locations.toml: what it may say, and that every refusal is one line with file, location and field, and no secret."""
 
+import json
 import os
 import time
 from argparse import Namespace
@@ -9,7 +10,7 @@ import pytest
 
 from archive.recordings.locations.config import FolderLocation, LocationError, S3Location, read_locations
 from mbashara.cli.fixity import fixity_run
-from mbashara.cli.locations import location_forget
+from mbashara.cli.locations import location_forget, location_list
 from mbashara.places import SETTLED_S, Places, SaidPlaces
 from mbashara.places import settled as start
 from mbashara.plain import UserError
@@ -255,3 +256,9 @@ def test_pages_are_not_told_half_a_file(
 def test_a_reading_of_a_location_that_is_none_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="there is no location pilli"):
         fixity_run(Settings(data=tmp_path), Namespace(location="pilli", recording=None))
+
+
+def test_days_are_listed_as_they_were_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "locations.toml").write_text(FOLDER + "fixity_days = 90\n" + FOLDER.replace("pili", "tatu"))
+    location_list(Settings(data=tmp_path), Namespace(json=True))
+    assert [str(one["fixity_days"]) for one in json.loads(capsys.readouterr().out)] == ["90", "90"]
