@@ -62,14 +62,17 @@ def run(settings: Settings, arguments: Namespace) -> int:
     with tempfile.TemporaryDirectory(prefix="mbashara-drill-") as place:
         stage = _stage(settings, arguments.recording, Path(place), random.Random(seed))  # noqa: S311
         start = time.monotonic()
-        told = [*drill.run(stage, ((name, inject) for name, _, _, inject in CASES))]
+        told = list[Told]()
+        for one in drill.run(stage, ((name, inject) for name, _, _, inject in CASES)):
+            told.append(one)
+            if not arguments.json:
+                print("\n".join(_rows(one, arguments.lang == "en")), flush=True)
         clean = drill.read_clean(stage, arguments.reads)
         took_s = time.monotonic() - start
     failed = any(one.wrong for one in told) or bool(clean.alarms)
     if arguments.json:
         print(json.dumps(_as_json(seed, told, clean), ensure_ascii=False))
     else:
-        print("\n".join(_table(told, arguments.lang == "en")))
         print("\n".join(_summary(seed, told, clean, took_s, arguments.lang == "en")))
     return 1 if failed else 0
 
@@ -122,14 +125,14 @@ def _copy(folder: Path, to: Path) -> None:
         shutil.copyfile(folder / name, to / name)
 
 
-def _table(told: list[Told], english: bool) -> Iterator[str]:
+def _rows(one: Told, english: bool) -> Iterator[str]:
+    """Of a case that is done."""
     words = {name: (sw, en)[english] for name, sw, en, _ in CASES}
     width = max(map(len, words.values()))
-    for one in told:
-        mark = "--" if one.skip else "!!" if one.wrong else "OK"
-        first, *more = (*_lines(one, english), *(f"! {line}" for line in one.wrong))
-        yield f"{mark}  {words[one.name]:{width}}  {first}"
-        yield from (f"    {'':{width}}  {line}" for line in more)
+    mark = "--" if one.skip else "!!" if one.wrong else "OK"
+    first, *more = (*_lines(one, english), *(f"! {line}" for line in one.wrong))
+    yield f"{mark}  {words[one.name]:{width}}  {first}"
+    yield from (f"    {'':{width}}  {line}" for line in more)
 
 
 def _lines(one: Told, english: bool) -> Iterator[str]:
