@@ -19,6 +19,7 @@ from archive.recordings import closures, disposal, forgotten, policy, retention
 from archive.recordings.forgotten import Left
 from archive.recordings.policy_errors import NoSuchRequest, OutOfReach
 from archive.recordings.policy_tables import DisposalRequest
+from archive.recordings.retention import Effect
 from core.audit import Actor
 from core.plain import N_
 from core.staff import accounts, login, sessions
@@ -245,11 +246,22 @@ def retention_set(settings: Settings, arguments: Namespace) -> int:
         assert owner is not None
         of_channel = None if arguments.channel is None else channel_id(session, arguments.channel)
         now = datetime.now(UTC)
+        would = retention.effect(session, retention.Change(owner, of_channel, years, shortens=True), now)
         policy.set_rule(session, owner, of_channel, years, by=by(), now=now, shortens=arguments.shorten)
     whose = arguments.channel or arguments.institution
     kept = say("for ever") if years is None else say("1 year") if years == 1 else say("{years} years", years=years)
     print(say("{whose}: recordings are kept {time} from their end", whose=whose, time=kept))
+    if would.shortened:
+        print(_of_those_before(would, arguments.shorten))
     return 0
+
+
+def _of_those_before(would: Effect, is_shortened: bool) -> str:
+    """What becomes of recordings to which more was promised. `would`: if that is shortened."""
+    if is_shortened:
+        text = N_("recordings to which more was promised: {count}, of which {due} may be destroyed from now on")
+        return say(text, count=would.shortened, due=would.due)
+    return say("recordings to which more was promised keep that: {count}; --shorten takes it", count=would.shortened)
 
 
 def retention_end(settings: Settings, arguments: Namespace) -> int:

@@ -15,9 +15,10 @@ import pytest
 from babel.messages.pofile import read_po
 
 from archive.recordings import custody
+from archive.recordings.retention import Effect
 from core.plain import PlainError, beside
 from core.web.i18n import Language
-from mbashara.cli import main, show, terms
+from mbashara.cli import main, policy, show, terms
 from mbashara.plain import LOCALE, DataError, UserError
 from mbashara.words import languages
 
@@ -169,6 +170,17 @@ def test_a_recording_that_was_destroyed_is_not_told_as_closed(monkeypatch: pytes
     assert lines == ["Hali iliteketezwa", "Matoleo", "Nakala pili: iliteketezwa, bado haijasomwa"]
     listed = show.as_it_is({"id": "x", "state": "complete", "disposed_at": told["disposed_at"]})
     assert [" ".join(line.split()) for line in terms.table([listed])] == ["Namba Hali", "x iliteketezwa"]
+
+
+def test_a_rule_tells_of_the_recordings_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MBASHARA_LANGUAGE", "en")
+    would = Effect(shortened=3, due=1)
+    assert policy._of_those_before(would, False) == (
+        "recordings to which more was promised keep that: 3; --shorten takes it"
+    )
+    assert policy._of_those_before(would, True) == (
+        "recordings to which more was promised: 3, of which 1 may be destroyed from now on"
+    )
 
 
 @pytest.mark.parametrize(
