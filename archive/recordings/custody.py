@@ -49,7 +49,10 @@ def append(
 
 
 def deed(kind: str, line: Mapping[str, Any]) -> str:
-    """What an event is to people: PREMIS has one word for rules of retention and for what people order."""
+    """What an event is to people: PREMIS has one word for rules of retention and for what people order,
+    and one for a recording that is destroyed and for a copy that is."""
+    if kind == "deletion" and "location" in line:
+        return "copy deletion"
     is_rule = kind != "policy assignment" or line.get("rule", "retention") == "retention"
     return kind if is_rule else f"{line['rule']} {line.get('act', '')}"
 

@@ -8,9 +8,10 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from archive.recordings import copies, custody, rows
+from archive.recordings import copies, custody, policy, rows
 from archive.recordings.locations.config import LOCAL, LocationError, read_locations
 from core.plain import N_
+from core.tables import Recording
 from mbashara.cli.common import add_command, database, find_recording, print_list, told_gaps, with_json
 from mbashara.cli.terms import FIELDS, cause, event, moment, note, place, span, value, who
 from mbashara.settings import Settings
@@ -90,6 +91,7 @@ def describe(session: Session, recordings: Path, recording_id: str, places: Coll
         "stamped_at": recording.stamped_at and recording.stamped_at.isoformat(),
         "renditions": [one.name for one in rows.renditions(session, recording_id)],
         **told_gaps(session, recordings, recording),
+        **_rules(session, recording),
         "copies": [
             {
                 "location": copy.location,
@@ -118,6 +120,16 @@ def describe(session: Session, recordings: Path, recording_id: str, places: Coll
     }
 
 
+def _rules(session: Session, recording: Recording) -> dict[str, Any]:
+    """`kept_until`: at least; None: for ever."""
+    until, embargo = policy.kept(session, recording).until, policy.embargo_of(session, recording.id)
+    return {
+        "kept_until": until and until.isoformat(),
+        "holds": [{"id": one.id, "reason": one.reason} for one in policy.standing_holds(session, recording.id)],
+        "embargo": embargo and {"until": embargo.until and embargo.until.isoformat(), "reason": embargo.reason},
+    }
+
+
 def lines(told: dict[str, Any]) -> Iterator[str]:
     lines = [(say(FIELDS[name]), value(name, one)) for name, one in as_it_is(told).items() if name in FIELDS]
     lines.append((say("Renditions"), " ".join(told["renditions"])))
@@ -126,6 +138,13 @@ def lines(told: dict[str, Any]) -> Iterator[str]:
         lines.append((say("Gap"), f"{span(gap['from_ms'], gap['to_ms'])}: {cause(gap['cause'])}{of}"))
     if told["waited"]:
         lines.append((say("Waited"), f"{span(told['waited']['from_ms'], told['waited']['to_ms'])}: {say(WAITED)}"))
+    if not told["disposed_at"]:
+        lines.append((say("Kept until"), moment(told["kept_until"]) if told["kept_until"] else say("for ever")))
+    for hold in told["holds"]:
+        lines.append((say("Legal hold"), f"{hold['id']}: {hold['reason']}"))
+    if embargo := told["embargo"]:
+        ends = moment(embargo["until"]) if embargo["until"] else say("until it is lifted")
+        lines.append((say("Embargo"), f"{ends}: {embargo['reason']}"))
     for copy in told["copies"]:
         checked = say("read {at}", at=moment(copy["checked_at"])) if copy["checked_at"] else say("not read yet")
         faults = "".join(f"  ! {one}" for one in _faults(copy))

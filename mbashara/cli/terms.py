@@ -106,6 +106,7 @@ EVENTS = {
     "information package creation": N_("packaged"),
     "transfer": N_("transferred"),
     "deletion": N_("destroyed"),
+    "copy deletion": N_("one place's copy destroyed"),
     "message digest calculation": N_("hashed"),
     "hold placed": N_("hold placed"),
     "hold lifted": N_("hold lifted"),

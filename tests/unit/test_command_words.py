@@ -151,11 +151,19 @@ def test_a_recording_is_told_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
         "agent": "command line (juma)",
     }
     gap = {"from_ms": 1, "to_ms": 61_002, "cause": "feed lost", "rendition": None}
-    told = {"id": "x", "state": "complete", "is_signed_whole": True, "renditions": ["source"]}
+    rules: dict[str, object] = {
+        "kept_until": "2036-11-28T20:55:49+00:00",
+        "holds": [{"id": 7, "reason": "Mahakama Kuu"}],
+        "embargo": {"until": None, "reason": "siri"},
+    }
+    told = {"id": "x", "state": "complete", "is_signed_whole": True, "renditions": ["source"], "disposed_at": None}
+    told |= rules
     lines = [*show.lines({**told, "gaps": [gap], "waited": None, "copies": [copy], "events": [event]})]
     assert [" ".join(line.split()) for line in lines] == [
         "Namba x", "Hali imefungwa", "Imesainiwa hadi mwisho ndiyo", "Matoleo source",
         "Pengo 0:00.001 - 1:01.002: mlisho kutoka kwenye kisimbaji (encoder) ulipotea",
+        "Inatunzwa hadi 2036-11-28 23:55:49 EAT", "Zuio la kisheria 7: Mahakama Kuu",
+        "Kizuizi cha muda hadi kiondolewe: siri",
         "Nakala pili: imesimamishwa hadi mtu aikague, bado haijasomwa ! hapamo tena katika locations.toml: "
         "hakuna anayeisoma",
         "Tukio 2026-11-28 23:55:49 EAT uteketezaji uliidhinishwa: sawa mstari wa amri (juma)",
@@ -166,7 +174,10 @@ def test_a_recording_that_was_destroyed_is_not_told_as_closed(monkeypatch: pytes
     monkeypatch.setenv("MBASHARA_LANGUAGE", "sw")
     copy = {"location": "pili", "state": "disposed", "checked_at": None, "fault": "", "is_named": True}
     told = {"state": "complete", "disposed_at": "2026-11-28T20:55:49.4+00:00", "renditions": [], "gaps": []}
-    lines = [" ".join(line.split()) for line in show.lines({**told, "waited": None, "copies": [copy], "events": []})]
+    rules: dict[str, object] = {"kept_until": None, "holds": [], "embargo": None}
+    lines = [
+        " ".join(line.split()) for line in show.lines({**told, **rules, "waited": None, "copies": [copy], "events": []})
+    ]
     assert lines == ["Hali iliteketezwa", "Matoleo", "Nakala pili: iliteketezwa, bado haijasomwa"]
     listed = show.as_it_is({"id": "x", "state": "complete", "disposed_at": told["disposed_at"]})
     assert [" ".join(line.split()) for line in terms.table([listed])] == ["Namba Hali", "x iliteketezwa"]
@@ -204,6 +215,7 @@ def test_what_people_ordered_is_called_what_it_is(
     assert terms.event(deed) == told
     assert f'"{deed}": _("{told}")' in (ROOT / "archive/templates/pages/words.html").read_text()
     assert custody.deed("deletion", line) == "deletion"
+    assert terms.event(custody.deed("deletion", {"location": "pili"})) == "one place's copy destroyed"
 
 
 def test_a_list_has_headings(monkeypatch: pytest.MonkeyPatch) -> None:
