@@ -331,7 +331,7 @@ export class Player extends HTMLElement {
     this.stuckTimer = null;
   }
 
-  // Loads the source anew and comes back to the viewer's place.
+  // Loads the source anew and comes back to the viewer's place; who waits for a first picture of now has none.
   reload() {
     if (this.engine) {
       this.keepPlace(this.place());
@@ -343,8 +343,9 @@ export class Player extends HTMLElement {
   }
 
   keepPlace({ isLive, lengthS, positionS, dateMs }) {
+    const hasPlace = this.hasPlayed || !this.followsLive;
     if (!isLive) this.comeBack = { startPosition: positionS };
-    else if (lengthS - positionS > KEEP_PLACE_S) this.comeBack = { resumeDateMs: dateMs };
+    else if (hasPlace && lengthS - positionS > KEEP_PLACE_S) this.comeBack = { resumeDateMs: dateMs };
   }
 
   // --- what the media says ---
