@@ -27,15 +27,18 @@ def fetch(
 ) -> Path:  # fmt: skip
     """The folder `recordings`/ID, whole: of what was destroyed by order, its papers; without files that are known to be
     lost. Its papers must be signed by one of `keys` before anything else is fetched. What an earlier fetch left half
-    done is gone on with. Raises UnknownKey, StoreError, OSError, ValueError."""
+    done is gone on with. One that was cut off has no end, and may lack what was not copied yet. Raises UnknownKey,
+    StoreError, OSError, ValueError."""
     folder, place = recordings / f"{FETCHING}-{recording_id}", recordings / recording_id
     folder.mkdir(parents=True, exist_ok=True)
     for name in verify.PAPERS:
         _fetch_paper(store, recording_id, name, folder)
     wrong = verify.verify(folder, keys, with_media=False)
     check_signer(recording_id, wrong.findings)
-    if wrong.findings or wrong.recording != recording_id:
-        raise Damaged(store.name, "; ".join([recording_id, *(finding.text() for finding in wrong.findings)]))
+    faults = [finding for finding in wrong.findings if finding.kind != verify.NO_END]
+    if faults or wrong.recording != recording_id:
+        raise Damaged(store.name, "; ".join([recording_id, *(finding.text() for finding in faults)]))
+    is_cut_off = bool(wrong.findings)
     custody = verify.read_chain(folder / verify.CUSTODY_NAME)
     files = {} if verify.is_disposed(custody) else verify.listed_files(verify.read_chain(folder / verify.LEDGER_NAME))
     lost = resolve.known_lost(custody.lines)
@@ -43,7 +46,8 @@ def fetch(
         check_key(name)  # a ledger that is not ours must not lead outside
         path, sha256, size = folder / name, str(line["sha256"]), int(line["size"])
         if path.is_symlink() or not path.is_file() or verify.hash_file(path) != sha256:
-            with suppress(*((Missing, Damaged) if name in lost else ())):
+            not_copied = (Missing,) if is_cut_off and "msn" in line else ()
+            with suppress(*((Missing, Damaged) if name in lost else not_copied)):
                 fetch_file(store, f"{recording_id}/{name}", path, sha256, size)
         on_progress(size)
     folder.rename(place)

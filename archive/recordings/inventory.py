@@ -1,7 +1,7 @@
 """Whether a recording's files are all there: what the index of each
 rendition in the ledger names, against what the folder holds."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,8 +51,17 @@ def check_files(folder: Path) -> CheckedFiles:
         files.update(one.files)
         if not all(map(has_bytes, one.files)):
             missing.add(one.span)
+    missing.update(lacking(folder, files) if files else ())
     size_bytes = sum(path.stat().st_size for path in files if path.exists())
     return CheckedFiles(duration_ms, size_bytes, tuple(sorted(missing, key=lambda span: span.started_ms)))
+
+
+def lacking(folder: Path, named: Collection[Path] = ()) -> Iterator[MissingSpan]:
+    """The stretches of segments that the ledger lists, no index has `named`, and that are not there. Blocks."""
+    listed = {str(fact["name"]): fact for fact in read_facts(folder) if fact.get("fact") == "file" and "msn" in fact}
+    for name, fact in listed.items():
+        if folder / name not in named and not has_bytes(folder / name):
+            yield MissingSpan(fact["from_ms"], fact["to_ms"])
 
 
 def _files_of(segment: m3u8.Segment, folder: Path) -> list[Path]:

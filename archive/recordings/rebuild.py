@@ -13,10 +13,9 @@ from typing import Any, TypeVar
 from sqlalchemy import DateTime, inspect, select, text
 from sqlalchemy.orm import Session
 
-from archive.recordings import forgotten, gaps, policy_rebuild, resolve, rows, verify
+from archive.recordings import forgotten, gaps, inventory, policy_rebuild, resolve, rows, verify
 from archive.recordings.copies import FIRST_CHECK, NOT_COPIED
 from archive.recordings.describe import DESCRIBED
-from archive.recordings.inventory import check_files
 from archive.recordings.ledger import began_at, read_facts
 from archive.recordings.locations.config import LOCAL
 from archive.recordings.tables import PreservationEvent, RecordingCopy
@@ -54,6 +53,14 @@ class Files:
     def recording_id(self) -> str:
         return self.report.recording
 
+    @property
+    def is_cut_off(self) -> bool:
+        return _is_cut_off(self.report)
+
+
+def _is_cut_off(report: Report) -> bool:
+    return any(finding.kind == verify.NO_END for finding in report.findings)
+
 
 def check_signer(recording_id: str, findings: Iterable[Finding]) -> None:
     """Raises UnknownKey where it is the key that is not known: that is no damage."""
@@ -70,11 +77,13 @@ def check_signer(recording_id: str, findings: Iterable[Finding]) -> None:
 
 
 def read(folder: Path, keys: Collection[bytes]) -> Files:
-    """Raises RebuildError where the papers are not whole, or not signed by one of `keys` (UnknownKey)."""
+    """Raises RebuildError where the papers are not whole, or not signed by one of `keys` (UnknownKey). One that was cut
+    off has no end yet."""
     report = verify.verify(folder, keys, with_media=False)
     check_signer(folder.name, report.findings)
-    if report.findings:
-        wrong = report.findings
+    is_cut_off = _is_cut_off(report)
+    wrong = [finding for finding in report.findings if not (is_cut_off and finding.kind in verify.NOTES)]
+    if wrong:
         raise RebuildError(lambda language: f"{folder.name}: {'; '.join(one.told(language) for one in wrong)}")
     chains = (verify.read_chain(folder / name) for name in ("ledger.jsonl", "custody.jsonl", "signatures.jsonl"))
     return Files(folder, report, *chains)
@@ -88,10 +97,15 @@ def described_as(folder: Path) -> Mapping[str, Any] | None:
 
 def restore(session: Session, files: Files, here: Channel | None = None) -> bool:
     """Puts a recording into the catalogue; False where it is there already. It becomes a recording of `here`; None: of
-    the institution and channel of its own names, which are made where they are not. Raises RebuildError."""
+    the institution and channel of its own names, which are made where they are not. One that was cut off, and so never
+    closed, becomes one of the channel it was on, still without an end: media ends it. Raises RebuildError,
+    LedgerError."""
     if session.get(Recording, files.recording_id) is not None:
         return False
     described = [line for line in files.custody.lines if line["fact"] == DESCRIBED]
+    if not described and here is None and files.is_cut_off:
+        _restore_cut_off(session, files)
+        return True
     if not described:
         raise RebuildError(
             N_("{recording}: nothing says whose it is: it was never closed"), recording=files.recording_id
@@ -117,6 +131,37 @@ def restore(session: Session, files: Files, here: Channel | None = None) -> bool
     session.flush()
     policy_rebuild.restore(session, session.get_one(Recording, files.recording_id), files.custody.lines)
     return True
+
+
+def _restore_cut_off(session: Session, files: Files) -> None:
+    """As far as its ledger goes, which is all that there is; what lacks is told."""
+    started, recording_id = files.ledger.lines[0], files.recording_id
+    channel = session.scalars(select(Channel).where(Channel.slug == str(started.get("channel")))).one_or_none()
+    numbers = (started.get("channel_id"), started.get("institution_id"))
+    if channel is None or (channel.id, channel.institution_id) != numbers:
+        raise RebuildError(
+            N_("{recording}: it was cut off, so only its channel {channel} says whose it is, and that is not here"),
+            recording=recording_id, channel=started.get("channel"),
+        )  # fmt: skip
+    rows.apply(session, recording_id, (files.folder / verify.LEDGER_NAME).read_bytes()[: files.ledger.size])
+    recording = session.get_one(Recording, recording_id, populate_existing=True)
+    for name, value in _proofs(files).items():
+        setattr(recording, name, value)
+    for span in inventory.lacking(files.folder):
+        rows.add_gap(session, recording_id, span, rows.MISSING)
+    _add_custody(session, files)
+    session.flush()
+
+
+def _proofs(files: Files) -> dict[str, Any]:
+    """How far its papers go, are signed and stamped, as its row has it."""
+    last, stamped = [line for line in files.signatures.lines if "signature" in line][-1], _stamped(files)
+    return {
+        "ledger_bytes": files.ledger.size, "ledger_head": files.ledger.head, "signed_bytes": last["ledger_bytes"],
+        "signed_at": _at(last), "custody_bytes": files.custody.size, "custody_head": files.custody.head,
+        "signed_custody_bytes": last["custody_bytes"], "stamped_bytes": stamped["ledger_bytes"] if stamped else 0,
+        "stamped_at": _at(stamped) if stamped else None,
+    }  # fmt: skip
 
 
 def _institution(session: Session, told: Mapping[str, Any]) -> Institution:
@@ -155,10 +200,8 @@ def _value(kind: object, told: Any) -> Any:
 
 def _add_recording(session: Session, files: Files, described: Line, institution_id: int) -> None:
     started_at, ended_at = times(files.ledger.lines)
-    last = [line for line in files.signatures.lines if "signature" in line][-1]
-    stamped = _stamped(files)
     try:
-        checked = check_files(files.folder)
+        checked = inventory.check_files(files.folder)
     except (ValueError, OverflowError, AttributeError, TypeError) as error:  # playlists that no program of ours writes
         wrong = {"recording": files.recording_id, "why": error}
         raise RebuildError(N_("{recording}: a playlist can't be read: {why!r}"), **wrong) from error
@@ -168,10 +211,7 @@ def _add_recording(session: Session, files: Files, described: Line, institution_
             institution_id=institution_id, state=described["recording_state"],
             started_at=started_at, ended_at=ended_at,
             duration_ms=checked.duration_ms, size_bytes=checked.size_bytes,
-            ledger_bytes=files.ledger.size, ledger_head=files.ledger.head, signed_bytes=last["ledger_bytes"],
-            signed_at=_at(last), custody_bytes=files.custody.size, custody_head=files.custody.head,
-            signed_custody_bytes=last["custody_bytes"], stamped_bytes=stamped["ledger_bytes"] if stamped else 0,
-            stamped_at=_at(stamped) if stamped else None,
+            **_proofs(files),
             described_event_id=max((line["id"] for line in _log(files)), default=0),
             described_renamed=described["institution"].get("renamed", 0),
         )

@@ -257,7 +257,8 @@ OF_ONE: dict[str, tuple[str, str]] = {
     ),
 }
 """Of TEXTS, those that are other words where there is one."""
-NOTES = frozenset({"torn", "unsigned_tail", "no_end"})
+NO_END = "no_end"
+NOTES = frozenset({"torn", "unsigned_tail", NO_END})
 """While a broadcast is on the air these are as they should be; otherwise they are faults."""
 
 APART = "custody_apart"
@@ -638,7 +639,7 @@ def check_papers(
     if len(asked) == len(recording) == 26 and asked != recording:
         findings.append(Finding("other_ledger", {"other": recording, "recording": asked}))
     if ledger.lines and not any(line.get("fact") == "ended" for line in ledger.lines):
-        findings.append(Finding("no_end", {}))
+        findings.append(Finding(NO_END, {}))
     findings += [*_numbers(ledger), *_added(ledger, signatures)]
     findings += [Finding("stamp_strange", {"line": number}) for number, is_good in stamps(signatures) if not is_good]
     return findings, _check_signatures(recording, ledger, custody, signatures, findings, keys, every_signature)

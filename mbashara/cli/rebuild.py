@@ -3,12 +3,14 @@
 import sys
 from argparse import ArgumentParser, Namespace, _SubParsersAction
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
 from sqlalchemy.orm import Session
 
 from archive.recordings import fetch, rebuild, signing_keys
+from archive.recordings.ledger import has_ended
 from archive.recordings.locations.config import read_locations
 from archive.recordings.locations.errors import StoreError
 from archive.recordings.locations.opening import open_store
@@ -47,19 +49,29 @@ def _rebuild(
     settings: Settings, arguments: Namespace, trusted: Mapping[bytes, str | None], ours: Collection[bytes] = ()
 ) -> int:
     failed = unfetched = _fetch(settings, arguments.location, trusted) if arguments.location else 0
-    folders = sorted((path for path in settings.recordings.iterdir() if is_id(path.name)), reverse=True)
-    done = 0
+    ids = (path for path in settings.recordings.iterdir() if is_id(path.name))
+    folders = sorted(ids, key=lambda path: (_has_ended(path), path.name), reverse=True)
+    done = there = 0
     for folder in folders:
         try:
-            done += _restore(settings, folder, trusted, ours)
+            is_new = _restore(settings, folder, trusted, ours)
+            done, there = done + is_new, there + (not is_new)
         except (DatabaseAway, DataError):
             raise
         except Exception as error:  # the top of one recording's way: the others have theirs
             failed += 1
             _tell(folder.name, error)
-    print(say("{done} of {all} recordings put back", done=done, all=len(folders) + unfetched))
+    words = N_("{done} of {all} recordings put back; {there} were there already")
+    print(say(words, done=done, all=len(folders) + unfetched, there=there))
     sys.stdout.flush()
     return 1 if failed else 0
+
+
+def _has_ended(folder: Path) -> bool:
+    """One that was cut off comes last: it does not say whose it is, and the others make the channels."""
+    with suppress(OSError):
+        return has_ended(folder)
+    return False
 
 
 def _tell(recording_id: str, error: Exception) -> None:

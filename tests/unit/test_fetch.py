@@ -1,15 +1,21 @@
 """What a location sends is taken only as far as papers signed by trusted keys say."""
 
+import itertools
 from pathlib import Path
 
 import pytest
 
 from archive.recordings.fetch import FETCHING, fetch
+from archive.recordings.inventory import check_files, lacking
+from archive.recordings.ledger import CUSTODY_NAME, Ledger, make_fact
 from archive.recordings.locations.errors import Damaged, Missing
 from archive.recordings.locations.folder import FolderStore
 from archive.recordings.rebuild import UnknownKey
+from archive.recordings.recover import finish, unfinished
+from archive.recordings.rows import MissingSpan
 from archive.recordings.verify import verify
-from tests.unit.recording_kit import ID, OTHER_ID, PUBLIC_KEY, make_recording
+from tests.unit.encoded_kit import encode, record
+from tests.unit.recording_kit import ID, OTHER_ID, PUBLIC_KEY, make_recording, sign
 
 
 def names(folder: Path) -> set[str]:
@@ -20,6 +26,46 @@ def test_a_signed_recording_is_fetched_whole(tmp_path: Path) -> None:
     there = make_recording(tmp_path / "there")
     here = fetch(FolderStore("b", there.parent), ID, tmp_path / "here", {PUBLIC_KEY})
     assert names(here) == names(there) and verify(here, {PUBLIC_KEY}).is_whole
+
+
+def test_what_was_cut_off_is_fetched_as_far_as_it_was_copied(tmp_path: Path) -> None:
+    """Nobody ended it: that is no damage, and neither is what was told of and not copied yet."""
+    there = make_recording(tmp_path / "there", is_over=False)
+    (there / "source" / "5.m4s").unlink()
+    here = fetch(FolderStore("b", there.parent), ID, tmp_path / "here", {PUBLIC_KEY})
+    assert names(here) == names(there)
+    assert [one.kind for one in verify(here, {PUBLIC_KEY}).findings] == ["no_end", "missing"]
+    assert list(lacking(here)) == [MissingSpan(20_000, 24_000)]
+
+
+def test_what_was_cut_off_and_fetched_is_ended_by_media(tmp_path: Path) -> None:
+    """Its playlists are made of the files that came; one that did not come is told as missing."""
+    there = record(tmp_path / "there", [(encode(tmp_path / "a.flv", 16), 0)])
+    lines = (there / "ledger.jsonl").read_bytes().splitlines(keepends=True)
+    on_air = itertools.takewhile(lambda line: b".m3u8" not in line, lines)
+    (there / "ledger.jsonl").write_bytes(b"".join(on_air))
+    Ledger(there, CUSTODY_NAME).append(make_fact("export", 0.0, agent="staff", outcome="success"))
+    for playlist in there.glob("**/*.m3u8"):
+        playlist.unlink()
+    sign(there)
+    (there / "source" / "1.m4s").unlink()
+    here = fetch(FolderStore("b", there.parent), there.name, tmp_path / "here", {PUBLIC_KEY})
+    (restored,) = unfinished(here.parent, tmp_path / "live", 0.0)
+    finish(here, restored, "process ended", 0.0)
+    assert {one.kind for one in verify(here, {PUBLIC_KEY}).findings} == {"missing", "unsigned_tail"}
+    (lacks,) = check_files(here).missing
+    assert lacks.started_ms > 0 and (here / "source" / "index.m3u8").exists()
+
+
+@pytest.mark.parametrize("name", ["source/2.m4s", "ledger.jsonl"])
+def test_what_was_cut_off_and_damaged_is_damaged(tmp_path: Path, name: str) -> None:
+    there = make_recording(tmp_path / "there", is_over=False)
+    data = bytearray((there / name).read_bytes())
+    data[-9] ^= 1
+    (there / name).write_bytes(data)
+    with pytest.raises(Damaged):
+        fetch(FolderStore("b", there.parent), ID, tmp_path / "here", {PUBLIC_KEY})
+    assert not (tmp_path / "here" / ID).exists()
 
 
 def test_what_no_trusted_key_signed_gets_neither_media_nor_a_name(tmp_path: Path) -> None:
