@@ -11,7 +11,7 @@ import signal
 import subprocess
 import threading
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from subprocess import DEVNULL, PIPE
@@ -45,7 +45,8 @@ class ClipError(Exception):
 @dataclass(slots=True)
 class ClipTrack:
     """A track of the clip. `ids` numbers its packets by their hash, equal where those are; `times_ms` are decoding
-    times. `codec` other than H.264 and AAC: nothing was read. `configs` are its decoder configurations."""
+    times. `codec` other than H.264 and AAC: nothing was read. `configs` are its decoder configurations, `last` is what
+    its last packet encodes (`units`)."""
 
     kind: Kind
     codec: str
@@ -53,27 +54,47 @@ class ClipTrack:
     times_ms: "array[int]" = field(default_factory=lambda: array("q"))
     configs: list[bytes] = field(default_factory=list)
     known: dict[bytes, int] = field(default_factory=dict)
+    last: list[bytes] = field(default_factory=list)
 
     @property
     def is_readable(self) -> bool:
         return self.codec in _TAKEN.values()
 
 
-def packet_hash(kind: Kind, payload: Buffer) -> bytes | None:
-    """Of an MP4 sample; None where it holds nothing of the picture."""
-    if kind is Kind.AUDIO:
-        return hashlib.sha256(payload).digest()[:DIGEST_BYTES]
-    digest, at, is_coded = hashlib.sha256(), 0, False
+def units(kind: Kind, payload: Buffer) -> list[bytes]:
+    """What an MP4 sample encodes: a picture's slices, none where it holds nothing of the picture; sound as it is."""
     data = bytes(payload)
+    if kind is Kind.AUDIO:
+        return [data]
+    found, at = list[bytes](), 0
     while at + 4 < len(data):
         size = int.from_bytes(data[at : at + 4], "big")
         if data[at + 4] & 31 not in _NOT_CODED:
-            unit = data[at + 4 : at + 4 + size].rstrip(b"\0")  # zeros after a unit belong to the byte stream (B.1)
-            digest.update(len(unit).to_bytes(4, "big"))
-            digest.update(unit)
-            is_coded = True
+            found.append(data[at + 4 : at + 4 + size].rstrip(b"\0"))  # zeros after a unit: of the byte stream (B.1)
         at += 4 + size
-    return digest.digest()[:DIGEST_BYTES] if is_coded else None
+    return found
+
+
+def packet_hash(kind: Kind, coded: Sequence[bytes]) -> bytes | None:
+    """Of what a packet encodes; None where that is nothing."""
+    if not coded:
+        return None
+    if kind is Kind.AUDIO:
+        return hashlib.sha256(coded[0]).digest()[:DIGEST_BYTES]
+    digest = hashlib.sha256()
+    for unit in coded:
+        digest.update(len(unit).to_bytes(4, "big"))
+        digest.update(unit)
+    return digest.digest()[:DIGEST_BYTES]
+
+
+def is_beginning(torn: Sequence[bytes], whole: Sequence[bytes]) -> bool:
+    """Whether a packet that was cut off in its middle is, as far as it goes, the other one, and is not all of it."""
+    *before, last = torn or [b""]
+    return (
+        bool(last) and list(torn) != list(whole)
+        and before == list(whole[: len(before)]) and len(before) < len(whole) and whole[len(before)].startswith(last)
+    )  # fmt: skip
 
 
 def read_clip(file: BinaryIO, ffmpeg: str, stop: Callable[[], bool] = lambda: False) -> list[ClipTrack]:
@@ -141,9 +162,11 @@ def _take(track: ClipTrack, item: Packet | Track) -> None:
         if item.config not in track.configs:
             track.configs.append(item.config)
         return
-    digest = packet_hash(item.kind, item.payload)
+    coded = units(item.kind, item.payload)
+    digest = packet_hash(item.kind, coded)
     if digest is None:
         return
+    track.last = coded
     if len(track.ids) >= MAX_PACKETS:
         raise ClipError("it is too long")
     track.ids.append(track.known.setdefault(digest, len(track.known)))

@@ -14,6 +14,7 @@ MOST_SPANS = 8
 """Of what is lacking or foreign so many are named; the rest is counted."""
 VERDICTS = {
     Verdict.WHOLE: N_("GENUINE: all of it is in the recording, in the same order, and nothing between is left out."),
+    Verdict.TORN: N_("CUT OFF in the middle of a packet, as a download that broke off: what comes before it is of the recording, with nothing left out. Ask for the whole file."),  # noqa: E501
     Verdict.CUT: N_("CUT: all of it is in the recording and in the same order, but something between is left out."),
     Verdict.REORDERED: N_("PUT INTO ANOTHER ORDER: all of it is in the recording, but not in this order, or not so often."),  # noqa: E501
     Verdict.RETIMED: N_("PLAYED AT ANOTHER SPEED: all of it is in the recording, but it was faster or slower."),
@@ -72,6 +73,9 @@ def _track(finding: Finding, track: TrackFinding, language: Language) -> Iterato
         yield translate(one if span.packets == 1 else words, language).format(
             packets=span.packets, begins=duration(span.from_ms), ends=duration(span.to_ms)
         )
+    if track.torn_ms is not None:
+        words = N_("  The last packet, at {at} of the clip, is cut off; what is there of it is the recording's.")
+        yield translate(words, language).format(at=duration(track.torn_ms))
     more = len(track.lacking[MOST_SPANS:]) + len(track.foreign[MOST_SPANS:])
     if more:
         yield translate(N_("  And {more} more such places."), language).format(more=more)

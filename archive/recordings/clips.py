@@ -12,7 +12,7 @@ from enum import Enum
 from pathlib import Path
 from typing import BinaryIO
 
-from archive.recordings import clip_match
+from archive.recordings import clip_match, clip_packets
 from archive.recordings.clip_match import Run
 from archive.recordings.clip_packets import ClipError, ClipTrack, packet_hash, read_clip
 from archive.recordings.samples import HOLE_MS, Recorded, Rendition, Stopped, read_recorded
@@ -36,6 +36,8 @@ class Verdict(Enum):
 
     WHOLE = "whole"
     """Every packet is in the recording, in order, with nothing left out between them."""
+    TORN = "torn"
+    """So it is, but its last packet is cut off in the middle, as a download that broke off leaves it."""
     CUT = "cut"
     """So it is, but something between them is left out."""
     REORDERED = "reordered"
@@ -79,7 +81,8 @@ class Span:
 @dataclass(frozen=True, slots=True)
 class TrackFinding:
     """`lacking` is on the broadcast's timeline, `foreign` on the clip's own. `pace` is how many times as fast as
-    recorded it is played."""
+    recorded it is played. `torn_ms` is when in the clip a last packet begins of which only the beginning is there:
+    it is among `packets`, and neither found nor foreign."""
 
     kind: Kind
     verdict: Verdict
@@ -90,6 +93,7 @@ class TrackFinding:
     lacking: tuple[Span, ...] = ()
     foreign: tuple[Span, ...] = ()
     pace: float = 1.0
+    torn_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +143,8 @@ class _Heard:
     optional: bytearray = field(default_factory=bytearray)
     """1 for pictures after a hole, before the next keyframe: no player shows them, so a clip may lack them."""
     places: dict[int, list[int]] = field(default_factory=dict)
+    goes_on: set[int] = field(default_factory=set)
+    """The places of packets that begin with all there is of the clip's last one."""
 
 
 @dataclass(slots=True)
@@ -215,11 +221,14 @@ def _hear(
     for number, segment in enumerate(wanted):
         if stop():
             raise Stopped
-        for time_ms, duration_ms, is_key, digest in _packets(rendition, segment):
+        for time_ms, duration_ms, is_key, coded in _packets(rendition, segment):
             needs_key = not is_key and (needs_key or (end_ms >= 0 and time_ms - end_ms > HOLE_MS))
             end_ms = time_ms + duration_ms
+            digest = packet_hash(rendition.kind, coded)
             if digest is None:
                 continue
+            if clip_packets.is_beginning(track.last, coded):
+                heard.goes_on.add(len(heard.ids))
             known = track.known.get(digest, -1)
             if known >= 0:
                 heard.places.setdefault(known, []).append(len(heard.ids))
@@ -234,8 +243,8 @@ def _touches(segment: Segment, near: tuple[float, float]) -> bool:
     return segment.start_ms < near[1] + NEAR_MS and segment.start_ms + segment.duration_s * 1000 > near[0] - NEAR_MS
 
 
-def _packets(rendition: Rendition, segment: Segment) -> Iterator[tuple[float, float, bool, bytes | None]]:
-    """Time and duration (ms), whether it is a keyframe, hash. A file that is gone or torn has no packets."""
+def _packets(rendition: Rendition, segment: Segment) -> Iterator[tuple[float, float, bool, list[bytes]]]:
+    """Time and duration (ms), whether it is a keyframe, what it encodes. A file that is gone or torn has no packets."""
     try:
         data = (rendition.folder / hls.segment_name(segment.msn)).read_bytes()
         timescale = rendition.track(segment.init).timescale
@@ -243,8 +252,8 @@ def _packets(rendition: Rendition, segment: Segment) -> Iterator[tuple[float, fl
             at, time = chunk.place, chunk.samples.decode_time
             rows = zip(chunk.samples.sizes, chunk.samples.durations, chunk.samples.keys, strict=True)
             for size, duration, is_key in rows:
-                digest = packet_hash(rendition.kind, memoryview(data)[at : at + size])
-                yield time * 1000 / timescale, duration * 1000 / timescale, is_key, digest
+                coded = clip_packets.units(rendition.kind, memoryview(data)[at : at + size])
+                yield time * 1000 / timescale, duration * 1000 / timescale, is_key, coded
                 at += size
                 time += duration
     except (FileNotFoundError, MediaError):
@@ -319,9 +328,11 @@ def _judge_track(match: _Match) -> TrackFinding:
     if heard is None or not match.runs:
         verdict = Verdict.NOT_FOUND if match.is_same_encoding else Verdict.RE_ENCODED
         return TrackFinding(track.kind, verdict, len(track.ids))
+    last = match.runs[-1]
+    is_torn = last.clip_end == len(track.ids) - 1 and last.recorded_end in heard.goes_on
     foreign = tuple(
         Span(track.times_ms[begins], track.times_ms[min(ends, len(track.ids) - 1)], ends - begins)
-        for begins, ends in clip_match.foreign(len(track.ids), match.runs)
+        for begins, ends in clip_match.foreign(len(track.ids) - is_torn, match.runs)
     )
     pairs = list(itertools.pairwise(match.runs))
     lacking = tuple(gap for one, after in pairs if (gap := _lacking(heard, one, after)) is not None)
@@ -333,11 +344,12 @@ def _judge_track(match: _Match) -> TrackFinding:
     elif abs(pace - 1) > PACE_TOLERANCE:
         verdict = Verdict.RETIMED
     else:
-        verdict = Verdict.CUT if lacking else Verdict.WHOLE
+        verdict = Verdict.CUT if lacking else Verdict.TORN if is_torn else Verdict.WHOLE
     stretches = tuple(_stretch(match, heard, run) for run in _joined(heard, match.runs))
     return TrackFinding(
-        track.kind, verdict, len(track.ids), match.found, heard.rendition.name, stretches, lacking, foreign, pace
-    )
+        track.kind, verdict, len(track.ids), match.found, heard.rendition.name, stretches, lacking, foreign, pace,
+        track.times_ms[-1] if is_torn else None,
+    )  # fmt: skip
 
 
 def _lacking(heard: _Heard, one: Run, after: Run) -> Span | None:

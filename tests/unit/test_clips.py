@@ -93,6 +93,35 @@ def test_one_changed_byte_is_one_changed_packet(folder: Path, tmp_path: Path) ->
     assert "1 packet, at" in str(explain(found, Language.EN)) and "Hakimo" in str(explain(found, Language.SW))
 
 
+@pytest.mark.parametrize("ending", ["ts", "mp4", "flv", "aac"])
+def test_a_download_that_broke_off_is_cut_off_and_not_changed(folder: Path, tmp_path: Path, ending: str) -> None:
+    """Only where the half packet goes on as the recording does."""
+    for names, verdict in ((["early"], Verdict.TORN), (["early", "their", "late"], Verdict.CHANGED)):
+        whole, clip = tmp_path / f"whole.{ending}", tmp_path / f"clip.{ending}"
+        options = {"mp4": ("-movflags", "faststart"), "aac": ("-vn",)}.get(ending, ())
+        ffmpeg("-i", join(folder, tmp_path / "joined.mp4", *names), "-c", "copy", *options, whole)
+        data = whole.read_bytes()
+        clip.write_bytes(data[: len(data) * 93 // 100])
+        found = check(folder, clip)
+        assert found.verdict is verdict
+        (torn,) = (one for one in found.tracks if one.torn_ms is not None)
+        said = "\n".join(explain(found, Language.EN))
+        assert "is cut off; what is there of it" in said and said.startswith(("CUT OFF", "CHANGED"))
+        if verdict is Verdict.TORN:
+            assert (torn.packets - torn.found, [*torn.foreign]) == (1, [])
+
+
+def test_a_foreign_packet_at_the_end_is_no_cut(folder: Path, tmp_path: Path) -> None:
+    """Be it half or whole: what is there of it is not the recording's."""
+    ffmpeg("-i", folder / "early.mp4", "-c", "copy", "-vn", tmp_path / "whole.aac")
+    data = (tmp_path / "whole.aac").read_bytes()
+    torn = bytearray(data[: len(data) * 93 // 100])
+    torn[-9] ^= 1
+    (tmp_path / "torn.aac").write_bytes(torn)
+    found = check(folder, tmp_path / "torn.aac")
+    assert (found.verdict, found.tracks[0].torn_ms, len(found.tracks[0].foreign)) == (Verdict.CHANGED, None, 1)
+
+
 @pytest.mark.parametrize(
     ("source", "verdict"), [("their", Verdict.CHANGED), ("late", Verdict.SOUND_ELSEWHERE)]
 )  # fmt: skip
