@@ -69,6 +69,7 @@ class Wrong(StrEnum):
     RANGE = "range"
     RENDITION = "rendition"
     ON_AIR = "on_air"
+    DESTROYED = "destroyed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +101,8 @@ def add(
 
 
 def _check(session: Session, recording: Recording, asked: Asked) -> Wrong | None:
+    if recording.disposed_at is not None:
+        return Wrong.DESTROYED
     begins, ends = asked.from_ms or 0, asked.to_ms
     if begins < 0 or (ends is not None and ends <= begins):
         return Wrong.RANGE

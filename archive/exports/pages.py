@@ -69,7 +69,7 @@ def _list(engine: Engine, desk: Desk, view: View) -> Page:
     mine, before = scope(view.staff.memberships, Act.RECORDING_EXPORT), asked.get("before", "")
     with transaction(engine) as session:
         found = jobs.page(session, mine, before=before if is_id(before) else "", limit=ROWS + 1)
-        latest = rows.page_of_recordings(session, mine, limit=LATEST)
+        latest = rows.page_of_recordings(session, mine, limit=LATEST, only_kept=True)
     shown = found[:ROWS]
     facts = {
         "jobs": [_shown(view, desk, *row) for row in shown],
@@ -100,12 +100,12 @@ def _clock(origin_ms: int, at_ms: int | None) -> str:
 
 
 def _new(engine: Engine, desk: Desk, view: View) -> Page | Response:
-    """Of the recording that the address or the form names."""
+    """Of the recording that the address or the form names; not where it was destroyed by order."""
     named = view.request.query_params.get("recording", "") if view.form is None else view.field("recording")
     with transaction(engine) as session:
         recording, broadcast = _recording(session, view, named)
         origin_ms = jobs.origin_ms(desk.recordings / recording.id, recording)
-        if view.form is None:
+        if view.form is None or recording.disposed_at is not None:
             return _form(view, recording, broadcast, origin_ms, Form({"format": Format.MP4}))
         asked, problems = _asked(view, origin_ms)
         if asked is not None:
@@ -145,12 +145,14 @@ def _asked(view: View, origin_ms: int) -> tuple[Asked | None, Mapping[str, str]]
 
 
 def _form(view: View, recording: Recording, broadcast: Broadcast, origin_ms: int, form: Form) -> Page:
+    is_destroyed = recording.disposed_at is not None
     facts = {
+        "refused": wrong_in(view.language, Wrong.DESTROYED) if is_destroyed else "",
         "form": form, "recording": recording, "title": view.pick(broadcast.title_sw, broadcast.title_en),
         "began": _clock(origin_ms, 0), "formats": [(one, view.words.gettext(FORMATS[one])) for one in Format],
     }  # fmt: skip
     status = HTTPStatus.UNPROCESSABLE_ENTITY if form.problems else HTTPStatus.OK
-    return Page("archive/export_new.html", facts, status)
+    return Page("archive/export_new.html", facts, HTTPStatus.GONE if is_destroyed else status)
 
 
 def _find(session: Session, view: View) -> ExportJob:

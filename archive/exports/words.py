@@ -35,6 +35,7 @@ WRONGS = {
     Wrong.RANGE: N_("The end must be after the beginning, and both within the recording."),
     Wrong.RENDITION: N_("The recording has no such quality."),
     Wrong.ON_AIR: N_("It is still on the air: a package is made when it has ended."),
+    Wrong.DESTROYED: TROUBLES["destroyed"],
 }
 
 

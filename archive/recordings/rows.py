@@ -331,13 +331,15 @@ def list_recordings(session: Session) -> Sequence[Row[Recording, Broadcast, Chan
 
 def page_of_recordings(
     session: Session, visible: Scope, *, channel: str | None = None, after: tuple[datetime, str] | None = None,
-    limit: int, only_open: bool = False,
+    limit: int, only_open: bool = False, only_kept: bool = False,
 ) -> Sequence[Row[Recording, Broadcast, Channel]]:  # fmt: skip
-    """Newest first, those behind `after`: the beginning and the id of the last one seen. `only_open`: none under
-    embargo and none that was destroyed by order."""
+    """Newest first, those behind `after`: the beginning and the id of the last one seen. `only_kept`: none
+    that was destroyed by order; `only_open`: nor any under embargo."""
     query = _with_broadcast().where(visible.where(Recording.institution_id))
     if only_open:
-        query = query.where(~Recording.is_embargoed, Recording.disposed_at.is_(None))
+        query = query.where(~Recording.is_embargoed)
+    if only_open or only_kept:
+        query = query.where(Recording.disposed_at.is_(None))
     if channel is not None:
         query = query.where(Channel.slug == channel)
     if after is not None:

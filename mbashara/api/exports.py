@@ -42,6 +42,7 @@ CONFLICTS = {
     Wrong.MANY: Said("This institution has as many unfinished exports as it may have. Wait for one, or cancel one."),
     Wrong.ON_AIR: Said("It is still on the air: a package is made when it has ended."),
 }
+DESTROYED = Said("This recording was destroyed by order.")
 OVER = Said("It is over already.")
 
 
@@ -101,9 +102,9 @@ def list_exports(
     return read(caller, page(caller.request, found, limit, lambda row: _shown(row[0]), lambda row: str(row[0].id)))
 
 
-@router.post(BASE, status_code=202, response_model=ExportShown, responses=documented(404, 409))
+@router.post(BASE, status_code=202, response_model=ExportShown, responses=documented(404, 409, 410))
 def ask_export(caller: Exporter, id: UlidPath, sent: NewExport, key: IdempotencyKey = None) -> Response:
-    """It is made as soon as it is its turn."""
+    """It is made as soon as it is its turn. Of a recording that was destroyed by order there is none: 410."""
 
     def work(session: Session) -> Done:
         recording = _recording(session, caller, id)
@@ -112,6 +113,8 @@ def ask_export(caller: Exporter, id: UlidPath, sent: NewExport, key: Idempotency
         made = jobs.add(session, job_id, recording, asked, by=caller.actor, agent=jobs.PROGRAM, now=caller.now)
         if made in WRONGS:
             raise invalid(WRONGS[made])
+        if made is Wrong.DESTROYED:
+            raise Refused(Kind.DESTROYED, DESTROYED)
         if isinstance(made, Wrong):
             raise Refused(Kind.CONFLICT, CONFLICTS[made])
         return Done(_shown(made), 202, _address(made))

@@ -17,7 +17,7 @@ from core.broadcasts.viewers import keep as keep_viewers
 from core.channels import find_channel
 from core.database import transaction
 from core.staff.tables import ApiAnswer
-from core.tables import Broadcast, SigningKey
+from core.tables import Broadcast, Recording, SigningKey
 from mbashara.cli import show
 from tests.live.api_kit import Stage
 from tests.live.api_operations import BODIES, planned
@@ -48,6 +48,12 @@ def test_an_export_is_asked_for_once(stage: Stage, world: World) -> None:
     for wrong in ({"from_ms": 5, "to_ms": 5}, {"rendition": "4k"}, {"format": "avi"}, {"from_ms": -1}):
         assert client.post(path, json=wrong).status_code == 422, wrong
     assert client.post(path, json={"format": "bag"}).status_code == 409, "it is on the air"
+    with transaction(stage.engine) as session:
+        session.get_one(Recording, RECORDING).disposed_at = NOW
+    refused = client.post(path, json={"format": "m4a"}, headers={"accept-language": "sw"})
+    assert (refused.status_code, refused.json()["detail"]) == (410, "Rekodi hii imeteketezwa kwa amri.")
+    with transaction(stage.engine) as session:
+        session.get_one(Recording, RECORDING).disposed_at = None
     fetched = client.get(f"{path}/{EXPORT}/files/1")
     assert fetched.headers["x-accel-redirect"] == f"/_exports/{EXPORT}/a.mp4"
 

@@ -12,6 +12,7 @@ from archive.recordings.custody import events
 from core.audit import Actor
 from core.database import transaction
 from core.staff.tables import AuditEntry
+from core.tables import Recording
 from mbashara.exports import tidy
 from mbashara.settings import Settings
 from tests.live.pages_kit import MOVING, Pages
@@ -66,6 +67,23 @@ def test_an_institution_has_so_many_at_most(pages: Pages) -> None:
         assert admin.post(f"{LIST}/new", fields(pages)).status_code == 303
     refused = admin.post(f"{LIST}/new", fields(pages))
     assert refused.status_code == 422 and "Subiri moja" in refused.text
+
+
+def test_what_was_destroyed_by_order_is_not_offered_and_is_refused_at_once(pages: Pages) -> None:
+    admin, newest = pages.signed_in(pages.world.a.admin), pages.newest_entry()
+    recording_id = pages.world.a.recording_id
+    address = f"{LIST}/new?recording={recording_id}"
+    assert address in admin.get(LIST).text
+    with transaction(pages.engine) as session:
+        session.get_one(Recording, recording_id).disposed_at = NOW
+    assert address not in admin.get(LIST).text
+    said = "Rekodi hii imeteketezwa kwa amri."
+    for form in ("mp4", "m4a", "bag"):
+        refused = admin.post(f"{LIST}/new", fields(pages, format=form))
+        assert (refused.status_code, said in refused.text) == (410, True)
+    shown = admin.get(address)
+    assert (shown.status_code, said in shown.text, 'name="format"' in shown.text) == (410, True, False)
+    assert pages.acts(newest) == []
 
 
 def test_files_go_to_those_who_may_have_them(pages: Pages) -> None:
