@@ -58,16 +58,16 @@ def _imports(engine: Engine, depot: Depot, view: View) -> Page | Response:
         raise HTTPException(HTTPStatus.FORBIDDEN)
     if view.form is None:
         return _page(engine, depot, view, Form())
-    problem = _take(engine, depot, view)
-    if problem is None:
-        return view.to(f"{PATH}?told=taken")
-    field, words = problem
+    taken = _take(engine, depot, view)
+    if isinstance(taken, str):
+        return view.to(f"{PATH}?file={taken}&told=taken")
+    field, words = taken
     values = {name: view.field(name) for name in FIELDS}
     return _page(engine, depot, view, Form(values, {field: view.words.gettext(words)}))
 
 
-def _take(engine: Engine, depot: Depot, view: View) -> tuple[str, str] | None:
-    """A whole file at once: it is copied to its place, then it waits. What is wrong with it, by field."""
+def _take(engine: Engine, depot: Depot, view: View) -> tuple[str, str] | str:
+    """A whole file at once: it is copied to its place, then it waits. Its id; or what is wrong with it, by field."""
     sent = None if view.form is None else view.form.get("file")
     if not isinstance(sent, UploadFile) or not sent.size:
         return "file", NO_FILE
@@ -87,7 +87,7 @@ def _take(engine: Engine, depot: Depot, view: View) -> tuple[str, str] | None:
     except BaseException:
         depot.discard(job_id)
         raise
-    return None
+    return job_id
 
 
 def _copy(sent: UploadFile, depot: Depot, job_id: str) -> None:
@@ -107,6 +107,8 @@ def _page(engine: Engine, depot: Depot, view: View, form: Form) -> Page:
         found = jobs.page(session, mine, before=before if is_id(before) else "", limit=ROWS + 1)
         mine_channels = [row[0] for row in channels.page_of_channels(session, mine, limit=MAX_CHANNELS)]
     shown = found[:ROWS]
+    under_way = [job.id for job, _, _ in shown if job.state in UNDER_WAY]
+    is_past = "file" in asked and asked["file"] not in under_way
     facts = {
         "form": form,
         "channels": [(one.slug, _name(view, one)) for one in mine_channels],
@@ -114,9 +116,9 @@ def _page(engine: Engine, depot: Depot, view: View, form: Form) -> Page:
             (job, channel, state_in(view.language, job), trouble_in(view.language, job), can_take_short(job))
             for job, channel, _institution in shown
         ],
-        "under_way": [job.id for job, _, _ in shown if job.state in UNDER_WAY],
+        "under_way": under_way,
         "older_than": shown[-1][0].id if len(found) > ROWS else None,
-        "told": asked.get("told"),
+        "told": None if is_past else asked.get("told"),
         "most_gb": f"{depot.max_bytes / 1e9:g}",
         "hours": f"{depot.expires.total_seconds() / 3600:g}",
     }
@@ -150,4 +152,5 @@ def _change(engine: Engine, depot: Depot, view: View) -> Response:
                 raise HTTPException(HTTPStatus.NOT_FOUND)
     if is_done and change == "cancel":
         depot.discard(job_id)
-    return view.to(f"{PATH}?told={change if is_done else 'nothing'}")
+    going_on = f"file={job_id}&" if is_done and change != "cancel" else ""
+    return view.to(f"{PATH}?{going_on}told={change if is_done else 'nothing'}")

@@ -23,6 +23,9 @@ PATH = "/sw/staff/imports"
 FILE = {"file": ("Kikao cha kwanza.mp4", b"sio video", "video/mp4")}
 
 
+BEING_MADE = "Faili limefika. Rekodi yake inatengenezwa."
+
+
 def newest(pages: Pages) -> ImportJob:
     with transaction(pages.engine) as session:
         found = session.query(ImportJob).order_by(ImportJob.created_at.desc(), ImportJob.id.desc()).first()
@@ -34,12 +37,14 @@ def test_a_file_is_sent_as_a_form_and_waits(pages: Pages, tmp_path: Path) -> Non
     admin, last = pages.signed_in(pages.world.a.admin), pages.newest_entry()
     pages.clock.forward(seconds=5)
     told = {"channel": pages.world.a.channel, "at": "2019-05-01T08:00"}
-    assert admin.post(PATH, told, files=FILE).headers["location"] == f"{PATH}?told=taken"
+    taken = admin.post(PATH, told, files=FILE).headers["location"]
     job = newest(pages)
+    assert taken == f"{PATH}?file={job.id}&told=taken"
     assert (job.state, job.title_en, job.size_bytes) == ("waiting", "Kikao cha kwanza", 9)
     assert (tmp_path / "imports" / job.id).read_bytes() == b"sio video"
     assert pages.acts(last) == ["recording.import"]
-    shown = admin.get(PATH).text
+    shown = admin.get(taken).text
+    assert BEING_MADE in shown and "Kikao cha kwanza.mp4, 9 B " in shown
     assert "Kikao cha kwanza" in shown and "linasubiri" in shown and f"{PATH}/{job.id}/cancel" in shown
     with transaction(pages.engine) as session:
         assert jobs.start(session, job.id) is not None
@@ -48,6 +53,7 @@ def test_a_file_is_sent_as_a_form_and_waits(pages: Pages, tmp_path: Path) -> Non
     with transaction(pages.engine) as session:
         jobs.fail(session, job.id, "truncated", 4000, 8000, pages.clock.now)
     assert "0:00:04 of 0:00:08 can be read" in admin.get("/en/staff/imports").text
+    assert BEING_MADE not in admin.get(taken).text, "it has failed since"
     assert admin.post(f"{PATH}/{job.id}/short").headers["location"].endswith("told=short")
     assert (newest(pages).state, newest(pages).takes_short, newest(pages).attempt) == ("waiting", True, 2)
     assert admin.post(f"{PATH}/{job.id}/cancel").headers["location"].endswith("told=cancel")

@@ -134,8 +134,10 @@ const list = document.querySelector('[data-imports]');
 async function refresh() {
   const answer = await fetch(location.pathname + location.search, { cache: 'no-store' }).catch(() => null);
   if (!answer?.ok || answer.redirected) return;
-  const fresh = new DOMParser().parseFromString(await answer.text(), 'text/html').querySelector('[data-imports]');
+  const page = new DOMParser().parseFromString(await answer.text(), 'text/html');
+  const fresh = page.querySelector('[data-imports]');
   if (fresh) morph(list, fresh);
+  if (page.querySelector('[data-told]')?.childElementCount === 0) document.querySelector('[data-told]').replaceChildren();
 }
 
 attend(document.querySelector('form[data-upload]'));
