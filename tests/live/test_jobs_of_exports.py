@@ -122,7 +122,7 @@ def _fetch_and_prove(up: Up, token: str, file: dict[str, Any], folder: Path) -> 
     ffmpeg("-i", folder / "clip.mp4", "-c", "copy", folder / "copy.mkv")
     code, said = verified(up, folder / "copy.mkv")
     assert (code, "GENUINE: all of it is in the recording" in said) == (0, True), said
-    assert "on the air from 2026-09-21 17:13:2" in said
+    assert "is from 2026-09-21 17:13:2" in said
     ffmpeg("-i", folder / "clip.mp4", "-c:v", "libx264", "-c:a", "aac", "-ac", "2", folder / "anew.mp4")
     code, said = verified(up, folder / "anew.mp4")
     assert (code, "NOT PROVEN" in said, "there are none" in said) == (1, True, True), said
