@@ -1,5 +1,6 @@
 """A recording brought back from a location where it was copied to, proven before it is given its place."""
 
+import os
 from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -27,13 +28,16 @@ def fetch(
 ) -> Path:  # fmt: skip
     """The folder `recordings`/ID, whole: of what was destroyed by order, its papers; without files that are known to be
     lost. Its papers must be signed by one of `keys` before anything else is fetched. What an earlier fetch left half
-    done is gone on with. One that was cut off has no end, and may lack what was not copied yet. Raises UnknownKey,
-    StoreError, OSError, ValueError."""
+    done is gone on with. One that was cut off has no end, and may lack what was not signed or copied yet. Raises
+    UnknownKey, StoreError, OSError, ValueError."""
     folder, place = recordings / f"{FETCHING}-{recording_id}", recordings / recording_id
     folder.mkdir(parents=True, exist_ok=True)
-    for name in verify.PAPERS:
+    for name in reversed(verify.PAPERS):  # signatures first: they are put last, and sign no more than is there
         _fetch_paper(store, recording_id, name, folder)
     wrong = verify.verify(folder, keys, with_media=False)
+    if {finding.kind for finding in wrong.findings} == {verify.NO_END, verify.UNSIGNED_TAIL}:
+        _cut_to_signed(folder)
+        wrong = verify.verify(folder, keys, with_media=False)
     check_signer(recording_id, wrong.findings)
     faults = [finding for finding in wrong.findings if finding.kind != verify.NO_END]
     if faults or wrong.recording != recording_id:
@@ -52,6 +56,17 @@ def fetch(
         on_progress(size)
     folder.rename(place)
     return place
+
+
+def _cut_to_signed(folder: Path) -> None:
+    """What is behind was put, and its signature was not: the process ended between the two, or is at it just now."""
+    last = [line for line in verify.read_chain(folder / verify.SIGNATURES_NAME).lines if "signature" in line][-1]
+    for name, signed_bytes in (
+        (verify.LEDGER_NAME, last["ledger_bytes"]),
+        (verify.CUSTODY_NAME, last["custody_bytes"]),
+    ):
+        if (folder / name).exists():
+            os.truncate(folder / name, signed_bytes)
 
 
 def _fetch_paper(store: Store, recording_id: str, name: str, folder: Path) -> None:

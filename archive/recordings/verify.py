@@ -257,8 +257,8 @@ OF_ONE: dict[str, tuple[str, str]] = {
     ),
 }
 """Of TEXTS, those that are other words where there is one."""
-NO_END = "no_end"
-NOTES = frozenset({"torn", "unsigned_tail", NO_END})
+NO_END, UNSIGNED_TAIL = "no_end", "unsigned_tail"
+NOTES = frozenset({"torn", UNSIGNED_TAIL, NO_END})
 """While a broadcast is on the air these are as they should be; otherwise they are faults."""
 
 APART = "custody_apart"
@@ -873,7 +873,7 @@ def _check_heads(chain: Chain, name: str, signed: Sequence[Line]) -> Iterator[Fi
             return
     tail = chain.size - int(signed[-1][f"{name}_bytes"])
     if tail:
-        yield Finding("unsigned_tail", {"name": chain.name, "bytes": tail})
+        yield Finding(UNSIGNED_TAIL, {"name": chain.name, "bytes": tail})
 
 
 # Files.

@@ -57,6 +57,24 @@ def test_what_was_cut_off_and_fetched_is_ended_by_media(tmp_path: Path) -> None:
     assert lacks.started_ms > 0 and (here / "source" / "index.m3u8").exists()
 
 
+def test_what_was_cut_off_as_its_papers_were_put_comes_as_far_as_it_is_signed(tmp_path: Path) -> None:
+    """Signatures are put last, so a ledger may be there that says more than they do."""
+    there = make_recording(tmp_path / "there", is_over=False)
+    signed = (there / "ledger.jsonl").read_bytes()
+    told = {"rendition": "source", "name": "source/6.m4s", "msn": 6, "from_ms": 24_000, "to_ms": 28_000}
+    Ledger(there).append(make_fact("file", 0.0, **told, size=1, sha256="0" * 64))
+    here = fetch(FolderStore("b", there.parent), ID, tmp_path / "here", {PUBLIC_KEY})
+    assert (here / "ledger.jsonl").read_bytes() == signed
+    assert [one.kind for one in verify(here, {PUBLIC_KEY}).findings] == ["no_end"]
+
+
+def test_an_end_that_nobody_signed_is_no_cut(tmp_path: Path) -> None:
+    there = make_recording(tmp_path / "there", is_over=False)
+    Ledger(there).append(make_fact("ended", 0.0, duration_ms=24_000, size_bytes=1, reason="unpublished"))
+    with pytest.raises(Damaged):
+        fetch(FolderStore("b", there.parent), ID, tmp_path / "here", {PUBLIC_KEY})
+
+
 @pytest.mark.parametrize("name", ["source/2.m4s", "ledger.jsonl"])
 def test_what_was_cut_off_and_damaged_is_damaged(tmp_path: Path, name: str) -> None:
     there = make_recording(tmp_path / "there", is_over=False)
