@@ -85,11 +85,11 @@ class Desk:
 
 
 async def until(holds: Callable[[], bool]) -> None:
-    for _ in range(12_000):
+    for _ in range(30_000):
         if holds():
             return
         await asyncio.sleep(0.01)
-    raise AssertionError("never, in two minutes")
+    raise AssertionError("never, in five minutes")
 
 
 @pytest.fixture(scope="module")
