@@ -3,6 +3,7 @@ processes, keeps them running, and ends them in order."""
 
 import asyncio
 import json
+import math
 import os
 import resource
 import signal
@@ -241,16 +242,18 @@ def _await_writers(settings: Settings, lock: IO[str], wait_s: float = 5.0) -> No
     """Takes the lock that WRITERS hold as long as they live, whoever began them: one that hangs, and of which
     no supervisor knows any more, would write into what its successor goes on with. Ends those that are left. Raises
     DataError where one can't be ended (its disk hangs), or another supervisor keeps it."""
-    began_s, owner = time.monotonic(), account()
+    began_s, killed_s, owner = time.monotonic(), math.inf, account()
     while not try_lock(lock):
-        left, waited_s = orphans(lock, WRITERS, owner), time.monotonic() - began_s
-        if waited_s > 2 * wait_s:
+        left, now_s = orphans(lock, WRITERS, owner), time.monotonic()  # on a full machine to look takes seconds
+        if now_s - killed_s > wait_s:
             told = {"path": settings.data, "ids": ", ".join(map(str, left)) or "?"}
             raise DataError(N_("a process of another mbashara still writes to {path}: process {ids}"), **told)
+        if now_s - began_s > wait_s:
+            killed_s = min(killed_s, now_s)
         for process_id in left:
             log.warning("ending a leftover", process_id=process_id)
             with suppress(ProcessLookupError, PermissionError):
-                os.kill(process_id, signal.SIGKILL if waited_s > wait_s else signal.SIGTERM)
+                os.kill(process_id, signal.SIGTERM if killed_s > now_s else signal.SIGKILL)
         time.sleep(0.2)
 
 

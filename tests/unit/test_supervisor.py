@@ -8,10 +8,12 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from mbashara.children import Child, ChildSpec, as_account
+from mbashara import supervisor
+from mbashara.children import Child, ChildSpec, as_account, orphans
 from mbashara.data import account, open_lock, try_lock
 from mbashara.plain import DataError
 from mbashara.settings import Settings
@@ -93,6 +95,22 @@ def test_a_writer_of_which_no_supervisor_knows_is_ended_before_another_begins(
             assert not try_lock(second), "it is ours now"
 
 
+def test_a_writer_that_hangs_is_killed_though_it_takes_long_to_find_it(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a full machine."""
+
+    def find_late(*asked: Any) -> list[int]:
+        time.sleep(0.8)
+        return orphans(*asked)
+
+    monkeypatch.setattr(supervisor, "orphans", find_late)
+    with open_lock(Settings(data=place), "writing.lock") as lock, holding("mbashara.media", place) as left:
+        left.send_signal(signal.SIGSTOP)
+        _await_writers(Settings(data=place), lock, wait_s=0.3)
+        assert left.wait(10) == -signal.SIGKILL
+
+
 def test_a_media_process_that_another_supervisor_leads_is_let_be(place: Path) -> None:
     """Whoever removed `lock` beneath a running program does not get it ended by a second."""
     with open_lock(Settings(data=place), "writing.lock") as lock, holding("up", place, LEAD) as leader:
@@ -121,9 +139,11 @@ def holding(module: str, folder: Path, program: str = HOLD) -> Iterator["subproc
     command, pipe = [sys.executable, "-c", program, module, str(folder / "writing.lock")], subprocess.PIPE
     owner = as_account(account())
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, cwd="/", **owner) as process:
-        assert process.stdout is not None and process.stdout.readline() == "\n"
-        yield process
-        process.kill()
+        try:
+            assert process.stdout is not None and process.stdout.readline() == "\n"
+            yield process
+        finally:
+            process.kill()
 
 
 def test_what_a_child_has_started_by_then_goes_along_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
