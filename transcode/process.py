@@ -3,6 +3,8 @@ slow, and more where there is room again."""
 
 import asyncio
 import contextlib
+import time
+from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -26,13 +28,16 @@ goes before others where it may, so that ladders are in nobody's way and nobody 
 SOUND_LIMITS = LIMITS._replace(niceness=10)
 """Where no picture is made, little is taken: it goes before the pictures of all."""
 MAX_LAG_MS, MAX_START_MS = 4000, 8000
-"""What comes later than that, viewers have been told is missing. Until the first comes it may take longer."""
+"""What comes later than that, viewers have been told is missing. Until the first comes it may take longer. Of pictures
+that come seldom the next is not late while the one before it is being made: it must have waited for so long, too."""
 PROBED = 8
 """So many packets at most ffmpeg wants to see before it begins: of slides without sound, half a minute of them."""
 NATURAL_LAG_MS = 1000
 LAG_CHECK_S = 1.0
 FIRST_BACKOFF_S, LAST_BACKOFF_S = 0.25, 8.0
 DRAIN_S = 3.0
+MOST_LOOKS = 60
+"""That many are remembered of what waits: the first say for how long, the others only how soon it gets less."""
 MOST_STILL = 10
 """So many checks in a row find that nothing more comes of one whose feed is over: it hangs."""
 
@@ -229,18 +234,19 @@ class Transcoder:
 
     async def _watch_lag(self) -> None:
         """A lag that shrinks is a burst of the feed's that is being worked off."""
-        before_ms = still = 0
+        before_ms, still, waits = 0, 0, Waits()
         while True:
             await asyncio.sleep(LAG_CHECK_S)
             lag_ms = self._lag_ms()
+            waited_ms = waits.look(self._newest_ms() if lag_ms > 0 else 0, self._out_ms or 0)
             still = still + 1 if self._ending.is_set() and lag_ms == before_ms else 0
             if still >= MOST_STILL:
                 raise MediaError("it does not end")
             most_ms = MAX_START_MS if self._out_ms is None else MAX_LAG_MS
-            if lag_ms >= before_ms > most_ms or self._reader.dropped:
+            if (lag_ms >= before_ms and min(lag_ms, waited_ms) > most_ms) or self._reader.dropped:
                 raise TooSlow
             before_ms = lag_ms
-            if lag_ms > NATURAL_LAG_MS:
+            if min(lag_ms, waited_ms) > NATURAL_LAG_MS:
                 self._headroom.note_lag()
             elif not self._ending.is_set():
                 self._look_for_room()
@@ -249,8 +255,28 @@ class Transcoder:
         """From what came last, which may still wait for the child, to what was made last."""
         if self._begin_ms is None or (self._out_ms is None and self._fed < PROBED):
             return 0
+        return self._newest_ms() - max(self._begin_ms, self._out_ms or 0)
+
+    def _newest_ms(self) -> int:
         newest = self._reader.newest
-        return (newest.dts_ms if newest is not None else self._in_ms) - max(self._begin_ms, self._out_ms or 0)
+        return newest.dts_ms if newest is not None else self._in_ms
+
+
+class Waits:
+    """For how long what is not made yet has been there, by a clock; it is looked at again and again."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._looks: deque[tuple[float, int]] = deque()
+
+    def look(self, newest_ms: int, made_ms: int) -> float:
+        """`newest_ms`: of what has come, `made_ms`: of what was made of it. Returns milliseconds."""
+        now_s = self._clock()
+        while self._looks and self._looks[0][1] <= made_ms:
+            self._looks.popleft()
+        if newest_ms > made_ms and len(self._looks) < MOST_LOOKS:
+            self._looks.append((now_s, newest_ms))
+        return (now_s - self._looks[0][0]) * 1000 if self._looks else 0.0
 
 
 async def _log_lines(stderr: asyncio.StreamReader) -> None:
