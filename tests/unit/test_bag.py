@@ -424,7 +424,7 @@ def test_a_killed_import_goes_on_where_it_was(recording: Path, recordings: Path,
         "    return copy(*given)\n"
         "b._copy = slow; b.import_bag(Path(sys.argv[1]), Path(sys.argv[2]))"
     )
-    killed = subprocess.run([sys.executable, "-c", program, made, recordings], cwd=Path.cwd(), timeout=30)
+    killed = subprocess.run([sys.executable, "-c", program, made, recordings], cwd=Path.cwd(), timeout=120)
     assert killed.returncode == -9
     staged = recordings / bag_import.INCOMING / ID
     whole = next(path for path in staged.rglob("*.m4s"))

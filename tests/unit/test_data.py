@@ -211,7 +211,7 @@ def test_roots_up_and_the_accounts_on_one_folder(open_folder: Path, monkeypatch:
     with locked(settings):
         prepare(settings)  # as `up` of root's
     told = subprocess.run(
-        [sys.executable, "-m", "mbashara", "up"], cwd="/", capture_output=True, text=True, timeout=60,
+        [sys.executable, "-m", "mbashara", "up"], cwd="/", capture_output=True, text=True, timeout=120,
         **as_account(owner),
     )  # fmt: skip
     assert told.returncode == 2 and "is another user's" in told.stderr.splitlines()[-1]

@@ -81,7 +81,7 @@ def test_the_last_command_that_uses_a_server_ends_it(monkeypatch: pytest.MonkeyP
                 with pytest.raises(subprocess.TimeoutExpired):
                     first.wait(1)
                 assert connection.execute("select 1").fetchone() == (1,)
-            assert first.wait(30) == 0
+            assert first.wait(120) == 0
         with pytest.raises(psycopg.OperationalError):
             psycopg.connect(settings.sqlalchemy_url)
         with postgres.running(settings):

@@ -15,7 +15,7 @@ from archive.recordings.locations.errors import Unreachable
 from archive.recordings.locations.s3_client import Limits, make_client, told
 from archive.recordings.locations.s3_parts import checksum_of
 
-BYTES_PER_S = 5_000_000
+BYTES_PER_S = 1_000_000
 SECRET = SecretStr("siri")
 
 
@@ -52,7 +52,7 @@ def test_a_line_that_is_slow_takes_a_part_that_is_large() -> None:
         door.bind(("127.0.0.1", 0))
         door.listen()
         threading.Thread(target=take_slowly, args=(door, taken), daemon=True).start()
-        client = make_client(at(door), Limits(connect_timeout_s=0.4, attempts=1))
+        client = make_client(at(door), Limits(connect_timeout_s=3, attempts=1))
         client.put_object(Bucket="kumbukumbu", Key="k", Body=body, ChecksumSHA256=checksum_of(body))
         client.close()
     assert taken == [hashlib.sha256(body).hexdigest()]

@@ -29,8 +29,8 @@ def test_a_child_that_waits_to_be_restarted_is_waited_for(tmp_path: Path, monkey
     come_back = threading.Timer(1, tell, (tmp_path, child.pid))
     come_back.start()
     try:
-        assert killer.wait(30) == 0
-        assert child.wait(5) == -signal.SIGKILL
+        assert killer.wait(60) == 0
+        assert child.wait(60) == -signal.SIGKILL
     finally:
         come_back.cancel()
         child.kill()
