@@ -1,6 +1,7 @@
 """Recordings made by the real recorder from what a real encoder sent, without network and waiting."""
 
 import asyncio
+import resource
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +20,13 @@ START_MS = 1_790_000_000_000
 
 
 def ffmpeg(*arguments: str | Path) -> None:
-    subprocess.run([FFMPEG, "-v", "error", "-y", *map(str, arguments)], check=True, timeout=60)
+    subprocess.run([FFMPEG, "-v", "error", "-y", *map(str, arguments)], check=True, timeout=300)
+
+
+def children_cpu_s() -> float:
+    """Of all that have ended: how long something takes, however full the machine is."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def encode(path: Path, seconds: float, size: str = "320x180", seed: int = 1, options: str = "-bf 2") -> Path:

@@ -10,7 +10,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import imageio_ffmpeg
 import pytest
 
 from core.media import flv
@@ -24,11 +23,11 @@ from ingest.console.queries import OnWall
 from ingest.feed import MAX_SOUND_BYTES, SOUND_PACKETS, Feed
 from mbashara.levels import Levels, LevelsRead
 from mbashara.settings import Settings
+from tests.unit.encoded_kit import FFMPEG, children_cpu_s
 from tests.unit.site_kit import make_site
 from transcode.levels.measure import measure
 from transcode.levels.sound import sound_file
 
-FFMPEG = str(imageio_ffmpeg.get_ffmpeg_exe())
 LOUD, QUIET = "aevalsrc=0.5*sin(880*PI*t)", "0.125*sin(880*PI*t)"
 AUDIO = [{"kind": "audio"}]
 
@@ -37,7 +36,7 @@ AUDIO = [{"kind": "audio"}]
 def encoded(source: str, options: str = "-ar 48000") -> tuple[AudioTrack, tuple[Packet, ...]]:
     """Two seconds of AAC, as FLV brings them."""
     line = f"-v error -f lavfi -t 2 -i {source} {options} -c:a aac -b:a 128k -f flv -"
-    made = subprocess.run([FFMPEG, *line.split()], capture_output=True, check=True, timeout=60)
+    made = subprocess.run([FFMPEG, *line.split()], capture_output=True, check=True, timeout=300)
     items = list(flv.TagReader().feed(made.stdout))
     track = next(item for item in items if isinstance(item, AudioTrack))
     return track, tuple(item for item in items if isinstance(item, Packet))
@@ -69,7 +68,7 @@ def test_only_the_last_second_is_measured() -> None:
 
 def test_garbage_is_no_sound_and_takes_no_time() -> None:
     track, packets = encoded(LOUD)
-    began_s = time.monotonic()
+    before_s = children_cpu_s()
     for payload in (b"", bytes(range(256)) * 4, b"\xff" * 700):
         found = measure(FFMPEG, sound_file(track, [packet._replace(payload=payload) for packet in packets]))
         assert found is None or len(found) <= 2
@@ -78,7 +77,7 @@ def test_garbage_is_no_sound_and_takes_no_time() -> None:
     assert measure(FFMPEG, sound_file(track, packets[:1])) is None, "no sound is left of so little"
     assert measure(FFMPEG, b"no FLV at all") is None
     assert measure("/bin/false", sound_file(track, packets)) is None
-    assert time.monotonic() - began_s < 30
+    assert children_cpu_s() - before_s < 10
 
 
 def test_a_feed_keeps_a_second_of_its_sound_and_no_more() -> None:
