@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Exists, Row, Select, and_, case, exists, func, literal, or_, select
+from sqlalchemy import Exists, Row, Select, and_, case, exists, func, literal, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -276,6 +276,8 @@ def note(session: Session, turn: Turn, copied: Copied, now: datetime) -> None:
         if copy.attempts or copy.state == "copying":  # else it is what a check found, and that stands
             copy.fault = None
         copy.attempts = 0
+        if tries:
+            _call_up(session, copy.location, now)
     elif copied.error in (PAPERS_DAMAGED, PAPERS_OTHER) and recording.state == "recording":
         copy.fault, copy.papers_at = copied.error, now  # files of what is on the air don't wait for them
     else:
@@ -307,6 +309,18 @@ def note(session: Session, turn: Turn, copied: Copied, now: datetime) -> None:
 def _try_later(copy: RecordingCopy, now: datetime, tries: int) -> None:
     copy.next_try_at = now + min(LAST_RETRY, FIRST_RETRY * 2 ** min(tries, 12))
     copy.attempts = tries + 1
+
+
+def _call_up(session: Session, location: str, now: datetime) -> None:
+    """The place works again: what waits for it is tried at once, not each when its own time comes. What another turn is
+    at just now is let be."""
+    waiting = (
+        select(RecordingCopy.recording_id)
+        .where(RecordingCopy.location == location, RecordingCopy.attempts > 0, RecordingCopy.next_try_at > now)
+        .with_for_update(skip_locked=True)
+    )
+    at_it = update(RecordingCopy).where(RecordingCopy.location == location, RecordingCopy.recording_id.in_(waiting))
+    session.execute(at_it.values(next_try_at=now), execution_options={"synchronize_session": False})
 
 
 def _finish(session: Session, recording: Recording, copy: RecordingCopy, now: datetime) -> None:

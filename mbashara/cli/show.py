@@ -103,6 +103,7 @@ def describe(session: Session, recordings: Path, recording_id: str, places: Coll
                 "checked_at": copy.checked_at and copy.checked_at.isoformat(),
                 "next_check_at": copy.next_check_at and copy.next_check_at.isoformat(),
                 "fault": copy.fault,
+                "next_try_at": copy.next_try_at.isoformat() if copy.attempts else None,
                 "is_named": None if places is None else copy.location in places,
             }
             for copy in copies.of_recording(session, recording_id)
@@ -159,5 +160,7 @@ def lines(told: dict[str, Any]) -> Iterator[str]:
 def _faults(copy: dict[str, Any]) -> Iterator[str]:
     if copy["fault"]:
         yield note(copy["fault"])
+    if copy["next_try_at"]:
+        yield say(N_("tried again at {at}"), at=moment(copy["next_try_at"]))
     if copy["is_named"] is False:
         yield say(DROPPED)

@@ -223,3 +223,37 @@ def test_damaged_papers_delay_no_file_that_is_on_the_air(here: Scene) -> None:
         assert (copy.files, copy.fault) == (6, copies.PAPERS_DAMAGED)
         assert (copy.attempts, copy.next_try_at, copy.state) == (0, NOW, "copying")
         assert not [one for one in copies.due(session, ["arusha"], NOW, 20) if one.recording_id == it], "none is new"
+
+
+def test_a_place_that_works_again_is_not_waited_for_any_longer(here: Scene) -> None:
+    """It was away for long, so that each copy would have been tried some minutes later, at its own time."""
+    others = [here.record(over=False) for _ in range(3)]
+    away = copies.Copied(0, 0, 0, 0, 0, False, error="hakuna njia")
+
+    def note(copied: copies.Copied, it: str, now: datetime) -> None:
+        with here.session() as session:
+            (turn,) = (one for one in copies.due(session, ["arusha"], now, 20) if one.recording_id == it)
+            copies.note(session, turn, copied, now)
+
+    def next_tries(of: list[str]) -> list[datetime]:
+        with here.session() as session:
+            return [session.get_one(RecordingCopy, (it, "arusha")).next_try_at for it in of]
+
+    with here.session() as session:
+        copies.want(session, ["arusha"], NOW)
+    later = NOW
+    for _ in range(9):
+        for it in others:
+            note(away, it, later)
+        later += copies.LAST_RETRY
+    back_at = later - timedelta(minutes=8)
+    assert min(next_tries(others)) > back_at
+    with here.session() as session:
+        session.get_one(RecordingCopy, (others[0], "arusha")).next_try_at = back_at
+    note(copies.Copied(10, 1, 6, 6, 0, False), others[0], back_at)
+    assert next_tries(others) == [back_at] * 3
+    with here.session() as session:
+        assert {one.recording_id for one in copies.due(session, ["arusha"], back_at, 20)} >= {*others}
+        assert session.get_one(RecordingCopy, (others[1], "arusha")).attempts == 9, (
+            "how often it failed is not forgotten"
+        )

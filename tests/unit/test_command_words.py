@@ -142,7 +142,15 @@ def test_help_is_in_the_language_of_the_reader(
 
 def test_a_recording_is_told_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MBASHARA_LANGUAGE", "sw")
-    copy = {"location": "pili", "state": "held", "checked_at": None, "fault": "", "is_named": False}
+    copy = {
+        "location": "pili",
+        "state": "held",
+        "checked_at": None,
+        "fault": "",
+        "next_try_at": None,
+        "is_named": False,
+    }
+    tries = {"state": "copying", "fault": "hakuna njia", "next_try_at": "2026-11-28T20:55:49+00:00", "is_named": True}
     event = {
         "at": "2026-11-28T20:55:49.4+00:00",
         "kind": "policy assignment",
@@ -158,7 +166,8 @@ def test_a_recording_is_told_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
     }
     told = {"id": "x", "state": "complete", "is_signed_whole": True, "renditions": ["source"], "disposed_at": None}
     told |= rules
-    lines = [*show.lines({**told, "gaps": [gap], "waited": None, "copies": [copy], "events": [event]})]
+    copies = [copy, {**copy, **tries}]
+    lines = [*show.lines({**told, "gaps": [gap], "waited": None, "copies": copies, "events": [event]})]
     assert [" ".join(line.split()) for line in lines] == [
         "Namba x", "Hali imefungwa", "Imesainiwa hadi mwisho ndiyo", "Matoleo source",
         "Pengo 0:00.001 - 1:01.002: mlisho kutoka kwenye kisimbaji (encoder) ulipotea",
@@ -166,17 +175,21 @@ def test_a_recording_is_told_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
         "Kizuizi cha muda hadi kiondolewe: siri",
         "Nakala pili: imesimamishwa hadi mtu aikague, bado haijasomwa ! hapamo tena katika locations.toml: "
         "hakuna anayeisoma",
+        "Nakala pili: inanakiliwa, bado haijasomwa ! hakuna njia ! itajaribiwa tena 2026-11-28 23:55:49 EAT",
         "Tukio 2026-11-28 23:55:49 EAT uteketezaji uliidhinishwa: sawa mstari wa amri (juma)",
     ]  # fmt: skip
 
 
 def test_a_recording_that_was_destroyed_is_not_told_as_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MBASHARA_LANGUAGE", "sw")
-    copy = {"location": "pili", "state": "disposed", "checked_at": None, "fault": "", "is_named": True}
+    copy = {"location": "pili", "state": "disposed", "checked_at": None, "next_try_at": None}
     told = {"state": "complete", "disposed_at": "2026-11-28T20:55:49.4+00:00", "renditions": [], "gaps": []}
     rules: dict[str, object] = {"kept_until": None, "holds": [], "embargo": None}
     lines = [
-        " ".join(line.split()) for line in show.lines({**told, **rules, "waited": None, "copies": [copy], "events": []})
+        " ".join(line.split())
+        for line in show.lines(
+            {**told, **rules, "waited": None, "copies": [{**copy, "fault": "", "is_named": True}], "events": []}
+        )
     ]
     assert lines == ["Hali iliteketezwa", "Matoleo", "Nakala pili: iliteketezwa, bado haijasomwa"]
     listed = show.as_it_is({"id": "x", "state": "complete", "disposed_at": told["disposed_at"]})
