@@ -51,8 +51,8 @@ def draw(data: bytes) -> bytes | Message:
     try:
         command = [sys.executable, "-m", "core.emblems"]
         done = subprocess.run(command, input=data, capture_output=True, timeout=MAX_WALL_S, env=NO_SECRETS)
-    except subprocess.TimeoutExpired:
-        return Message.EMBLEM_BROKEN
+    except subprocess.TimeoutExpired:  # what is hard to draw is ended much sooner, by what it takes of a processor
+        return Message.EMBLEM_BUSY
     finally:
         _places.release()
     if done.returncode == REFUSED:

@@ -31,7 +31,7 @@ class Message(StrEnum):
     EMBLEM_MORE = "There is something else behind the picture in this file. Save the picture anew and send that."
     EMBLEM_PIXELS = "The picture is more than 4096 pixels wide or high. Send a smaller one."
     EMBLEM_SMALL = "The picture is less than 64 pixels wide or high. Send a larger one."
-    EMBLEM_BUSY = "Other pictures are being drawn. Try again in a minute."
+    EMBLEM_BUSY = "The machine is too busy to draw pictures now. Try again in a minute."
     EMAIL = "Enter an e-mail address, such as name@example.go.tz."
     PASSWORD_SHORT = "Use at least 12 characters in the password."
     PASSWORD_LONG = "Use at most 256 characters in the password."

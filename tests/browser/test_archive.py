@@ -161,7 +161,7 @@ def test_every_page_is_accessible_and_fits(
         expect(page.locator(".govuk-notification-banner")).to_be_visible()
         look(page, f"asked-{language}")
         faulty = page.locator(".marks .faulty, .marks .held").first
-        for _ in range(60):
+        for _ in range(240):
             if faulty.count():
                 break
             page.wait_for_timeout(500)
@@ -263,7 +263,7 @@ def resolve(page: Page, address: str, language: str) -> None:
 
 
 def wait_for(page: Page, selector: str, address: str) -> None:
-    for _ in range(60):
+    for _ in range(240):
         if page.locator(selector).count():
             break
         page.wait_for_timeout(500)

@@ -22,7 +22,7 @@ AXE_RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--autoplay-policy=no-user-gesture-required"]
 DESKTOP, PHONE = {"width": 1280, "height": 800}, {"width": 360, "height": 740}
 PASSWORD = "maembe saba mezani kwetu"
-SOON_MS = 30_000
+SOON_MS = 120_000
 NOTE_ERRORS = """
 const Source = EventSource;
 self.EventSource = class extends Source {

@@ -29,7 +29,7 @@ ARGUMENTS = [
     "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
-STATE_TIMEOUT_MS = 60_000
+STATE_TIMEOUT_MS = 120_000
 SETTLE_S = 45.0  # the engine steers a delay of up to 4 s more away at 1.1 times the speed; of more it jumps
 KEEPS_FOR_S = 4.0
 DELAY_ABOVE_HOLD_BACK_S = 0.5

@@ -19,6 +19,12 @@ from core.web.brand import routes
 SECRET = "<script>siri</script>"
 
 
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The machine may be full of other tests."""
+    monkeypatch.setattr(emblems, "MAX_WALL_S", 300)
+
+
 def picture(kind: str = "PNG", size: tuple[int, int] = (400, 200), **options: object) -> bytes:
     """With a secret in its metadata."""
     image, file = Image.effect_noise(size, 50).convert("RGB"), BytesIO()
@@ -89,9 +95,9 @@ def test_the_largest_picture_fits_into_the_workers_memory() -> None:
     assert isinstance(emblems.draw(file.getvalue()), bytes)
 
 
-def test_a_worker_that_takes_too_much_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_picture_is_not_called_broken_where_the_machine_is_too_busy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(emblems, "MAX_WALL_S", 0.01)
-    assert emblems.draw(picture()) is Message.EMBLEM_BROKEN
+    assert emblems.draw(picture()) is Message.EMBLEM_BUSY
 
 
 def test_files_are_kept_under_their_hash_and_old_ones_go(tmp_path: Path) -> None:
