@@ -20,7 +20,7 @@ VERDICTS = {
     Verdict.RETIMED: N_("PLAYED AT ANOTHER SPEED: all of it is in the recording, but it was faster or slower."),
     Verdict.SOUND_ELSEWHERE: N_("SOUND OF ANOTHER MOMENT: picture and sound are of the recording, but not of the same moment."),  # noqa: E501
     Verdict.PARTLY: N_("HALF PROVEN: either the picture or the sound is of the recording; of the other nothing can be proven."),  # noqa: E501
-    Verdict.RE_ENCODED: N_("NOT PROVEN: it was encoded anew, so nothing can be said of it. Ask for the file as it was first."),  # noqa: E501
+    Verdict.RE_ENCODED: N_("NOT PROVEN: nothing of it is in this recording, and it is encoded otherwise. It may be of another recording, or encoded anew: ask for the file as it was first."),  # noqa: E501
     Verdict.NOT_FOUND: N_("NOT OF THIS RECORDING: nothing of it is there. It may be of another one, or encoded anew."),
     Verdict.CHANGED: N_("CHANGED: what is not in the recording stands among what is."),
     Verdict.UNREADABLE: N_("UNREADABLE: the file is no video and no sound that can be taken apart."),

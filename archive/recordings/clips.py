@@ -1,7 +1,7 @@
 """Whether a file that someone brings is a stretch of a recording: byte for byte, packet by packet.
 
 The answer is data, not words: which stretch it is, or what is lacking, foreign, moved or played at another speed. What
-was encoded anew has other bytes, and of it nothing can be said.
+was encoded anew has other bytes, and of it nothing can be said; it looks as what is of another recording does.
 """
 
 import itertools
@@ -49,7 +49,7 @@ class Verdict(Enum):
     PARTLY = "partly"
     """Of picture and sound one is of the recording, of the other nothing can be proven. Of a clip only."""
     RE_ENCODED = "re_encoded"
-    """None of it is there, and it is encoded otherwise: nothing can be proven by bytes."""
+    """None of it is there, and it is encoded otherwise: it was encoded anew, or is of another recording."""
     NOT_FOUND = "not_found"
     """None of it is there, though it is encoded as the recording is: it is of another one, or encoded anew with the
     same settings."""

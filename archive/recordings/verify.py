@@ -245,6 +245,12 @@ TEXTS: dict[str, tuple[str, str]] = {
         "Faili {file} si la rekodi hii: limebadilishwa, limekatwa au ni la rekodi nyingine.",
         "The file {file} is not of this recording: it was changed, cut, or is of another.",
     ),
+    "not_in_ledger": (
+        "Faili {file} halimo katika leja. Nakala iliyotolewa (export) huandikwa katika custody.jsonl pekee, ambayo "
+        "haiko hapa: uliza kwenye ukurasa wa taasisi wa “Je, nilichonacho ni halisi?”.",
+        "The file {file} is not in the ledger. An export stands in custody.jsonl alone, which is not here: ask on the "
+        "institution's page “Is what I have genuine?”.",
+    ),
 }
 OF_ONE: dict[str, tuple[str, str]] = {
     "number_lacking": (
@@ -1228,12 +1234,13 @@ def json_text(told: Mapping[str, Any]) -> str:
 
 def look_for(folder: Path, files: Iterable[str], language: str) -> int:
     ledger, custody = (read_chain(folder / name, _of_search) for name in (LEDGER_NAME, CUSTODY_NAME))
+    strange = "not_of_it" if (folder / CUSTODY_NAME).exists() else "not_in_ledger"
     failed = 0
     for name in files:
         found = find_file(ledger, custody, Path(name))
         if found is None:
             failed = 1
-            print(printable("! " + Finding("not_of_it", {"file": name}).text(language)))
+            print(printable("! " + Finding(strange, {"file": name}).text(language)))
         else:
             span = f"  {here(found.since)} - {here(found.until)}" if found.since and found.until else ""
             print(printable(f"{name} = {found.name}{span}"))

@@ -510,7 +510,23 @@ def test_a_file_is_found_with_its_moment_and_another_is_not(copy: Path, tmp_path
     good = subprocess.run([*command, str(mine)], capture_output=True, text=True)
     assert good.returncode == 0 and "= source/1.m4s  2023-11-15 01:13:2" in good.stdout, good.stdout
     bad = subprocess.run([*command, str(strange)], capture_output=True, text=True)
-    assert bad.returncode == 1 and "is not of this recording" in bad.stdout
+    assert bad.returncode == 1 and "is not in the ledger" in bad.stdout
+
+
+def test_without_the_custody_log_nobody_says_that_an_export_is_of_another_recording(copy: Path, tmp_path: Path) -> None:
+    """Exports stand there alone, and it is not handed out."""
+    export = tmp_path / "export.mp4"
+    export.write_bytes(b"moov")
+    Ledger(copy, verify.CUSTODY_NAME).append(
+        {"fact": "export", "name": export.name, "sha256": verify.hash_file(export)}
+    )
+    command = [sys.executable, "-I", str(SCRIPT), str(copy), str(export), str(SCRIPT), "--lang", "en"]
+    known = subprocess.run(command, capture_output=True, text=True)
+    assert f"{export} = export.mp4" in known.stdout and "is not of this recording" in known.stdout
+    (copy / verify.CUSTODY_NAME).unlink()
+    without = subprocess.run(command, capture_output=True, text=True)
+    assert without.returncode == 1 and "is not of this recording" not in without.stdout
+    assert "An export stands in custody.jsonl alone" in without.stdout
 
 
 def test_a_recording_made_from_a_file_was_not_on_the_air(tmp_path: Path) -> None:
