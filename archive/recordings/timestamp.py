@@ -5,6 +5,7 @@ an answer kept since, off line. What is kept is the whole TimeStampResp, which `
 """
 
 import hashlib
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -42,7 +43,10 @@ class Fault(StrEnum):
     REFUSED = N_("The time-stamp authority refuses: {detail}")
     GARBAGE = N_("What the time-stamp authority answers is no time stamp: {detail}")
     ANOTHER = N_("The time stamp is of another request or signature: {detail}")
-    UNTRUSTED = N_("The time stamp is not signed by the authority that was set: {detail}")
+    UNTRUSTED = N_(
+        "The time stamp does not hold by the certificates in MBASHARA_TIMESTAMP_CA_FILE ({detail}): "
+        "those of every authority that ever stamped belong there"
+    )
     SETTING = N_("The certificates of the time-stamp authority can't be read: {detail}")
 
 
@@ -211,4 +215,5 @@ def _check_signed(found: TimeStampResponse, signature: bytes, roots: tuple[Certi
     try:
         builder.build().verify_message(found, signature)
     except (VerificationError, ValueError) as error:
-        raise TimestampError(Fault.UNTRUSTED, error) from error
+        why = re.search(r'"Verify error: ?([^"]+)"', str(error))  # of OpenSSL, behind all that it came by
+        raise TimestampError(Fault.UNTRUSTED, why[1] if why else error) from error

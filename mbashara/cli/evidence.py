@@ -136,7 +136,8 @@ def check_stamps(ca_file: Path | None, folder: Path, language: str) -> Iterator[
             stamp = timestamp.check(base64.b64decode(line["timestamp"]), base64.b64decode(line["of"]), roots)
             at = verify.here(stamp.at.isoformat())
         except (TimestampError, ValueError, OverflowError) as error:
-            yield False, error.text(Language(language)) if isinstance(error, TimestampError) else str(error)
+            text = error.text(Language(language)) if isinstance(error, TimestampError) else str(error)
+            yield False, f"{verify.here(str(line.get('at')))}: {text}"
             continue
         yield True, f"{at}: {_TRUSTED[stamp.is_trusted][language == 'en']}"
 
