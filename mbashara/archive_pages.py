@@ -32,7 +32,7 @@ def open_archive(
     return Archive(
         engine, settings.recordings, settings.public, settings.signing_keys, authority,
         lambda: [_place(one) for one in said.read()[0]], lambda: said.read()[1], Buckets(rate, clock_s), __version__,
-        _player,
+        _player, bool(settings.timestamp_url),
     )  # fmt: skip
 
 

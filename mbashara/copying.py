@@ -67,10 +67,13 @@ class Copier:
     def round(self, is_full: bool) -> None:
         now = datetime.now(UTC)
         is_full, self.is_news = is_full or self.is_news, False
-        if is_full and self.places.read(time.monotonic()):
+        is_changed = is_full and self.places.read(time.monotonic())
+        if is_changed:
             self.tell_changed()
         names = list(self.places.stores)
         with transaction(self.engine) as session:
+            if is_changed:
+                copies.try_now(session, names, now)
             if is_full:
                 copies.want(session, names, now)
                 self._describe(session, now)

@@ -31,7 +31,7 @@ class Archive:
     out, `signing_keys` that of the private keys; `authority` gives the certificate (PEM) that content credentials are
     trusted by; `places` where copies are kept, and `places_trouble` why that can't be read (None: it can); `tries`
     bounds what one address may have checked; `version` is the program's; `player` gives what the player's template
-    says, by a gettext."""
+    says, by a gettext; `is_stamped`: a time-stamp authority is set."""
 
     engine: Engine
     recordings: Path
@@ -43,6 +43,7 @@ class Archive:
     tries: Buckets
     version: str
     player: Callable[[Callable[[str], str]], Mapping[str, Any]]
+    is_stamped: bool = False
     papers: Papers = field(default_factory=Papers)
     accounts: Accounts = field(default_factory=Accounts)
 

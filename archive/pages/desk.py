@@ -84,13 +84,18 @@ def _overview(archive: Archive, view: View) -> Page:
         counted = overview.by_location(session, visible)
         troubled = overview.troubled(session, visible, now, places=known)
         left, untold = forgotten.of_destroyed(session, visible), store_holds.untold(session, visible, now)
+        unstamped = overview.unstamped(session, visible, now) if archive.is_stamped else 0
     places = list(archive.places())
     named = {one.name for one in places}
     dropped = {name: one.at_risk for name, one in counted.items() if known is not None and name not in known}
-    counts = {Kind.LOCATION_DROPPED: dropped, Kind.REMAINS_LEFT: left, Kind.HOLD_UNTOLD: untold}
+    counts = {
+        Kind.LOCATION_DROPPED: dropped, Kind.REMAINS_LEFT: left, Kind.HOLD_UNTOLD: untold,
+        Kind.UNSTAMPED: {"": unstamped},
+    }  # fmt: skip
     of_places = chain.from_iterable(alarms.of_each(kind, counted) for kind, counted in counts.items())
     facts = {
         "alarms": alarms.decide(troubled, now, known, of_places),
+        "delayed": alarms.delayed(troubled, known),
         "trouble": trouble and trouble.text(view.language),
         "places": [(one, counted.get(one.name), one.free_bytes()) for one in places],
         "forgotten": {name: one for name, one in counted.items() if name not in named},

@@ -16,8 +16,10 @@ SOON = timedelta(hours=1)
 UNSIGNED_FOR = timedelta(minutes=2)
 """A ledger on the air is signed every fifteen seconds."""
 OVERDUE_BY = timedelta(days=1)
-AWAY_ATTEMPTS = 8
-"""Copying that failed so often in a row has failed for more than eight minutes (FIRST_RETRY doubles)."""
+UNSTAMPED_FOR = timedelta(minutes=10)
+"""An authority that answers stamps what has ended within seconds."""
+AWAY_ATTEMPTS = 10
+"""Copying that failed so often in a row has failed for more than eight minutes (FIRST_RETRY doubles, to LAST_RETRY)."""
 
 
 class Level(StrEnum):
@@ -36,13 +38,14 @@ class Kind(StrEnum):
     REMAINS_LEFT = "remains_left"
     REMAINS_KEPT = "remains_kept"
     HOLD_UNTOLD = "hold_untold"
+    UNSTAMPED = "unstamped"
 
 
 LEVELS = {
     Kind.COPY_HELD: Level.SEVERE, Kind.COPY_FAULTY: Level.SEVERE, Kind.UNSIGNED: Level.SEVERE,
     Kind.FEW_COPIES: Level.SEVERE, Kind.LOCATION_AWAY: Level.MILD, Kind.CHECK_OVERDUE: Level.MILD,
     Kind.LOCATION_DROPPED: Level.MILD, Kind.REMAINS_LEFT: Level.MILD, Kind.REMAINS_KEPT: Level.MILD,
-    Kind.HOLD_UNTOLD: Level.MILD,
+    Kind.HOLD_UNTOLD: Level.MILD, Kind.UNSTAMPED: Level.MILD,
 }  # fmt: skip
 
 
@@ -73,8 +76,8 @@ class Facts:
 @dataclass(frozen=True, slots=True)
 class Alarm:
     """Of a recording, or of a `location` and then of `count` recordings (copies of one that is named no more; destroyed
-    ones of which something lies at one that was forgotten; held ones whose hold its store was not told). `detail` is in
-    English, as it was noted."""
+    ones of which something lies at one that was forgotten; held ones whose hold its store was not told); of `count`
+    recordings that wait for a time stamp. `detail` is in English, as it was noted."""
 
     kind: Kind
     count: int = 1
@@ -111,6 +114,15 @@ def decide(
     found += [Alarm(Kind.CHECK_OVERDUE, count, place) for place, count in overdue.items()]
     order = list(Kind)
     return sorted(found, key=lambda alarm: (alarm.level is Level.MILD, order.index(alarm.kind)))
+
+
+def delayed(recordings: Iterable[Facts], places: Collection[str] | None) -> dict[str, str]:
+    """By places, why they did not take a copy just now: too short a while for an alarm."""
+    return {
+        copy.location: copy.fault
+        for one in recordings for copy in one.copies
+        if copy.fault and 0 < copy.attempts < AWAY_ATTEMPTS and (places is None or copy.location in places)
+    }  # fmt: skip
 
 
 def of_each(kind: Kind, counted: Mapping[str, int]) -> list[Alarm]:

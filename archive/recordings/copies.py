@@ -45,7 +45,7 @@ PAPERS_OTHER = N_("the papers there say other things than those here, or more, a
 NOTED = (NOT_COPIED, NO_PLACE, PAPERS_DAMAGED, PAPERS_OTHER)
 TURNS_SINCE_S = 1_760_000_000
 """Unix time, so that the column holds them for decades."""
-FIRST_RETRY, LAST_RETRY = timedelta(seconds=2), timedelta(minutes=10)
+FIRST_RETRY, LAST_RETRY = timedelta(seconds=2), timedelta(minutes=2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,6 +334,12 @@ def _finish(session: Session, recording: Recording, copy: RecordingCopy, now: da
             return
         copy.state, copy.whole_at, copy.next_check_at = "whole", now, now + FIRST_CHECK
         custody.append(session, recording.id, "replication", now, **told)
+
+
+def try_now(session: Session, locations: Iterable[str], now: datetime) -> None:
+    """What failed there is not waited for: the places, or what they are asked with, are others now."""
+    waits = (RecordingCopy.location.in_(list(locations)), RecordingCopy.attempts > 0, RecordingCopy.next_try_at > now)
+    session.execute(update(RecordingCopy).where(*waits).values(next_try_at=now))
 
 
 def of_recording(session: Session, recording_id: str) -> Sequence[RecordingCopy]:

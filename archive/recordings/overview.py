@@ -13,7 +13,15 @@ from typing import Any
 from sqlalchemy import ColumnElement, Row, and_, case, exists, func, or_, select, tuple_
 from sqlalchemy.orm import Session
 
-from archive.recordings.alarms import OVERDUE_BY, SAFE_COPIES, SOON, UNSIGNED_FOR, CopyFacts, Facts
+from archive.recordings.alarms import (
+    OVERDUE_BY,
+    SAFE_COPIES,
+    SOON,
+    UNSIGNED_FOR,
+    UNSTAMPED_FOR,
+    CopyFacts,
+    Facts,
+)
 from archive.recordings.tables import PreservationEvent, RecordingCopy
 from core.staff.permissions import Scope
 from core.tables import Broadcast, Channel, Recording
@@ -213,6 +221,17 @@ def _unsigned_since() -> ColumnElement[datetime]:
     )
     is_ledger_signed = Recording.signed_bytes >= Recording.ledger_bytes
     return func.coalesce(case((is_ledger_signed, noted_at)), Recording.signed_at, Recording.started_at)
+
+
+def unstamped(session: Session, visible: Scope, now: datetime) -> int:
+    """Recordings that have ended and whose last signature of the ledger no time-stamp authority has seen yet."""
+    waits = (
+        Recording.state == "complete",
+        Recording.stamped_bytes < Recording.signed_bytes,
+        Recording.signed_at < now - UNSTAMPED_FOR,
+    )
+    query = select(func.count()).select_from(Recording).join(Broadcast, Broadcast.id == Recording.broadcast_id)
+    return session.scalars(query.where(visible.where(Recording.institution_id), ~Broadcast.is_test, *waits)).one()
 
 
 def is_signed(recording: Recording) -> bool:

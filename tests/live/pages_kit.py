@@ -253,7 +253,7 @@ def _pages(engine: Engine, world: World, folder: Path, provider: Provider | None
     clock, mail = Clock(), folder / "mail"
     site = Site(ROOMS, Assets(), SiteDoor(engine), lambda: clock.now, bytes(32))
     office = Office(engine, PEPPER, FolderMailer(mail, "Mbashara <mbashara@localhost>"), BASE_URL, folder, provider)
-    settings = Settings(data=folder, run_dir=folder / "run")
+    settings = Settings(data=folder, run_dir=folder / "run", timestamp_url="http://tsa.example")
     away = MediaProcesses(settings)
     settings.imports_folder.mkdir(exist_ok=True)
     desk = Desk(settings.recordings, settings.exports_folder)

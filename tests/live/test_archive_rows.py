@@ -182,6 +182,11 @@ def test_an_archivist_sees_what_is_not_safe(pages: Pages) -> None:
         due = session.scalars(select(RecordingCopy.next_check_at).where(RecordingCopy.recording_id == b.recording_id))
         assert set(due) == {pages.clock.now}
         session.execute(update(RecordingCopy).values(state="whole", fault=None))
+        session.execute(update(RecordingCopy).values(attempts=1, fault="it hangs"))
+    late = pages.signed_in(ROOT).get("/en/staff/archive").text
+    assert "dodoma did not take a copy just now" in late and "it hangs" in late and "as it should be" not in late
+    with transaction(pages.engine) as session:
+        session.execute(update(RecordingCopy).values(attempts=0, fault=None))
     pages.clock.forward(days=2)
     late = pages.signed_in(ROOT).get("/en/staff/archive").text
     assert "is faulty" not in late and "should have been read again more than a day ago" in late
@@ -194,6 +199,19 @@ def test_an_archivist_sees_what_is_not_safe(pages: Pages) -> None:
     file.write_text("[[location]")
     late = pages.signed_in(ROOT).get("/en/staff/archive").text
     assert "(locations.toml) can" in late and "not TOML" in late and "Only 1 copy" not in late
+
+
+def test_an_archivist_sees_that_time_stamps_are_waited_for(pages: Pages) -> None:
+    """Of an authority that is set; what it says stands in the log."""
+    waits = "2 recordings wait for their time stamps"
+    with transaction(pages.engine) as session:
+        session.execute(update(Recording).values(signed_at=pages.clock.now))
+    assert waits not in pages.signed_in(ROOT).get("/en/staff/archive").text
+    pages.clock.forward(minutes=11)
+    assert waits in pages.signed_in(ROOT).get("/en/staff/archive").text
+    with transaction(pages.engine) as session:
+        session.execute(update(Recording).values(stamped_bytes=Recording.signed_bytes))
+    assert waits not in pages.signed_in(ROOT).get("/en/staff/archive").text
 
 
 def test_what_contradicts_itself_is_shown_with_what_a_person_can_do(pages: Pages) -> None:

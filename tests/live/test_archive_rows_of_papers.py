@@ -1,6 +1,7 @@
 """Papers on their way to other places: the newest, and no damaged ones."""
 
 import shutil
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -19,7 +20,9 @@ from archive.recordings.tables import RecordingCopy
 from archive.recordings.timestamp import Authority, read_roots
 from archive.recordings.verify import CUSTODY_NAME, LEDGER_NAME, PAPERS, SIGNATURES_NAME
 from core.tables import Recording, SigningKey
+from mbashara.copying import Copier
 from mbashara.notary import Notary
+from mbashara.places import Places
 from mbashara.settings import Settings
 from mbashara.stamper import Stamper
 from tests.live.policy_kit import NOW, Scene
@@ -140,6 +143,25 @@ def test_papers_that_say_less_than_was_known_are_put_ever_more_seldom(here: Scen
             next_at = session.get_one(RecordingCopy, (it, "arusha")).next_try_at
         waits, now = [*waits, next_at - now], next_at
     assert waits[0] == copies.FIRST_RETRY and waits[-1] == copies.LAST_RETRY
+
+
+def test_what_failed_is_tried_again_as_soon_as_its_place_is_another(
+    here: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever puts the credentials right sees that it was that."""
+    it, file, begun = record(here), tmp_path / "locations.toml", list[tuple[str, str]]()
+    file.write_text(f'[[location]]\nname = "arusha"\nkind = "folder"\npath = "{places(here, it)[1].parent}"\n')
+    with here.session() as session:
+        copy = session.get_one(RecordingCopy, (it, "arusha"))
+        copy.attempts, copy.fault, copy.papers_due = 9, "away", True
+        copy.next_try_at = datetime.now(UTC) + copies.LAST_RETRY
+    settings = here.settings.model_copy(update={"locations_file": file})
+    monkeypatch.setattr(Copier, "_start", lambda _, name, turn: begun.append((turn.recording_id, turn.location)))
+    copier = Copier(settings, here.engine, Places(settings), forgot_s=time.monotonic())
+    copier.places.read(time.monotonic() - 10)
+    assert list(copier.places.stores) == [LOCAL], "it was written just now"
+    copier.round(True)
+    assert (it, "arusha") in begun
 
 
 @pytest.mark.parametrize("is_new", [True, False])

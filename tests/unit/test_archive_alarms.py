@@ -5,7 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from archive.recordings.alarms import CopyFacts, Facts, Kind, Level, decide
+from archive.recordings import copies
+from archive.recordings.alarms import AWAY_ATTEMPTS, CopyFacts, Facts, Kind, Level, decide, delayed
 from core.database import open_engine
 from ingest.console.alarms import OfArchive, of_archive
 from mbashara.archive_calls import ArchiveCalls
@@ -30,8 +31,8 @@ CASES: list[tuple[str, Facts, list[Kind]]] = [
     ("held", facts(HERE, THERE, CopyFacts("arusha", "held")), [Kind.COPY_HELD]),
     ("signed a minute ago", facts(HERE, THERE, is_signed=False, signed=1), []),
     ("not signed for long", facts(HERE, THERE, is_signed=False, signed=3), [Kind.UNSIGNED]),
-    ("seven failures", facts(HERE, THERE, CopyFacts("arusha", "copying", "away", 7)), []),
-    ("eight failures", facts(HERE, THERE, CopyFacts("arusha", "copying", "away", 8)), [Kind.LOCATION_AWAY]),
+    ("nine failures", facts(HERE, THERE, CopyFacts("arusha", "copying", "away", 9)), []),
+    ("ten failures", facts(HERE, THERE, CopyFacts("arusha", "copying", "away", 10)), [Kind.LOCATION_AWAY]),
     ("due", facts(HERE, CopyFacts("b", "whole", next_check_at=NOW - timedelta(hours=23))), []),
     ("overdue", facts(HERE, CopyFacts("b", "whole", next_check_at=NOW - timedelta(hours=25))), [Kind.CHECK_OVERDUE]),
 ]
@@ -42,8 +43,16 @@ def test_what_an_archivist_is_called_for(name: str, one: Facts, kinds: list[Kind
     assert [alarm.kind for alarm in decide([one], NOW)] == kinds
 
 
+def test_a_place_is_away_for_more_than_eight_minutes_and_before_that_it_is_told_as_late() -> None:
+    waits = [min(copies.LAST_RETRY, copies.FIRST_RETRY * 2**tries) for tries in range(AWAY_ATTEMPTS - 1)]
+    assert timedelta(minutes=8) < sum(waits, timedelta()) < timedelta(minutes=11)
+    once, gone = CopyFacts("arusha", "copying", "no answer", 1), CopyFacts("pili", "copying", "no answer", 1)
+    late = [facts(HERE, THERE, once), facts(HERE, THERE, gone), facts(HERE, CopyFacts("b", "copying", "x", 99))]
+    assert decide(late[:2], NOW) == [] and delayed(late, {"local", "dodoma", "arusha", "b"}) == {"arusha": "no answer"}
+
+
 def test_the_gravest_first_and_one_for_a_place() -> None:
-    away = CopyFacts("arusha", "copying", "no answer", 9)
+    away = CopyFacts("arusha", "copying", "no answer", 11)
     found = decide([facts(HERE, THERE, away), facts(HERE, CopyFacts("b", "held", "two disagree"), away)], NOW)
     assert [(one.kind, one.count) for one in found] == [
         (Kind.COPY_HELD, 1), (Kind.FEW_COPIES, 1), (Kind.LOCATION_AWAY, 2),

@@ -21,7 +21,9 @@ HASTY = Limits(connect_timeout_s=0.3, read_timeout_s=0.3, attempts=1)
     ("said", "sw"),
     [
         ("a/1.m4s: PutObject: 403 SignatureDoesNotMatch: The request", "utambulisho (ufunguo au siri yake) si sahihi"),
-        ("a/1.m4s: HeadObject: 403: Forbidden", "utambulisho huu hauruhusiwi kufanya hivi"),
+        ("a/1.m4s: HeadObject: 403: Forbidden",  # a HEAD has no body that would say which
+         "utambulisho (ufunguo au siri yake) si sahihi, au hauruhusiwi kufanya hivi"),
+        ("a/1.m4s: PutObject: 403 AccessDenied: no", "utambulisho huu hauruhusiwi kufanya hivi"),
         ("a/1.m4s: PutObject: 404 NoSuchBucket: none", "hakuna ndoo (bucket) ya jina hilo"),
         ("there is no bucket pili", "hakuna ndoo (bucket) ya jina hilo"),
         ("a/1.m4s: PutObject: 507 XMinioStorageFull: full", "hakuna nafasi iliyobaki"),

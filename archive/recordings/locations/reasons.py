@@ -18,7 +18,8 @@ SAID = (
     (r"\bNoSuchBucket\b|^there is no bucket \S+$", N_("there is no such bucket")),
     (r"\b(InsufficientStorage|InsufficientCapacity|QuotaExceeded|StorageFull|XMinio\w*(Full|QuotaExceeded)|"
      r"ServiceQuotaExceeded)\b|^\w+: 507\b", N_("there is no room left")),
-    (r"\b(AccessDenied|AllAccessDisabled|AccountProblem)\b|^\w+: 403\b", N_("these credentials may not do this")),
+    (r"\b(AccessDenied|AllAccessDisabled|AccountProblem)\b", N_("these credentials may not do this")),
+    (r"^\w+: 403\b", N_("the credentials are wrong, or may not do this")),
     (r"\b(SlowDown|TooManyRequests|ServiceUnavailable)\b|^\w+: (429|503)\b", N_("it has too much to do just now")),
     (r"[Nn]ame or service not known|[Nn]ame resolution|[Nn]odename nor servname|No address associated|getaddrinfo",
      N_("the name of its server is not known")),
