@@ -207,7 +207,7 @@ def _proof(archive: Archive, view: View, session: Session, recording_id: str) ->
         "is_whole": is_whole,
         "signed_at": report and report.signed_at and datetime.fromisoformat(report.signed_at),
         "faults": faults[:10],
-        "kept": genuine.kept(session, recording_id),
+        "kept": genuine.kept(session, recording_id, archive.place_names()),
         "done": genuine.done(session, recording_id),
         "is_downloadable": report is not None and recording.state != "recording",
         "base": str(view.request.base_url).rstrip("/"),

@@ -198,7 +198,7 @@ def _sealed(archive: Archive, made: Made, for_staff: bool, view: View, taken: bo
         recording, *_ = (find if for_staff else find_open)(session, view.request.path_params["id"])
         if for_staff:
             view.require(Act.RECORDING_READ, recording.institution_id)
-        kept = copies.of_recording(session, recording.id) if for_staff else []
+        kept = copies.of_recording(session, recording.id, archive.place_names()) if for_staff else []
     titles = {one.name: (one.title_sw, one.title_en) for one in archive.places()} if for_staff else {}
     places = [copy_of(one, titles) for one in kept]
     if not recording.signed_bytes:

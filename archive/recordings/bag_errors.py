@@ -27,6 +27,10 @@ class Fault(StrEnum):
     NO_ROOM = N_("The disk has no room for the package: {name} bytes are needed.")
     NO_RECORDING = N_("There is no recording in the package: {name} is missing or wrong.")
     LEDGER = N_("The recording does not agree with its ledger: {name}")
+    STRANGER = N_(
+        "The key {name} signed it, and nobody here vouches for that. "
+        "Name the keys that its institution published: --keys keys.json."
+    )
     ANOTHER = N_("The recording {name} is here already, with another ledger. It was left as it is.")
     ON_AIR = N_("The recording {name} is still on the air. Export it when it has ended.")
     DESTROYED = N_("The recording {name} was destroyed by order: its papers alone are left.")

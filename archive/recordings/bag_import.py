@@ -209,6 +209,8 @@ def _hash_to(source: IO[bytes], size: int, algorithms: Mapping[str, str], target
 def _check_ledger(staged: Path, digests: Mapping[str, str], keys: Collection[bytes] | None) -> None:
     """The media were hashed on their way in; what the ledger lists must have those very hashes, and be all there is."""
     report = verify.verify(staged, keys, with_media=False)
+    if report.findings and report.findings[0].kind == "key_unknown":
+        raise BagError(Fault.STRANGER, str(report.findings[0].values["key"]))
     if report.findings:
         raise BagError(Fault.LEDGER, report.findings[0].text())
     _check_listed(verify.read_chain(staged / verify.LEDGER_NAME, kept), digests)

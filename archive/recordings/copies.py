@@ -6,14 +6,14 @@ so whoever is killed between putting and noting costs a look at the store, not a
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Exists, Row, Select, and_, case, exists, func, literal, or_, select, update
+from sqlalchemy import Exists, Row, Select, and_, case, delete, exists, func, literal, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -342,9 +342,19 @@ def try_now(session: Session, locations: Iterable[str], now: datetime) -> None:
     session.execute(update(RecordingCopy).where(*waits).values(next_try_at=now))
 
 
-def of_recording(session: Session, recording_id: str) -> Sequence[RecordingCopy]:
+def of_recording(session: Session, recording_id: str, places: Collection[str] | None = None) -> Sequence[RecordingCopy]:
+    """At `places` alone, where it is said which count."""
     query = select(RecordingCopy).where(RecordingCopy.recording_id == recording_id)
+    if places is not None:
+        query = query.where(RecordingCopy.location.in_(places))
     return session.scalars(query.order_by(RecordingCopy.location)).all()
+
+
+def are_elsewhere(session: Session, recording_id: str) -> None:
+    """Of a recording that was handed over: what its custody log tells of copies is of another platform's places, also
+    where one here has the same name."""
+    there = (RecordingCopy.recording_id == recording_id, RecordingCopy.location != LOCAL)
+    session.execute(delete(RecordingCopy).where(*there))
 
 
 def states(session: Session) -> Sequence[Row[str, str, int]]:

@@ -2,7 +2,7 @@
 well a recording is kept. Each function takes the session first."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -42,9 +42,11 @@ def find_exports(session: Session, sha256: str) -> list[tuple[PreservationEvent,
     return [(event, json.loads(event.line)) for event in session.scalars(query)]
 
 
-def kept(session: Session, recording_id: str) -> Kept:
-    """The recording's own folder counts as one, once it was looked at."""
-    copies = session.scalars(select(RecordingCopy).where(RecordingCopy.recording_id == recording_id)).all()
+def kept(session: Session, recording_id: str, places: Collection[str] | None) -> Kept:
+    """The recording's own folder counts as one, once it was looked at; a copy where none are kept any more counts for
+    nothing. `places`: those that are named now, None where nobody can say."""
+    found = session.scalars(select(RecordingCopy).where(RecordingCopy.recording_id == recording_id))
+    copies = [one for one in found if places is None or one.location in places]
     whole = sum(one.state == "whole" for one in copies)
     checked = [one for one in copies if one.checked_at is not None]
     newest = max((one.checked_at for one in checked if one.checked_at is not None), default=None)

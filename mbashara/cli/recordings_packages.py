@@ -19,7 +19,7 @@ from archive.recordings import about, bag, copies, custody, describe, rebuild, s
 from archive.recordings.about import About
 from archive.recordings.bag_errors import BagError, Fault
 from archive.recordings.bag_import import import_bag
-from archive.recordings.locations.config import LocationError, read_locations
+from archive.recordings.locations.config import LOCAL, LocationError, read_locations
 from archive.recordings.premis import write_premis
 from archive.recordings.rebuild import RebuildError
 from archive.recordings.statement import Statement, copy_of
@@ -184,6 +184,7 @@ def _take_into_catalogue(session: Session, folder: Path, keys: dict[bytes, str |
         rebuild.restore(session, files, channel)
         rebuild.add_keys(session, files, keys)
         rebuild.number_on(session, files)
+        copies.are_elsewhere(session, files.recording_id)
     except RebuildError as error:
         raise UserError(N_("the recording was taken in, but not put into the catalogue: {why}"), why=error) from error
     if channel is not None and before is not None:
@@ -203,7 +204,8 @@ def recording_statement(settings: Settings, arguments: Namespace) -> int:
         signer = signing_keys.signer_of(session, institution_id, settings.signing_keys, now)
         check_ledger(session, settings, known.recording_id)
         titles = _titles(settings)
-        places = [copy_of(one, titles) for one in copies.of_recording(session, known.recording_id)]
+        named = None if titles is None else {LOCAL, *titles}
+        places = [copy_of(one, titles or {}) for one in copies.of_recording(session, known.recording_id, named)]
     with _plain_words():
         stated = statement.state(settings.recordings / known.recording_id, known, now, by().name, places)
         sealed = statement.sealed(stated, partial(_sign, signer))
@@ -214,12 +216,12 @@ def recording_statement(settings: Settings, arguments: Namespace) -> int:
     return 0
 
 
-def _titles(settings: Settings) -> dict[str, tuple[str, str]]:
-    """What people call the places of copies; none where locations.toml can't be read: a statement does without."""
+def _titles(settings: Settings) -> dict[str, tuple[str, str]] | None:
+    """What people call the places of copies; None where locations.toml can't be read: a statement does without."""
     try:
         found = read_locations(settings.locations, settings.recordings)
     except LocationError:
-        return {}
+        return None
     return {one.name: (one.title_sw, one.title_en) for one in found}
 
 

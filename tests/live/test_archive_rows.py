@@ -192,7 +192,12 @@ def test_an_archivist_sees_what_is_not_safe(pages: Pages) -> None:
     assert "is faulty" not in late and "should have been read again more than a day ago" in late
     safe, file = "/en/staff/recordings?shown=safe", pages.mail.parent / "locations.toml"
     assert "Sitting beta" in pages.signed_in(ROOT).get(safe).text
+    kept = "<dt>Copies that are whole</dt><dd>{}</dd>"
+    assert kept.format(2) in pages.browser().get(f"/en/recordings/{b.recording_id}/verify").text
     file.rename(file.with_suffix(".away"))
+    assert kept.format(1) in pages.browser().get(f"/en/recordings/{b.recording_id}/verify").text
+    stated = pages.signed_in(ROOT).get(f"/en/staff/recordings/{b.recording_id}/statement").text
+    assert "dodoma" not in stated, "what nobody reads any more is not stated"
     late = pages.signed_in(ROOT).get("/en/staff/archive").text
     assert "dodoma is no longer in locations.toml, and 2 copies are there" in late and "Only 1 copy is whole" in late
     assert "copies at dodoma should" not in late and "Sitting beta" not in pages.signed_in(ROOT).get(safe).text

@@ -14,6 +14,9 @@ from lxml import etree
 from archive.recordings import bag, verify
 from archive.recordings.about import from_files
 from archive.recordings.bag_import import import_bag
+from archive.recordings.ledger import Ledger, make_fact
+from archive.recordings.locations.config import LOCAL
+from archive.recordings.verify import CUSTODY_NAME
 from tests.live import media_files
 from tests.unit import recording_kit
 from tests.up import Up, command, until
@@ -80,12 +83,17 @@ def test_a_bag_of_another_platform_needs_an_owner_here(mbashara_up: Up, tmp_path
     broadcast = {"id": FAR_ID, "air_id": FAR_ID, "state": "archived", "title_sw": "Kikao", "title_en": "", **began}
     told = {"institution": names, "channel": {**names, "slug": "mbali-1"}, "broadcast": broadcast, "log": []}
     told |= {"recording_state": "complete", "outcome": "success"}
-    folder = recording_kit.make_recording(tmp_path / "there", recording=FAR_ID, described=told)
+    folder = recording_kit.make_recording(tmp_path / "there", recording=FAR_ID, described=told, is_signed=False)
+    copied = {"agent": "mbashara", "outcome": "success", "location": "pili", "files": 20, "size_bytes": 20_000}
+    Ledger(folder, CUSTODY_NAME).append(make_fact("replication", recording_kit.ORIGIN_MS + 30_000, **copied))
+    recording_kit.sign(folder)
     with (tmp_path / "bag.tar").open("wb") as file:
         bag.write_tar(folder, file, from_files(folder), {}, datetime(2026, 11, 28, 22, tzinfo=UTC))
     public = {"public_key": base64.b64encode(recording_kit.PUBLIC_KEY).decode(), "institution": "mbali"}
     keys = write(tmp_path / "keys.json", {"keys": [public]})
     take = ("import", "--bag", tmp_path / "bag.tar", "--keys", keys)
+    unknown = run(mbashara_up, *take[:3])
+    assert unknown.returncode == 2 and unknown.stderr.count("--keys keys.json") == 2, "nor does it say that it is wrong"
     refused = run(mbashara_up, *take)
     assert refused.returncode == 2 and refused.stderr.count("mbali/mbali-1") == 2 and "ambayo haipo" in refused.stderr
     assert not (mbashara_up.data / "recordings" / FAR_ID).exists()
@@ -96,6 +104,8 @@ def test_a_bag_of_another_platform_needs_an_owner_here(mbashara_up: Up, tmp_path
     assert taken.returncode == 0, taken.stderr
     row = next(one for one in mbashara_up.recordings() if one["id"] == FAR_ID)
     assert row["channel"] == "packages-far"
+    shown = json.loads(run(mbashara_up, "show", FAR_ID, "--json").stdout)
+    assert {one["location"] for one in shown["copies"]} <= {LOCAL}, "its log tells of places that are not here"
     custody = mbashara_up.data / "recordings" / FAR_ID / "custody.jsonl"
     until(lambda: '"transfer"' in custody.read_text(), "not noted")
     lines = [json.loads(line) for line in custody.read_text().splitlines()]
