@@ -92,6 +92,8 @@ def make(order: Order, executable: str) -> dict[str, Any]:
             "original": original, "title_sw": order.title_sw, "title_en": order.title_en, "by": order.by,
             "container": found.container, "read_ms": found.read_ms, "is_copied": making.copies_picture,
         }  # fmt: skip
+        if order.embargo is not None:
+            told["embargo"] = order.embargo
         origin_ms = order.at_ms if order.at_ms is not None else _said_ms(found.created, order.now_ms)
         started = {"recording": order.id, "broadcast": order.id, **order.channel, "import": told}
         recorder = Recorder(place.parent)

@@ -12,7 +12,8 @@ from transcode.files.facts import Refused, Trouble
 @dataclass(frozen=True, slots=True)
 class Order:
     """What is to be made. `channel` are the ledger's facts of it; `at_ms` is the wall clock (Unix) of the file's first
-    picture, None: as the file says, else `now_ms`. `sha256`: what was sent, where that is known."""
+    picture, None: as the file says, else `now_ms`. `sha256`: what was sent, where that is known. `embargo`: its
+    `reason`, and `until` in ISO 8601 or null."""
 
     id: str
     file: str
@@ -26,6 +27,7 @@ class Order:
     title_sw: str
     title_en: str
     by: str
+    embargo: Mapping[str, Any] | None
     takes_short: bool
     has_ladder: bool
     longest_ms: int

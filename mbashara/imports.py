@@ -19,6 +19,7 @@ from sqlalchemy import Engine
 
 from archive.imports import jobs
 from archive.imports.kept import STAGING
+from archive.recordings import closures
 from core.database import transaction
 from core.ids import is_id
 from core.media.files import sync_file_system
@@ -112,15 +113,19 @@ def place_import(job_id: str, found: Outcome) -> Outcome:
 
 def take_place(settings: Settings, engine: Engine, job_id: str) -> bool:
     """What was made becomes a recording, if it is wanted still: whoever cancels it from now on is told that it is too
-    late."""
+    late. One under embargo is closed to the public before its files are there."""
     made, whole = settings.recordings / STAGING / job_id, settings.recordings / job_id
     with transaction(engine) as session:
         is_wanted = jobs.place(session, job_id)
+        job = jobs.find(session, job_id)
+        wish = None if job is None else jobs.embargo(job)
     if whole.exists():
         return True
     if not is_wanted:
         shutil.rmtree(made, ignore_errors=True)
         return False
+    if wish is not None:
+        closures.shut(settings.public, job_id, wish.until)
     made.rename(whole)
     sync_file_system(whole.parent)
     return True
@@ -158,12 +163,14 @@ def _order(settings: Settings, engine: Engine, job_id: str) -> Order | None:
     if started is None:
         return None
     job, channel = started
+    wish = jobs.embargo(job)
+    embargo = None if wish is None else {"reason": wish.reason, "until": wish.until and wish.until.isoformat()}
     return Order(
         id=job.id, file=str(settings.imports_folder / job.id), name=job.name, size=job.size_bytes, sha256=job.sha256,
         at_ms=None if job.origin_at is None else round(job.origin_at.timestamp() * 1000),
         now_ms=round(now.timestamp() * 1000), recordings=str(settings.recordings),
         channel={"channel": channel.slug, "channel_id": channel.id, "institution_id": channel.institution_id},
-        title_sw=job.title_sw, title_en=job.title_en, by=job.created_by, takes_short=job.takes_short,
+        title_sw=job.title_sw, title_en=job.title_en, by=job.created_by, embargo=embargo, takes_short=job.takes_short,
         has_ladder=settings.ladder, longest_ms=round(settings.import_max_hours * 3_600_000),
         target_duration_s=settings.target_duration_s, part_target_s=settings.part_target_s,
         min_free_bytes=settings.min_free_mb << 20,

@@ -19,6 +19,7 @@ from sqlalchemy.orm import Session
 
 from archive.imports.tables import ImportJob
 from archive.jobs import JobTable
+from archive.recordings.policy import Wish
 from core import audit
 from core.audit import Actor
 from core.channels import MAX_NAME
@@ -51,7 +52,8 @@ UNDER_WAY = (State.UPLOADING, State.WAITING, State.RUNNING)
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A file as someone announces it. Titles that are empty become the file's name."""
+    """A file as someone announces it. Titles that are empty become the file's name. `embargo`: under which it becomes a
+    recording."""
 
     name: str
     size_bytes: int
@@ -59,6 +61,7 @@ class Wanted:
     title_en: str = ""
     origin_at: datetime | None = None
     sha256: str | None = None
+    embargo: Wish | None = None
 
 
 def add(
@@ -77,9 +80,18 @@ def add(
         title_en=(wanted.title_en or wanted.title_sw or title)[:MAX_NAME], origin_at=wanted.origin_at,
         takes_short=False, percent=0, attempt=1, created_by=by.name, created_at=now, expires_at=expires_at,
     )  # fmt: skip
+    told: dict[str, object] = {"name": name, "size": wanted.size_bytes}
+    if wanted.embargo is not None:
+        job.embargo_reason, job.embargo_until = wanted.embargo.reason, wanted.embargo.until
+        job.embargo_by = by.user_id
+        told |= {"embargo": job.embargo_reason, "until": job.embargo_until and job.embargo_until.isoformat()}
     session.add(job)
-    _log(session, job, Act.RECORDING_IMPORT, by, now, {"name": name, "size": wanted.size_bytes})
+    _log(session, job, Act.RECORDING_IMPORT, by, now, told)
     return job
+
+
+def embargo(job: ImportJob) -> Wish | None:
+    return None if job.embargo_reason is None else Wish(job.embargo_reason, job.embargo_until)
 
 
 def clean_name(name: str) -> str:

@@ -17,7 +17,7 @@ from starlette.routing import BaseRoute
 
 from archive.imports import jobs, uploads
 from archive.imports.jobs import UNDER_WAY
-from archive.imports.uploads import Cause, Depot, UploadRefused
+from archive.imports.uploads import EMBARGO, Cause, Depot, UploadRefused
 from archive.imports.words import can_take_short, state_in, trouble_in
 from archive.words import N_
 from core import channels
@@ -34,11 +34,15 @@ PLAIN_BYTES = 256 << 20
 FORM = LargeForm(Act.RECORDING_IMPORT, PLAIN_BYTES + MAX_FORM_BYTES)
 ROWS = 50
 MAX_CHANNELS = 1000
-FIELDS = ("channel", "title_sw", "title_en", "at")
+FIELDS = ("channel", "title_sw", "title_en", "at", *EMBARGO)
 PROBLEMS = {
     Cause.CHANNEL: ("channel", N_("Choose a channel.")),
     Cause.TIME: ("at", N_("Write the time as 2019-05-01T08:00.")),
     Cause.FUTURE: ("at", N_("This time is still to come.")),
+    Cause.EMBARGO: ("embargo", N_("Tick the embargo too, or leave its reason and its end empty.")),
+    Cause.EMBARGO_REASON: ("embargo_reason", N_("Give a reason of 1 to 1000 characters.")),
+    Cause.EMBARGO_UNTIL: ("embargo_until", N_("The end of an embargo must lie in the future.")),
+    Cause.EMBARGO_RIGHT: ("embargo", N_("Your role does not allow embargoes of this channel's recordings.")),
     Cause.MANY: ("file", N_("This institution has as many unfinished uploads as it may have.")),
     Cause.QUOTA: ("file", N_("This institution's files take as much room as they may.")),
     Cause.FULL: ("file", N_("There is no room for this file.")),
@@ -75,10 +79,12 @@ def _take(engine: Engine, depot: Depot, view: View) -> tuple[str, str] | str:
         return "file", TOO_LARGE
     told = {**{name: view.field(name) for name in FIELDS}, "filename": sent.filename or ""}
     job_id = new_id(view.visit.now, secrets.token_bytes(RANDOM_BYTES))
-    place = scope(view.staff.memberships, Act.RECORDING_IMPORT)
+    place, embargoes = (scope(view.staff.memberships, act) for act in (Act.RECORDING_IMPORT, Act.RECORDING_EMBARGO))
     try:
         with transaction(engine) as session:
-            job = uploads.begin(session, depot, job_id, told, sent.size, place, by=view.actor, now=view.visit.now)
+            job = uploads.begin(
+                session, depot, job_id, told, sent.size, place, embargoes=embargoes, by=view.actor, now=view.visit.now
+            )
             _copy(sent, depot, job_id)
             jobs.receive(session, job, sent.size, view.visit.now)
     except UploadRefused as refused:
@@ -111,6 +117,7 @@ def _page(engine: Engine, depot: Depot, view: View, form: Form) -> Page:
     is_past = "file" in asked and asked["file"] not in under_way
     facts = {
         "form": form,
+        "may_close": view.may_anywhere(Act.RECORDING_EMBARGO),
         "channels": [(one.slug, _name(view, one)) for one in mine_channels],
         "jobs": [
             (job, channel, state_in(view.language, job), trouble_in(view.language, job), can_take_short(job))

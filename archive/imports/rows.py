@@ -1,4 +1,5 @@
-"""What the catalogue says of an imported recording, from its ledger: its time is the file's, not that of the import."""
+"""What the catalogue says of an imported recording, from its ledger: its time is the file's, not that of the import. It
+is under embargo at once where whoever sent it said so."""
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -6,8 +7,13 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
+from archive.imports.tables import ImportJob
+from archive.recordings import policy
+from archive.recordings.policy import Wish
+from core.audit import Actor
 from core.broadcasts.events import add_event
 from core.broadcasts.lifecycle import State
+from core.broadcasts.queries import IMPORTED
 from core.channels import MAX_NAME
 from core.tables import Broadcast, Channel, Recording
 
@@ -26,7 +32,18 @@ def begin(
     )  # fmt: skip
     session.flush()
     original = {name: told["original"][name] for name in ("name", "size", "sha256")}
-    add_event(session, channel.institution_id, recording_id, at, "imported", told["by"], **original)
+    add_event(session, channel.institution_id, recording_id, at, IMPORTED, told["by"], **original)
+
+
+def place_embargo(session: Session, recording_id: str, fact: Mapping[str, Any], at: datetime) -> None:
+    """In the transaction in which its recording comes into the catalogue. `at`: when it was imported."""
+    told = fact["import"].get("embargo")
+    if told is None:
+        return
+    wish = Wish(told["reason"], told["until"] and datetime.fromisoformat(told["until"]))
+    job = session.get(ImportJob, recording_id)
+    by = Actor(None if job is None else job.embargo_by, fact["import"]["by"])
+    policy.grant(session, session.get_one(Recording, recording_id), wish, by=by, now=at)
 
 
 def end(session: Session, recording: Recording, duration_ms: int) -> None:

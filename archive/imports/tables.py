@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKeyConstraint, Index
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, ForeignKeyConstraint, Index
 from sqlalchemy.orm import Mapped, mapped_column
 
 from archive.jobs import Job
@@ -15,7 +15,8 @@ class ImportJob(Job, Base):
     `received_bytes` of its file in DATA/imports/ID are safe on the disk; `sha256` is what was sent, null where nobody
     said and the file was not read yet; `origin_at`: when its first picture was made, null: as the file says.
     `takes_short`: what is there of a file that is not whole is wanted. `trouble` (transcode.files.facts.Trouble):
-    `read_ms` of `told_ms` could be read. `expires_at`: when its file goes, where nothing more happens."""
+    `read_ms` of `told_ms` could be read. `expires_at`: when its file goes, where nothing more happens.
+    `embargo_reason`: it becomes a recording under embargo, which `embargo_by` may place."""
 
     __tablename__ = "import_job"
     __table_args__ = (
@@ -40,6 +41,9 @@ class ImportJob(Job, Base):
     trouble: Mapped[str | None]
     read_ms: Mapped[int | None] = mapped_column(BigInteger)
     told_ms: Mapped[int | None] = mapped_column(BigInteger)
+    embargo_reason: Mapped[str | None]
+    embargo_until: Mapped[datetime | None]
+    embargo_by: Mapped[int | None] = mapped_column(ForeignKey("user_account.id"))
     created_by: Mapped[str]
     created_at: Mapped[datetime]
     ended_at: Mapped[datetime | None]

@@ -22,6 +22,8 @@ from sqlalchemy.orm import Session
 from archive.imports import jobs
 from archive.imports.jobs import State, Wanted
 from archive.imports.tables import ImportJob
+from archive.recordings.policy import Wish, wish_for
+from archive.recordings.policy_errors import BadReason, BadUntil
 from core.audit import Actor
 from core.channels import find_channel
 from core.staff.permissions import Scope
@@ -29,6 +31,7 @@ from core.tables import Channel
 from core.web.dates import EAST_AFRICA_TIME
 
 LOCK = 0x75706C6F6164  # of PostgreSQL, any constant of our own
+EMBARGO, YES = ("embargo", "embargo_reason", "embargo_until"), "yes"
 
 
 class Cause(StrEnum):
@@ -38,6 +41,10 @@ class Cause(StrEnum):
     TIME = "time"
     FUTURE = "future"
     SHA256 = "sha256"
+    EMBARGO = "embargo"
+    EMBARGO_REASON = "embargo_reason"
+    EMBARGO_UNTIL = "embargo_until"
+    EMBARGO_RIGHT = "embargo_right"
     MANY = "many"
     QUOTA = "quota"
     FULL = "full"
@@ -78,13 +85,16 @@ class Depot:
 
 
 def begin(
-    session: Session, depot: Depot, job_id: str, told: Mapping[str, str], size_bytes: int, place: Scope, *, by: Actor,
-    now: datetime,
+    session: Session, depot: Depot, job_id: str, told: Mapping[str, str], size_bytes: int, place: Scope, *,
+    embargoes: Scope, by: Actor, now: datetime,
 ) -> ImportJob:  # fmt: skip
-    """`told` says `channel`, and may say `filename`, `title_sw`, `title_en`, `at` and `sha256`. Uploads begin one after
-    the other: of the last place or the last bytes one gets them. Raises UploadRefused."""
+    """`told` says `channel`, and may say `filename`, `title_sw`, `title_en`, `at`, `sha256`, and `embargo` ("yes") with
+    `embargo_reason` and `embargo_until`; `embargoes`: where this person may place them. Uploads begin one after the
+    other: of the last place or the last bytes one gets them. Raises UploadRefused."""
     channel = channel_at(session, told.get("channel", ""), place)
     wanted = read_wanted(told, size_bytes, now)
+    if wanted.embargo is not None and not embargoes.covers(channel.institution_id):
+        raise UploadRefused(Cause.EMBARGO_RIGHT)
     session.execute(text("select pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
     count, wanted_bytes = jobs.open_uploads(session, channel.institution_id)
     if count >= depot.per_institution:
@@ -110,12 +120,35 @@ def read_wanted(told: Mapping[str, str], size_bytes: int, now: datetime) -> Want
         raise UploadRefused(Cause.SHA256)
     name = told.get("filename", "") or told.get("name", "")
     title_sw, title_en = _line(told.get("title_sw", "")), _line(told.get("title_en", ""))
-    return Wanted(name, size_bytes, title_sw, title_en, read_moment(told.get("at", ""), now), sha256)
+    origin_at = read_moment(told.get("at", ""), now)
+    return Wanted(name, size_bytes, title_sw, title_en, origin_at, sha256, read_embargo(told, now))
 
 
 def read_moment(told: str, now: datetime) -> datetime | None:
     """ISO 8601; without a zone it is East Africa's. None where nothing is said. What is still to come was not recorded:
     it would stand before all that is new, and be kept from a day on that is a slip of the pen."""
+    at = _time(told, Cause.TIME)
+    if at is not None and at > now:
+        raise UploadRefused(Cause.FUTURE)
+    return at
+
+
+def read_embargo(told: Mapping[str, str], now: datetime) -> Wish | None:
+    """None where none is wanted. A reason or an end alone may be meant as one or not: that is asked back."""
+    wanted, reason, until = (told.get(name, "") for name in EMBARGO)
+    if not wanted and not reason.strip() and not until:
+        return None
+    if wanted != YES:
+        raise UploadRefused(Cause.EMBARGO)
+    try:
+        return wish_for(_line(" ".join(reason.split())), _time(until, Cause.EMBARGO_UNTIL), now)
+    except BadReason as error:
+        raise UploadRefused(Cause.EMBARGO_REASON) from error
+    except BadUntil as error:
+        raise UploadRefused(Cause.EMBARGO_UNTIL) from error
+
+
+def _time(told: str, wrong: Cause) -> datetime | None:
     if not told:
         return None
     try:
@@ -123,11 +156,9 @@ def read_moment(told: str, now: datetime) -> datetime | None:
         at = at if at.tzinfo is not None else at.replace(tzinfo=EAST_AFRICA_TIME)
         at.timestamp()
     except (ValueError, OverflowError) as error:
-        raise UploadRefused(Cause.TIME) from error
+        raise UploadRefused(wrong) from error
     if not 1880 < at.year < 2200:
-        raise UploadRefused(Cause.TIME)
-    if at > now:
-        raise UploadRefused(Cause.FUTURE)
+        raise UploadRefused(wrong)
     return at
 
 

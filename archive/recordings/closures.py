@@ -2,12 +2,14 @@
 that was destroyed by order. The edge answers 403 and 410 while they are there, with what is in them: a page.
 
 The rows are the truth. Whoever changes them has `show` bring the folder up to them before answering; the work process
-does the same for all, at its start and in each round. Both raise OSError for a folder that can't be written.
+does the same for all, at its start and in each round. Of a recording that has no row nothing is taken away: who brings
+one that is under embargo closes it first (`shut`), then moves its files in, and then its row comes, with the embargo.
+All raise OSError for a folder that can't be written.
 """
 
 import os
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from html import escape
@@ -20,6 +22,8 @@ from sqlalchemy.orm import Session
 from archive.recordings.policy_errors import at
 from archive.recordings.policy_tables import Embargo
 from archive.words import N_, translate
+from core.ids import is_id
+from core.media.files import sync_file_system
 from core.tables import Recording
 from core.web.i18n import Language
 
@@ -59,18 +63,29 @@ def closure_of(session: Session, recording_id: str) -> Closure | None:
 
 def show(session: Session, public: Path, recording_id: str) -> None:
     """Of one recording, as its rows are."""
-    _bring(public, _closed(session, Recording.id == recording_id), {recording_id})
+    _bring(session, public, _closed(session, Recording.id == recording_id), {recording_id})
+
+
+def shut(public: Path, recording_id: str, until: datetime | None) -> None:
+    """Closes a recording that is to come, under an embargo that ends then; it is on the disk when this returns."""
+    _write(public / FOLDERS[HTTPStatus.FORBIDDEN] / recording_id, Closure(HTTPStatus.FORBIDDEN, until))
+    sync_file_system(public)
+
+
+def is_shut(public: Path, recording_id: str) -> bool:
+    return (public / FOLDERS[HTTPStatus.FORBIDDEN] / recording_id).exists()
 
 
 def show_all(session: Session, public: Path, known: Closures | None = None) -> Closures:
     """Of every recording, as the rows are. `known`: what it returned the last time: what has not changed since is not
     looked at again; without it, every file is."""
     wanted = _closed(session, _ANY)
+    there = {name for folder in FOLDERS.values() for name in os.listdir(public / folder)}
     if known is None:
-        _bring(public, wanted, {name for folder in FOLDERS.values() for name in os.listdir(public / folder)})
+        _bring(session, public, wanted, there)
     else:
         changed = {name: closure for name, closure in wanted.items() if known.get(name) != closure}
-        _bring(public, changed, (known.keys() - wanted.keys()) | changed.keys())
+        _bring(session, public, changed, ((known.keys() | there) - wanted.keys()) | changed.keys())
     return wanted
 
 
@@ -99,11 +114,12 @@ def _closed(session: Session, which: ColumnElement[bool]) -> dict[str, Closure]:
     }
 
 
-def _bring(public: Path, wanted: Closures, names: Iterable[str]) -> None:
+def _bring(session: Session, public: Path, wanted: Closures, names: Collection[str]) -> None:
     """Files that are to be there first, then those that are not."""
     for name, closure in wanted.items():
         _write(public / FOLDERS[closure.status] / name, closure)
-    for name in {*names, *wanted}:
+    known = session.scalars(select(Recording.id).where(Recording.id.in_(names)))
+    for name in {*known, *wanted, *(name for name in names if not is_id(name))}:
         for status, folder in FOLDERS.items():
             if name not in wanted or wanted[name].status is not status:
                 (public / folder / name).unlink(missing_ok=True)

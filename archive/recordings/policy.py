@@ -152,32 +152,51 @@ def standing_holds(session: Session, recording_id: str) -> Sequence[Hold]:
 # Embargoes: Act.RECORDING_EMBARGO.
 
 
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """An embargo that is asked for, of a recording that may not be there yet. `until` (aware) None: until it is
+    lifted."""
+
+    reason: str
+    until: datetime | None = None
+
+
+def wish_for(reason: str, until: datetime | None, now: datetime) -> Wish:
+    """Raises BadReason, BadUntil."""
+    reason = check_reason(reason)
+    if until is not None and until <= now:
+        raise BadUntil
+    return Wish(reason, until and to_ms(until))
+
+
 def place_embargo(
     session: Session, institution_id: int, recording_id: str, reason: str, until: datetime | None, *, by: Actor,
     now: datetime,
 ) -> Embargo:  # fmt: skip
-    """In the place of one that stands. What is still on the air stays there, and is under embargo from its end on.
-    `until` (aware) None: until it is lifted."""
-    reason = check_reason(reason)
-    if until is not None and until <= now:
-        raise BadUntil
+    """In the place of one that stands. What is still on the air stays there, and is under embargo from its end on."""
+    wish = wish_for(reason, until, now)
     recording = find(session, institution_id, recording_id, lock=True)
     if recording.disposed_at is not None:
         raise policy_errors.Disposed
-    former = embargo_of(session, recording_id)
+    return grant(session, recording, wish, by=by, now=now)
+
+
+def grant(session: Session, recording: Recording, wish: Wish, *, by: Actor, now: datetime) -> Embargo:
+    """Also one whose time has come meanwhile: the clock lifts it. The recording is locked, or new in this session."""
+    former = embargo_of(session, recording.id)
     if former is not None:
         former.lifted_by, former.lifted_name, former.lifted_at = by.user_id, by.name, to_ms(now)
         session.flush()
     embargo = Embargo(
-        recording_id=recording_id, institution_id=institution_id, reason=reason, until=until and to_ms(until),
+        recording_id=recording.id, institution_id=recording.institution_id, reason=wish.reason, until=wish.until,
         placed_by=by.user_id, placed_name=by.name, placed_at=to_ms(now),
     )  # fmt: skip
     session.add(embargo)
     recording.is_embargoed = True
     session.flush()
-    told: dict[str, Any] = {"until": _iso(embargo.until), "detail": reason}
-    custody.append(session, recording_id, "embargo", now, agent=by.name, **told)
-    _audit(session, by, "recording.embargo", recording, now, {"until": _iso(embargo.until), "reason": reason})
+    told: dict[str, Any] = {"until": _iso(wish.until), "detail": wish.reason}
+    custody.append(session, recording.id, "embargo", now, agent=by.name, **told)
+    _audit(session, by, "recording.embargo", recording, now, {"until": _iso(wish.until), "reason": wish.reason})
     return embargo
 
 

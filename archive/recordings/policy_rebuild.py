@@ -4,19 +4,28 @@ destroyed. Accounts are not in files, so people come back by name. A wish that w
 
 from collections.abc import Iterable
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import update
 from sqlalchemy.orm import Session
 
+from archive.recordings import closures, policy
+from archive.recordings.policy import Wish
 from archive.recordings.policy_tables import Embargo, Hold, RetentionPromise
 from archive.recordings.tables import RecordingCopy
 from archive.recordings.verify import Line
+from core.audit import Actor
 from core.tables import Recording
 
 REQUESTS = ("disposal_request", "resolution")
 NUMBERED = ("hold", "embargo", *REQUESTS)
 """Tables whose next number must lie behind those that came with the files; of REQUESTS the logs alone tell."""
+
+SHUT = (
+    "it was closed to the public here, and its papers don't say why"
+    " / ilifungwa kwa umma hapa, na nyaraka zake hazisemi kwa nini"
+)
 
 
 def restore(session: Session, recording: Recording, custody: Iterable[Line]) -> None:
@@ -59,6 +68,25 @@ def restore(session: Session, recording: Recording, custody: Iterable[Line]) -> 
                 gone = {"state": "disposed", "next_check_at": None, "ledger_bytes": recording.ledger_bytes}
                 session.execute(copies.values(**gone))
         session.flush()
+
+
+def embargo(custody: Iterable[Line]) -> Wish | None:
+    """The one that stands at a log's end. Raises KeyError, TypeError, ValueError where a line is none of ours."""
+    found = None
+    for line in custody:
+        if line["fact"] == "embargo":
+            found = Wish(line["detail"], line.get("until") and datetime.fromisoformat(line["until"]))
+        elif line["fact"] == "embargo lifted":
+            found = None
+    return found
+
+
+def keep_shut(session: Session, recording_id: str, public: Path, by: Actor, now: datetime) -> None:
+    """A recording that was closed to the public here and comes into the catalogue stays closed, though the embargo was
+    not in its files yet when the rows were lost, or a command was killed."""
+    recording = session.get_one(Recording, recording_id)
+    if closures.is_shut(public, recording_id) and not recording.is_embargoed and recording.disposed_at is None:
+        policy.grant(session, recording, Wish(SHUT), by=by, now=now)
 
 
 def _lift(session: Session, recording: Recording, name: str, at: datetime) -> None:

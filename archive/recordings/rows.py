@@ -94,6 +94,12 @@ def apply(session: Session, recording_id: str, data: bytes) -> int:
     return taken
 
 
+def is_import(data: bytes) -> bool:
+    """Whether a ledger that begins so is of a file that was imported. Raises LedgerError."""
+    fact = next((fact for fact, _ in read_facts(data)), {})
+    return isinstance(fact, dict) and "import" in fact
+
+
 def follow(place: Place, data: bytes) -> Place | None:
     """Where lines behind `place` lead that list files, and so change nothing but how far the ledger has been applied;
     None where one of them says more, or is not what may come there: `apply` takes those."""
@@ -139,6 +145,7 @@ def _started(session: Session, recording_id: str, fact: Fact) -> None:
     if "import" in fact:
         imports.begin(session, channel, recording_id, fact, at, _when(fact))
         _add_recording(session, recording_id, recording_id, channel, at)
+        imports.place_embargo(session, recording_id, fact, _when(fact))
         return
     broadcast = _broadcast_of(session, channel, recording_id, fact.get("plan", recording_id), at)
     if broadcast.air_id == recording_id and broadcast.started_at is None:

@@ -6,18 +6,20 @@ from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from typing import Literal
 
-from sqlalchemy import ColumnElement, Select, func, select, tuple_
+from sqlalchemy import ColumnElement, Select, exists, func, select, tuple_
 from sqlalchemy.orm import Session
 
 from core.broadcasts.errors import BadBroadcast, NoSuchBroadcast, NotPossible, Overtaken
 from core.broadcasts.events import add_event
 from core.broadcasts.lifecycle import Act, State, next_state
 from core.ids import new_id
-from core.tables import Broadcast, Channel
+from core.tables import Broadcast, BroadcastEvent, Channel, Recording
 
 MAX_TITLE = 200
 MAX_DESCRIPTION = 5000
 MAX_PAGE = 200
+IMPORTED = "imported"
+"""The event of a broadcast that a file was made from, not one that was on the air."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,10 +122,10 @@ def list_broadcasts(
     states: Sequence[State] = (), since: datetime | None = None, until: datetime | None = None,
     after: tuple[datetime, str] | None = None, limit: int = 50,
 ) -> Page:  # fmt: skip
-    """Newest first by when it began, or is meant to; no dry runs. `since` is within, `until` without;
+    """Newest first by when it began, or is meant to; no dry runs, nothing secret. `since` is within, `until` without;
     `after` is a Page's."""
     begins = func.coalesce(Broadcast.started_at, Broadcast.planned_start_at)
-    wanted: list[ColumnElement[bool]] = [~Broadcast.is_test]
+    wanted: list[ColumnElement[bool]] = [~Broadcast.is_test, ~is_secret()]
     if institution_id is not None:
         wanted.append(Broadcast.institution_id == institution_id)
     if channel_id is not None:
@@ -141,6 +143,12 @@ def list_broadcasts(
     found = session.scalars(query).all()
     last = found[size - 1] if len(found) > size else None
     return Page(found[:size], None if last is None else (begins_at(last), last.id))
+
+
+def is_secret() -> ColumnElement[bool]:
+    """What was imported and is under embargo: unlike what was on the air, nobody outside has ever seen it."""
+    closed = exists().where(Recording.broadcast_id == Broadcast.id, Recording.is_embargoed)
+    return closed & exists().where(BroadcastEvent.broadcast_id == Broadcast.id, BroadcastEvent.kind == IMPORTED)
 
 
 def next_public(session: Session, channel: str, since: datetime) -> Broadcast | None:

@@ -203,9 +203,9 @@ def list_events(
 
 
 def find(session: Session, caller: Caller, broadcast_id: str) -> Broadcast:
-    """404 for those of other institutions."""
-    mine = caller.bearer.place.where(Broadcast.institution_id)
-    found = session.scalar(select(Broadcast).where(Broadcast.id == broadcast_id, mine, ~Broadcast.is_test))
+    """404 for those of other institutions, and for what was imported under embargo."""
+    mine = caller.bearer.place.where(Broadcast.institution_id) & ~Broadcast.is_test & ~queries.is_secret()
+    found = session.scalar(select(Broadcast).where(Broadcast.id == broadcast_id, mine))
     if found is None:
         raise Refused(Kind.NOT_FOUND)
     return found

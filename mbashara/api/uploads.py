@@ -64,7 +64,11 @@ FIELDS = {
     Cause.TIME: ("at", "Write the time with its zone, such as 2026-11-24T12:00:00+03:00."),
     Cause.FUTURE: ("at", "This time is still to come."),
     Cause.SHA256: ("sha256", "This value is not right."),
+    Cause.EMBARGO: ("embargo", "Say yes, or leave out its reason and its end."),
+    Cause.EMBARGO_REASON: ("embargo_reason", "Give a reason of 1 to 1000 characters."),
+    Cause.EMBARGO_UNTIL: ("embargo_until", "Write a time that is still to come, such as 2026-11-24T12:00:00+03:00."),
 }
+NOWHERE = Scope(False, frozenset())
 CAUSES = {
     Cause.MANY: Kind.UPLOADS_MANY,
     Cause.QUOTA: Kind.NO_SPACE,
@@ -77,12 +81,13 @@ CAUSES = {
 
 @dataclass(frozen=True, slots=True)
 class Uploader:
-    """Who sends, and at which institutions."""
+    """Who sends, and at which institutions; at which of them an embargo may be asked for."""
 
     key: str
     """Of the token or the person: what is bounded is theirs together."""
     actor: Actor
     place: Scope
+    embargoes: Scope
 
 
 class Pace:
@@ -134,7 +139,9 @@ def with_token(api: Api) -> Who:
     def who(request: Request) -> Uploader:
         caller = enter(api, request, counts=not _is_large_piece(request))
         caller.need(Act.RECORDING_IMPORT)
-        return Uploader(f"token {caller.bearer.token_id}", caller.actor, caller.bearer.place)
+        place = caller.bearer.place
+        embargoes = place if Act.RECORDING_EMBARGO in caller.bearer.scopes else NOWHERE
+        return Uploader(f"token {caller.bearer.token_id}", caller.actor, place, embargoes)
 
     return who
 
@@ -159,7 +166,8 @@ def with_session(site: Site) -> Who:
         if not (place.everything or place.institution_ids):
             raise Refused(Kind.SCOPE, Said("Your role does not allow this."))
         address = request.client.host if request.client else ""
-        return Uploader(f"person {person.user_id}", Actor(person.user_id, person.name, address), place)
+        embargoes = scope(person.memberships, Act.RECORDING_EMBARGO)
+        return Uploader(f"person {person.user_id}", Actor(person.user_id, person.name, address), place, embargoes)
 
     return who
 
@@ -239,8 +247,9 @@ class _Door:
         job_id, now = new_id(self._now(), secrets.token_bytes(RANDOM_BYTES)), self._now()
         with transaction(self._engine) as session:
             job = uploads.begin(
-                session, self._depot, job_id, told, size_bytes, uploader.place, by=uploader.actor, now=now
-            )
+                session, self._depot, job_id, told, size_bytes, uploader.place, embargoes=uploader.embargoes,
+                by=uploader.actor, now=now,
+            )  # fmt: skip
         location = f"{request.url.path.rstrip('/')}/{job_id}"
         return Response(status_code=201, headers={"location": location, **_expires(job)})
 
@@ -367,4 +376,6 @@ def _refused(error: TusError) -> Refused:
 
 
 def _of_cause(cause: Cause) -> Refused:
+    if cause is Cause.EMBARGO_RIGHT:
+        return Refused(Kind.SCOPE, Said("An embargo takes the right {right}.", {"right": Act.RECORDING_EMBARGO.value}))
     return invalid(FIELDS[cause]) if cause in FIELDS else Refused(CAUSES[cause])

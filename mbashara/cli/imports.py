@@ -16,6 +16,7 @@ from archive.imports import jobs
 from archive.imports.jobs import UNDER_WAY, State, Wanted
 from archive.imports.tables import ImportJob
 from archive.imports.words import told_in
+from archive.recordings.policy import Wish, wish_for
 from core.database import open_engine, transaction
 from core.ids import RANDOM_BYTES, new_id
 from core.plain import N_
@@ -42,6 +43,10 @@ def add_parser(recording: "_SubParsersAction[ArgumentParser]") -> None:
     )
     add.add_argument("--title-sw", default="", metavar="TEXT", help="title in Swahili (default: the file's name)")
     add.add_argument("--title-en", default="", metavar="TEXT", help="title in English (default: the file's name)")
+    add.add_argument("--embargo", metavar="REASON", help="closed to the public from its first moment")
+    add.add_argument(
+        "--until", metavar="TIME", help="with --embargo: ISO 8601, East Africa Time; else until it is lifted"
+    )
     add.add_argument("--wait", action="store_true", help="until all are made; says how far each is")
     add.add_argument("--json", action="store_true", help="print JSON")
 
@@ -56,7 +61,8 @@ def import_files(settings: Settings, arguments: Namespace) -> int:
     at = None if arguments.at is None else read_time(arguments.at)
     if at is not None and at > datetime.now(UTC):
         raise UserError(N_("{text} is still to come"), text=arguments.at)
-    ids = [_take(settings, file, arguments, at) for file in files]
+    embargo = read_embargo(arguments)
+    ids = [_take(settings, file, arguments, at, embargo) for file in files]
     if arguments.wait:
         _wait(settings, ids, arguments.json)
     with database(settings) as session:
@@ -74,6 +80,16 @@ def import_files(settings: Settings, arguments: Namespace) -> int:
     return 1 if any(one["state"] == State.FAILED for one in told) else 0
 
 
+def read_embargo(arguments: Namespace) -> Wish | None:
+    """Raises UserError, PolicyError."""
+    until = None if arguments.until is None else read_time(arguments.until)
+    if arguments.embargo is None:
+        if until is not None:
+            raise UserError(N_("--until is the end of an embargo: give --embargo REASON too"))
+        return None
+    return wish_for(arguments.embargo, until, datetime.now(UTC))
+
+
 def _words(job: ImportJob) -> str:
     return in_words(lambda language: told_in(language, job))
 
@@ -88,7 +104,9 @@ def _files(given: Sequence[Path]) -> Iterator[Path]:
             raise UserError(N_("there is no file {path}"), path=path)
 
 
-def _take(settings: Settings, file: Path, arguments: Namespace, at: datetime | None) -> str:
+def _take(
+    settings: Settings, file: Path, arguments: Namespace, at: datetime | None, embargo: Wish | None
+) -> str:  # fmt: skip
     """Copies it into the data folder, then into the queue: a row has its file."""
     now = datetime.now(UTC)
     with database(settings) as session:
@@ -97,7 +115,7 @@ def _take(settings: Settings, file: Path, arguments: Namespace, at: datetime | N
     kept = settings.imports_folder / job_id
     with stepped_down(settings):
         sha256, size_bytes = _copy(settings, file, kept)
-    wanted = Wanted(file.name, size_bytes, arguments.title_sw, arguments.title_en, at, sha256)
+    wanted = Wanted(file.name, size_bytes, arguments.title_sw, arguments.title_en, at, sha256, embargo)
     try:
         with database(settings) as session:
             channel = session.get_one(Channel, channel_id(session, arguments.channel))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sqlalchemy.orm import Session
 
-from archive.recordings import fetch, rebuild, signing_keys
+from archive.recordings import fetch, policy_rebuild, rebuild, signing_keys
 from archive.recordings.ledger import has_ended
 from archive.recordings.locations.config import read_locations
 from archive.recordings.locations.errors import StoreError
@@ -88,6 +88,7 @@ def _restore(settings: Settings, folder: Path, trusted: Mapping[bytes, str | Non
             return False
         rebuild.add_keys(session, files, trusted, ours)
         rebuild.number_on(session, files)
+        policy_rebuild.keep_shut(session, files.recording_id, settings.public, by(), datetime.now(UTC))
         _audit(session, files)
     return True
 

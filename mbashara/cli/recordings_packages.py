@@ -15,11 +15,25 @@ from typing import IO, TYPE_CHECKING, Any
 from sqlalchemy.orm import Session
 
 from archive.pages import noted
-from archive.recordings import about, bag, copies, custody, describe, rebuild, signing_keys, statement, verify
+from archive.recordings import (
+    about,
+    bag,
+    closures,
+    copies,
+    custody,
+    describe,
+    policy,
+    policy_rebuild,
+    rebuild,
+    signing_keys,
+    statement,
+    verify,
+)
 from archive.recordings.about import About
 from archive.recordings.bag_errors import BagError, Fault
 from archive.recordings.bag_import import import_bag
 from archive.recordings.locations.config import LOCAL, LocationError, read_locations
+from archive.recordings.policy import Wish
 from archive.recordings.premis import write_premis
 from archive.recordings.rebuild import RebuildError
 from archive.recordings.statement import Statement, copy_of
@@ -33,6 +47,7 @@ from mbashara import __version__
 from mbashara.cli import terms
 from mbashara.cli.common import Command, add_command, by, database, find_recording, institution_id, read_keys
 from mbashara.cli.evidence import check_ledger
+from mbashara.cli.imports import read_embargo
 from mbashara.data import as_caller, stepped_down
 from mbashara.plain import UserError
 from mbashara.settings import Settings
@@ -132,14 +147,25 @@ def recording_import(as_media: Command, settings: Settings, arguments: Namespace
             keys |= signing_keys.public_keys(session, key.institution_id)
         channel = _channel_here(session, arguments)
         here = channel.slug if channel is not None else None
-    accept = partial(_accept, settings, here)
+    embargo = read_embargo(arguments)
+    accept = partial(_accept, settings, here, embargo)
     with _plain_words(), stepped_down(settings):
         found = import_bag(arguments.bag, settings.recordings, keys, as_caller, accept)
     with database(settings) as session:
         after = {"from": str(arguments.bag), "files": found.files, "bytes": found.size_bytes, "new": found.is_new}
         folder = settings.recordings / found.recording_id
-        owner = _take_into_catalogue(session, folder, keys, here) if found.is_new else None
+        is_new = session.get(Recording, found.recording_id) is None
+        if embargo is not None and not is_new:
+            command = f"mbashara recording embargo {found.recording_id}"
+            raise UserError(N_("it is here already, and stays as it is; to close it: {command}"), command=command)
+        owner = _take_into_catalogue(session, folder, keys, here) if is_new else None
+        if embargo is not None:
+            recording = session.get_one(Recording, found.recording_id)
+            policy.grant(session, recording, embargo, by=by(), now=datetime.now(UTC))
+        policy_rebuild.keep_shut(session, found.recording_id, settings.public, by(), datetime.now(UTC))
         _note(session, "recording.import", found.recording_id, owner, after)
+    with database(settings) as session:
+        closures.show(session, settings.public, found.recording_id)
     said = say("it was taken in") if found.is_new else say("already here")
     files = say("files: {count}", count=found.files)
     print(f"{found.recording_id}  {said}  {files}  {terms.size(found.size_bytes)}")
@@ -161,8 +187,9 @@ def _channel_here(session: Session, arguments: Namespace) -> Channel | None:
     return channel
 
 
-def _accept(settings: Settings, here: str | None, staged: Path) -> None:
-    """What nobody here would own is not taken in. Raises BagError."""
+def _accept(settings: Settings, here: str | None, embargo: Wish | None, staged: Path) -> None:
+    """What nobody here would own is not taken in; what comes with an embargo, or is to be under one, is closed to the
+    public before its files are there. Raises BagError."""
     told = rebuild.described_as(staged)
     if told is None:
         raise BagError(Fault.NO_RECORDING, CUSTODY_NAME)
@@ -172,6 +199,12 @@ def _accept(settings: Settings, here: str | None, staged: Path) -> None:
             found = find_channel(session, channel)
             if found is None or session.get_one(Institution, found.institution_id).slug != institution:
                 raise BagError(Fault.OWNER, f"{institution}/{channel}")
+    try:
+        wish = embargo or policy_rebuild.embargo(verify.read_chain(staged / CUSTODY_NAME).lines)
+    except (KeyError, TypeError, ValueError) as error:
+        raise BagError(Fault.LEDGER, CUSTODY_NAME) from error
+    if wish is not None:
+        closures.shut(settings.public, staged.name, wish.until)
 
 
 def _take_into_catalogue(session: Session, folder: Path, keys: dict[bytes, str | None], here: str | None) -> int:

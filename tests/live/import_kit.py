@@ -1,9 +1,14 @@
 """Files to import: what ffmpeg makes of the same picture and sound, and what is none."""
 
 import subprocess
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from tests.live.media_files import FFMPEG
+from tests.up import get
 
 SECONDS = 4
 KINDS = {
@@ -25,6 +30,24 @@ def make(path: Path, options: str, seconds: float = SECONDS) -> Path:
     )
     subprocess.run([FFMPEG, *line.split(), str(path)], check=True, timeout=60)
     return path
+
+
+@contextmanager
+def watched(*urls: str) -> Iterator[Counter[int]]:
+    """How often each status was answered to whoever asks for them all the time."""
+    found, stopping = Counter[int](), threading.Event()
+
+    def ask() -> None:
+        while not stopping.is_set():
+            found.update(get(url)[0] for url in urls)
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    try:
+        yield found
+    finally:
+        stopping.set()
+        asking.join()
 
 
 def make_bad(folder: Path) -> dict[str, str]:

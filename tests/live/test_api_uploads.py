@@ -19,6 +19,7 @@ from starlette.testclient import TestClient
 from archive.imports import jobs
 from archive.imports.tables import ImportJob
 from archive.imports.uploads import LOCK, Depot, Growing
+from archive.recordings.policy import Wish
 from core.channels import add_channel
 from core.database import transaction
 from core.staff.permissions import Act
@@ -223,6 +224,22 @@ def test_each_wrong_request_has_its_status_and_changes_nothing(sender: Sender) -
     assert sender.send(url, 100, MEDIA[100:]).status_code == 204
     swahili = sender.ask("PATCH", url, {**PIECE, "upload-offset": "3", "accept-language": "sw"}, b"x")
     assert swahili.status_code == 409 and swahili.json()["title"] == "Utumaji umefika mahali pengine."
+
+
+def test_an_embargo_takes_its_own_right_and_is_asked_for_before_a_byte_is_sent(
+    engine: Engine, depot: Depot, sender: Sender
+) -> None:
+    closed = {"embargo": "yes", "embargo_reason": "bado", "embargo_until": "2099-01-01T10:00:00+03:00"}
+    refused = sender.create(len(MEDIA), **closed)
+    assert refused.status_code == 403 and "recording.embargo" in refused.json()["detail"]
+    archivist = Sender(engine, depot, "archivist", "alfa", Act.RECORDING_IMPORT, Act.RECORDING_EMBARGO)
+    for name, wrong in (("embargo", ""), ("embargo_reason", " "), ("embargo_until", "2020-01-01T10:00:00+03:00")):
+        answer = archivist.create(len(MEDIA), **{**closed, name: wrong})
+        assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, name), answer.text
+    with transaction(engine) as session:
+        assert not session.query(ImportJob).count()
+        job = jobs.find(session, archivist.created(**closed).rpartition("/")[2])
+        assert job is not None and jobs.embargo(job) == Wish("bado", datetime(2099, 1, 1, 7, tzinfo=UTC))
 
 
 def test_what_a_killed_request_left_is_written_over(sender: Sender, depot: Depot) -> None:

@@ -154,6 +154,32 @@ def test_killed_again_and_again_it_is_made_once(mbashara_up: Up, channel: str, t
     mbashara_up.wait_healthy()
 
 
+def test_under_embargo_nothing_of_it_is_open_for_a_moment(mbashara_up: Up, channel: str, tmp_path: Path) -> None:
+    """Though work is killed on the way, once it is made and once it is in its place."""
+    up, file = mbashara_up, import_kit.make(tmp_path / "siri.avi", "-c:v mpeg4 -q:v 5 -c:a mp3", 6)
+    told = ("--embargo", "bado haijatangazwa", "--until", "2099-01-01T10:00")
+    done = command(up.data, "recording", "import", str(file), "--channel", channel, "--json", *told)
+    job_id = json.loads(done.stdout)[0]["id"]
+    paths = (
+        f"/recordings/{job_id}/index.m3u8", f"/recordings/{job_id}/source/index.m3u8",
+        f"/recordings/{job_id}/source/0.m4s", f"/live/{channel}/{job_id}/source/0.m4s", f"/sw/recordings/{job_id}",
+    )  # fmt: skip
+    urls = [up.http_url + path for path in paths]
+    with import_kit.watched(*urls) as statuses:
+        for when in ((up.data / "recordings" / ".imports" / job_id), (up.data / "recordings" / job_id)):
+            until(when.exists, f"never at {when}", timeout_s=COMMAND_TIMEOUT_S, step_s=0.01)
+            up.wait_restarted("work", up.kill("work"))
+        until(lambda: up.recording_states().get(job_id) == "complete", "never complete", COMMAND_TIMEOUT_S)
+        assert "siri" not in get(f"{up.http_url}/sw/?{job_id}")[1].decode()
+        assert [get(url)[0] for url in urls] == [403] * 5
+    assert not statuses.keys() & {200, 206} and statuses[404] and statuses[403], statuses
+    shown = json.loads(command(up.data, "recording", "show", job_id, "--json").stdout)
+    assert shown["embargo"] == {"until": "2099-01-01T07:00:00+00:00", "reason": "bado haijatangazwa"}
+    assert [one["kind"] for one in shown["events"]].count("embargo") == 1
+    assert command(up.data, "recording", "publish", job_id, "--reason", "tayari").returncode == 0
+    assert [get(url)[0] for url in urls] == [200] * 5
+
+
 def cut_off(url: str, token: str, at: int, data: bytes) -> None:
     """A PATCH whose line breaks after some of its bytes."""
     parts = urlsplit(url)

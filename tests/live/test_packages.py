@@ -11,15 +11,13 @@ import bagit
 import pytest
 from lxml import etree
 
-from archive.recordings import bag, verify
+from archive.recordings import bag, closures, verify
 from archive.recordings.about import from_files
 from archive.recordings.bag_import import import_bag
-from archive.recordings.ledger import Ledger, make_fact
 from archive.recordings.locations.config import LOCAL
-from archive.recordings.verify import CUSTODY_NAME
-from tests.live import media_files
+from tests.live import import_kit, media_files
 from tests.unit import recording_kit
-from tests.up import Up, command, until
+from tests.up import Up, command, get, until
 
 FAR_ID = "01jdx0000000000000000000zz"
 SCHEMA = etree.XMLSchema(etree.parse("tests/vectors/premis/premis-v3-0.xsd"))
@@ -76,22 +74,26 @@ def test_a_recording_goes_out_in_bags_and_comes_in(mbashara_up: Up, recording: s
     assert told.returncode == 2 and "Chagua jina lingine" in told.stderr
 
 
-def test_a_bag_of_another_platform_needs_an_owner_here(mbashara_up: Up, tmp_path: Path) -> None:
-    """Whose names nobody has here."""
+def far_bag(place: Path, it: str, **done: dict[str, object]) -> tuple[Path, Path]:
+    """A package of another platform's, with its keys; `done`: what was done with the recording there."""
+    tar = place / f"{it}.tar"
     names = {"id": 7001, "slug": "mbali", "name_sw": "Taasisi ya Mbali", "name_en": "Far Away"}
     began = {"created_at": "2026-11-28T08:00:00+00:00", "started_at": "2026-11-28T08:00:00+00:00"}
-    broadcast = {"id": FAR_ID, "air_id": FAR_ID, "state": "archived", "title_sw": "Kikao", "title_en": "", **began}
+    broadcast = {"id": it, "air_id": it, "state": "archived", "title_sw": "Kikao", "title_en": "", **began}
     told = {"institution": names, "channel": {**names, "slug": "mbali-1"}, "broadcast": broadcast, "log": []}
     told |= {"recording_state": "complete", "outcome": "success"}
-    folder = recording_kit.make_recording(tmp_path / "there", recording=FAR_ID, described=told, is_signed=False)
-    copied = {"agent": "mbashara", "outcome": "success", "location": "pili", "files": 20, "size_bytes": 20_000}
-    Ledger(folder, CUSTODY_NAME).append(make_fact("replication", recording_kit.ORIGIN_MS + 30_000, **copied))
-    recording_kit.sign(folder)
-    with (tmp_path / "bag.tar").open("wb") as file:
+    folder = recording_kit.make_recording(place / "there", recording=it, described=told, done=done)
+    with tar.open("wb") as file:
         bag.write_tar(folder, file, from_files(folder), {}, datetime(2026, 11, 28, 22, tzinfo=UTC))
     public = {"public_key": base64.b64encode(recording_kit.PUBLIC_KEY).decode(), "institution": "mbali"}
-    keys = write(tmp_path / "keys.json", {"keys": [public]})
-    take = ("import", "--bag", tmp_path / "bag.tar", "--keys", keys)
+    return tar, write(place / "keys.json", {"keys": [public]})
+
+
+def test_a_bag_of_another_platform_needs_an_owner_here(mbashara_up: Up, tmp_path: Path) -> None:
+    """Whose names nobody has here."""
+    copied: dict[str, object] = {"location": "pili", "files": 20, "size_bytes": 20_000}
+    bag_, keys = far_bag(tmp_path, FAR_ID, replication=copied)
+    take = ("import", "--bag", bag_, "--keys", keys)
     unknown = run(mbashara_up, *take[:3])
     assert unknown.returncode == 2 and unknown.stderr.count("--keys keys.json") == 2, "nor does it say that it is wrong"
     refused = run(mbashara_up, *take)
@@ -115,6 +117,38 @@ def test_a_bag_of_another_platform_needs_an_owner_here(mbashara_up: Up, tmp_path
     assert run(mbashara_up, "export", FAR_ID, "--premis", "-o", tmp_path / "far.xml").returncode == 0
     SCHEMA.assertValid(etree.parse(tmp_path / "far.xml"))
     assert "Taasisi ya Mbali" in (tmp_path / "far.xml").read_text()
+
+
+def test_a_bag_comes_in_under_embargo(mbashara_up: Up, tmp_path: Path) -> None:
+    """Its own, or one that is asked for: nothing of it is open for a moment; a command that was killed on the way, and
+    is called again, opens nothing."""
+    mbashara_up.channel_add("packages-closed", "ikulu")
+    owner = ("--institution", "ikulu", "--channel", "packages-closed")
+    own: dict[str, dict[str, object]] = {"embargo": {"until": "2099-01-01T07:00:00+00:00", "detail": "bado"}}
+    cases: list[tuple[dict[str, dict[str, object]], list[str]]] = [
+        (own, []),
+        ({}, ["--embargo", "bado", "--until", "2099-01-01T10:00"]),
+        ({}, []),
+    ]
+    for number, (done, more) in enumerate(cases):
+        it = f"{FAR_ID[:-1]}{number}"
+        tar, keys = far_bag(tmp_path, it, **done)
+        if not done and not more:  # killed behind its rename
+            closures.shut(mbashara_up.data / "public", it, None)
+            assert import_bag(tar, mbashara_up.data / "recordings").is_new
+        at = mbashara_up.http_url
+        urls = f"{at}/en/recordings/{it}", f"{at}/recordings/{it}/source/0.m4s"
+        with import_kit.watched(*urls) as statuses:
+            taken = run(mbashara_up, "import", "--bag", tar, "--keys", keys, *owner, *more)
+            assert taken.returncode == 0, taken.stderr
+            assert [get(url)[0] for url in urls] == [403, 403]
+        assert 200 not in statuses, statuses
+        told = json.loads(run(mbashara_up, "show", it, "--json").stdout)
+        assert told["embargo"]["reason"].startswith("bado" if done or more else "it was closed to the public here")
+        again = run(mbashara_up, "import", "--bag", tar, "--keys", keys, *owner, "--embargo", "tena")
+        assert again.returncode == 2 and f"mbashara recording embargo {it}" in again.stderr
+    past = run(mbashara_up, "import", "--bag", tar, "--embargo", "x", "--until", "2020-01-01")
+    assert past.returncode == 2 and "lazima uwe wakati ujao" in past.stderr
 
 
 def test_premis_and_statement_by_command(mbashara_up: Up, recording: str, tmp_path: Path) -> None:

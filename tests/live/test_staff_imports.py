@@ -1,6 +1,6 @@
 """The page of imports: a file sent as a form, by tus from a page, cancelled and asked for again; by whose staff."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from starlette.applications import Starlette
@@ -10,6 +10,7 @@ from archive.imports import jobs
 from archive.imports.kept import STAGING
 from archive.imports.tables import ImportJob
 from archive.imports.uploads import Depot
+from archive.recordings.policy import Wish
 from core.database import transaction
 from core.web.assets import Assets
 from core.web.site import Site
@@ -23,6 +24,7 @@ PATH = "/sw/staff/imports"
 FILE = {"file": ("Kikao cha kwanza.mp4", b"sio video", "video/mp4")}
 
 
+CLOSED = {"embargo": "yes", "embargo_reason": "bado haijatangazwa"}
 BEING_MADE = "Faili limefika. Rekodi yake inatengenezwa."
 
 
@@ -61,6 +63,18 @@ def test_a_file_is_sent_as_a_form_and_waits(pages: Pages, tmp_path: Path) -> Non
     assert newest(pages).state == "cancelled" and not (tmp_path / "imports" / job.id).exists()
 
 
+def test_a_file_is_sent_under_embargo(pages: Pages) -> None:
+    admin, last = pages.signed_in(pages.world.a.admin), pages.newest_entry()
+    pages.clock.forward(seconds=5)
+    admin.post(PATH, {"channel": pages.world.a.channel, **CLOSED, "embargo_until": "2099-01-01T10:00"}, files=FILE)
+    job = newest(pages)
+    assert jobs.embargo(job) == Wish("bado haijatangazwa", datetime(2099, 1, 1, 7, tzinfo=UTC))
+    assert job.embargo_by is not None and pages.acts(last) == ["recording.import"]
+    shown = admin.get(PATH).text
+    assert "Ina kizuizi cha muda hadi" in shown and "bado haijatangazwa" in shown
+    admin.post(f"{PATH}/{job.id}/cancel")
+
+
 def test_who_cancels_in_the_last_moment_gets_no_recording_or_is_told_that_it_is_too_late(pages: Pages) -> None:
     settings, admin = Settings(data=pages.mail.parent), pages.signed_in(pages.world.a.admin)
     for is_late in (False, True):
@@ -88,10 +102,18 @@ def test_what_is_wrong_with_a_form_is_told_and_leaves_nothing(pages: Pages, tmp_
         ({"channel": pages.world.b.channel}, FILE, "Chagua chaneli."),
         ({"channel": pages.world.a.channel, "at": "jana"}, FILE, "Andika muda kama"),
         ({"channel": pages.world.a.channel}, {"file": ("x.mp4", b"", "video/mp4")}, "Chagua faili."),
+        ({"channel": pages.world.a.channel, "embargo_reason": "bado"}, FILE, "Weka alama ya kizuizi cha muda pia"),
+        ({"channel": pages.world.a.channel, "embargo": "yes"}, FILE, "Andika sababu ya herufi 1 hadi 1000."),
+        (
+            {"channel": pages.world.a.channel, **CLOSED, "embargo_until": "2020-01-01T10:00"},
+            FILE,
+            "lazima uwe wakati ujao",
+        ),
     ]
     for told, files, words in wrong:
         answer = admin.post(PATH, told, files=files)
-        assert answer.status_code == 422 and words in answer.text
+        assert answer.status_code == 422 and words in answer.text, words
+        assert told.get("embargo_reason", "") in answer.text, "what was written is lost"
     assert newest(pages).id == before and not list((tmp_path / "imports").iterdir())
     engineer = pages.signed_in(pages.world.a.engineer)
     assert engineer.get(PATH).status_code == engineer.post(PATH, {}, files=FILE).status_code == 403

@@ -27,10 +27,10 @@ NEVER_BACK = {"is_back": False, "waited": True}
 def make_recording(
     folder: Path, *, recording: str = ID, segments: int = 6, lost: Sequence[int] = (3,), is_over: bool = True,
     is_signed: bool = True, seed: int = 1, segment_ms: int = 4000, described: Mapping[str, Any] | None = None,
-    imported: Mapping[str, Any] | None = None,
+    imported: Mapping[str, Any] | None = None, done: Mapping[str, Mapping[str, Any]] = {},
 ) -> Path:  # fmt: skip
-    """FOLDER/ID. `described` is what the custody log says of it, and then nothing else; `imported` what the ledger says
-    of the file that it was made from.
+    """FOLDER/ID. `described` is what the custody log says of it, and then nothing but what was `done`; `imported` what
+    the ledger says of the file that it was made from.
     `lost` segments are gaps in every rendition; the rung's last segment is not there for a full disk."""
     place, chance = folder / recording, random.Random(seed)
     place.mkdir(parents=True)
@@ -75,6 +75,8 @@ def make_recording(
     if described is None:
         checked = {"agent": "mbashara", "outcome": "fail", "files": 20, "location": "b"}
         custody.append(make_fact("fixity check", ORIGIN_MS + end_ms, **checked))
+    for fact, detail in done.items():
+        custody.append(make_fact(fact, ORIGIN_MS + end_ms, **agent, **detail))
     if is_signed:
         sign(place)
     return place

@@ -2,6 +2,7 @@
 // the list of files as the server says. Without it the form sends the file at once and the page is reloaded by hand.
 import { morph } from '../../../ingest/console/scripts/morph.js';
 
+const FIELDS = 'select, input:not([type=hidden], [type=file]), textarea';
 const PIECE_BYTES = 8 << 20;
 const LONGEST_WAIT_MS = 30_000;
 const LIST_MS = 2000;
@@ -27,12 +28,16 @@ async function checksum(piece) {
   return { 'Upload-Checksum': `sha256 ${btoa(String.fromCharCode(...digest))}` };
 }
 
-// One file's way to the server. `told` are the form's fields; `onProgress(bytes, isPaused)` is called as it goes.
+// One file's way to the server. `told` are the form's fields; `onProgress(bytes, isPaused)` is called as it goes. What was
+// begun goes on as it was begun: but not in the open where an embargo is asked for now.
 class Upload {
   constructor(endpoint, csrf, file, told, onProgress) {
     Object.assign(this, { endpoint, csrf, file, told, onProgress });
     this.key = `upload ${[file.name, file.size, file.lastModified, told.channel].join(' ')}`;
-    this.url = localStorage.getItem(this.key);
+    const kept = localStorage.getItem(this.key);
+    const begun = kept?.startsWith('{') ? JSON.parse(kept) : {};
+    if (begun.url && (begun.told.embargo || !told.embargo)) Object.assign(this, begun);
+    else if (begun.url) ask(begun.url, 'DELETE', csrf).catch(() => null);
   }
 
   get isResumed() {
@@ -63,7 +68,7 @@ class Upload {
     const answer = await ask(this.endpoint, 'POST', this.csrf, { 'Upload-Length': this.file.size, 'Upload-Metadata': metadata });
     if (answer.status !== 201) return false;
     this.url = answer.headers.get('Location');
-    localStorage.setItem(this.key, this.url);
+    localStorage.setItem(this.key, JSON.stringify({ url: this.url, told: this.told }));
     return true;
   }
 
@@ -102,7 +107,8 @@ function attend(form) {
       says.textContent = words.none;
       return form.elements.file.focus();
     }
-    const told = Object.fromEntries(['channel', 'title_sw', 'title_en', 'at'].map((name) => [name, form.elements[name].value]));
+    const shown = [...form.querySelectorAll(FIELDS)].filter((field) => field.offsetParent && (field.type !== 'checkbox' || field.checked));
+    const told = Object.fromEntries(shown.map((field) => [field.name, field.value]));
     const show = (bytes, isPaused) => {
       if (bytes !== null) bar.value = Math.round((1000 * bytes) / file.size);
       says.textContent = isPaused ? words.paused : `${words.sending}: ${Math.floor(bar.value / 10)} %`;
