@@ -211,8 +211,8 @@ class Recording(Base):
     it is signed, `stamped_bytes` how far a time-stamp authority has seen it; so for its custody log.
     `described_event_id`: the broadcast's last event that the custody log tells of, `described_renamed` which of its
     institution's names. `is_embargoed`: an embargo stands,
-    which counts from the recording's end on; `disposed_at`: since when its media are destroyed by order, or being so.
-    """
+    which counts from the recording's end on; `disposed_at`: when its media were destroyed by order; while they
+    are being so, when that began."""
 
     __tablename__ = "recording"
     __table_args__ = (

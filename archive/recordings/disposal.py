@@ -344,12 +344,13 @@ def note(session: Session, turn: Turn, cleared: Sequence[Cleared], ledger: Chain
     if not all(one.is_clear for one in cleared):
         _wait(request, cleared, now)
         return False
-    request.state, request.carried_out_at = "done", to_ms(now)
+    began_at, recording.disposed_at = recording.disposed_at, to_ms(now)
+    request.state, request.carried_out_at = "done", recording.disposed_at
     request.next_try_at, request.waits_until, request.trouble = None, None, None
     files = listed_files(ledger)
     told: dict[str, Any] = {
         "request": request.id, "detail": request.reason, "asked": request.asked_name, "approved": request.decided_name,
-        "since": None if recording.disposed_at is None else recording.disposed_at.isoformat(timespec="milliseconds"),
+        "since": None if began_at is None else began_at.isoformat(timespec="milliseconds"),
         "files": len(files), "size_bytes": sum(int(line["size"]) for line in files.values()),
         "locations": [one.location for one in cleared],
     }  # fmt: skip

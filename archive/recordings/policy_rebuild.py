@@ -62,7 +62,7 @@ def restore(session: Session, recording: Recording, custody: Iterable[Line]) -> 
             case "ingestion":
                 whole = {"duration_ms": line.get("duration_ms"), "size_bytes": line.get("size_bytes")}
             case "deletion" if line["outcome"] == "success" and "location" not in line:
-                recording.disposed_at = datetime.fromisoformat(line["since"])
+                recording.disposed_at = at
                 recording.duration_ms, recording.size_bytes = whole["duration_ms"], whole["size_bytes"]
                 copies = update(RecordingCopy).where(RecordingCopy.recording_id == recording.id)
                 gone = {"state": "disposed", "next_check_at": None, "ledger_bytes": recording.ledger_bytes}

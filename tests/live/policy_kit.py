@@ -101,10 +101,10 @@ class Scene:
     def clear(self, turn: disposal.Turn, name: str) -> disposal.Cleared:
         return disposal.clear(self.engine, turn, self.stores[name], self.settings.recordings, NOW)
 
-    def note(self, turn: disposal.Turn, *cleared: disposal.Cleared) -> bool:
+    def note(self, turn: disposal.Turn, *cleared: disposal.Cleared, now: datetime = NOW) -> bool:
         ledger = read_chain(self.settings.recordings / turn.recording_id / LEDGER_NAME)
         with self.session() as session:
-            return disposal.note(session, turn, cleared, ledger, NOW)
+            return disposal.note(session, turn, cleared, ledger, now)
 
     def request(self, recording_id: str) -> DisposalRequest:
         with self.session() as session:

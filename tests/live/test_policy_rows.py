@@ -359,16 +359,19 @@ def test_a_recording_is_destroyed_and_its_papers_prove_it(here: Scene) -> None:
     stale, turn = turn, here.turn(it)
     assert here.clear(stale, "local").is_stopped and here.media("local", it)
     cleared = [here.clear(turn, name) for name in ("arusha", "local")]
-    assert here.note(turn, *cleared)
+    gone_at = NOW + timedelta(seconds=7)
+    assert here.note(turn, *cleared, now=gone_at)
     assert not here.note(turn, *cleared), "never twice"
     here.settle()
+    with here.session() as session:
+        assert closures.closure_of(session, it) == closures.Closure(HTTPStatus.GONE, gone_at), "as its papers say"
     assert kinds(here, it).count("deletion") == 1 and here.request(it).state == "done"
     for place in (folder, here.settings.data / "arusha" / it):
         assert sorted(path.name for path in place.rglob("*")) == ["custody.jsonl", "ledger.jsonl", "signatures.jsonl"]
         report = verify.verify(place)
         assert report.is_whole and report.files == 6, [finding.text() for finding in report.findings]
         english, swahili = "\n".join(verify.summary(report, "en")), "\n".join(verify.summary(report, "sw"))
-        assert "DESTROYED BY ORDER on 2026-11-28 12:00:00.000 EAT" in english and "WHOLE AND" not in english
+        assert "DESTROYED BY ORDER on 2026-11-28 12:00:07.000 EAT" in english and "WHOLE AND" not in english
         assert "asked for by asha, approved by juma: imekwisha" in english
         assert "ILITEKETEZWA KWA AMRI 2026-11-28" in swahili and "KAMILI, HAI" not in swahili
     (folder / "source").mkdir()
@@ -419,7 +422,8 @@ def test_rules_come_back_with_the_catalogue(here: Scene, mbashara_up: Up) -> Non
     here.order(gone)
     turn = here.turn(gone)
     here.begin(turn)
-    here.note(turn, *(here.clear(turn, name) for name in here.stores))
+    gone_at = NOW + timedelta(seconds=7)
+    here.note(turn, *(here.clear(turn, name) for name in here.stores), now=gone_at)
     with here.session() as session:
         policy.place_hold(session, here.institution_id, held, "kesi", by=here.asker, now=NOW)
         policy.place_embargo(session, here.institution_id, held, "bado", NOW + YEAR, by=here.asker, now=NOW)
@@ -443,7 +447,7 @@ def test_rules_come_back_with_the_catalogue(here: Scene, mbashara_up: Up) -> Non
         kept = session.scalars(select(RecordingCopy.location).where(RecordingCopy.recording_id == held)).all()
         assert "arusha" in kept and "mwanza" not in kept
         assert promised.until == BEGAN.replace(year=2021, day=28, second=10)
-        assert destroyed.disposed_at == NOW and closures.closure_of(session, held) is not None
+        assert destroyed.disposed_at == gone_at and closures.closure_of(session, held) is not None
         policy.place_hold(session, owner, held, "nyingine", by=CLI, now=NOW)
 
 
