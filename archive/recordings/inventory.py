@@ -7,13 +7,14 @@ from pathlib import Path
 
 import m3u8
 
+from archive.imports.kept import ORIGINAL
 from archive.recordings.ledger import read_facts
 from archive.recordings.rows import MissingSpan
 
 
 @dataclass(frozen=True, slots=True)
 class CheckedFiles:
-    """`duration_ms` is the longest rendition's, `size_bytes` all files' together."""
+    """`duration_ms` is the longest rendition's, `size_bytes` all files' together, with the one it was made from."""
 
     duration_ms: int
     size_bytes: int
@@ -52,6 +53,7 @@ def check_files(folder: Path) -> CheckedFiles:
         if not all(map(has_bytes, one.files)):
             missing.add(one.span)
     missing.update(lacking(folder, files) if files else ())
+    files.update(folder.glob(f"{ORIGINAL}/*"))
     size_bytes = sum(path.stat().st_size for path in files if path.exists())
     return CheckedFiles(duration_ms, size_bytes, tuple(sorted(missing, key=lambda span: span.started_ms)))
 

@@ -1,4 +1,5 @@
-"""What counts as a recording's files: its renditions', whatever else lies in its folder."""
+"""What counts as a recording's files: its renditions', whatever else lies in its folder; what it was made
+from counts where room is told of."""
 
 from pathlib import Path
 
@@ -13,4 +14,5 @@ def test_an_index_that_is_no_renditions_is_not_read(tmp_path: Path) -> None:
     (folder / "original").mkdir()
     (folder / "original" / "index.m3u8").write_bytes(b"\x00\xff\xfe no text")
     checked = check_files(folder)
+    assert checked.size_bytes == sum((folder / name).stat().st_size for name in ("source/0.m4s", "original/index.m3u8"))
     assert checked.duration_ms == 8000 and [span.started_ms for span in checked.missing] == [4000]
