@@ -12,8 +12,8 @@ from transcode.files.facts import Refused, Trouble
 @dataclass(frozen=True, slots=True)
 class Order:
     """What is to be made. `channel` are the ledger's facts of it; `at_ms` is the wall clock (Unix) of the file's first
-    picture, None: as the file says, else `now_ms`. `sha256`: what was sent, where that is known. `embargo`: its
-    `reason`, and `until` in ISO 8601 or null."""
+    picture, None: as the file says, else `now_ms`. `sha256`: what was sent, where that is known. `embargo`:
+    `until`, in ISO 8601 or null; not why, as the ledger is for everyone one day."""
 
     id: str
     file: str

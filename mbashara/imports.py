@@ -164,7 +164,7 @@ def _order(settings: Settings, engine: Engine, job_id: str) -> Order | None:
         return None
     job, channel = started
     wish = jobs.embargo(job)
-    embargo = None if wish is None else {"reason": wish.reason, "until": wish.until and wish.until.isoformat()}
+    embargo = None if wish is None else {"until": wish.until and wish.until.isoformat()}
     return Order(
         id=job.id, file=str(settings.imports_folder / job.id), name=job.name, size=job.size_bytes, sha256=job.sha256,
         at_ms=None if job.origin_at is None else round(job.origin_at.timestamp() * 1000),

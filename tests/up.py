@@ -32,8 +32,7 @@ from mbashara.settings import Settings
 # Limits of what hangs, for a machine that is slow and does much else too: no test is to show how quick it is.
 START_TIMEOUT_S = 240
 STOP_TIMEOUT_S = 60
-WAIT_TIMEOUT_S = 60
-IDLE_TIMEOUT_S = 300  # for stills and levels: their process gets what nobody else wants
+WAIT_TIMEOUT_S = 300
 COMMAND_TIMEOUT_S = 300
 HURRY_S = 0.5
 FIRST = -10  # the niceness of what is watched by the clock

@@ -17,6 +17,11 @@ from core.broadcasts.queries import IMPORTED
 from core.channels import MAX_NAME
 from core.tables import Broadcast, Channel, Recording
 
+WHY_IS_LOST = (
+    "it was asked for at the import, and the row that said why is lost"
+    " / kiliombwa wakati wa kuingiza, na safu iliyosema kwa nini imepotea"
+)
+
 
 def begin(
     session: Session, channel: Channel, recording_id: str, fact: Mapping[str, Any], began_at: datetime, at: datetime
@@ -36,12 +41,14 @@ def begin(
 
 
 def place_embargo(session: Session, recording_id: str, fact: Mapping[str, Any], at: datetime) -> None:
-    """In the transaction in which its recording comes into the catalogue. `at`: when it was imported."""
+    """In the transaction in which its recording comes into the catalogue. `at`: when it was imported. Why is not in the
+    ledger, which is for everyone once the embargo is over."""
     told = fact["import"].get("embargo")
     if told is None:
         return
-    wish = Wish(told["reason"], told["until"] and datetime.fromisoformat(told["until"]))
     job = session.get(ImportJob, recording_id)
+    reason = None if job is None else job.embargo_reason
+    wish = Wish(reason or WHY_IS_LOST, told["until"] and datetime.fromisoformat(told["until"]))
     by = Actor(None if job is None else job.embargo_by, fact["import"]["by"])
     policy.grant(session, session.get_one(Recording, recording_id), wish, by=by, now=at)
 

@@ -177,6 +177,8 @@ def test_under_embargo_nothing_of_it_is_open_for_a_moment(mbashara_up: Up, chann
     assert shown["embargo"] == {"until": "2099-01-01T07:00:00+00:00", "reason": "bado haijatangazwa"}
     assert [one["kind"] for one in shown["events"]].count("embargo") == 1
     assert command(up.data, "recording", "publish", job_id, "--reason", "tayari").returncode == 0
+    ledger = (up.data / "recordings" / job_id / "ledger.jsonl").read_text()
+    assert '"embargo"' in ledger and "bado haijatangazwa" not in ledger, "it is handed out to everyone now"
     assert [get(url)[0] for url in urls] == [200] * 5
 
 

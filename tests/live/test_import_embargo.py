@@ -17,6 +17,7 @@ from sqlalchemy import select
 from archive.imports import jobs
 from archive.imports.jobs import Wanted
 from archive.imports.kept import STAGING
+from archive.imports.rows import WHY_IS_LOST
 from archive.recordings import closures, custody, policy, policy_rebuild, rebuild, rows, signing_keys
 from archive.recordings.describe import describe_closed
 from archive.recordings.ledger import Ledger, make_fact
@@ -58,7 +59,7 @@ def made(here: Scene, wish: Wish | None, *, lines: int = 0, has_job: bool = True
     told: dict[str, Any] = {"original": {"name": "kikao.mp4", "file": "original/file.mp4", "size": 9, "sha256": ""}}
     told |= {"title_sw": "Kikao", "title_en": "Sitting", "by": here.asker.name}
     if wish is not None:
-        told["embargo"] = {"reason": wish.reason, "until": wish.until and wish.until.isoformat()}
+        told["embargo"] = {"until": wish.until and wish.until.isoformat()}
     ids = {"channel_id": here.channel_id, "institution_id": here.institution_id, "channel": "bunge", "import": told}
     ledger = Ledger(folder)
     ledger.append(make_fact("started", at_ms, recording=it, broadcast=it, origin_ms=int(at_ms), **ids))
@@ -149,7 +150,7 @@ def test_its_ledger_knows_when_all_rows_are_lost(here: Scene) -> None:
     follower(here)._apply_some(it)
     with here.session() as session:
         placed = policy.embargo_of(session, it)
-        assert placed is not None and (placed.reason, placed.until, placed.placed_by) == ("bado", None, None)
+        assert placed is not None and (placed.reason, placed.until, placed.placed_by) == (WHY_IS_LOST, None, None)
 
 
 def test_one_whose_time_has_come_meanwhile_is_opened_by_the_clock(here: Scene) -> None:

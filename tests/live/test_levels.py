@@ -12,7 +12,7 @@ import pytest
 
 from tests.conformance.encoder import stop
 from tests.live.media_files import FFMPEG
-from tests.up import IDLE_TIMEOUT_S, Up, command, get, until
+from tests.up import Up, command, get, until
 
 EMAIL, PASSWORD = "sikio@ega.example", "maembe saba mezani kwetu"
 PICTURE = "-re -f lavfi -i testsrc2=size=320x180:rate=25"
@@ -83,7 +83,6 @@ def test_levels_of_feeds_are_on_the_wall_on_the_air_or_held(mbashara_up: Up) -> 
         until(
             lambda: peaks_of(look(client, "sikio", cards)) == PEAKS,
             lambda: f"not the tone's level on the wall: {cards[-1]}",
-            IDLE_TIMEOUT_S,
             step_s=0.5,
         )
         card = cards[-1]
@@ -97,7 +96,7 @@ def test_levels_of_feeds_are_on_the_wall_on_the_air_or_held(mbashara_up: Up) -> 
             told.update(numbers_of(client, events[1], "sikio"))
             return "right.rms" in told.get("backup", {})
 
-        until(is_told, "not in the pulse", IDLE_TIMEOUT_S)
+        until(is_told, "not in the pulse")
         assert float(told["backup"]["right.rms"]) == pytest.approx(-21, abs=1) and "right.rms" not in told["primary"]
 
         asked = ["token", "add", "sikio", "--scope", "health.read", "--days", "1", "--json"]
@@ -109,7 +108,7 @@ def test_levels_of_feeds_are_on_the_wall_on_the_air_or_held(mbashara_up: Up) -> 
             levels.update({one["role"]: one["levels"] for one in answer["items"] if one["channel"] == "sikio"})
             return levels["backup"] is not None
 
-        until(is_answered, "not in the API", IDLE_TIMEOUT_S)
+        until(is_answered, "not in the API")
         assert levels["primary"] is None
         assert [side["rms_dbfs"] for side in levels["backup"]["sides"]] == [
             pytest.approx(rms, abs=1) for rms in (-9, -21)

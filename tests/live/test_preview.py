@@ -156,7 +156,7 @@ def test_a_browser_that_is_closed_is_cleaned_up(mbashara_up: Up, browser: Browse
         wait_frames(page, 25)
         assert meters(mbashara_up, "funga")["viewers"] == 1
         page.close()
-        until(lambda: meters(mbashara_up, "funga") == {}, "the session outlives its browser", timeout_s=20)
+        until(lambda: meters(mbashara_up, "funga") == {}, "the session outlives its browser")
 
 
 def test_b_frames_are_told_and_their_sound_is_heard(mbashara_up: Up, page: Page, tmp_path: Path) -> None:
