@@ -152,9 +152,9 @@ def recording_import(as_media: Command, settings: Settings, arguments: Namespace
     with _plain_words(), stepped_down(settings):
         found = import_bag(arguments.bag, settings.recordings, keys, as_caller, accept)
     with database(settings) as session:
-        after = {"from": str(arguments.bag), "files": found.files, "bytes": found.size_bytes, "new": found.is_new}
         folder = settings.recordings / found.recording_id
-        is_new = session.get(Recording, found.recording_id) is None
+        is_new = session.get(Recording, found.recording_id) is None  # also where a command was killed before
+        after = {"from": str(arguments.bag), "files": found.files, "bytes": found.size_bytes, "new": is_new}
         if embargo is not None and not is_new:
             command = f"mbashara recording embargo {found.recording_id}"
             raise UserError(N_("it is here already, and stays as it is; to close it: {command}"), command=command)
@@ -162,11 +162,12 @@ def recording_import(as_media: Command, settings: Settings, arguments: Namespace
         if embargo is not None:
             recording = session.get_one(Recording, found.recording_id)
             policy.grant(session, recording, embargo, by=by(), now=datetime.now(UTC))
-        policy_rebuild.keep_shut(session, found.recording_id, settings.public, by(), datetime.now(UTC))
+        if is_new:
+            policy_rebuild.keep_shut(session, found.recording_id, settings.public, by(), datetime.now(UTC))
         _note(session, "recording.import", found.recording_id, owner, after)
     with database(settings) as session:
         closures.show(session, settings.public, found.recording_id)
-    said = say("it was taken in") if found.is_new else say("already here")
+    said = say("it was taken in") if is_new else say("already here")
     files = say("files: {count}", count=found.files)
     print(f"{found.recording_id}  {said}  {files}  {terms.size(found.size_bytes)}")
     return 0

@@ -241,6 +241,91 @@ def test_a_file_with_a_mistyped_year_is_sent_again(archived: Archived, browser: 
         look(page, "imports-en")
 
 
+EMBARGO = {
+    "sw": (
+        "Imefungwa kwa umma", "Tuma", "Andika wakati ambao bado haujafika", "Faili limefika.",
+        "Ina kizuizi cha muda tangu mwanzo, hadi",
+    ),
+    "en": (
+        "Closed to the public", "Send", "Write a time that is still to come", "The file is here.",
+        "Under embargo from the start, until",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("language", "viewport"), [("sw", PHONE), ("en", DESKTOP)], ids=["sw", "en"])
+def test_a_file_is_sent_under_embargo(
+    archived: Archived, browser: Browser, tmp_path: Path, language: str, viewport: dict[str, int]
+) -> None:
+    """What is wrong is told before a byte is sent, and nothing that was written is lost."""
+    up, (closed, send, wrong, here, told) = archived.up, EMBARGO[language]
+    (tmp_path / "siri.mp4").write_bytes(b"a letter")
+    with opened(browser, viewport=viewport) as page:
+        log_in(page, up, add_person(up, f"closed-{language}@ega.go.tz"), language, "/staff/imports")
+        for size in (DESKTOP if viewport == PHONE else PHONE, viewport):
+            page.set_viewport_size(size)  # type: ignore[arg-type]
+            expect(page.locator("#embargo_reason")).to_be_hidden()
+            look(page, f"imports-open-{language}")
+            page.get_by_label(closed).check()
+            expect(page.locator("#embargo_reason")).to_be_visible()
+            look(page, f"imports-closed-{language}")
+            page.get_by_label(closed).uncheck()
+        page.get_by_label(closed).check()
+        page.locator("#file").set_input_files(tmp_path / "siri.mp4")
+        page.locator("#embargo_reason").fill("bado haijatangazwa")
+        for until_, says in (("2020-01-01T10:00", wrong), ("2099-01-01T10:00", here)):
+            page.locator("#embargo_until").fill(until_)
+            page.get_by_role("button", name=send).click()
+            expect(page.locator("[data-upload-says]")).to_contain_text(says)
+            page.wait_for_timeout(1100)  # two presses within a second are one
+        expect(page.locator("[data-imports] li").first).to_contain_text("bado haijatangazwa")
+        expect(page.locator("[data-imports] li").first).to_contain_text(told)
+        look(page, f"imports-sent-{language}")
+        cookies = page.context.cookies()
+    with opened(browser, viewport=viewport, java_script_enabled=False) as page:
+        page.context.add_cookies(cookies)  # type: ignore[arg-type]
+        page.goto(f"{up.http_url}/{language}/staff/imports")
+        page.get_by_label(closed).check()
+        page.locator("#file").set_input_files(tmp_path / "siri.mp4")
+        page.locator("#embargo_reason").fill("bado haijatangazwa")
+        page.get_by_label(closed).uncheck()
+        page.get_by_role("button", name=send).click()
+        expect(page.locator(".govuk-error-summary a[href='#embargo']")).to_be_visible()
+        expect(page.locator("#embargo_reason")).to_have_value("bado haijatangazwa")
+        page.screenshot(path=f"{SHOTS}/imports-wrong-{language}.png", full_page=True) if SHOTS else None
+
+
+def test_what_was_begun_in_the_open_does_not_go_on_under_embargo(
+    archived: Archived, browser: Browser, tmp_path: Path
+) -> None:
+    """Nor in the open what was begun under embargo: the same file is chosen again, after a break."""
+    up, file = archived.up, tmp_path / "siri.mp4"
+    file.write_bytes(b"a letter")
+
+    def sent(page: Page, is_closed: bool) -> None:
+        page.goto(f"{up.http_url}/en/staff/imports")
+        page.locator("#file").set_input_files(file)
+        if is_closed:
+            page.get_by_label("Closed to the public").check()
+            page.locator("#embargo_reason").fill("bado")
+        page.get_by_role("button", name="Send").click()
+
+    with opened(browser) as page:
+        log_in(page, up, add_person(up, "begun@ega.go.tz"), "en", "/staff/imports")
+        page.wait_for_url("**/en/staff/imports")
+        pieces = re.compile(r"/staff/uploads/\w+$")
+        page.route(pieces, lambda route: route.abort())
+        for is_closed in (False, True):
+            sent(page, is_closed)
+            expect(page.locator("[data-upload-says]")).to_contain_text("The line is broken")
+        page.unroute(pieces)
+        sent(page, is_closed=False)
+        expect(page.locator("[data-upload-says]")).to_contain_text("The file is here.")
+        expect(page.locator("[data-imports] li").first).to_contain_text(
+            "Under embargo from the start, until it is lifted: bado"
+        )
+
+
 def resolve(page: Page, address: str, language: str) -> None:
     """What is lost in both places is shown; in English it is put on record too, and then both copies are whole."""
     page.locator("form[action$=plan] button").click()

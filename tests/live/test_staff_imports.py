@@ -71,7 +71,7 @@ def test_a_file_is_sent_under_embargo(pages: Pages) -> None:
     assert jobs.embargo(job) == Wish("bado haijatangazwa", datetime(2099, 1, 1, 7, tzinfo=UTC))
     assert job.embargo_by is not None and pages.acts(last) == ["recording.import"]
     shown = admin.get(PATH).text
-    assert "Ina kizuizi cha muda hadi" in shown and "bado haijatangazwa" in shown
+    assert "Ina kizuizi cha muda tangu mwanzo, hadi" in shown and "bado haijatangazwa" in shown
     admin.post(f"{PATH}/{job.id}/cancel")
 
 
