@@ -4,7 +4,7 @@ or put in order as a person decides where nothing may be done by itself."""
 import json
 import time
 from argparse import ArgumentParser, Namespace, _SubParsersAction
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from functools import partial
 
@@ -51,7 +51,7 @@ def add_parsers(areas: "_SubParsersAction[ArgumentParser]") -> None:
 
 
 def fixity_run(settings: Settings, arguments: Namespace) -> int:
-    """0: all that was asked for is whole; 1: something is not; 2: nobody reads."""
+    """0: all that was asked for was read and is whole; 1: something is not, or could not be read; 2: nobody reads."""
     asked = datetime.now(UTC)
     places = {LOCAL, *(one.name for one in read_locations(settings.locations, settings.recordings))}
     if arguments.location not in (None, *places):
@@ -60,11 +60,15 @@ def fixity_run(settings: Settings, arguments: Namespace) -> int:
     with database(settings) as session:
         if arguments.recording is not None:
             find_recording(session, arguments.recording)
-        if sum(checks.ask(session, asked, arguments.recording, one) for one in wanted) == 0:
+        count = sum(checks.ask(session, asked, arguments.recording, one) for one in wanted)
+        if count == 0:
             raise UserError(N_("there are no copies to read"))
         subject = f"recording:{arguments.recording}" if arguments.recording else "recordings"
         audit.append(session, by(), "fixity.run", subject, now=asked, after={"location": arguments.location})
     if arguments.no_wait:
+        print(
+            json.dumps({"copies": count}) if arguments.json else say("{count} copies are going to be read", count=count)
+        )
         return 0
     while True:
         if not _is_alive(settings):
@@ -74,8 +78,13 @@ def fixity_run(settings: Settings, arguments: Namespace) -> int:
             told = [_told(copy) for copy in found]
         if all(copy.next_check_at is None or copy.next_check_at > asked for copy in found):
             print_list(told, arguments.json, say("there are no copies to read"))
-            return 0 if all(copy.state == "whole" for copy in found) else 1
+            return 0 if are_proven(found) else 1
         time.sleep(ASK_AGAIN_S)
+
+
+def are_proven(found: Iterable[RecordingCopy]) -> bool:
+    """A copy that can't be read is what it was before, and says why."""
+    return all(copy.state == "whole" and copy.fault is None for copy in found)
 
 
 def copy_anew(settings: Settings, arguments: Namespace) -> int:

@@ -20,6 +20,7 @@ from archive.recordings.tables import RecordingCopy
 from archive.recordings.timestamp import Authority, read_roots
 from archive.recordings.verify import CUSTODY_NAME, LEDGER_NAME, PAPERS, SIGNATURES_NAME
 from core.tables import Recording, SigningKey
+from mbashara.cli.fixity import are_proven
 from mbashara.copying import Copier
 from mbashara.notary import Notary
 from mbashara.places import Places
@@ -143,6 +144,20 @@ def test_papers_that_say_less_than_was_known_are_put_ever_more_seldom(here: Scen
             next_at = session.get_one(RecordingCopy, (it, "arusha")).next_try_at
         waits, now = [*waits, next_at - now], next_at
     assert waits[0] == copies.FIRST_RETRY and waits[-1] == copies.LAST_RETRY
+
+
+def test_a_copy_that_can_not_be_read_is_not_told_as_proven(here: Scene, tmp_path: Path) -> None:
+    """`mbashara fixity run`, asked for by a timer, said with its exit code that all was well."""
+    it, mounted = record(here), here.stores["arusha"]
+    here.stores["arusha"] = FolderStore("arusha", tmp_path / "not mounted")
+    try:
+        check(here, it)
+    finally:
+        here.stores["arusha"] = mounted
+    with here.session() as session:
+        found = {copy.location: copy for copy in copies.of_recording(session, it)}
+    assert {copy.state for copy in found.values()} == {"whole"}
+    assert are_proven([found[LOCAL]]) and not are_proven(found.values())
 
 
 def test_what_failed_is_tried_again_as_soon_as_its_place_is_another(
