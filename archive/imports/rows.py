@@ -9,7 +9,6 @@ from sqlalchemy.orm import Session
 
 from archive.imports.tables import ImportJob
 from archive.recordings import policy
-from archive.recordings.policy import Wish
 from core.audit import Actor
 from core.broadcasts.events import add_event
 from core.broadcasts.lifecycle import State
@@ -50,7 +49,7 @@ def place_embargo(session: Session, recording_id: str, fact: Mapping[str, Any], 
     reason = None if job is None else job.embargo_reason
     wish = Wish(reason or WHY_IS_LOST, told["until"] and datetime.fromisoformat(told["until"]))
     by = Actor(None if job is None else job.embargo_by, fact["import"]["by"])
-    policy.grant(session, session.get_one(Recording, recording_id), wish, by=by, now=at)
+    policy.grant(session, session.get_one(Recording, recording_id), policy.wish_of(told), by=by, now=at)
 
 
 def end(session: Session, recording: Recording, duration_ms: int) -> None:

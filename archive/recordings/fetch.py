@@ -24,12 +24,12 @@ def recordings_at(store: Store) -> Iterator[str]:
 
 def fetch(
     store: Store, recording_id: str, recordings: Path, keys: Collection[bytes],
-    on_progress: Callable[[int], None] = lambda size_bytes: None,
+    on_progress: Callable[[int], None] = lambda size_bytes: None, accept: Callable[[Path], None] = lambda folder: None,
 ) -> Path:  # fmt: skip
     """The folder `recordings`/ID, whole: of what was destroyed by order, its papers; without files that are known to be
     lost. Its papers must be signed by one of `keys` before anything else is fetched. What an earlier fetch left half
-    done is gone on with. One that was cut off has no end, and may lack what was not signed or copied yet. Raises
-    UnknownKey, StoreError, OSError, ValueError."""
+    done is gone on with. One that was cut off has no end, and may lack what was not signed or copied yet. `accept`
+    sees it before it has its place. Raises UnknownKey, StoreError, OSError, ValueError."""
     folder, place = recordings / f"{FETCHING}-{recording_id}", recordings / recording_id
     folder.mkdir(parents=True, exist_ok=True)
     for name in reversed(verify.PAPERS):  # signatures first: they are put last, and sign no more than is there
@@ -54,6 +54,7 @@ def fetch(
             with suppress(*((Missing, Damaged) if name in lost else not_copied)):
                 fetch_file(store, f"{recording_id}/{name}", path, sha256, size)
         on_progress(size)
+    accept(folder)
     folder.rename(place)
     return place
 

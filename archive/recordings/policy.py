@@ -7,7 +7,7 @@ folder up to the rows, once committed, before it answers.
 """
 
 import calendar
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -159,6 +159,11 @@ class Wish:
 
     reason: str
     until: datetime | None = None
+
+
+def wish_of(told: Mapping[str, Any]) -> Wish:
+    """As files tell it: its `reason`, and `until` in ISO 8601 or null."""
+    return Wish(told["reason"], told["until"] and datetime.fromisoformat(told["until"]))
 
 
 def wish_for(reason: str, until: datetime | None, now: datetime) -> Wish:

@@ -11,10 +11,11 @@ from sqlalchemy import update
 from sqlalchemy.orm import Session
 
 from archive.recordings import closures, policy
-from archive.recordings.policy import Wish
+from archive.recordings.ledger import first_fact, read_facts
+from archive.recordings.policy import Wish, wish_of
 from archive.recordings.policy_tables import Embargo, Hold, RetentionPromise
 from archive.recordings.tables import RecordingCopy
-from archive.recordings.verify import Line
+from archive.recordings.verify import CUSTODY_NAME, Line
 from core.audit import Actor
 from core.tables import Recording
 
@@ -70,12 +71,21 @@ def restore(session: Session, recording: Recording, custody: Iterable[Line]) -> 
         session.flush()
 
 
-def embargo(custody: Iterable[Line]) -> Wish | None:
-    """The one that stands at a log's end. Raises KeyError, TypeError, ValueError where a line is none of ours."""
-    found = None
-    for line in custody:
+def shut(folder: Path, public: Path, recording_id: str) -> None:
+    """Closes a recording to the public, before its files get their place, where they say that an embargo stands. Raises
+    OSError; KeyError, TypeError, ValueError where a line is none of ours."""
+    wish = _embargo(folder)
+    if wish is not None:
+        closures.shut(public, recording_id, wish.until)
+
+
+def _embargo(folder: Path) -> Wish | None:
+    """The one that stands at the end of the custody log; of an import that was never closed its ledger alone tells."""
+    told = (first_fact(folder) or {}).get("import")
+    found = wish_of(told["embargo"]) if isinstance(told, dict) and told.get("embargo") else None
+    for line in read_facts(folder, CUSTODY_NAME):
         if line["fact"] == "embargo":
-            found = Wish(line["detail"], line.get("until") and datetime.fromisoformat(line["until"]))
+            found = wish_of({"reason": line["detail"], "until": line.get("until")})
         elif line["fact"] == "embargo lifted":
             found = None
     return found

@@ -5,11 +5,12 @@ from argparse import ArgumentParser, Namespace, _SubParsersAction
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from sqlalchemy.orm import Session
 
-from archive.recordings import fetch, policy_rebuild, rebuild, signing_keys
+from archive.recordings import closures, fetch, policy_rebuild, rebuild, signing_keys
 from archive.recordings.ledger import has_ended
 from archive.recordings.locations.config import read_locations
 from archive.recordings.locations.errors import StoreError
@@ -90,6 +91,7 @@ def _restore(settings: Settings, folder: Path, trusted: Mapping[bytes, str | Non
         rebuild.number_on(session, files)
         policy_rebuild.keep_shut(session, files.recording_id, settings.public, by(), datetime.now(UTC))
         _audit(session, files)
+        closures.show(session, settings.public, files.recording_id)
     return True
 
 
@@ -109,7 +111,8 @@ def _fetch(settings: Settings, name: str, trusted: Collection[bytes]) -> int:
             if is_id(recording_id) and not (settings.recordings / recording_id).exists():
                 print(f"{recording_id} …", flush=True)
                 try:
-                    fetch.fetch(store, recording_id, settings.recordings, trusted)
+                    shut = partial(policy_rebuild.shut, public=settings.public, recording_id=recording_id)
+                    fetch.fetch(store, recording_id, settings.recordings, trusted, accept=shut)
                 except Exception as error:  # as above
                     failed += 1
                     _tell(recording_id, error)

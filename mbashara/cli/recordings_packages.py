@@ -200,12 +200,13 @@ def _accept(settings: Settings, here: str | None, embargo: Wish | None, staged: 
             found = find_channel(session, channel)
             if found is None or session.get_one(Institution, found.institution_id).slug != institution:
                 raise BagError(Fault.OWNER, f"{institution}/{channel}")
+    if embargo is not None:
+        closures.shut(settings.public, staged.name, embargo.until)
+        return
     try:
-        wish = embargo or policy_rebuild.embargo(verify.read_chain(staged / CUSTODY_NAME).lines)
+        policy_rebuild.shut(staged, settings.public, staged.name)
     except (KeyError, TypeError, ValueError) as error:
         raise BagError(Fault.LEDGER, CUSTODY_NAME) from error
-    if wish is not None:
-        closures.shut(settings.public, staged.name, wish.until)
 
 
 def _take_into_catalogue(session: Session, folder: Path, keys: dict[bytes, str | None], here: str | None) -> int:

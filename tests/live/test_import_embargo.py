@@ -4,6 +4,7 @@ import json
 import os
 import secrets
 import traceback
+from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -27,7 +28,8 @@ from core.database import open_engine
 from core.ids import ulid
 from core.staff.tables import AuditEntry
 from core.tables import Channel, Recording
-from mbashara import imports
+from mbashara import DATA_VERSION, imports
+from mbashara.cli import rebuild as cli_rebuild
 from mbashara.notary import Notary
 from mbashara.rules import Keeper
 from mbashara.work import READ_BYTES, Follower
@@ -194,6 +196,34 @@ def test_what_was_closed_here_stays_closed_though_its_papers_know_nothing_of_it(
     round_(Keeper(here.settings, here.engine, here.stores), True)
     assert is_shut(here, it) and here.row(it).is_embargoed
     assert [one["fact"] for one in events(here, it)] == ["embargo"]
+
+
+def test_what_is_brought_back_from_a_copy_is_closed_before_its_files_are_there(
+    mbashara_up: Up, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a command that is killed behind that, too."""
+    with database(mbashara_up, "embargo_copied") as engine, database(mbashara_up, "embargo_fetched") as again:
+        here = scene(engine, tmp_path / "there")
+        it = here.record()
+        with here.session() as session:
+            policy.place_embargo(session, here.institution_id, it, "bado", None, by=here.asker, now=NOW)
+        here.settle()
+        url = again.url.render_as_string(hide_password=False)
+        settings = here.settings.model_copy(update={"database_url": url, "data": tmp_path / "new"})
+        for folder in (settings.recordings, settings.public / "closed", settings.public / "gone"):
+            folder.mkdir(parents=True)
+        (settings.data / "VERSION").write_text(f"{DATA_VERSION}\n")
+        place = here.settings.data / "arusha"
+        settings.locations.write_text(f'[[location]]\nname = "arusha"\nkind = "folder"\npath = "{place}"\n')
+        trusted = dict.fromkeys(signing_keys.public_halves(here.settings.signing_keys))
+        with monkeypatch.context() as patch:
+            patch.setattr(cli_rebuild, "_restore", lambda *_: False)
+            assert cli_rebuild._rebuild(settings, Namespace(location="arusha"), trusted) == 0
+        assert (settings.recordings / it).exists() and is_shut(replace(here, settings=settings), it)
+        assert cli_rebuild._rebuild(settings, Namespace(location=None), trusted) == 0
+        fetched = replace(here, engine=again, settings=settings)
+        assert is_shut(fetched, it) and fetched.row(it).is_embargoed
+        assert [one["fact"] for one in events(fetched, it)].count("embargo") == 1
 
 
 class Watchful(Fate):
