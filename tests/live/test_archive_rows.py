@@ -45,7 +45,8 @@ def test_what_someone_has_is_told_apart(pages: Pages) -> None:
     proof, other = f"/en/recordings/{b.recording_id}/verify", f"/en/recordings/{a.recording_id}/verify"
     cases = [
         (proof, segment, ['data-answer="segment"', "segment 2", "(source/2.m4s)", "11:00:08 – 11:00:12"]),
-        (proof, segment[:-1] + b"?", ['data-answer="unknown"', "WhatsApp"]),
+        (proof, segment[:-1] + b"?", ['data-answer="unknown"', "no file of this recording", "WhatsApp"]),
+        ("/en/verify", segment, ['data-answer="unknown"', "is found out on that recording"]),
         (proof, EXPORT, ['data-answer="export"', "Sitting beta", "11:00:04 – 11:00:08"]),
         (other, EXPORT, ['data-answer="export"', f"/en/recordings/{b.recording_id}"]),
         ("/en/verify", EXPORT, ['data-answer="export"', "Sitting beta"]),

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pwd
 import time
 from argparse import Namespace
 from pathlib import Path
@@ -107,7 +108,27 @@ def test_a_refusal_is_one_line_that_names_the_place(file: Path, text: str, told:
 def test_credentials_in_an_open_file_are_refused(file: Path, tmp_path: Path) -> None:
     file.write_text(S3 + KEYS)
     file.chmod(0o604)
-    with pytest.raises(LocationError, match=r"location wingu: .* \(chmod 600\)"):
+    with pytest.raises(LocationError, match=r"location wingu: .* chmod 600\)"):
+        read_locations(file, tmp_path)
+
+
+def test_a_file_of_root_is_given_to_whoever_reads_it(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Root writes it, and the processes are another: chmod alone does not help."""
+    apart = tmp_path / "apart.toml"
+    file.write_text(S3 + f'credentials_file = "{apart.name}"\n')
+    apart.write_text(KEYS)
+    apart.chmod(0o600)
+    monkeypatch.setattr("os.geteuid", lambda: pwd.getpwnam("nobody").pw_uid)
+    with pytest.raises(LocationError, match=r"must be nobody's and closed to others \(chown nobody, chmod 600\)"):
+        read_locations(file, tmp_path)
+
+    def refuse(_: Path) -> str:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_text", refuse)
+    with pytest.raises(LocationError, match=r"nobody may not read it \(chown nobody\)"):
         read_locations(file, tmp_path)
 
 

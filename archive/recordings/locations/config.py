@@ -15,6 +15,7 @@ A file that holds credentials must be readable by its owner alone. They are in n
 """
 
 import os
+import pwd
 import re
 import stat
 import tomllib
@@ -31,6 +32,8 @@ from core.wrong_input import WrongInput, first_wrong
 
 LOCAL = "local"
 """The name of the recordings' own folder, where each copy comes from."""
+OWNER = "mbashara"
+"""Whom root starts the processes as."""
 Tier = Literal["hot", "cold"]
 _SLUG = re.compile(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?")
 _BUCKET = r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$"
@@ -186,10 +189,10 @@ def _with_credentials(file: Path, where: str, entry: dict[str, Any]) -> dict[str
         return entry | {"credentials": inline}
     path = file.parent / str(named)
     try:
+        _check_private(path, where)
         table = _read_table(path)
     except FileNotFoundError:
         raise LocationError(N_("{where}: credentials_file: there is no {path}"), where=where, path=path) from None
-    _check_private(path, where)
     try:
         return entry | {"credentials": Credentials.model_validate(table)}
     except ValidationError as error:
@@ -205,6 +208,8 @@ def _read_table(file: Path) -> dict[str, Any]:
         raise LocationError(N_("{file}: not UTF-8"), file=file) from None
     except FileNotFoundError:
         raise
+    except PermissionError:
+        raise LocationError(N_("{file}: {user} may not read it (chown {user})"), file=file, user=_user()) from None
     except OSError as error:
         raise LocationError(N_("{file}: can't be read: {why}"), file=file, why=error) from None
 
@@ -213,9 +218,19 @@ def _check_private(file: Path, where: str) -> None:
     found = file.stat()
     if stat.S_IMODE(found.st_mode) & 0o077 or os.geteuid() not in (0, found.st_uid):
         raise LocationError(
-            N_("{where}: {file} holds credentials, so it must be yours and closed to others (chmod 600)"),
-            where=where, file=file,
+            N_("{where}: {file} holds credentials, so it must be {user}'s and closed to others "
+               "(chown {user}, chmod 600)"),
+            where=where, file=file, user=_user(),
         )  # fmt: skip
+
+
+def _user() -> str:
+    """Who must be able to read it: the processes, which root starts as another."""
+    user_id = os.geteuid()
+    try:
+        return pwd.getpwuid(user_id).pw_name if user_id else OWNER
+    except KeyError:
+        return str(user_id)
 
 
 def _wrong(where: str, error: ValidationError) -> LocationError:
