@@ -19,6 +19,8 @@ from mbashara.plain import UserError
 from mbashara.settings import Settings
 from mbashara.words import in_words, say
 
+PATIENCE_S = 20.0
+"""For an answer of a server that is checked: whoever asks waits, and a server that hangs is to be told as that."""
 SETTLED_S = 30.0
 """So long after locations.toml was written the work process may still want copies at a place that is gone from it."""
 
@@ -75,7 +77,7 @@ def location_check(settings: Settings, arguments: Namespace) -> int:
     with as_owner(account()):  # what root may do proves nothing: the work process is another user
         for location in _chosen(settings, arguments.names):
             try:
-                with closing(open_store(location)) as store:
+                with closing(open_store(location, PATIENCE_S)) as store:
                     told.append({"name": location.name, **_found(check_location(store, location)), "error": None})
             except StoreError as error:
                 told.append({"name": location.name, "error": str(error)})

@@ -3,6 +3,7 @@
 import json
 import os
 import pwd
+import socket
 import time
 from argparse import Namespace
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 from archive.recordings.locations.config import FolderLocation, LocationError, S3Location, read_locations
 from mbashara.cli.fixity import fixity_run
-from mbashara.cli.locations import location_forget, location_list
+from mbashara.cli.locations import location_check, location_forget, location_list
 from mbashara.places import SETTLED_S, Places, SaidPlaces
 from mbashara.places import settled as start
 from mbashara.plain import UserError
@@ -130,6 +131,23 @@ def test_a_file_of_root_is_given_to_whoever_reads_it(
     monkeypatch.setattr(Path, "read_text", refuse)
     with pytest.raises(LocationError, match=r"nobody may not read it \(chown nobody\)"):
         read_locations(file, tmp_path)
+
+
+def test_a_server_that_hangs_is_told_soon(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Not after all that copying would wait for it."""
+    (tmp_path / "VERSION").write_text("1\n")
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        host, port = silent.getsockname()
+        file.write_text(S3.replace("https://s3.example/", f"http://{host}:{port}") + KEYS)
+        monkeypatch.setattr("mbashara.cli.locations.account", lambda: None)
+        monkeypatch.setattr("mbashara.cli.locations.PATIENCE_S", 0.5)
+        begun_s = time.monotonic()
+        assert location_check(Settings(data=tmp_path, locations_file=file), Namespace(names=[], json=False)) == 2
+    assert time.monotonic() - begun_s < 30 and "it hangs: no answer in time" in capsys.readouterr().err
 
 
 def settled(file: Path, tmp_path: Path, text: str) -> Places:
