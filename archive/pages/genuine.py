@@ -252,7 +252,8 @@ def _paper(archive: Archive, view: View) -> Response:
 def _keys(archive: Archive, view: View) -> Page:
     with transaction(archive.engine) as session:
         found = signing_keys.published(session)
-    return Page("archive/pages/keys.html", {"keys": found, "fingerprint": fingerprint}, kept_s=KEPT_S)
+    held = {path.stem for path in archive.signing_keys.glob("*.pem")}
+    return Page("archive/pages/keys.html", {"keys": found, "held": held, "fingerprint": fingerprint}, kept_s=KEPT_S)
 
 
 def fingerprint(public_key: str) -> str:

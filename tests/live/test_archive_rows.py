@@ -21,7 +21,7 @@ from archive.recordings.tables import RecordingCopy
 from archive.recordings.verify import Finding
 from core.audit import COMMAND_LINE, Actor
 from core.database import transaction
-from core.tables import Recording
+from core.tables import Recording, SigningKey
 from core.web.i18n import Language
 from mbashara.notary import Notary
 from mbashara.settings import Settings
@@ -91,6 +91,19 @@ def test_the_papers_are_checked_off_line_and_name_nobody(pages: Pages, tmp_path:
     again = stranger.get(f"/sw/recordings/{b.recording_id}/statement/statement.json").json()
     assert again == document, "who reloads has nothing signed"
     assert stranger.get(f"/en/recordings/{b.recording_id}/statement/statement.pdf").content.startswith(b"%PDF")
+
+
+def test_a_key_of_another_platform_is_not_told_as_one_that_was_in_use_here(pages: Pages) -> None:
+    """A recording that was taken over brings the keys that signed it."""
+    stranger, words = pages.browser(), "Its private half is not here"
+    with transaction(pages.engine) as session:
+        session.execute(update(SigningKey).values(retired_at=NOW))
+    assert words not in stranger.get("/en/keys").text
+    secrets = Settings(data=pages.mail.parent).signing_keys
+    for path in secrets.glob("*.pem"):
+        path.rename(path.with_suffix(".away"))
+    told = stranger.get("/en/keys").text
+    assert told.count(words) == told.count("Seen in use") == 2
 
 
 def test_a_statement_is_printed_once_however_it_is_asked_for(pages: Pages, monkeypatch: pytest.MonkeyPatch) -> None:
