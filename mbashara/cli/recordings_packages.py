@@ -142,9 +142,7 @@ def recording_import(as_media: Command, settings: Settings, arguments: Namespace
     if arguments.bag is None:
         return as_media(settings, arguments)
     with database(settings) as session:
-        keys = read_keys(arguments.keys) if arguments.keys else dict[bytes, str | None]()
-        for key, _ in signing_keys.published(session):
-            keys |= signing_keys.public_keys(session, key.institution_id)
+        keys = _trusted(session, settings, arguments.keys)
         channel = _channel_here(session, arguments)
         here = channel.slug if channel is not None else None
     embargo = read_embargo(arguments)
@@ -171,6 +169,16 @@ def recording_import(as_media: Command, settings: Settings, arguments: Namespace
     files = say("files: {count}", count=found.files)
     print(f"{found.recording_id}  {said}  {files}  {terms.size(found.size_bytes)}")
     return 0
+
+
+def _trusted(session: Session, settings: Settings, file: Path | None) -> dict[bytes, str | None]:
+    """The keys that may have signed it, and when each was retired: of our own the database knows; of another
+    platform's, no more than when it was last seen, so that its list counts where it is given."""
+    given = read_keys(file) if file is not None else dict[bytes, str | None]()
+    ours, known = signing_keys.public_halves(settings.signing_keys), dict[bytes, str | None]()
+    for owner in {key.institution_id for key, _ in signing_keys.published(session)}:
+        known |= signing_keys.public_keys(session, owner)
+    return given | {key: until for key, until in known.items() if key in ours or key not in given}
 
 
 def _channel_here(session: Session, arguments: Namespace) -> Channel | None:

@@ -19,7 +19,7 @@ from tests.live import import_kit, media_files
 from tests.unit import recording_kit
 from tests.up import Up, command, get, until
 
-FAR_ID = "01jdx0000000000000000000zz"
+FAR_ID, MORE_ID = "01jdx0000000000000000000zz", "01jdx0000000000000000000zy"
 SCHEMA = etree.XMLSchema(etree.parse("tests/vectors/premis/premis-v3-0.xsd"))
 
 
@@ -74,7 +74,7 @@ def test_a_recording_goes_out_in_bags_and_comes_in(mbashara_up: Up, recording: s
     assert told.returncode == 2 and "Chagua jina lingine" in told.stderr
 
 
-def far_bag(place: Path, it: str, **done: dict[str, object]) -> tuple[Path, Path]:
+def far_bag(place: Path, it: str, signed_ms: int = 90_000, **done: dict[str, object]) -> tuple[Path, Path]:
     """A package of another platform's, with its keys; `done`: what was done with the recording there."""
     tar = place / f"{it}.tar"
     names = {"id": 7001, "slug": "mbali", "name_sw": "Taasisi ya Mbali", "name_en": "Far Away"}
@@ -82,7 +82,8 @@ def far_bag(place: Path, it: str, **done: dict[str, object]) -> tuple[Path, Path
     broadcast = {"id": it, "air_id": it, "state": "archived", "title_sw": "Kikao", "title_en": "", **began}
     told = {"institution": names, "channel": {**names, "slug": "mbali-1"}, "broadcast": broadcast, "log": []}
     told |= {"recording_state": "complete", "outcome": "success"}
-    folder = recording_kit.make_recording(place / "there", recording=it, described=told, done=done)
+    folder = recording_kit.make_recording(place / "there", recording=it, described=told, done=done, is_signed=False)
+    recording_kit.sign(folder, signed_ms)
     with tar.open("wb") as file:
         bag.write_tar(folder, file, from_files(folder), {}, datetime(2026, 11, 28, 22, tzinfo=UTC))
     public = {"public_key": base64.b64encode(recording_kit.PUBLIC_KEY).decode(), "institution": "mbali"}
@@ -90,10 +91,11 @@ def far_bag(place: Path, it: str, **done: dict[str, object]) -> tuple[Path, Path
 
 
 def test_a_bag_of_another_platform_needs_an_owner_here(mbashara_up: Up, tmp_path: Path) -> None:
-    """Whose names nobody has here."""
+    """And one more that the same key signed: it is in use there still."""
     copied: dict[str, object] = {"location": "pili", "files": 20, "size_bytes": 20_000}
-    bag_, keys = far_bag(tmp_path, FAR_ID, replication=copied)
-    take = ("import", "--bag", bag_, "--keys", keys)
+    one, keys = far_bag(tmp_path, FAR_ID, replication=copied)
+    more, _ = far_bag(tmp_path, MORE_ID, 95_000, replication=copied)
+    take = ("import", "--bag", one, "--keys", keys)
     unknown = run(mbashara_up, *take[:3])
     assert unknown.returncode == 2 and unknown.stderr.count("--keys keys.json") == 2, "nor does it say that it is wrong"
     refused = run(mbashara_up, *take)
@@ -104,10 +106,12 @@ def test_a_bag_of_another_platform_needs_an_owner_here(mbashara_up: Up, tmp_path
     assert run(mbashara_up, *take, "--institution", "bunge", "--channel", "packages-far").returncode == 2
     taken = run(mbashara_up, *take, "--institution", "ikulu", "--channel", "packages-far")
     assert taken.returncode == 0, taken.stderr
-    row = next(one for one in mbashara_up.recordings() if one["id"] == FAR_ID)
+    row = next(row for row in mbashara_up.recordings() if row["id"] == FAR_ID)
     assert row["channel"] == "packages-far"
     shown = json.loads(run(mbashara_up, "show", FAR_ID, "--json").stdout)
-    assert {one["location"] for one in shown["copies"]} <= {LOCAL}, "its log tells of places that are not here"
+    assert {copy["location"] for copy in shown["copies"]} <= {LOCAL}, "its log tells of places that are not here"
+    again = run(mbashara_up, "import", "--bag", more, "--keys", keys, "--channel", "packages-far")
+    assert again.returncode == 0, again.stderr
     custody = mbashara_up.data / "recordings" / FAR_ID / "custody.jsonl"
     until(lambda: '"transfer"' in custody.read_text(), "not noted")
     lines = [json.loads(line) for line in custody.read_text().splitlines()]

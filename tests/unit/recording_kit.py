@@ -88,10 +88,10 @@ def _add(ledger: Ledger, place: Path, rendition: str, name: str, data: bytes, no
     ledger.append(make_fact("file", now_ms, **known, size=len(data), sha256=hashlib.sha256(data).hexdigest()))
 
 
-def sign(place: Path) -> None:
+def sign(place: Path, after_ms: int = 90_000) -> None:
     """As work does it at the end: over the heads of ledger and custody as they are."""
     signatures = Ledger(place, SIGNATURES_NAME)
-    line = make_fact("signature", ORIGIN_MS + 90_000, recording=place.name, key=base64.b64encode(PUBLIC_KEY).decode())
+    line = make_fact("signature", ORIGIN_MS + after_ms, recording=place.name, key=base64.b64encode(PUBLIC_KEY).decode())
     for name, file in (("ledger", "ledger.jsonl"), ("custody", CUSTODY_NAME)):
         data = (place / file).read_bytes()
         line |= {f"{name}_bytes": len(data), f"{name}_head": hashlib.sha256(data.splitlines()[-1]).hexdigest()}
