@@ -78,13 +78,13 @@ def fixity_run(settings: Settings, arguments: Namespace) -> int:
             told = [_told(copy) for copy in found]
         if all(copy.next_check_at is None or copy.next_check_at > asked for copy in found):
             print_list(told, arguments.json, say("there are no copies to read"))
-            return 0 if are_proven(found) else 1
+            return 0 if are_proven(found, asked) else 1
         time.sleep(ASK_AGAIN_S)
 
 
-def are_proven(found: Iterable[RecordingCopy]) -> bool:
-    """A copy that can't be read is what it was before, and says why."""
-    return all(copy.state == "whole" and copy.fault is None for copy in found)
+def are_proven(found: Iterable[RecordingCopy], asked: datetime) -> bool:
+    """A copy that could not be read since then stays what it was."""
+    return all(copy.state == "whole" and copy.checked_at is not None and copy.checked_at >= asked for copy in found)
 
 
 def copy_anew(settings: Settings, arguments: Namespace) -> int:

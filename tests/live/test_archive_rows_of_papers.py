@@ -148,7 +148,7 @@ def test_papers_that_say_less_than_was_known_are_put_ever_more_seldom(here: Scen
 
 def test_a_copy_that_can_not_be_read_is_not_told_as_proven(here: Scene, tmp_path: Path) -> None:
     """`mbashara fixity run`, asked for by a timer, said with its exit code that all was well."""
-    it, mounted = record(here), here.stores["arusha"]
+    it, mounted, asked = record(here), here.stores["arusha"], datetime.now(UTC)
     here.stores["arusha"] = FolderStore("arusha", tmp_path / "not mounted")
     try:
         check(here, it)
@@ -157,7 +157,7 @@ def test_a_copy_that_can_not_be_read_is_not_told_as_proven(here: Scene, tmp_path
     with here.session() as session:
         found = {copy.location: copy for copy in copies.of_recording(session, it)}
     assert {copy.state for copy in found.values()} == {"whole"}
-    assert are_proven([found[LOCAL]]) and not are_proven(found.values())
+    assert are_proven([found[LOCAL]], asked) and not are_proven(found.values(), asked)
 
 
 def test_what_failed_is_tried_again_as_soon_as_its_place_is_another(
