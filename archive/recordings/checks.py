@@ -139,9 +139,7 @@ def _checked(cycle: Cycle, location: str) -> Checked:
     if not mine:
         found = [*examined.faults, *known]
         faults = [one.text() for one in found]
-    held = [
-        f"{one.fault.text()} {one.why.text() if one.why else ''}".strip() for one in mine if one.result is Result.HELD
-    ]
+    held = [one.text() for one in mine if one.result is Result.HELD]
     return Checked(
         location=location, files=examined.files_read, size_bytes=examined.bytes_read, count=len(faults),
         faults=faults[:MOST_TOLD], held=held[:MOST_TOLD],

@@ -50,6 +50,10 @@ class Outcome:
     source: str | None = None
     why: Finding | None = None
 
+    def text(self) -> str:
+        """The fault and why it was left, once where these are the same."""
+        return " ".join(dict.fromkeys(one.text() for one in (self.fault, self.why) if one is not None))
+
 
 @dataclass(frozen=True, slots=True)
 class Order:

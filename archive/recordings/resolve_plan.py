@@ -259,13 +259,9 @@ def carry_out(
         papers=[name for name in PAPERS if name in mended or (name in plan.papers and standings[name] not in DAMAGED)],
         removed=[name for name in foreign if name in done or name not in there],
         lost=[_name(one) for one in outcomes if one.result is Result.TOLD and is_nowhere(one.why)],
-        failed=[one.text() for one in kept] + [_failed(one) for one in outcomes if one.result is Result.HELD],
+        failed=[one.text() for one in kept] + [one.text() for one in outcomes if one.result is Result.HELD],
     )
 
 
 def _name(one: Outcome) -> str:
     return str(one.fault.values.get("file") or one.fault.values.get("name") or "")
-
-
-def _failed(one: Outcome) -> str:
-    return f"{one.fault.text()} {one.why.text() if one.why else ''}".strip()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from archive.recordings import drill, verify
+from archive.recordings import checks, drill, verify
 from archive.recordings.drill import Case, Stage
 from archive.recordings.drill_cases import CASES
 from archive.recordings.fixity import BATCH, examine
@@ -149,6 +149,14 @@ def test_what_is_no_file_is_put_right(stage: Stage, lay: object, kind: str) -> N
     assert came(stage) == [("pili", kind, Result.REPAIRED, "")]
     assert path.read_bytes() == stage.right("source/0.m4s") and not path.is_symlink()
     assert came(stage) == []
+
+
+def test_a_lost_location_is_told_once(stage: Stage) -> None:
+    for path in stage.folders["pili"].rglob("*.*"):
+        path.unlink()
+    cycle = stage.cycle(Case())
+    (told,) = (one.held for one in checks.told(cycle, 0).copies if one.location == "pili")
+    assert [line.count("is lost") for line in told] == [1]
 
 
 def test_a_folder_in_a_files_place_is_left_to_people(stage: Stage) -> None:
