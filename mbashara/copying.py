@@ -15,8 +15,11 @@ from dbos import error as dbos_error
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
-from archive.recordings import copies, describe
+from archive.recordings import copies, describe, newest
 from archive.recordings.copies import Copied, Turn
+from archive.recordings.locations.errors import StoreError
+from archive.recordings.locations.store import Store
+from archive.recordings.verify import SIGNATURES_NAME
 from core.database import transaction
 from mbashara import workflows
 from mbashara.bell import Bell, serve
@@ -34,6 +37,7 @@ LATE_EVENTS = 200
 MAX_RENAMED = 20
 """Recordings whose custody logs are told of their institution's new name in one such round: each is signed and its
 papers are copied again."""
+MAX_FOLLOWED = 10_000
 FORGET_AFTER = timedelta(hours=6)
 FORGET_S = 60.0
 HALF_DONE = timedelta(days=7)
@@ -55,6 +59,8 @@ class Copier:
     away: set[str] = field(default_factory=set)
     """Locations whose last turn failed: one turn at a time tries them."""
     begun: set[str] = field(default_factory=set)
+    followed: dict[tuple[str, str], int] = field(default_factory=dict)
+    """By location and recording: how many bytes of signatures there were when they were last followed there."""
     woken: threading.Event = field(default_factory=threading.Event)
     tell_changed: Callable[[], None] = lambda: None
     """Is called when the places are others than before."""
@@ -91,6 +97,25 @@ class Copier:
         if time.monotonic() - self.forgot_s >= FORGET_S:
             workflows.forget("copy:", now - FORGET_AFTER)
             self.forgot_s = time.monotonic()
+
+    def follow(self, store: Store, recording_id: str, are_papers_put: bool) -> None:
+        """The small file of what was signed since its papers were put whole, after each signature. Media don't wait for
+        it, nor for a place that refuses it."""
+        folder, known = self.settings.recordings / recording_id, (store.name, recording_id)
+        try:
+            signed_bytes = (folder / SIGNATURES_NAME).stat().st_size
+            if self.followed.get(known) == signed_bytes and not are_papers_put:
+                return
+            if len(self.followed) >= MAX_FOLLOWED:
+                self.followed.clear()
+            self.followed[known] = signed_bytes
+            newest.follow(store, folder)
+        except FileNotFoundError:  # nothing is signed yet
+            return
+        except (OSError, StoreError, ValueError, LookupError, TypeError) as error:
+            log.warning(
+                "the newest signatures are not followed", location=store.name, recording=recording_id, reason=str(error)
+            )
 
     def _start(self, name: str, turn: Turn) -> None:
         self.running[name] = time.monotonic()
@@ -148,7 +173,10 @@ def copy_turn(turn: dict[str, object]) -> dict[str, object]:
     store = copier.places.stores.get(wanted.location)
     if store is None:
         return asdict(Copied(wanted.begin, 0, 0, 0, 0, False, error=copies.NO_PLACE.format(location=wanted.location)))
-    return asdict(copies.copy_files(store, copier.settings.recordings, wanted))
+    copied = copies.copy_files(store, copier.settings.recordings, wanted)
+    if copied.error is None:
+        copier.follow(store, wanted.recording_id, copied.papers)
+    return asdict(copied)
 
 
 @DBOS.step(retries_allowed=True, max_attempts=20)

@@ -16,11 +16,6 @@ from core.broadcasts.queries import IMPORTED
 from core.channels import MAX_NAME
 from core.tables import Broadcast, Channel, Recording
 
-WHY_IS_LOST = (
-    "it was asked for at the import, and the row that said why is lost"
-    " / kiliombwa wakati wa kuingiza, na safu iliyosema kwa nini imepotea"
-)
-
 
 def begin(
     session: Session, channel: Channel, recording_id: str, fact: Mapping[str, Any], began_at: datetime, at: datetime
@@ -46,10 +41,9 @@ def place_embargo(session: Session, recording_id: str, fact: Mapping[str, Any], 
     if told is None:
         return
     job = session.get(ImportJob, recording_id)
-    reason = None if job is None else job.embargo_reason
-    wish = Wish(reason or WHY_IS_LOST, told["until"] and datetime.fromisoformat(told["until"]))
+    why = {} if job is None else {"reason": job.embargo_reason}
     by = Actor(None if job is None else job.embargo_by, fact["import"]["by"])
-    policy.grant(session, session.get_one(Recording, recording_id), policy.wish_of(told), by=by, now=at)
+    policy.grant(session, session.get_one(Recording, recording_id), policy.wish_of({**told, **why}), by=by, now=at)
 
 
 def end(session: Session, recording: Recording, duration_ms: int) -> None:

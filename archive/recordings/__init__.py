@@ -15,12 +15,12 @@ forgotten ones is read from custody logs, `forgotten.py`). Staff have an address
 Copies are turns (`mbashara/copying.py`, `fixity.py`, by DBOS): putting a file that is there already costs a look, so
 whoever is killed takes the turn again. What a check found at every place is on record before anything is mended, or
 what a killed process had mended would never be told. Papers go over nothing but what they go on from, and those that
-are damaged here nowhere. A check judges the papers of all locations first (`archive/recordings/judge.py`), then reads
-every file (`fixity.py` beside it; `core/digest.py` hashes two at a time, the one thing here in C), and mends only what
-the signed ledger and a copy agree on (`repair.py`). The drill lays faults before these very functions. What a person
-must decide is a plan that is ordered as it was shown (`resolve.py`, `contradiction.py`, `mbashara/resolving.py`); gaps
-follow (`gaps.py`). Where copies lie is read from `locations.toml` again and again, and counts once it stands still
-(`mbashara/places.py`).
+are damaged here nowhere; what they grow by between two puts is in one small file beside them (`newest.py`). A check
+judges the papers of all locations first (`archive/recordings/judge.py`), then reads every file (`fixity.py` beside it;
+`core/digest.py` hashes two at a time, the one thing here in C), and mends only what the signed ledger and a copy agree
+on (`repair.py`). The drill lays faults before these very functions. What a person must decide is a plan that is ordered
+as it was shown (`resolve.py`, `contradiction.py`, `mbashara/resolving.py`); gaps follow (`gaps.py`). Where copies lie
+is read from `locations.toml` again and again, and counts once it stands still (`mbashara/places.py`).
 
 An export holds the recording's own samples (`archive/recordings/export_plan.py`, `core/media/mp4.py`): planned from
 the heads of fragments, so its header goes first and its size is known before; each file is held against the ledger as

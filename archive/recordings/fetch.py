@@ -5,11 +5,12 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from archive.recordings import resolve, verify
+from archive.recordings import newest, resolve, verify
 from archive.recordings.locations.errors import Damaged, Missing
 from archive.recordings.locations.fetch import fetch_file
 from archive.recordings.locations.store import Store, check_key
 from archive.recordings.rebuild import check_signer
+from archive.recordings.verify import Report
 
 FETCHING = ".fetching"
 
@@ -34,10 +35,9 @@ def fetch(
     folder.mkdir(parents=True, exist_ok=True)
     for name in reversed(verify.PAPERS):  # signatures first: they are put last, and sign no more than is there
         _fetch_paper(store, recording_id, name, folder)
-    wrong = verify.verify(folder, keys, with_media=False)
-    if {finding.kind for finding in wrong.findings} == {verify.NO_END, verify.UNSIGNED_TAIL}:
-        _cut_to_signed(folder)
-        wrong = verify.verify(folder, keys, with_media=False)
+    wrong = _cut_to_signed(folder, keys)
+    if {finding.kind for finding in wrong.findings} == {verify.NO_END}:
+        wrong = _lengthen(store, recording_id, folder, keys, wrong)
     check_signer(recording_id, wrong.findings)
     faults = [finding for finding in wrong.findings if finding.kind != verify.NO_END]
     if faults or wrong.recording != recording_id:
@@ -59,8 +59,24 @@ def fetch(
     return place
 
 
-def _cut_to_signed(folder: Path) -> None:
+def _lengthen(store: Store, recording_id: str, folder: Path, keys: Collection[bytes], wrong: Report) -> Report:
+    """By what was signed since the papers were put whole. What does not prove itself is left."""
+    before = {name: (folder / name).read_bytes() for name in verify.PAPERS if (folder / name).exists()}
+    if not newest.add(store, recording_id, folder):
+        return wrong
+    longer = _cut_to_signed(folder, keys)
+    if not {finding.kind for finding in longer.findings} <= {verify.NO_END}:
+        for name in verify.PAPERS:
+            (folder / name).write_bytes(before[name]) if name in before else (folder / name).unlink(missing_ok=True)
+        return wrong
+    return longer
+
+
+def _cut_to_signed(folder: Path, keys: Collection[bytes]) -> Report:
     """What is behind was put, and its signature was not: the process ended between the two, or is at it just now."""
+    wrong = verify.verify(folder, keys, with_media=False)
+    if {finding.kind for finding in wrong.findings} != {verify.NO_END, verify.UNSIGNED_TAIL}:
+        return wrong
     last = [line for line in verify.read_chain(folder / verify.SIGNATURES_NAME).lines if "signature" in line][-1]
     for name, signed_bytes in (
         (verify.LEDGER_NAME, last["ledger_bytes"]),
@@ -68,6 +84,7 @@ def _cut_to_signed(folder: Path) -> None:
     ):
         if (folder / name).exists():
             os.truncate(folder / name, signed_bytes)
+    return verify.verify(folder, keys, with_media=False)
 
 
 def _fetch_paper(store: Store, recording_id: str, name: str, folder: Path) -> None:

@@ -10,7 +10,7 @@ from itertools import chain, islice
 from archive.recordings.locations.errors import Damaged, Missing, StoreError, Unreachable
 from archive.recordings.locations.many import each
 from archive.recordings.locations.store import Digest, Store, is_key
-from archive.recordings.verify import MADE_LATER, Finding, Line, fault_of, may_be_listed_soon, wall_clock
+from archive.recordings.verify import MADE_LATER, NEWEST_NAME, Finding, Line, fault_of, may_be_listed_soon, wall_clock
 
 WORKERS = 4
 SILENT = 5
@@ -128,7 +128,9 @@ def _list(
         if name in files:
             if is_key(stored.key):  # else a ledger's name that nothing of ours can lie under
                 there.add(name)
-        elif name not in MADE_LATER and name not in may_be and not (on_air and may_be_listed_soon(name)):
+        elif (
+            name not in (*MADE_LATER, NEWEST_NAME) and name not in may_be and not (on_air and may_be_listed_soon(name))
+        ):
             shown = name.encode("utf-8", "backslashreplace").decode()
             found.faults.append(Finding("unlisted", {"file": shown}))
     if newest > now + CLOCK_MAY_BE_OFF:

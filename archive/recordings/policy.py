@@ -40,6 +40,10 @@ MAX_REASON = 1000
 MAX_YEARS = 1000
 CLOCK = Actor(None, "mbashara")
 """Who lifts an embargo whose time has come."""
+WHY_IS_LOST = (
+    "it was asked for at the import, and the row that said why is lost"
+    " / kiliombwa wakati wa kuingiza, na safu iliyosema kwa nini imepotea"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,8 +166,9 @@ class Wish:
 
 
 def wish_of(told: Mapping[str, Any]) -> Wish:
-    """As files tell it: its `reason`, and `until` in ISO 8601 or null."""
-    return Wish(told["reason"], told["until"] and datetime.fromisoformat(told["until"]))
+    """As files tell it: `until` in ISO 8601 or null, and its `reason`; not in a ledger, which is for everyone once the
+    embargo is over."""
+    return Wish(told.get("reason") or WHY_IS_LOST, told["until"] and datetime.fromisoformat(told["until"]))
 
 
 def wish_for(reason: str, until: datetime | None, now: datetime) -> Wish:

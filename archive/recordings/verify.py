@@ -46,6 +46,8 @@ from typing import Any, BinaryIO, NamedTuple
 LEDGER_NAME, CUSTODY_NAME, SIGNATURES_NAME = "ledger.jsonl", "custody.jsonl", "signatures.jsonl"
 PAPERS = (LEDGER_NAME, CUSTODY_NAME, SIGNATURES_NAME)
 """In the order in which they are put: signatures that say more than the ledger beside them would condemn it."""
+NEWEST_NAME = "papers.new"
+"""What they have grown by since, at a place where copies are kept; of no use once the broadcast is over."""
 GENESIS = "0" * 64
 MAX_LEDGER_BYTES = 1 << 30
 MAX_LINE_BYTES, MAX_CUSTODY_LINE_BYTES = 1 << 20, 16 << 20
@@ -944,7 +946,8 @@ def _others(folder: Path, files: dict[str, Line]) -> Iterator[str]:
     for place, folders, names in os.walk(folder):
         for path in (Path(place) / name for name in (*folders, *names)):
             name = path.relative_to(folder).as_posix()
-            if path.is_symlink() or (not path.is_dir() and name not in files and name not in MADE_LATER):
+            is_known = path.is_dir() or name in files or name in MADE_LATER or name == NEWEST_NAME
+            if path.is_symlink() or not is_known:
                 yield name
 
 

@@ -18,11 +18,10 @@ from sqlalchemy import select
 from archive.imports import jobs
 from archive.imports.jobs import Wanted
 from archive.imports.kept import STAGING
-from archive.imports.rows import WHY_IS_LOST
 from archive.recordings import closures, custody, policy, policy_rebuild, rebuild, rows, signing_keys
 from archive.recordings.describe import describe_closed
 from archive.recordings.ledger import Ledger, make_fact
-from archive.recordings.policy import CLOCK, Wish
+from archive.recordings.policy import CLOCK, WHY_IS_LOST, Wish
 from core.broadcasts import queries
 from core.database import open_engine
 from core.ids import ulid

@@ -4,6 +4,7 @@ import base64
 import json
 import subprocess
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -74,7 +75,9 @@ def test_a_recording_goes_out_in_bags_and_comes_in(mbashara_up: Up, recording: s
     assert told.returncode == 2 and "Chagua jina lingine" in told.stderr
 
 
-def far_bag(place: Path, it: str, signed_ms: int = 90_000, **done: dict[str, object]) -> tuple[Path, Path]:
+def far_bag(
+    place: Path, it: str, done: Mapping[str, Mapping[str, object]] = {}, signed_ms: int = 90_000
+) -> tuple[Path, Path]:
     """A package of another platform's, with its keys; `done`: what was done with the recording there."""
     tar = place / f"{it}.tar"
     names = {"id": 7001, "slug": "mbali", "name_sw": "Taasisi ya Mbali", "name_en": "Far Away"}
@@ -93,8 +96,8 @@ def far_bag(place: Path, it: str, signed_ms: int = 90_000, **done: dict[str, obj
 def test_a_bag_of_another_platform_needs_an_owner_here(mbashara_up: Up, tmp_path: Path) -> None:
     """And one more that the same key signed: it is in use there still."""
     copied: dict[str, object] = {"location": "pili", "files": 20, "size_bytes": 20_000}
-    one, keys = far_bag(tmp_path, FAR_ID, replication=copied)
-    more, _ = far_bag(tmp_path, MORE_ID, 95_000, replication=copied)
+    one, keys = far_bag(tmp_path, FAR_ID, {"replication": copied})
+    more, _ = far_bag(tmp_path, MORE_ID, {"replication": copied}, 95_000)
     take = ("import", "--bag", one, "--keys", keys)
     unknown = run(mbashara_up, *take[:3])
     assert unknown.returncode == 2 and unknown.stderr.count("--keys keys.json") == 2, "nor does it say that it is wrong"
@@ -136,7 +139,7 @@ def test_a_bag_comes_in_under_embargo(mbashara_up: Up, tmp_path: Path) -> None:
     ]
     for number, (done, more) in enumerate(cases):
         it = f"{FAR_ID[:-1]}{number}"
-        tar, keys = far_bag(tmp_path, it, **done)
+        tar, keys = far_bag(tmp_path, it, done)
         if not done and not more:  # killed behind its rename
             closures.shut(mbashara_up.data / "public", it, None)
             assert import_bag(tar, mbashara_up.data / "recordings").is_new

@@ -1,0 +1,73 @@
+"""What a recording's papers have grown by since they were last put whole, in one small file beside them at a place.
+
+Papers are put whole, and so every few minutes only while a broadcast is on the air; this file follows each signature.
+Where this machine is lost, a rebuild has all that was signed and copied until some seconds before. It says nothing by
+itself: what it adds counts if the papers are whole and signed with it (`fetch.py`).
+"""
+
+import json
+from contextlib import suppress
+from pathlib import Path
+
+from archive.recordings.ledger import has_ended
+from archive.recordings.locations.errors import Missing
+from archive.recordings.locations.store import Store
+from archive.recordings.verify import MAX_LEDGER_BYTES, NEWEST_NAME, PAPERS, SIGNATURES_NAME
+
+
+def follow(store: Store, folder: Path) -> None:
+    """Puts it; removes it once the recording has ended and the papers there are whole. Raises StoreError, OSError,
+    ValueError for papers here that can't be read."""
+    key = f"{folder.name}/{NEWEST_NAME}"
+    begins = {name: _size(store, f"{folder.name}/{name}") for name in PAPERS}
+    signatures = _read(folder / SIGNATURES_NAME, begins[SIGNATURES_NAME])
+    signatures = signatures[: signatures.rfind(b"\n") + 1]
+    signed = [line for line in map(json.loads, signatures.splitlines()) if "signature" in line]
+    if not signed:
+        if has_ended(folder) and _size(store, key):
+            store.delete(key)
+        return
+    ends = (signed[-1]["ledger_bytes"], signed[-1]["custody_bytes"], begins[SIGNATURES_NAME] + len(signatures))
+    told = {
+        name: {"from": begins[name], "text": _read(folder / name, begins[name], end).decode()}
+        for name, end in zip(PAPERS, ends, strict=True)
+    }
+    store.put_bytes(key, json.dumps(told).encode(), replace=True, lock=False)
+
+
+def add(store: Store, recording_id: str, folder: Path) -> bool:
+    """Appends to the papers in `folder` what goes on from them; whether there was any. Raises StoreError, OSError."""
+    told = b""
+    with suppress(Missing):
+        for chunk in store.open(f"{recording_id}/{NEWEST_NAME}"):
+            told += chunk
+            if len(told) > MAX_LEDGER_BYTES:
+                return False
+    more = dict[Path, bytes]()
+    try:
+        for name, one in json.loads(told or b"{}").items():
+            path, begin, data = folder / name, int(one["from"]), str(one["text"]).encode()
+            here = path.stat().st_size if path.exists() else 0
+            if name in PAPERS and begin <= here < begin + len(data) and _read(path, begin) == data[: here - begin]:
+                more[path] = data[here - begin :]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return False
+    for path, data in more.items():
+        with path.open("ab") as file:
+            file.write(data)
+    return bool(more)
+
+
+def _size(store: Store, key: str) -> int:
+    try:
+        return store.stat(key).size_bytes
+    except Missing:
+        return 0
+
+
+def _read(path: Path, begin: int, end: int | None = None) -> bytes:
+    if not path.exists():
+        return b""
+    with path.open("rb") as file:
+        file.seek(begin)
+        return file.read() if end is None else file.read(max(0, end - begin))

@@ -1,0 +1,119 @@
+"""What papers have grown by since they were put whole: a rebuild has it too, if it proves itself."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from archive.recordings import fetch, newest, verify
+from archive.recordings.ledger import Ledger, make_fact
+from archive.recordings.locations.folder import FolderStore
+from archive.recordings.verify import CUSTODY_NAME, LEDGER_NAME, NEWEST_NAME, PAPERS, SIGNATURES_NAME
+from tests.unit import recording_kit
+from tests.unit.recording_kit import ID, ORIGIN_MS, PUBLIC_KEY
+
+
+class There:
+    """A broadcast on the air, and a place that has its papers as they were put once, and all media."""
+
+    def __init__(self, folder: Path) -> None:
+        self.here = recording_kit.make_recording(folder / "here", is_over=False)
+        self.place = folder / "there" / ID
+        self.back = folder / "back"
+        self.back.mkdir()
+        shutil.copytree(self.here, self.place)
+        self.store = FolderStore("pili", folder / "there")
+        self.newest = self.place / NEWEST_NAME
+
+    def goes_on(self, msn: int) -> None:
+        span = {"msn": msn, "from_ms": msn * 4000, "to_ms": msn * 4000 + 4000}
+        recording_kit._add(
+            Ledger(self.here), self.here, "source", f"{msn}.m4s", b"media", ORIGIN_MS + 4000 * msn, **span
+        )
+        shutil.copy(self.here / f"source/{msn}.m4s", self.place / f"source/{msn}.m4s")
+
+    def put_whole(self) -> None:
+        for name in PAPERS:
+            shutil.copy(self.here / name, self.place / name)
+
+    def fetched(self) -> tuple[list[str], set[str]]:
+        """The last two files that its ledger lists, and what is wrong with it."""
+        folder = fetch.fetch(self.store, ID, self.back, {PUBLIC_KEY})
+        found = verify.verify(folder, {PUBLIC_KEY})
+        assert not (folder / NEWEST_NAME).exists()
+        files = [*verify.listed_files(verify.read_chain(folder / LEDGER_NAME))][-2:]
+        shutil.rmtree(folder)
+        return files, {one.kind for one in found.findings}
+
+
+@pytest.fixture
+def there(tmp_path: Path) -> There:
+    one = There(tmp_path)
+    one.goes_on(6)
+    Ledger(one.here, CUSTODY_NAME).append(make_fact("hold placed", ORIGIN_MS, agent="Asha", outcome="success", hold=1))
+    recording_kit.sign(one.here)
+    one.goes_on(7)
+    return one
+
+
+PUT, SIGNED = ["source/5.m4s", "source-audio/5.m4s"], ["source-audio/5.m4s", "source/6.m4s"]
+
+
+def test_what_was_signed_since_comes_back_and_no_more(there: There) -> None:
+    assert there.fetched() == (PUT, {verify.NO_END})
+    newest.follow(there.store, there.here)
+    assert there.fetched() == (SIGNED, {verify.NO_END})
+    recording_kit.sign(there.here)
+    newest.follow(there.store, there.here)
+    assert there.fetched() == (["source/6.m4s", "source/7.m4s"], {verify.NO_END})
+    assert b"hold placed" in there.newest.read_bytes()
+
+
+def test_papers_that_were_put_whole_meanwhile_are_gone_on_from(there: There) -> None:
+    newest.follow(there.store, there.here)
+    shutil.copy(there.here / LEDGER_NAME, there.place / LEDGER_NAME)  # a put that was killed before the signatures
+    assert there.fetched() == (SIGNED, {verify.NO_END})
+    there.put_whole()
+    assert there.fetched() == (SIGNED, {verify.NO_END})
+
+
+def test_an_end_that_is_not_in_the_papers_there_yet_is_kept_until_it_is(there: There) -> None:
+    Ledger(there.here).append(make_fact("ended", ORIGIN_MS + 40_000, duration_ms=32_000, size_bytes=1, reason="over"))
+    recording_kit.sign(there.here)
+    newest.follow(there.store, there.here)
+    assert there.fetched() == (["source/6.m4s", "source/7.m4s"], set())
+    there.put_whole()
+    newest.follow(there.store, there.here)
+    assert not there.newest.exists()
+
+
+@pytest.mark.parametrize("harm", ["changed", "garbage", "later", "unsigned", "another's", "outside"])
+def test_what_does_not_prove_itself_is_left(there: There, harm: str, tmp_path: Path) -> None:
+    newest.follow(there.store, there.here)
+    told = json.loads(there.newest.read_text())
+    match harm:
+        case "changed":
+            told[LEDGER_NAME]["text"] = told[LEDGER_NAME]["text"].replace('"msn":6', '"msn":9')
+        case "garbage":
+            told = ["x"]
+        case "later":
+            told[LEDGER_NAME]["from"] += 1
+        case "unsigned":
+            del told[SIGNATURES_NAME]
+        case "another's":
+            other = recording_kit.make_recording(tmp_path / "other", recording=recording_kit.OTHER_ID, seed=2)
+            told = {name: {"from": 0, "text": (other / name).read_text()} for name in PAPERS}
+        case "outside":
+            told = {"../x": {"from": 0, "text": "x"}}
+    there.newest.write_text(json.dumps(told))
+    assert there.fetched() == (PUT, {verify.NO_END})
+    assert not (there.back / "x").exists()
+
+
+def test_it_is_no_foreign_file(there: There) -> None:
+    newest.follow(there.store, there.here)
+    Ledger(there.here).append(make_fact("ended", ORIGIN_MS + 40_000, duration_ms=32_000, size_bytes=1, reason="over"))
+    recording_kit.sign(there.here)
+    there.put_whole()
+    assert there.newest.exists() and not verify.verify(there.place, {PUBLIC_KEY}).findings
