@@ -1,19 +1,22 @@
 """`mbashara rebuild --from` of a broadcast that was cut off: nobody ended it, and its copy holds what had come."""
 
+import hashlib
 from argparse import Namespace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from archive.recordings import copies, rows, signing_keys
-from archive.recordings.verify import LEDGER_NAME
+from archive.recordings.ledger import Ledger, make_fact
+from archive.recordings.verify import LEDGER_NAME, NEWEST_NAME
 from core.database import transaction
 from core.tables import Recording
-from mbashara import DATA_VERSION
+from mbashara import DATA_VERSION, copying
 from mbashara.cli import rebuild as command
 from mbashara.notary import Notary
+from mbashara.places import Places
 from tests.live.policy_kit import NOW, Scene, lay, new_id
 from tests.live.resolve_kit import record, resolve_scene
 from tests.live.staff_kit import database
@@ -36,11 +39,33 @@ def cut_off(here: Scene) -> str:
     return it
 
 
+def go_on(here: Scene, it: str) -> None:
+    """Two segments more, both copied; the first is signed. Its papers are put whole some minutes later."""
+    folder, store = here.settings.recordings / it, here.stores["arusha"]
+    copier = copying.Copier(here.settings, here.engine, Places(here.settings, here.stores))
+    for msn in (5, 6):
+        (folder / f"source/{msn}.m4s").write_bytes(data := b"media" + bytes([msn]))
+        sha256 = hashlib.sha256(data).hexdigest()
+        told = {"name": f"source/{msn}.m4s", "size": 6, "sha256": sha256, "msn": msn}
+        span = {"rendition": "source", "from_ms": msn * 2000, "to_ms": msn * 2000 + 2000}
+        Ledger(folder).append(make_fact("file", NOW.timestamp() * 1000, **told, **span))
+        store.put_file(f"{it}/source/{msn}.m4s", folder / f"source/{msn}.m4s", sha256)
+        if msn == 5:
+            with here.session() as session:
+                begin = session.get_one(Recording, it).ledger_bytes
+                rows.apply(session, it, (folder / LEDGER_NAME).read_bytes()[begin:])
+                session.execute(update(Recording).values(signed_at=None))
+            Notary(here.settings, here.engine).sign_due()
+        copier.follow(store, it, False)
+    assert (here.settings.data / "arusha" / it / NEWEST_NAME).exists()
+
+
 def test_it_comes_back_and_what_lacks_is_told(
     mbashara_up: Up, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with resolve_scene(mbashara_up, tmp_path / "there") as here, database(mbashara_up, "cut_off_test") as again:
         closed, it = record(here), cut_off(here)
+        go_on(here, it)
         url = again.url.render_as_string(hide_password=False)
         settings = here.settings.model_copy(update={"database_url": url, "data": tmp_path / "new"})
         settings.recordings.mkdir(parents=True)
@@ -59,6 +84,8 @@ def test_it_comes_back_and_what_lacks_is_told(
                 (8000, 10_000, rows.MISSING)
             ]
             assert set(session.scalars(select(Recording.id))) == {closed, it}
+        assert (settings.recordings / it / "source/5.m4s").exists(), "what was signed seconds before comes back too"
+        assert not {path.name for path in (settings.recordings / it).rglob("*")} & {"6.m4s", NEWEST_NAME}
         assert command._rebuild(settings, Namespace(location=None), trusted) == 0
         assert "0 of 2 recordings put back; 2 were there already" in capsys.readouterr().out
         (place / it / "source/3.m4s").write_bytes(b"broken")
