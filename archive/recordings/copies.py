@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Exists, Row, Select, and_, case, delete, exists, func, literal, or_, select, update
+from sqlalchemy import Exists, Row, Select, and_, case, delete, exists, func, literal, or_, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -277,7 +277,7 @@ def note(session: Session, turn: Turn, copied: Copied, now: datetime) -> None:
             copy.fault = None
         copy.attempts = 0
         if tries:
-            _call_up(session, copy.location, now)
+            try_now(session, [copy.location], now)
     elif copied.error in (PAPERS_DAMAGED, PAPERS_OTHER) and recording.state == "recording":
         copy.fault, copy.papers_at = copied.error, now  # files of what is on the air don't wait for them
     else:
@@ -311,18 +311,6 @@ def _try_later(copy: RecordingCopy, now: datetime, tries: int) -> None:
     copy.attempts = tries + 1
 
 
-def _call_up(session: Session, location: str, now: datetime) -> None:
-    """The place works again: what waits for it is tried at once, not each when its own time comes. What another turn is
-    at just now is let be."""
-    waiting = (
-        select(RecordingCopy.recording_id)
-        .where(RecordingCopy.location == location, RecordingCopy.attempts > 0, RecordingCopy.next_try_at > now)
-        .with_for_update(skip_locked=True)
-    )
-    at_it = update(RecordingCopy).where(RecordingCopy.location == location, RecordingCopy.recording_id.in_(waiting))
-    session.execute(at_it.values(next_try_at=now), execution_options={"synchronize_session": False})
-
-
 def _finish(session: Session, recording: Recording, copy: RecordingCopy, now: datetime) -> None:
     is_closed = recording.state != "recording" and recording.described_event_id > 0
     if copy.state == "copying" and is_closed and copy.papers_at and copy.ledger_bytes == recording.ledger_bytes:
@@ -337,9 +325,13 @@ def _finish(session: Session, recording: Recording, copy: RecordingCopy, now: da
 
 
 def try_now(session: Session, locations: Iterable[str], now: datetime) -> None:
-    """What failed there is not waited for: the places, or what they are asked with, are others now."""
+    """What failed there is not waited for: the places work again, or they, or what they are asked with, are others now.
+    What another turn is at just now is let be."""
     waits = (RecordingCopy.location.in_(list(locations)), RecordingCopy.attempts > 0, RecordingCopy.next_try_at > now)
-    session.execute(update(RecordingCopy).where(*waits).values(next_try_at=now))
+    free = select(RecordingCopy.recording_id, RecordingCopy.location).where(*waits).with_for_update(skip_locked=True)
+    these = tuple_(RecordingCopy.recording_id, RecordingCopy.location).in_(free)
+    query = update(RecordingCopy).where(these).values(next_try_at=now)
+    session.execute(query, execution_options={"synchronize_session": False})
 
 
 def of_recording(session: Session, recording_id: str, places: Collection[str] | None = None) -> Sequence[RecordingCopy]:
