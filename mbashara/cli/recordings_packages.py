@@ -102,7 +102,7 @@ def recording_export(as_media: Command, settings: Settings, arguments: Namespace
         known, institution_id = _known(session, arguments.recording)
         keys = json.dumps({"keys": signing_keys.told(session, institution_id)}, indent=1).encode() + b"\n"
     folder = settings.recordings / known.recording_id
-    with _plain_words():
+    with _plain_words(arguments.output):
         if arguments.premis:
             with _output(arguments.output) as out:
                 write_premis(folder, out, known, __version__)
@@ -147,7 +147,7 @@ def recording_import(as_media: Command, settings: Settings, arguments: Namespace
         here = channel.slug if channel is not None else None
     embargo = read_embargo(arguments)
     accept = partial(_accept, settings, here, embargo)
-    with _plain_words(), stepped_down(settings):
+    with _plain_words(arguments.bag), stepped_down(settings):
         found = import_bag(arguments.bag, settings.recordings, keys, as_caller, accept)
     with database(settings) as session:
         folder = settings.recordings / found.recording_id
@@ -249,7 +249,7 @@ def recording_statement(settings: Settings, arguments: Namespace) -> int:
         titles = _titles(settings)
         named = None if titles is None else {LOCAL, *titles}
         places = [copy_of(one, titles or {}) for one in copies.of_recording(session, known.recording_id, named)]
-    with _plain_words():
+    with _plain_words(arguments.output):
         stated = statement.state(settings.recordings / known.recording_id, known, now, by().name, places)
         sealed = statement.sealed(stated, partial(_sign, signer))
         with _output(arguments.output) as out:
@@ -325,7 +325,8 @@ def _output(path: str) -> Iterator[IO[bytes]]:
 
 
 @contextmanager
-def _plain_words() -> Iterator[None]:
+def _plain_words(path: object) -> Iterator[None]:
+    """`path` is what was named, for an error that names none, as of a full disk."""
     try:
         yield
     except BagError as error:
@@ -336,8 +337,8 @@ def _plain_words() -> Iterator[None]:
     except BrokenPipeError:  # whoever reads from `-` has enough
         raise
     except OSError as error:
-        path = _as_named(error.filename) if error.filename else "-"
-        raise UserError(N_("it can't be done: {why}: {path}"), why=error, path=path) from error
+        told = _as_named(error.filename) if error.filename else path
+        raise UserError(N_("it can't be done: {why}: {path}"), why=error, path=told) from error
 
 
 def _as_named(path: str) -> Path:

@@ -1,6 +1,8 @@
 """The command line: what it takes, and that every refusal is one line and exit status 2."""
 
+import errno
 import json
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import pytest
 from mbashara import __version__, demo
 from mbashara.cli import main, parser, read_settings
 from mbashara.cli.recordings import read_moment
+from mbashara.cli.recordings_packages import _plain_words
 from mbashara.logs import hide_secrets
 from mbashara.plain import UserError
 from mbashara.settings import Settings
@@ -152,3 +155,9 @@ def test_a_package_needs_a_place(tmp_path: Path, kind: str) -> None:
     arguments = parser().parse_args(["recording", "export", "01jdx00000000000000000000j", kind])
     with pytest.raises(UserError, match="-o PATH"):
         arguments.command(Settings(data=tmp_path), arguments)
+
+
+def test_a_full_disk_is_told_with_what_was_to_be_made() -> None:
+    """Python names no file then."""
+    with pytest.raises(UserError, match=r"kikao\.tar"), _plain_words("kikao.tar"):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
