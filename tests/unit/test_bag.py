@@ -409,7 +409,7 @@ def test_a_damaged_bag_of_what_is_here_is_told_as_damaged(
 def test_a_signature_of_someone_else_is_not_enough(recording: Path, recordings: Path, tmp_path: Path) -> None:
     with pytest.raises(BagError) as refused:
         import_bag(make_bag(recording, tmp_path / "bag"), recordings, {b"\1" * 32})
-    assert refused.value.fault is Fault.LEDGER and files(recordings) == {}
+    assert refused.value.fault is Fault.STRANGER and files(recordings) == {}
 
 
 def test_a_killed_import_goes_on_where_it_was(recording: Path, recordings: Path, tmp_path: Path) -> None:
