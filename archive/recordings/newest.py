@@ -12,7 +12,10 @@ from pathlib import Path
 from archive.recordings.ledger import has_ended
 from archive.recordings.locations.errors import Missing
 from archive.recordings.locations.store import Store
-from archive.recordings.verify import MAX_LEDGER_BYTES, NEWEST_NAME, PAPERS, SIGNATURES_NAME
+from archive.recordings.verify import NEWEST_NAME, PAPERS, SIGNATURES_NAME
+
+MAX_BYTES = 64 << 20
+"""Twice the papers of a whole day."""
 
 
 def follow(store: Store, folder: Path) -> None:
@@ -37,20 +40,21 @@ def follow(store: Store, folder: Path) -> None:
 
 def add(store: Store, recording_id: str, folder: Path) -> bool:
     """Appends to the papers in `folder` what goes on from them; whether there was any. Raises StoreError, OSError."""
-    told = b""
+    told = bytearray()
     with suppress(Missing):
         for chunk in store.open(f"{recording_id}/{NEWEST_NAME}"):
             told += chunk
-            if len(told) > MAX_LEDGER_BYTES:
+            if len(told) > MAX_BYTES:
                 return False
     more = dict[Path, bytes]()
     try:
-        for name, one in json.loads(told or b"{}").items():
-            path, begin, data = folder / name, int(one["from"]), str(one["text"]).encode()
+        found = json.loads(told or b"{}")
+        for name in found.keys() & {*PAPERS}:
+            path, begin, data = folder / name, int(found[name]["from"]), str(found[name]["text"]).encode()
             here = path.stat().st_size if path.exists() else 0
-            if name in PAPERS and begin <= here < begin + len(data) and _read(path, begin) == data[: here - begin]:
+            if 0 <= begin <= here < begin + len(data) and _read(path, begin) == data[: here - begin]:
                 more[path] = data[here - begin :]
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):  # whoever may write there wrote anything
         return False
     for path, data in more.items():
         with path.open("ab") as file:

@@ -88,7 +88,9 @@ def test_an_end_that_is_not_in_the_papers_there_yet_is_kept_until_it_is(there: T
     assert not there.newest.exists()
 
 
-@pytest.mark.parametrize("harm", ["changed", "garbage", "later", "unsigned", "another's", "outside"])
+@pytest.mark.parametrize(
+    "harm", ["changed", "garbage", "later", "before", "huge", "unsigned", "another's", "outside", "deep"]
+)
 def test_what_does_not_prove_itself_is_left(there: There, harm: str, tmp_path: Path) -> None:
     newest.follow(there.store, there.here)
     told = json.loads(there.newest.read_text())
@@ -99,6 +101,10 @@ def test_what_does_not_prove_itself_is_left(there: There, harm: str, tmp_path: P
             told = ["x"]
         case "later":
             told[LEDGER_NAME]["from"] += 1
+        case "before":
+            told[LEDGER_NAME]["from"] = -5
+        case "huge":
+            told[LEDGER_NAME]["from"] = 10**400
         case "unsigned":
             del told[SIGNATURES_NAME]
         case "another's":
@@ -106,7 +112,7 @@ def test_what_does_not_prove_itself_is_left(there: There, harm: str, tmp_path: P
             told = {name: {"from": 0, "text": (other / name).read_text()} for name in PAPERS}
         case "outside":
             told = {"../x": {"from": 0, "text": "x"}}
-    there.newest.write_text(json.dumps(told))
+    there.newest.write_text("[" * 100_000 if harm == "deep" else json.dumps(told))
     assert there.fetched() == (PUT, {verify.NO_END})
     assert not (there.back / "x").exists()
 
