@@ -115,10 +115,12 @@ def _closed(session: Session, which: ColumnElement[bool]) -> dict[str, Closure]:
 
 
 def _bring(session: Session, public: Path, wanted: Closures, names: Collection[str]) -> None:
-    """Files that are to be there first, then those that are not."""
+    """Files that are to be there first, then those that are not. Whether a recording is closed is asked once it is
+    known that its row is there: one that came in since `wanted` was asked, with its embargo, stays closed."""
+    known = session.scalars(select(Recording.id).where(Recording.id.in_(names))).all()
+    wanted = {**wanted, **_closed(session, Recording.id.in_(known))}
     for name, closure in wanted.items():
         _write(public / FOLDERS[closure.status] / name, closure)
-    known = session.scalars(select(Recording.id).where(Recording.id.in_(names)))
     for name in {*known, *wanted, *(name for name in names if not is_id(name))}:
         for status, folder in FOLDERS.items():
             if name not in wanted or wanted[name].status is not status:
