@@ -59,8 +59,9 @@ class Copier:
     away: set[str] = field(default_factory=set)
     """Locations whose last turn failed: one turn at a time tries them."""
     begun: set[str] = field(default_factory=set)
-    followed: dict[tuple[str, str], int] = field(default_factory=dict)
-    """By location and recording: how many bytes of signatures there were when they were last followed there."""
+    followed: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
+    """By location and recording: how many bytes of signatures there were, and of the ledger copied, when they were last
+    followed there."""
     woken: threading.Event = field(default_factory=threading.Event)
     tell_changed: Callable[[], None] = lambda: None
     """Is called when the places are others than before."""
@@ -98,18 +99,18 @@ class Copier:
             workflows.forget("copy:", now - FORGET_AFTER)
             self.forgot_s = time.monotonic()
 
-    def follow(self, store: Store, recording_id: str, are_papers_put: bool) -> None:
+    def follow(self, store: Store, recording_id: str, copied: Copied) -> None:
         """The small file of what was signed since its papers were put whole, after each signature. Media don't wait for
-        it, nor for a place that refuses it."""
+        it, nor for a place that refuses it: it is put with the next turn."""
         folder, known = self.settings.recordings / recording_id, (store.name, recording_id)
         try:
-            signed_bytes = (folder / SIGNATURES_NAME).stat().st_size
-            if self.followed.get(known) == signed_bytes and not are_papers_put:
+            reached = (folder / SIGNATURES_NAME).stat().st_size, copied.end
+            if self.followed.get(known) == reached and not copied.papers:
                 return
+            newest.follow(store, folder, copied.end)
             if len(self.followed) >= MAX_FOLLOWED:
                 self.followed.clear()
-            self.followed[known] = signed_bytes
-            newest.follow(store, folder)
+            self.followed[known] = reached
         except FileNotFoundError:  # nothing is signed yet
             return
         except (OSError, StoreError, ValueError, LookupError, TypeError) as error:
@@ -175,7 +176,7 @@ def copy_turn(turn: dict[str, object]) -> dict[str, object]:
         return asdict(Copied(wanted.begin, 0, 0, 0, 0, False, error=copies.NO_PLACE.format(location=wanted.location)))
     copied = copies.copy_files(store, copier.settings.recordings, wanted)
     if copied.error is None:
-        copier.follow(store, wanted.recording_id, copied.papers)
+        copier.follow(store, wanted.recording_id, copied)
     return asdict(copied)
 
 

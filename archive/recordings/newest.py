@@ -7,35 +7,42 @@ itself: what it adds counts if the papers are whole and signed with it (`fetch.p
 
 import json
 from contextlib import suppress
+from itertools import takewhile
 from pathlib import Path
 
 from archive.recordings.ledger import has_ended
 from archive.recordings.locations.errors import Missing
 from archive.recordings.locations.store import Store
-from archive.recordings.verify import NEWEST_NAME, PAPERS, SIGNATURES_NAME
+from archive.recordings.verify import LEDGER_NAME, NEWEST_NAME, PAPERS, SIGNATURES_NAME
 
 MAX_BYTES = 64 << 20
-"""Twice the papers of a whole day."""
+"""Of a place's file of this kind; some minutes are a thousandth of it."""
 
 
-def follow(store: Store, folder: Path) -> None:
-    """Puts it; removes it once the recording has ended and the papers there are whole. Raises StoreError, OSError,
-    ValueError for papers here that can't be read."""
+def follow(store: Store, folder: Path, copied_bytes: int) -> None:
+    """Puts it, up to the last signature of no more than what is copied there, `copied_bytes` of the ledger: else a
+    rebuild would ask for files that never came. Removes it once the recording has ended and the papers there are whole.
+    Raises StoreError, OSError, ValueError for papers here that can't be read."""
     key = f"{folder.name}/{NEWEST_NAME}"
     begins = {name: _size(store, f"{folder.name}/{name}") for name in PAPERS}
     signatures = _read(folder / SIGNATURES_NAME, begins[SIGNATURES_NAME])
-    signatures = signatures[: signatures.rfind(b"\n") + 1]
-    signed = [line for line in map(json.loads, signatures.splitlines()) if "signature" in line]
-    if not signed:
+    lines = signatures[: signatures.rfind(b"\n") + 1].splitlines(keepends=True)
+    if not any("signature" in json.loads(line) for line in lines):
         if has_ended(folder) and _size(store, key):
             store.delete(key)
         return
-    ends = (signed[-1]["ledger_bytes"], signed[-1]["custody_bytes"], begins[SIGNATURES_NAME] + len(signatures))
+    reached = [*takewhile(lambda line: json.loads(line).get("ledger_bytes", 0) <= copied_bytes, lines)]
+    signed = [told for told in map(json.loads, reached) if "signature" in told]
+    if not signed or not begins[LEDGER_NAME]:
+        return
+    ends = (signed[-1]["ledger_bytes"], signed[-1]["custody_bytes"], begins[SIGNATURES_NAME] + len(b"".join(reached)))
     told = {
         name: {"from": begins[name], "text": _read(folder / name, begins[name], end).decode()}
         for name, end in zip(PAPERS, ends, strict=True)
     }
-    store.put_bytes(key, json.dumps(told).encode(), replace=True, lock=False)
+    data = json.dumps(told).encode()
+    if len(data) <= MAX_BYTES:
+        store.put_bytes(key, data, replace=True, lock=False)
 
 
 def add(store: Store, recording_id: str, folder: Path) -> bool:
@@ -49,12 +56,13 @@ def add(store: Store, recording_id: str, folder: Path) -> bool:
     more = dict[Path, bytes]()
     try:
         found = json.loads(told or b"{}")
-        for name in found.keys() & {*PAPERS}:
-            path, begin, data = folder / name, int(found[name]["from"]), str(found[name]["text"]).encode()
+        for name in PAPERS:
+            one = found.get(name, {"from": 0, "text": ""})
+            path, begin, data = folder / name, int(one["from"]), str(one["text"]).encode()
             here = path.stat().st_size if path.exists() else 0
             if 0 <= begin <= here < begin + len(data) and _read(path, begin) == data[: here - begin]:
                 more[path] = data[here - begin :]
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):  # whoever may write there wrote anything
+    except (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError):
         return False
     for path, data in more.items():
         with path.open("ab") as file:

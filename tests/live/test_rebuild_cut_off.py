@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import select, update
 
 from archive.recordings import copies, rows, signing_keys
+from archive.recordings.copies import Copied
 from archive.recordings.ledger import Ledger, make_fact
 from archive.recordings.verify import LEDGER_NAME, NEWEST_NAME
 from core.database import transaction
@@ -56,7 +57,8 @@ def go_on(here: Scene, it: str) -> None:
                 rows.apply(session, it, (folder / LEDGER_NAME).read_bytes()[begin:])
                 session.execute(update(Recording).values(signed_at=None))
             Notary(here.settings, here.engine).sign_due()
-        copier.follow(store, it, False)
+        end = (folder / LEDGER_NAME).stat().st_size
+        copier.follow(store, it, Copied(end, 1, 6, 6, 0, False))
     assert (here.settings.data / "arusha" / it / NEWEST_NAME).exists()
 
 

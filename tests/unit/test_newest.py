@@ -37,6 +37,10 @@ class There:
         for name in PAPERS:
             shutil.copy(self.here / name, self.place / name)
 
+    def follow(self, copied_bytes: int | None = None) -> None:
+        whole = (self.here / LEDGER_NAME).stat().st_size
+        newest.follow(self.store, self.here, whole if copied_bytes is None else copied_bytes)
+
     def fetched(self) -> tuple[list[str], set[str]]:
         """The last two files that its ledger lists, and what is wrong with it."""
         folder = fetch.fetch(self.store, ID, self.back, {PUBLIC_KEY})
@@ -62,16 +66,16 @@ PUT, SIGNED = ["source/5.m4s", "source-audio/5.m4s"], ["source-audio/5.m4s", "so
 
 def test_what_was_signed_since_comes_back_and_no_more(there: There) -> None:
     assert there.fetched() == (PUT, {verify.NO_END})
-    newest.follow(there.store, there.here)
+    there.follow()
     assert there.fetched() == (SIGNED, {verify.NO_END})
     recording_kit.sign(there.here)
-    newest.follow(there.store, there.here)
+    there.follow()
     assert there.fetched() == (["source/6.m4s", "source/7.m4s"], {verify.NO_END})
     assert b"hold placed" in there.newest.read_bytes()
 
 
 def test_papers_that_were_put_whole_meanwhile_are_gone_on_from(there: There) -> None:
-    newest.follow(there.store, there.here)
+    there.follow()
     shutil.copy(there.here / LEDGER_NAME, there.place / LEDGER_NAME)  # a put that was killed before the signatures
     assert there.fetched() == (SIGNED, {verify.NO_END})
     there.put_whole()
@@ -81,18 +85,33 @@ def test_papers_that_were_put_whole_meanwhile_are_gone_on_from(there: There) -> 
 def test_an_end_that_is_not_in_the_papers_there_yet_is_kept_until_it_is(there: There) -> None:
     Ledger(there.here).append(make_fact("ended", ORIGIN_MS + 40_000, duration_ms=32_000, size_bytes=1, reason="over"))
     recording_kit.sign(there.here)
-    newest.follow(there.store, there.here)
+    there.follow()
     assert there.fetched() == (["source/6.m4s", "source/7.m4s"], set())
     there.put_whole()
-    newest.follow(there.store, there.here)
+    there.follow()
     assert not there.newest.exists()
 
 
 @pytest.mark.parametrize(
-    "harm", ["changed", "garbage", "later", "before", "huge", "unsigned", "another's", "outside", "deep"]
+    "harm",
+    [
+        "changed",
+        "garbage",
+        "later",
+        "unsigned",
+        "another's",
+        "outside",
+        "deep",
+        "endless",
+        "before",
+        "long name",
+        "large",
+    ],
 )
-def test_what_does_not_prove_itself_is_left(there: There, harm: str, tmp_path: Path) -> None:
-    newest.follow(there.store, there.here)
+def test_what_does_not_prove_itself_is_left(
+    there: There, harm: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there.follow()
     told = json.loads(there.newest.read_text())
     match harm:
         case "changed":
@@ -101,10 +120,6 @@ def test_what_does_not_prove_itself_is_left(there: There, harm: str, tmp_path: P
             told = ["x"]
         case "later":
             told[LEDGER_NAME]["from"] += 1
-        case "before":
-            told[LEDGER_NAME]["from"] = -5
-        case "huge":
-            told[LEDGER_NAME]["from"] = 10**400
         case "unsigned":
             del told[SIGNATURES_NAME]
         case "another's":
@@ -112,14 +127,42 @@ def test_what_does_not_prove_itself_is_left(there: There, harm: str, tmp_path: P
             told = {name: {"from": 0, "text": (other / name).read_text()} for name in PAPERS}
         case "outside":
             told = {"../x": {"from": 0, "text": "x"}}
+        case "endless":
+            told[LEDGER_NAME]["from"] = float("inf")
+        case "before":
+            told[LEDGER_NAME]["from"] = -5
+        case "long name":
+            told = {"x" * 5000: {"from": 0, "text": "x"}}
     there.newest.write_text("[" * 100_000 if harm == "deep" else json.dumps(told))
+    if harm == "large":
+        monkeypatch.setattr(newest, "MAX_BYTES", there.newest.stat().st_size - 1, raising=False)
     assert there.fetched() == (PUT, {verify.NO_END})
     assert not (there.back / "x").exists()
 
 
 def test_it_is_no_foreign_file(there: There) -> None:
-    newest.follow(there.store, there.here)
+    there.follow()
     Ledger(there.here).append(make_fact("ended", ORIGIN_MS + 40_000, duration_ms=32_000, size_bytes=1, reason="over"))
     recording_kit.sign(there.here)
     there.put_whole()
     assert there.newest.exists() and not verify.verify(there.place, {PUBLIC_KEY}).findings
+
+
+@pytest.mark.parametrize("what", ["initialization", "end"])
+def test_what_is_signed_but_not_copied_yet_keeps_nothing_from_coming_back(there: There, what: str) -> None:
+    copied_bytes = (there.here / LEDGER_NAME).stat().st_size
+    recording_kit.sign(there.here)
+    recording_kit._add(Ledger(there.here), there.here, "source", "init-1.mp4", b"init", ORIGIN_MS + 31_000)
+    if what == "end":
+        over = make_fact("ended", ORIGIN_MS + 40_000, duration_ms=32_000, size_bytes=1, reason="over")
+        Ledger(there.here).append(over)
+    recording_kit.sign(there.here)
+    there.follow(copied_bytes)
+    assert there.fetched() == (["source/6.m4s", "source/7.m4s"], {verify.NO_END})
+
+
+def test_as_long_as_no_papers_are_there_nothing_goes_on_from_them(there: There) -> None:
+    for name in PAPERS:
+        (there.place / name).unlink()
+    there.follow()
+    assert not there.newest.exists()
