@@ -17,7 +17,7 @@ from sqlalchemy import Exists, Row, Select, and_, case, delete, exists, func, li
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from archive.recordings import checks, custody
+from archive.recordings import checks, custody, newest
 from archive.recordings.judge import wrong_with
 from archive.recordings.ledger import read_facts
 from archive.recordings.locations.config import LOCAL
@@ -122,12 +122,14 @@ def _is_told_anew(folder: Path, file: File) -> bool:
 
 
 def _put_papers(store: Store, folder: Path, turn: Turn) -> tuple[tuple[int, int, int], str | None]:
-    """As far as they are signed: what is not may be gone after a power cut. Signatures are read first and put last: one
-    that says more than there is tells of a cut. What is damaged here goes nowhere, and what lies there is written over
-    by what goes on from it alone (or where a person has it made anew): it may be newer, or the last that is good."""
+    """As far as they are signed: what is not may be gone after a power cut; and no further than the turn goes, as a
+    rebuild asks for each file that they name. Signatures are read first and put last: one that says more than there is
+    tells of a cut. What is damaged here goes nowhere, and what lies there is written over by what goes on from it alone
+    (or where a person has it made anew): it may be newer, or the last that is good."""
     read = {name: (folder / name).read_bytes() for name in reversed(PAPERS) if (folder / name).exists()}
     if wrong_with(turn.recording_id, read) is not None:
         return (0, 0, 0), PAPERS_DAMAGED
+    read[SIGNATURES_NAME] = newest.reached(read[SIGNATURES_NAME], turn.end) or read[SIGNATURES_NAME]
     reach = _reach(read[SIGNATURES_NAME])
     ends = (*reach[:2], read[SIGNATURES_NAME].rfind(b"\n") + 1)
     papers = {name: read[name][:end] for name, end in zip(PAPERS, ends, strict=True) if name in read}

@@ -26,16 +26,15 @@ def follow(store: Store, folder: Path, copied_bytes: int) -> None:
     key = f"{folder.name}/{NEWEST_NAME}"
     begins = {name: _size(store, f"{folder.name}/{name}") for name in PAPERS}
     signatures = _read(folder / SIGNATURES_NAME, begins[SIGNATURES_NAME])
-    lines = signatures[: signatures.rfind(b"\n") + 1].splitlines(keepends=True)
-    if not any("signature" in json.loads(line) for line in lines):
+    if not any("signature" in json.loads(line) for line in signatures.split(b"\n")[:-1]):
         if has_ended(folder) and _size(store, key):
             store.delete(key)
         return
-    reached = [*takewhile(lambda line: json.loads(line).get("ledger_bytes", 0) <= copied_bytes, lines)]
-    signed = [told for told in map(json.loads, reached) if "signature" in told]
+    signatures = reached(signatures, copied_bytes)
+    signed = [told for told in map(json.loads, signatures.splitlines()) if "signature" in told]
     if not signed or not begins[LEDGER_NAME]:
         return
-    ends = (signed[-1]["ledger_bytes"], signed[-1]["custody_bytes"], begins[SIGNATURES_NAME] + len(b"".join(reached)))
+    ends = (signed[-1]["ledger_bytes"], signed[-1]["custody_bytes"], begins[SIGNATURES_NAME] + len(signatures))
     told = {
         name: {"from": begins[name], "text": _read(folder / name, begins[name], end).decode()}
         for name, end in zip(PAPERS, ends, strict=True)
@@ -43,6 +42,13 @@ def follow(store: Store, folder: Path, copied_bytes: int) -> None:
     data = json.dumps(told).encode()
     if len(data) <= MAX_BYTES:
         store.put_bytes(key, data, replace=True, lock=False)
+
+
+def reached(signatures: bytes, ledger_bytes: int) -> bytes:
+    """The lines before the first that signs more of the ledger. Raises ValueError."""
+    lines = signatures[: signatures.rfind(b"\n") + 1].splitlines(keepends=True)
+    kept = [*takewhile(lambda line: json.loads(line).get("ledger_bytes", 0) <= ledger_bytes, lines)]
+    return b"".join(kept)
 
 
 def add(store: Store, recording_id: str, folder: Path) -> bool:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from archive.recordings import fetch, newest, verify
+from archive.recordings import copies, fetch, newest, verify
 from archive.recordings.ledger import Ledger, make_fact
 from archive.recordings.locations.folder import FolderStore
 from archive.recordings.verify import CUSTODY_NAME, LEDGER_NAME, NEWEST_NAME, PAPERS, SIGNATURES_NAME
@@ -149,7 +149,10 @@ def test_it_is_no_foreign_file(there: There) -> None:
 
 
 @pytest.mark.parametrize("what", ["initialization", "end"])
-def test_what_is_signed_but_not_copied_yet_keeps_nothing_from_coming_back(there: There, what: str) -> None:
+@pytest.mark.parametrize("is_whole", [False, True])
+def test_what_is_signed_but_not_copied_yet_keeps_nothing_from_coming_back(
+    there: There, what: str, is_whole: bool
+) -> None:
     copied_bytes = (there.here / LEDGER_NAME).stat().st_size
     recording_kit.sign(there.here)
     recording_kit._add(Ledger(there.here), there.here, "source", "init-1.mp4", b"init", ORIGIN_MS + 31_000)
@@ -157,7 +160,11 @@ def test_what_is_signed_but_not_copied_yet_keeps_nothing_from_coming_back(there:
         over = make_fact("ended", ORIGIN_MS + 40_000, duration_ms=32_000, size_bytes=1, reason="over")
         Ledger(there.here).append(over)
     recording_kit.sign(there.here)
-    there.follow(copied_bytes)
+    if is_whole:
+        turn = copies.Turn(ID, "pili", copied_bytes, copied_bytes, True, 0)
+        assert copies.copy_files(there.store, there.here.parent, turn).papers
+    else:
+        there.follow(copied_bytes)
     assert there.fetched() == (["source/6.m4s", "source/7.m4s"], {verify.NO_END})
 
 
