@@ -134,7 +134,7 @@ def restore(session: Session, files: Files, here: Channel | None = None) -> bool
 
 
 def _restore_cut_off(session: Session, files: Files) -> None:
-    """As far as its ledger goes, which is all that there is; what lacks is told."""
+    """As far as its papers go, which is all that there is, with its holds and embargo; what lacks is told."""
     started, recording_id = files.ledger.lines[0], files.recording_id
     channel = session.scalars(select(Channel).where(Channel.slug == str(started.get("channel")))).one_or_none()
     numbers = (started.get("channel_id"), started.get("institution_id"))
@@ -151,6 +151,7 @@ def _restore_cut_off(session: Session, files: Files) -> None:
         rows.add_gap(session, recording_id, span, rows.MISSING)
     _add_custody(session, files)
     session.flush()
+    policy_rebuild.restore(session, recording, files.custody.lines)
 
 
 def _proofs(files: Files) -> dict[str, Any]:

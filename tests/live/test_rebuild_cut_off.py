@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select, update
 
-from archive.recordings import copies, rows, signing_keys
+from archive.recordings import closures, copies, policy, rows, signing_keys
 from archive.recordings.copies import Copied
 from archive.recordings.ledger import Ledger, make_fact
 from archive.recordings.verify import LEDGER_NAME, NEWEST_NAME
+from core.audit import Actor
 from core.database import transaction
 from core.tables import Recording
 from mbashara import DATA_VERSION, copying
@@ -23,6 +24,8 @@ from tests.live.resolve_kit import record, resolve_scene
 from tests.live.staff_kit import database
 from tests.up import Up
 
+ASHA, UNTIL = Actor(None, "Asha"), NOW + timedelta(days=30)
+
 
 def cut_off(here: Scene) -> str:
     """On the air, signed and copied; the newest segment was told of, and its copy was under way."""
@@ -30,6 +33,8 @@ def cut_off(here: Scene) -> str:
     folder = lay(here.settings.recordings, it, here.channel_id, here.institution_id, over=False)
     with here.session() as session:
         rows.apply(session, it, (folder / LEDGER_NAME).read_bytes())
+        policy.place_hold(session, here.institution_id, it, "kesi 12", by=ASHA, now=NOW)
+        policy.place_embargo(session, here.institution_id, it, "si bado", UNTIL, by=ASHA, now=NOW)
     Notary(here.settings, here.engine).sign_due()
     with here.session() as session:
         copies.want(session, list(here.stores), NOW)
@@ -71,6 +76,8 @@ def test_it_comes_back_and_what_lacks_is_told(
         url = again.url.render_as_string(hide_password=False)
         settings = here.settings.model_copy(update={"database_url": url, "data": tmp_path / "new"})
         settings.recordings.mkdir(parents=True)
+        for folder in closures.FOLDERS.values():
+            (settings.public / folder).mkdir(parents=True)
         (settings.data / "VERSION").write_text(f"{DATA_VERSION}\n")
         place = here.settings.data / "arusha"
         settings.locations.write_text(f'[[location]]\nname = "arusha"\nkind = "folder"\npath = "{place}"\n')
@@ -86,6 +93,9 @@ def test_it_comes_back_and_what_lacks_is_told(
                 (8000, 10_000, rows.MISSING)
             ]
             assert set(session.scalars(select(Recording.id))) == {closed, it}
+            embargo = policy.embargo_of(session, it)
+            assert embargo is not None and (embargo.reason, embargo.until) == ("si bado", UNTIL), "as its papers say"
+            assert [one.reason for one in policy.standing_holds(session, it)] == ["kesi 12"]
         assert (settings.recordings / it / "source/5.m4s").exists(), "what was signed seconds before comes back too"
         assert not {path.name for path in (settings.recordings / it).rglob("*")} & {"6.m4s", NEWEST_NAME}
         assert command._rebuild(settings, Namespace(location=None), trusted) == 0
