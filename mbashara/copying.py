@@ -19,7 +19,6 @@ from archive.recordings import copies, describe, newest
 from archive.recordings.copies import Copied, Turn
 from archive.recordings.locations.errors import StoreError
 from archive.recordings.locations.store import Store
-from archive.recordings.verify import SIGNATURES_NAME
 from core.database import transaction
 from mbashara import workflows
 from mbashara.bell import Bell, serve
@@ -59,9 +58,8 @@ class Copier:
     away: set[str] = field(default_factory=set)
     """Locations whose last turn failed: one turn at a time tries them."""
     begun: set[str] = field(default_factory=set)
-    followed: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
-    """By location and recording: how many bytes of signatures there were, and of the ledger copied, when they were last
-    followed there."""
+    followed: dict[tuple[str, str], int] = field(default_factory=dict)
+    """By location and recording: how many bytes of signatures were last followed there."""
     woken: threading.Event = field(default_factory=threading.Event)
     tell_changed: Callable[[], None] = lambda: None
     """Is called when the places are others than before."""
@@ -101,16 +99,16 @@ class Copier:
 
     def follow(self, store: Store, recording_id: str, copied: Copied) -> None:
         """The small file of what was signed since its papers were put whole, after each signature. Media don't wait for
-        it, nor for a place that refuses it: it is put with the next turn."""
+        it, nor for a place that refuses it: that is asked again with the next signature."""
         folder, known = self.settings.recordings / recording_id, (store.name, recording_id)
         try:
-            reached = (folder / SIGNATURES_NAME).stat().st_size, copied.end
+            reached = newest.reach(folder, copied.end)
             if self.followed.get(known) == reached and not copied.papers:
                 return
-            newest.follow(store, folder, copied.end)
             if len(self.followed) >= MAX_FOLLOWED:
                 self.followed.clear()
             self.followed[known] = reached
+            newest.follow(store, folder, copied.end)
         except FileNotFoundError:  # nothing is signed yet
             return
         except (OSError, StoreError, ValueError, LookupError, TypeError) as error:

@@ -15,6 +15,7 @@ from archive.recordings.locations.errors import Missing
 from archive.recordings.locations.store import Store
 from archive.recordings.verify import LEDGER_NAME, NEWEST_NAME, PAPERS, SIGNATURES_NAME
 
+TAIL_BYTES = 1 << 16
 MAX_BYTES = 64 << 20
 """Of a place's file of this kind; some minutes are a thousandth of it."""
 
@@ -42,6 +43,21 @@ def follow(store: Store, folder: Path, copied_bytes: int) -> None:
     data = json.dumps(told).encode()
     if len(data) <= MAX_BYTES:
         store.put_bytes(key, data, replace=True, lock=False)
+
+
+def reach(folder: Path, copied_bytes: int) -> int:
+    """How many bytes of the signatures here sign no more than so much of the ledger; 0: none of the last ones. Raises
+    OSError."""
+    path = folder / SIGNATURES_NAME
+    end = path.stat().st_size
+    lines = _read(path, max(0, end - TAIL_BYTES)).splitlines(keepends=True)
+    with suppress(ValueError):  # the first of them may lack its beginning, the last its end
+        for line in reversed(lines):
+            told = json.loads(line) if line.endswith(b"\n") else {}
+            if "signature" in told and told["ledger_bytes"] <= copied_bytes:
+                return end
+            end -= len(line)
+    return 0
 
 
 def reached(signatures: bytes, ledger_bytes: int) -> bytes:

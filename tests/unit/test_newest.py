@@ -7,9 +7,12 @@ from pathlib import Path
 import pytest
 
 from archive.recordings import copies, fetch, newest, verify
+from archive.recordings.copies import Copied
 from archive.recordings.ledger import Ledger, make_fact
 from archive.recordings.locations.folder import FolderStore
 from archive.recordings.verify import CUSTODY_NAME, LEDGER_NAME, NEWEST_NAME, PAPERS, SIGNATURES_NAME
+from mbashara import copying
+from mbashara.settings import Settings
 from tests.unit import recording_kit
 from tests.unit.recording_kit import ID, ORIGIN_MS, PUBLIC_KEY
 
@@ -173,3 +176,24 @@ def test_as_long_as_no_papers_are_there_nothing_goes_on_from_them(there: There) 
         (there.place / name).unlink()
     there.follow()
     assert not there.newest.exists()
+
+
+def test_a_place_is_asked_once_for_each_signature_that_is_copied(there: There, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Copies go on with each segment."""
+    asked: list[int] = []
+    monkeypatch.setattr(newest, "follow", lambda store, folder, end: asked.append(end))
+    copier = copying.Copier(Settings(data=there.here.parent), None, None)  # type: ignore[arg-type]
+    monkeypatch.setattr(type(copier.settings), "recordings", there.here.parent)
+    sizes = [(there.here / LEDGER_NAME).stat().st_size]
+    for msn in (8, 9):
+        there.goes_on(msn)
+        sizes.append((there.here / LEDGER_NAME).stat().st_size)
+    for end in sizes:
+        copier.follow(there.store, ID, Copied(end, 1, 5, 5, 0, False))
+    assert len(asked) == 1
+    recording_kit.sign(there.here)
+    for end in (sizes[1], sizes[2], sizes[2] + 100):
+        copier.follow(there.store, ID, Copied(end, 1, 5, 5, 0, False))
+    assert asked[1:] == [sizes[2]], "the first of these is not copied yet"
+    copier.follow(there.store, ID, Copied(sizes[2], 0, 0, 0, 0, True))
+    assert len(asked) == 3, "papers were put whole"
