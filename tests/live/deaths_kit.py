@@ -190,10 +190,16 @@ def hurry(url: str) -> None:
 
 def lived(here: Scene, at: int, folder: Path) -> bool:
     """Whether a process that is to die at its `at`-th moment came to its end before."""
+    return outlived(lambda: work_process(here, Fate(at, folder / "acts"), folder / "sent"))
+
+
+def outlived(do: Callable[[], None]) -> bool:
+    """Whether a process of its own, which may be killed on the way, came to the end of this. What it raises is told,
+    and fails here."""
     child = os.fork()
     if child == 0:
         try:
-            work_process(here, Fate(at, folder / "acts"), folder / "sent")
+            do()
         except BaseException:
             traceback.print_exc()
             os._exit(1)

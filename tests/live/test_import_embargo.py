@@ -1,9 +1,7 @@
 """Files that come in under embargo: nothing of them is public for a moment, whoever is killed on the way."""
 
 import json
-import os
 import secrets
-import traceback
 from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,7 +30,7 @@ from mbashara.cli import rebuild as cli_rebuild
 from mbashara.notary import Notary
 from mbashara.rules import Keeper
 from mbashara.work import READ_BYTES, Follower
-from tests.live.deaths_kit import Fate, watch_calls, watch_commits
+from tests.live.deaths_kit import Fate, outlived, watch_calls, watch_commits
 from tests.live.policy_kit import NOW, Scene, scene
 from tests.live.staff_kit import database
 from tests.up import Up
@@ -245,32 +243,24 @@ def is_open(here: Scene, it: str) -> bool:
 
 def brought(here: Scene, it: str, at: int, log: Path) -> bool:
     """What work does of it, in a process that dies behind its `at`-th act; whether it came to its end before."""
-    child = os.fork()
-    if child == 0:
-        try:
-            fate = Watchful(here, it, at, log)
-            mine = replace(here, engine=open_engine(here.engine.url.render_as_string(hide_password=False)))
-            watch_commits(fate)
-            watch_calls(closures, "_write", fate)
-            watch_calls(imports, "sync_file_system", fate)
-            watch_calls(Path, "rename", fate)
-            rules = Keeper(mine.settings, mine.engine, mine.stores)
-            if at == 0:  # what work does first where another was killed
-                round_(rules, True)
-            assert imports.take_place(mine.settings, mine.engine, it)
+
+    def bring() -> None:
+        fate = Watchful(here, it, at, log)
+        mine = replace(here, engine=open_engine(here.engine.url.render_as_string(hide_password=False)))
+        watch_commits(fate)
+        watch_calls(closures, "_write", fate)
+        watch_calls(imports, "sync_file_system", fate)
+        watch_calls(Path, "rename", fate)
+        rules = Keeper(mine.settings, mine.engine, mine.stores)
+        if at == 0:  # what work does first where another was killed
             round_(rules, True)
-            follower(mine).follow_once()
-            round_(rules, True)
-            assert not is_open(here, it)
-        except BaseException:
-            traceback.print_exc()
-            os._exit(1)
-        os._exit(0)
-    _, status = os.waitpid(child, 0)
-    if os.WIFSIGNALED(status):
-        return False
-    assert os.waitstatus_to_exitcode(status) == 0, "it failed"
-    return True
+        assert imports.take_place(mine.settings, mine.engine, it)
+        round_(rules, True)
+        follower(mine).follow_once()
+        round_(rules, True)
+        assert not is_open(here, it)
+
+    return outlived(bring)
 
 
 def test_nothing_of_it_is_open_wherever_work_is_killed(here: Scene, tmp_path: Path) -> None:
